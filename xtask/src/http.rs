@@ -1,0 +1,551 @@
+//! As much of HTTP as a static file server needs: requests, ranges, media
+//! types, and the mapping of addresses to files.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// The longest head of a request that is read.
+const HEAD_LIMIT: u64 = 16 * 1024;
+
+/// What the page may load and run.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
+    script-src 'self' 'wasm-unsafe-eval'; \
+    worker-src 'self'; \
+    connect-src 'self' https: http://localhost:* http://127.0.0.1:*; \
+    img-src 'self' data:; \
+    style-src 'self'; \
+    object-src 'none'; \
+    base-uri 'none'; \
+    form-action 'none'";
+
+/// The folders that are served: one for `/` and others for `/<name>/`.
+pub struct Site {
+    root: PathBuf,
+    mounts: Vec<(&'static str, PathBuf)>,
+}
+
+/// The head of a request.
+#[derive(Debug, Default, PartialEq)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+}
+
+/// A part of a file: the first byte and the number of bytes.
+#[derive(Debug, PartialEq)]
+struct Part {
+    start: u64,
+    length: u64,
+}
+
+/// What a `Range` header asks of a file.
+#[derive(Debug, PartialEq)]
+enum Wanted {
+    Whole,
+    Part(Part),
+    Unsatisfiable,
+}
+
+impl Site {
+    pub fn new(root: PathBuf, mounts: Vec<(&'static str, PathBuf)>) -> Self {
+        Self { root, mounts }
+    }
+
+    /// Answers `request`; false if the connection cannot be used any longer.
+    pub fn answer(&self, request: &Request, stream: &mut impl Write) -> io::Result<bool> {
+        let keep = request.keeps_connection();
+        let mut reply = Reply::new(stream, keep);
+        let send_body = match request.method.as_str() {
+            "GET" => true,
+            "HEAD" => false,
+            _ => {
+                return reply
+                    .header("Allow", "GET, HEAD")
+                    .text(405, "Method Not Allowed", true)
+                    .map(|()| keep);
+            }
+        };
+        let opened = self.resolve(&request.target).and_then(|path| {
+            let file = File::open(&path).ok()?;
+            let metadata = file.metadata().ok()?;
+            Some((path, file, metadata))
+        });
+        let Some((path, file, metadata)) = opened else {
+            return reply.text(404, "Not Found", send_body).map(|()| keep);
+        };
+        let etag = etag(&metadata);
+        reply
+            .header("ETag", &etag)
+            .header("Cache-Control", "no-cache")
+            .header("Accept-Ranges", "bytes");
+        if request
+            .header("if-none-match")
+            .is_some_and(|tags| names(tags, &etag))
+        {
+            return reply.empty(304, "Not Modified").map(|()| keep);
+        }
+        let size = metadata.len();
+        let range = request
+            .header("range")
+            .filter(|_| request.header("if-range").is_none_or(|tag| tag == etag));
+        match range.map_or(Wanted::Whole, |range| wanted(range, size)) {
+            Wanted::Whole => {
+                let whole = Part {
+                    start: 0,
+                    length: size,
+                };
+                reply.file(200, "OK", &path, file, &whole, send_body)
+            }
+            Wanted::Part(part) => {
+                let last = part.start + part.length - 1;
+                reply
+                    .header(
+                        "Content-Range",
+                        &format!("bytes {}-{last}/{size}", part.start),
+                    )
+                    .file(206, "Partial Content", &path, file, &part, send_body)
+            }
+            Wanted::Unsatisfiable => reply
+                .header("Content-Range", &format!("bytes */{size}"))
+                .text(416, "Range Not Satisfiable", send_body),
+        }
+        .map(|()| keep)
+    }
+
+    /// The file that a request's target names, if it is in the folder that
+    /// its address belongs to and not hidden.
+    fn resolve(&self, target: &str) -> Option<PathBuf> {
+        let address = decode(target.split(['?', '#']).next()?)?;
+        let address = address.strip_prefix('/')?;
+        let (mut folder, mut rest) = (&self.root, address);
+        for (name, mount) in &self.mounts {
+            if let Some(below) = address
+                .strip_prefix(name)
+                .and_then(|below| below.strip_prefix('/'))
+            {
+                (folder, rest) = (mount, below);
+            }
+        }
+        let mut path = folder.clone();
+        let mut segments = rest.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            match segment {
+                "" if segments.peek().is_none() => path.push("index.html"),
+                "" => return None,
+                _ if segment.starts_with('.') || segment.contains(['\\', ':', '\0']) => {
+                    return None;
+                }
+                _ => path.push(segment),
+            }
+        }
+        // A link must not lead out of the folder either.
+        let path = path.canonicalize().ok()?;
+        let inside = path.starts_with(folder.canonicalize().ok()?);
+        (inside && path.is_file()).then_some(path)
+    }
+}
+
+impl Request {
+    /// Reads the next head of a connection; `None` at its end.
+    pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut head = reader.take(HEAD_LIMIT);
+        let mut request = Self::default();
+        let mut line = String::new();
+        if head.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let mut words = line.split_whitespace();
+        if let (Some(method), Some(target), Some(_version)) =
+            (words.next(), words.next(), words.next())
+        {
+            request.method = method.to_owned();
+            request.target = target.to_owned();
+        } else {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        loop {
+            line.clear();
+            if head.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let field = line.trim_end();
+            if field.is_empty() {
+                return Ok(Some(request));
+            }
+            let (name, value) = field.split_once(':').ok_or(io::ErrorKind::InvalidData)?;
+            request
+                .headers
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// False also after a body, which is not read.
+    fn keeps_connection(&self) -> bool {
+        let closes = |value: &str| value.eq_ignore_ascii_case("close");
+        let has_body = self.header("transfer-encoding").is_some()
+            || self
+                .header("content-length")
+                .is_some_and(|length| length != "0");
+        !has_body && !self.header("connection").is_some_and(closes)
+    }
+}
+
+/// An answer in the making.
+struct Reply<'a, W> {
+    stream: &'a mut W,
+    headers: String,
+}
+
+impl<'a, W: Write> Reply<'a, W> {
+    fn new(stream: &'a mut W, keep: bool) -> Self {
+        let mut reply = Self {
+            stream,
+            headers: String::new(),
+        };
+        reply
+            .header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Connection", if keep { "keep-alive" } else { "close" });
+        reply
+    }
+
+    fn header(&mut self, name: &str, value: &str) -> &mut Self {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    fn empty(&mut self, status: u16, reason: &str) -> io::Result<()> {
+        write!(
+            self.stream,
+            "HTTP/1.1 {status} {reason}\r\n{}\r\n",
+            self.headers
+        )
+    }
+
+    fn text(&mut self, status: u16, reason: &str, send_body: bool) -> io::Result<()> {
+        self.header("Content-Type", "text/plain; charset=utf-8")
+            .header("Content-Length", &reason.len().to_string())
+            .empty(status, reason)?;
+        if send_body {
+            self.stream.write_all(reason.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        status: u16,
+        reason: &str,
+        path: &Path,
+        mut file: File,
+        part: &Part,
+        send_body: bool,
+    ) -> io::Result<()> {
+        self.header("Content-Type", media_type(path))
+            .header("Content-Length", &part.length.to_string())
+            .empty(status, reason)?;
+        if send_body {
+            file.seek(SeekFrom::Start(part.start))?;
+            io::copy(&mut file.take(part.length), self.stream)?;
+        }
+        Ok(())
+    }
+}
+
+/// The media type that a file's extension stands for.
+fn media_type(path: &Path) -> &'static str {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("json") => "application/json",
+        Some("webmanifest") => "application/manifest+json",
+        Some("wasm") => "application/wasm",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("md" | "txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+/// A strong validator: it changes with the file's size and time.
+fn etag(metadata: &Metadata) -> String {
+    let time = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!(
+        "\"{:x}-{:x}\"",
+        time.unwrap_or_default().as_nanos(),
+        metadata.len()
+    )
+}
+
+/// True if the list of an `If-None-Match` header has `etag`.
+fn names(tags: &str, etag: &str) -> bool {
+    tags.split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+/// Reads a `Range` header for a file of `size` bytes. Several ranges at once,
+/// and what is not understood, get the whole file, as the standard allows.
+fn wanted(range: &str, size: u64) -> Wanted {
+    let Some((first, last)) = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
+        return Wanted::Whole;
+    };
+    let (start, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(start), Ok(last)) if start <= last => (start, size.min(last.saturating_add(1))),
+        (Ok(start), Err(_)) if last.is_empty() => (start, size),
+        (Err(_), Ok(0)) if first.is_empty() => return Wanted::Unsatisfiable,
+        (Err(_), Ok(length)) if first.is_empty() => (size.saturating_sub(length), size),
+        _ => return Wanted::Whole,
+    };
+    if start < end {
+        Wanted::Part(Part {
+            start,
+            length: end - start,
+        })
+    } else {
+        Wanted::Unsatisfiable
+    }
+}
+
+/// Undoes percent-encoding; `None` if the result is not text.
+fn decode(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let [high, low, tail @ ..] = tail else {
+            return None;
+        };
+        let digit = |code: u8| char::from(code).to_digit(16);
+        bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A site in a temporary folder, with a secret outside it.
+    struct Fixture {
+        folder: PathBuf,
+        site: Site,
+    }
+
+    impl Fixture {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+            let write = |path: &str, text: &str| {
+                let path = folder.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            };
+            write("secret.txt", "secret");
+            write("www/index.html", "<p>page");
+            write("www/sub/index.html", "<p>sub");
+            write("www/.hidden", "hidden");
+            write("www/pkg.js", "page's");
+            write("package/playground.js", "0123456789");
+            let site = Site::new(folder.join("www"), vec![("pkg", folder.join("package"))]);
+            Self { folder, site }
+        }
+
+        /// Sends a request and returns the answer's status, head and body.
+        fn ask(&self, method: &str, target: &str, headers: &str) -> (String, String, String) {
+            let text = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
+            let request = Request::read(&mut text.as_bytes()).unwrap().unwrap();
+            let mut answer = Vec::new();
+            self.site.answer(&request, &mut answer).unwrap();
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status = head.split(' ').nth(1).unwrap();
+            (status.to_owned(), format!("{head}\r\n"), body.to_owned())
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.folder));
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let part = |start, length| Wanted::Part(Part { start, length });
+        for (range, expected) in [
+            ("bytes=0-0", part(0, 1)),
+            ("bytes=2-5", part(2, 4)),
+            ("bytes=7-", part(7, 3)),
+            ("bytes=7-99", part(7, 3)),
+            ("bytes=0-18446744073709551615", part(0, 10)),
+            ("bytes=-4", part(6, 4)),
+            ("bytes=-99", part(0, 10)),
+            ("bytes=10-", Wanted::Unsatisfiable),
+            ("bytes=-0", Wanted::Unsatisfiable),
+            ("bytes=5-2", Wanted::Whole),
+            ("bytes=0-1,3-4", Wanted::Whole),
+            ("bytes=-", Wanted::Whole),
+            ("lines=1-2", Wanted::Whole),
+        ] {
+            assert_eq!(wanted(range, 10), expected, "{range}");
+        }
+        assert_eq!(wanted("bytes=0-", 0), Wanted::Unsatisfiable);
+    }
+
+    #[test]
+    fn percent_decoding() {
+        assert_eq!(decode("/a%20b%C3%a9").as_deref(), Some("/a bé"));
+        for bad in ["%", "%2", "%zz", "%ff", "%+1"] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn media_types() {
+        assert_eq!(media_type(Path::new("a/b.wasm")), "application/wasm");
+        assert_eq!(
+            media_type(Path::new("b.mjs")),
+            "text/javascript; charset=utf-8"
+        );
+        assert_eq!(media_type(Path::new("m.gguf")), "application/octet-stream");
+        assert_eq!(media_type(Path::new("README")), "application/octet-stream");
+    }
+
+    #[test]
+    fn addresses_lead_to_their_folders() {
+        let fixture = Fixture::new("addresses");
+        for (target, body) in [
+            ("/", "<p>page"),
+            ("/?q=1", "<p>page"),
+            ("/index.html", "<p>page"),
+            ("/sub/", "<p>sub"),
+            ("/pkg/playground.js", "0123456789"),
+            ("/pkg/%70layground.js", "0123456789"),
+            ("/pkg.js", "page's"),
+        ] {
+            let (status, _, found) = fixture.ask("GET", target, "");
+            assert_eq!((status.as_str(), found.as_str()), ("200", body), "{target}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_served() {
+        let fixture = Fixture::new("outside");
+        for target in [
+            "/missing",
+            "/sub",
+            "/pkg/",
+            "/.hidden",
+            "/../secret.txt",
+            "/%2e%2e/secret.txt",
+            "/sub/..%2f..%2fsecret.txt",
+            "/..%5csecret.txt",
+            "/pkg/../../secret.txt",
+            "//etc/passwd",
+            "/pkg//etc/passwd",
+            "/C:/secret.txt",
+            "secret.txt",
+            "http://example.org/",
+        ] {
+            assert_eq!(fixture.ask("GET", target, "").0, "404", "{target}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_do_not_lead_out() {
+        let fixture = Fixture::new("links");
+        let link = fixture.folder.join("www/link.txt");
+        std::os::unix::fs::symlink(fixture.folder.join("secret.txt"), link).unwrap();
+        assert_eq!(fixture.ask("GET", "/link.txt", "").0, "404");
+    }
+
+    #[test]
+    fn parts_and_validators() {
+        let fixture = Fixture::new("parts");
+        let file = "/pkg/playground.js";
+        let (_, head, _) = fixture.ask("GET", file, "");
+        let etag = head
+            .lines()
+            .find_map(|line| line.strip_prefix("ETag: "))
+            .unwrap();
+
+        let (status, head, body) = fixture.ask("GET", file, "Range: bytes=2-4\r\n");
+        assert_eq!((status.as_str(), body.as_str()), ("206", "234"));
+        assert!(head.contains("Content-Range: bytes 2-4/10\r\n"), "{head}");
+        assert!(head.contains("Content-Length: 3\r\n"), "{head}");
+
+        let (status, head, _) = fixture.ask("GET", file, "Range: bytes=10-\r\n");
+        assert_eq!(status, "416");
+        assert!(head.contains("Content-Range: bytes */10\r\n"), "{head}");
+
+        let fresh = format!("Range: bytes=9-\r\nIf-Range: {etag}\r\n");
+        assert_eq!(fixture.ask("GET", file, &fresh).2, "9");
+        let stale = "Range: bytes=9-\r\nIf-Range: \"old\"\r\n";
+        assert_eq!(fixture.ask("GET", file, stale).0, "200");
+
+        let known = format!("If-None-Match: \"old\", W/{etag}\r\n");
+        let (status, _, body) = fixture.ask("GET", file, &known);
+        assert_eq!((status.as_str(), body.as_str()), ("304", ""));
+    }
+
+    #[test]
+    fn heads_and_methods() {
+        let fixture = Fixture::new("methods");
+        let (status, head, body) = fixture.ask("HEAD", "/", "");
+        assert_eq!((status.as_str(), body.as_str()), ("200", ""));
+        assert!(head.contains("Content-Length: 7\r\n"), "{head}");
+        assert!(
+            head.contains("Content-Security-Policy: default-src 'self';"),
+            "{head}"
+        );
+        assert!(
+            head.contains("X-Content-Type-Options: nosniff\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("Connection: keep-alive\r\n"), "{head}");
+
+        let (status, head, _) = fixture.ask("POST", "/", "Content-Length: 3\r\n");
+        assert_eq!(status, "405");
+        assert!(head.contains("Allow: GET, HEAD\r\n"), "{head}");
+        assert!(head.contains("Connection: close\r\n"), "{head}");
+    }
+
+    #[test]
+    fn broken_requests_are_refused() {
+        let endless = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(HEAD_LIMIT as usize));
+        for text in [
+            "GET\r\n\r\n",
+            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            "GET / HTTP/1.1\r\n",
+            &endless,
+        ] {
+            assert!(Request::read(&mut text.as_bytes()).is_err());
+        }
+        assert_eq!(Request::read(&mut "".as_bytes()).unwrap(), None);
+    }
+}

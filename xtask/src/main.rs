@@ -1,0 +1,175 @@
+//! Project chores, run as `cargo xtask <command>`: fetch the tools and the
+//! model, build the WebAssembly package, serve it, pack it, test it.
+//!
+//! Every step prints one line on standard error and does nothing when its
+//! result is already there. A step that fails says how to mend it.
+
+mod apt;
+mod bundle;
+mod checks;
+mod dist;
+mod failure;
+mod http;
+mod model;
+mod node;
+mod process;
+mod serve;
+mod tools;
+mod wasm;
+mod workspace;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use failure::{Failure, Result};
+use workspace::Workspace;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  serve [--port N] [--no-model]    build the page's WebAssembly, fetch the model, serve on 127.0.0.1
+                                   (port 8080, or the next free one)
+  build                            build the WebAssembly package into pkg/
+  model                            fetch and check the model; its path is the last line printed
+  dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
+  test [--native] [--wasm] [--e2e] run the checks of these groups, all of them by default
+  setup                            install every tool that the commands above need
+
+The tools and the model are kept in $PLAYGROUND_CACHE
+(default: steering-playground in the user's cache folder).
+";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: Vec<String>) -> Result {
+    if args.is_empty() || args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let command = args.remove(0);
+    let workspace = Workspace::locate()?;
+    match command.as_str() {
+        "serve" => {
+            let port = take_value(&mut args, "--port")?;
+            let with_model = !take_flag(&mut args, "--no-model");
+            no_more(&args)?;
+            serve::command(&workspace, parse_port(port)?, with_model)
+        }
+        "build" => {
+            no_more(&args)?;
+            bundle::build(&workspace)
+        }
+        "model" => {
+            no_more(&args)?;
+            println!("{}", model::fetch(&workspace)?.display());
+            Ok(())
+        }
+        "dist" => {
+            let with_model = !take_flag(&mut args, "--no-model");
+            let folder = match args.first() {
+                Some(arg) if !arg.starts_with('-') => PathBuf::from(args.remove(0)),
+                _ => workspace.root.join("dist"),
+            };
+            no_more(&args)?;
+            dist::command(&workspace, &folder, with_model)
+        }
+        "test" => {
+            let groups = checks::Groups {
+                native: take_flag(&mut args, "--native"),
+                wasm: take_flag(&mut args, "--wasm"),
+                e2e: take_flag(&mut args, "--e2e"),
+            };
+            no_more(&args)?;
+            checks::command(&workspace, groups)
+        }
+        "setup" => {
+            no_more(&args)?;
+            setup(&workspace)
+        }
+        unknown => Err(usage(&format!("there is no command `{unknown}`"))),
+    }
+}
+
+/// Installs everything, builds nothing of the project.
+fn setup(workspace: &Workspace) -> Result {
+    wasm::Toolchain::prepare(workspace)?;
+    tools::wasm_bindgen(workspace)?;
+    tools::wasm_pack(workspace)?;
+    node::wasm_opt(workspace)?;
+    node::playwright_core(workspace)?;
+    tools::browser()?;
+    tools::software_gpu()?;
+    model::fetch(workspace)?;
+    Ok(())
+}
+
+fn usage(problem: &str) -> Failure {
+    Failure::new(problem, format!("see the commands:\n\n{HELP}"))
+}
+
+fn take_flag(args: &mut Vec<String>, flag: &str) -> bool {
+    let before = args.len();
+    args.retain(|arg| arg != flag);
+    args.len() < before
+}
+
+fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
+    let Some(at) = args.iter().position(|arg| arg == name) else {
+        return Ok(None);
+    };
+    args.remove(at);
+    if at == args.len() {
+        return Err(usage(&format!("{name} needs a value")));
+    }
+    Ok(Some(args.remove(at)))
+}
+
+fn no_more(args: &[String]) -> Result {
+    match args.first() {
+        None => Ok(()),
+        Some(arg) => Err(usage(&format!("unexpected argument `{arg}`"))),
+    }
+}
+
+fn parse_port(port: Option<String>) -> Result<u16> {
+    let Some(port) = port else { return Ok(8080) };
+    port.parse()
+        .map_err(|_| usage(&format!("`{port}` is not a port number")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn flags_and_values_are_taken_wherever_they_stand() {
+        let mut rest = args("--no-model out --port 81");
+        assert!(take_flag(&mut rest, "--no-model"));
+        assert!(!take_flag(&mut rest, "--no-model"));
+        assert_eq!(
+            take_value(&mut rest, "--port").unwrap().as_deref(),
+            Some("81")
+        );
+        assert_eq!(rest, ["out"]);
+    }
+
+    #[test]
+    fn bad_command_lines_are_refused() {
+        assert!(take_value(&mut args("--port"), "--port").is_err());
+        assert!(parse_port(Some("65536".into())).is_err());
+        assert!(no_more(&args("left")).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! Node and what npm brings: the module optimiser and the browser driver.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::apt;
+use crate::failure::{Failure, Result};
+use crate::process::{find, output, run, say};
+use crate::workspace::Workspace;
+
+/// The version of `binaryen`, whose `wasm-opt` is used.
+pub const BINARYEN: &str = "132.0.0";
+const PLAYWRIGHT_CORE: &str = "1.65.1";
+/// The oldest Node that finds out by itself which `.js` files are modules.
+const OLDEST_NODE: u32 = 20;
+
+/// Node, installed where there is apt; the page's tests run in it.
+pub fn require() -> Result<PathBuf> {
+    if find("node").is_none() && apt::present() {
+        apt::install(&["nodejs", "npm"])?;
+    }
+    let node = find("node").filter(|node| {
+        let version = output(Command::new(node).arg("--version")).unwrap_or_default();
+        major(&version) >= OLDEST_NODE
+    });
+    node.ok_or_else(|| {
+        Failure::new(
+            format!("no Node of version {OLDEST_NODE} or newer was found"),
+            "install it from https://nodejs.org",
+        )
+    })
+}
+
+/// The script `wasm-opt`, to be run by Node; `None` where there is no npm.
+pub fn wasm_opt(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    if find("node").is_none() || find(NPM).is_none() {
+        say(
+            "wasm-opt",
+            "skipped, as there is no npm: the module will be larger",
+        );
+        return Ok(None);
+    }
+    let folder = package(workspace, "binaryen", BINARYEN)?;
+    say("wasm-opt", BINARYEN);
+    Ok(Some(folder.join("bin").join("wasm-opt")))
+}
+
+/// The module of `playwright-core` that the end-to-end tests import.
+pub fn playwright_core(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "playwright-core", PLAYWRIGHT_CORE)?;
+    say("playwright", PLAYWRIGHT_CORE);
+    Ok(folder.join("index.mjs"))
+}
+
+/// The folder of an npm package, which is installed by itself in the cache.
+fn package(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
+    let prefix = workspace
+        .cache
+        .join("npm")
+        .join(format!("{name}-{version}"));
+    let folder = prefix.join("node_modules").join(name);
+    if folder.join("package.json").is_file() {
+        return Ok(folder);
+    }
+    require()?;
+    say("npm", format!("installing {name} {version}"));
+    run(
+        Command::new(NPM)
+            .args([
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--no-save",
+                "--prefix",
+            ])
+            .arg(&prefix)
+            .arg(format!("{name}@{version}")),
+        "check that npm works: `npm ping`",
+    )?;
+    Ok(folder)
+}
+
+const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
+/// The major number of `v20.1.2`.
+fn major(version: &str) -> u32 {
+    let number = version.trim_start_matches('v').split('.').next();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn major_numbers() {
+        assert_eq!(major("v20.20.2"), 20);
+        assert_eq!(major(""), 0);
+    }
+}

@@ -1,0 +1,155 @@
+//! Programs that the commands need besides the Rust toolchain.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::apt;
+use crate::failure::{Failure, OrMend, Result};
+use crate::process::{find, output, run, say};
+use crate::workspace::Workspace;
+
+const WASM_PACK: &str = "0.15.1";
+
+/// Chromium and the driver that the WebAssembly tests steer it with.
+pub struct Browser {
+    pub chromium: PathBuf,
+    pub chromedriver: PathBuf,
+}
+
+/// The `wasm-bindgen` program of the version that `Cargo.lock` has;
+/// `wasm-bindgen-test-runner` lies beside it.
+pub fn wasm_bindgen(workspace: &Workspace) -> Result<PathBuf> {
+    let lock = workspace.root.join("Cargo.lock");
+    let text = fs::read_to_string(&lock).or_mend(
+        format!("could not read {}", lock.display()),
+        "restore it from git",
+    )?;
+    let version = locked_version(&text, "wasm-bindgen").ok_or_else(|| {
+        Failure::new(
+            "Cargo.lock has no wasm-bindgen",
+            "restore Cargo.lock from git",
+        )
+    })?;
+    cargo_tool(workspace, "wasm-bindgen-cli", "wasm-bindgen", version)
+}
+
+/// The `wasm-pack` program.
+pub fn wasm_pack(workspace: &Workspace) -> Result<PathBuf> {
+    cargo_tool(workspace, "wasm-pack", "wasm-pack", WASM_PACK)
+}
+
+/// Chromium and chromedriver: `$CHROMIUM` and `$CHROMEDRIVER`, or those on the
+/// search path, or, where there is apt, Debian's.
+pub fn browser() -> Result<Browser> {
+    if let Some(browser) = find_browser() {
+        say("browser", browser.chromium.display());
+        return Ok(browser);
+    }
+    if apt::present() {
+        apt::install(&["chromium", "chromium-driver"])?;
+    }
+    let browser = find_browser().ok_or_else(|| {
+        Failure::new(
+            "Chromium (or Chrome) and chromedriver were not found",
+            "install both, of one version, and if they are not on the search path, \
+             set CHROMIUM and CHROMEDRIVER to them",
+        )
+    })?;
+    say("browser", browser.chromium.display());
+    Ok(browser)
+}
+
+/// A Vulkan device in software, for the native GPU tests; only where there is apt.
+pub fn software_gpu() -> Result {
+    if apt::present() {
+        apt::install(&["mesa-vulkan-drivers"])?;
+    }
+    Ok(())
+}
+
+fn find_browser() -> Option<Browser> {
+    let pick = |variable, names: &[&str]| {
+        env::var_os(variable)
+            .map(PathBuf::from)
+            .or_else(|| names.iter().find_map(|name| find(name)))
+            .filter(|program| program.is_file())
+    };
+    Some(Browser {
+        chromium: pick(
+            "CHROMIUM",
+            &["chromium", "chromium-browser", "google-chrome", "chrome"],
+        )?,
+        chromedriver: pick("CHROMEDRIVER", &["chromedriver"])?,
+    })
+}
+
+/// Finds a program that prints `<name> <version>`, in the cache or on the
+/// search path, or installs its crate into the cache.
+fn cargo_tool(workspace: &Workspace, krate: &str, name: &str, version: &str) -> Result<PathBuf> {
+    let root = workspace.cache.join("tools");
+    let cached = root
+        .join("bin")
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    let wanted = format!("{name} {version}");
+    let fits =
+        |program: &Path| output(Command::new(program).arg("--version")).as_ref() == Some(&wanted);
+    if let Some(program) = [Some(cached.clone()), find(name)]
+        .into_iter()
+        .flatten()
+        .find(|program| fits(program))
+    {
+        say(name, version);
+        return Ok(program);
+    }
+    say(
+        name,
+        format!("cargo install {krate} {version} (some minutes)"),
+    );
+    let target = workspace.cache.join("tools-target");
+    // Not `--locked`: wasm-bindgen-cli's own lock file names a yanked crate.
+    let mut install = workspace.cargo();
+    install
+        .current_dir(&workspace.cache)
+        .env("CARGO_TARGET_DIR", &target)
+        .args([
+            "install",
+            "--quiet",
+            "--force",
+            krate,
+            "--version",
+            version,
+            "--root",
+        ])
+        .arg(&root);
+    run(
+        &mut install,
+        &format!("install it by hand: cargo install {krate} --version {version}"),
+    )?;
+    drop(fs::remove_dir_all(target));
+    Ok(cached)
+}
+
+/// The version that a `Cargo.lock` has of the package `name`.
+fn locked_version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let start = format!("name = \"{name}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != start).skip(1);
+    lines
+        .next()?
+        .strip_prefix("version = \"")?
+        .strip_suffix('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locked_version_is_that_of_the_very_package() {
+        let lock = "[[package]]\nname = \"wasm-bindgen-test\"\nversion = \"0.3.80\"\n\n\
+                    [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\n";
+        assert_eq!(locked_version(lock, "wasm-bindgen"), Some("0.2.130"));
+        assert_eq!(locked_version(lock, "wasm"), None);
+    }
+}
