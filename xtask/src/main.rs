@@ -95,7 +95,10 @@ fn run(mut args: Vec<String>) -> Result {
             no_more(&args)?;
             setup(&workspace)
         }
-        unknown => Err(usage(&format!("there is no command `{unknown}`"))),
+        unknown => {
+            eprint!("{HELP}\n");
+            Err(usage(&format!("there is no command `{unknown}`")))
+        }
     }
 }
 
@@ -113,7 +116,7 @@ fn setup(workspace: &Workspace) -> Result {
 }
 
 fn usage(problem: &str) -> Failure {
-    Failure::new(problem, format!("see the commands:\n\n{HELP}"))
+    Failure::new(problem, "`cargo xtask` alone prints the commands")
 }
 
 fn take_flag(args: &mut Vec<String>, flag: &str) -> bool {
