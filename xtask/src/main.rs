@@ -96,7 +96,7 @@ fn run(mut args: Vec<String>) -> Result {
             setup(&workspace)
         }
         unknown => {
-            eprint!("{HELP}\n");
+            eprintln!("{HELP}");
             Err(usage(&format!("there is no command `{unknown}`")))
         }
     }
