@@ -1,0 +1,476 @@
+//! A checkpoint on its way in: `adapter_config.json`, its tensors, and strictness about both.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
+use regex_lite::Regex;
+use serde::Serialize;
+use serde_json::{Map as JsonMap, Value};
+
+use super::{Card, Law, Method, Site};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::weights::{HostData, HostTensor, gguf, safetensors};
+
+/// The files of one adapter, as bytes.
+#[derive(Debug, Clone)]
+pub struct AdapterFiles {
+    /// A name for the user, usually the folder's.
+    pub name: String,
+    /// `adapter_config.json`; a control vector may come without.
+    pub config: Option<Vec<u8>>,
+    /// `adapter_model.safetensors`, or a control vector's `.gguf`.
+    pub weights: Vec<u8>,
+}
+
+const CONFIG_FILE: &str = "adapter_config.json";
+const PREFIX: &str = "base_model.model.";
+
+/// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
+/// keys of the file already answer (which modules, which layers).
+const COMMON_INERT: &[&str] = &[
+    "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode",
+    "layers_pattern", "layers_to_transform", "peft_type", "peft_version", "revision",
+    "target_modules", "task_type", "fan_in_fan_out",
+];
+
+/// `adapter_config.json`, read by field.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file's name, for messages.
+    pub file: String,
+    fields: JsonMap<String, Value>,
+}
+
+impl Config {
+    fn parse(name: &str, json: &[u8]) -> Result<Self> {
+        let file = format!("{name}/{CONFIG_FILE}");
+        let bad = |found: String| Error::BadConfig {
+            file: file.clone(),
+            field: "the file".into(),
+            expected: "a JSON object".into(),
+            found,
+        };
+        match serde_json::from_slice(json) {
+            Ok(Value::Object(fields)) => Ok(Self { file, fields }),
+            Ok(other) => Err(bad(describe(&other))),
+            Err(error) => Err(bad(format!("not valid JSON ({error})"))),
+        }
+    }
+
+    fn bad(&self, field: &str, expected: &str) -> Error {
+        let found = self.fields.get(field).map_or_else(|| "missing".into(), describe);
+        Error::BadConfig { file: self.file.clone(), field: field.into(), expected: expected.into(), found }
+    }
+
+    /// A text field.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] when absent or of another type.
+    pub fn text(&self, field: &str) -> Result<String> {
+        let text = self.fields.get(field).and_then(Value::as_str);
+        text.map(Into::into).ok_or_else(|| self.bad(field, "a text"))
+    }
+
+    /// A count.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] when absent, of another type, or 0.
+    pub fn count(&self, field: &str) -> Result<usize> {
+        let count = self.fields.get(field).and_then(Value::as_u64).filter(|&n| n > 0);
+        count.map(|n| n as usize).ok_or_else(|| self.bad(field, "a whole number above 0"))
+    }
+
+    /// A seed of a random generator.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] when absent or no whole number.
+    pub fn seed(&self, field: &str) -> Result<u64> {
+        let seed = self.fields.get(field).and_then(Value::as_u64);
+        seed.ok_or_else(|| self.bad(field, "a whole number"))
+    }
+
+    /// A finite number.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] when absent or of another type.
+    pub fn number(&self, field: &str) -> Result<f32> {
+        let number = self.fields.get(field).and_then(Value::as_f64).filter(|n| n.is_finite());
+        number.map(|n| n as f32).ok_or_else(|| self.bad(field, "a finite number"))
+    }
+
+    /// A switch; absent and `null` mean off.
+    #[must_use]
+    pub fn flag(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|value| !is_off(value))
+    }
+
+    /// The number for a module: the first entry of `pattern` whose key matches the module path
+    /// as PEFT matches it, `^(.*\.)?(KEY)$`, else `field`.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for keys that are no regular expression and values that are no number.
+    pub fn patterned(&self, pattern: &str, path: &str, field: &str) -> Result<f32> {
+        let Some(value) = self.fields.get(pattern).filter(|value| !is_off(value)) else {
+            return self.number(field);
+        };
+        let expected = "an object from module patterns to numbers";
+        let entries = value.as_object().ok_or_else(|| self.bad(pattern, expected))?;
+        for (key, value) in entries {
+            let matches = Regex::new(&format!(r"^(.*\.)?({key})$"))
+                .map_err(|_| self.bad(pattern, "an object whose keys are regular expressions"))?;
+            if matches.is_match(path) {
+                let number = value.as_f64().filter(|n| n.is_finite());
+                return number.map(|n| n as f32).ok_or_else(|| self.bad(pattern, expected));
+            }
+        }
+        self.number(field)
+    }
+
+    /// Refuses every field that is switched on and that nothing would honour.
+    pub(super) fn check_fields(&self, method: &Method) -> Result<()> {
+        self.refusals(method).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn refusals(&self, method: &Method) -> Vec<Error> {
+        let known = |field: &str| {
+            [COMMON_INERT, method.reads, method.inert].iter().any(|list| list.contains(&field))
+        };
+        let mut refusals: Vec<Error> = self
+            .fields
+            .iter()
+            .filter(|(field, value)| !known(field) && !is_off(value))
+            .map(|(field, value)| self.refuse(method, field, value, "this build does not know what it changes"))
+            .collect();
+        if self.flag("fan_in_fan_out") {
+            let why = "the layers of a Llama model are stored [out, in]";
+            refusals.push(self.refuse(method, "fan_in_fan_out", &Value::Bool(true), why));
+        }
+        refusals
+    }
+
+    fn refuse(&self, method: &Method, field: &str, value: &Value, why: &'static str) -> Error {
+        Error::UnsupportedOption {
+            file: self.file.clone(),
+            method: method.card().title.into(),
+            field: field.into(),
+            found: describe(value),
+            why,
+        }
+    }
+
+    /// The refusal of a field that a method reads but cannot honour at its present value.
+    #[must_use]
+    pub fn unsupported(&self, method: &Method, field: &str, why: &'static str) -> Error {
+        self.refuse(method, field, self.fields.get(field).unwrap_or(&Value::Null), why)
+    }
+
+    /// The raw value of a field.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+}
+
+/// Values by which PEFT writes "not used".
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+fn describe(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}
+
+/// Reads config and tensors, whichever container they came in.
+pub(super) fn read(files: &AdapterFiles) -> Result<(Config, BTreeMap<String, HostTensor>)> {
+    let (tensors, vector) = if files.weights.starts_with(b"GGUF") {
+        let (metadata, tensors) = gguf::read_all(&format!("{}.gguf", files.name), &files.weights)?;
+        super::control_vector::check_gguf(&files.name, &metadata)?;
+        (tensors, true)
+    } else {
+        let file = format!("{}/adapter_model.safetensors", files.name);
+        let tensors = safetensors::read_all(&file, &files.weights)?;
+        let vector = tensors.keys().all(|key| key.starts_with("direction."));
+        (tensors, vector)
+    };
+    let config = match &files.config {
+        Some(json) => Config::parse(&files.name, json)?,
+        None if vector => Config::parse(&files.name, br#"{"peft_type":"CONTROL_VECTOR"}"#)?,
+        None => {
+            return Err(Error::MissingKey {
+                file: files.name.clone(),
+                key: CONFIG_FILE.into(),
+                what: "it names the method; give it together with the weights".into(),
+            });
+        }
+    };
+    Ok((config, tensors))
+}
+
+pub(super) fn count(tensors: &BTreeMap<String, HostTensor>) -> usize {
+    tensors.values().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+}
+
+/// A linear layer that a checkpoint adapts.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it is.
+    pub site: Site,
+    /// Its path, `model.layers.0.self_attn.q_proj`.
+    pub path: String,
+    /// Input width.
+    pub i: usize,
+    /// Output width.
+    pub o: usize,
+    key: String,
+}
+
+/// Hands a checkpoint's tensors to a method, each once and only in the expected shape.
+#[derive(Debug)]
+pub struct Loader<'a> {
+    /// The checkpoint's config.
+    pub config: &'a Config,
+    /// The model it is loaded for.
+    pub model: &'a Model,
+    file: String,
+    tensors: RefCell<BTreeMap<String, HostTensor>>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        tensors: BTreeMap<String, HostTensor>,
+        model: &'a Model,
+    ) -> Self {
+        let file = config.file.replace(CONFIG_FILE, "adapter_model.safetensors");
+        Self { config, model, file, tensors: RefCell::new(tensors) }
+    }
+
+    /// The linear layers for which the file has a tensor of this name, in model order.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for layers that the model lacks, [`Error::MissingKey`] when there
+    /// is none at all.
+    pub fn targets(&self, parameter: &str) -> Result<Vec<Target>> {
+        let mut targets = self
+            .tensors
+            .borrow()
+            .keys()
+            .filter_map(|key| Some((key, key.strip_suffix(parameter)?.strip_suffix('.')?)))
+            .map(|(key, module)| self.target(key, module))
+            .collect::<Result<Vec<_>>>()?;
+        targets.sort_by_key(|target| target.site);
+        if targets.is_empty() {
+            return Err(Error::MissingKey {
+                file: self.file.clone(),
+                key: format!("{PREFIX}<module>.{parameter}"),
+                what: "no module has it".into(),
+            });
+        }
+        Ok(targets)
+    }
+
+    fn target(&self, key: &str, module: &str) -> Result<Target> {
+        let config = self.model.config();
+        let missing = || Error::NoSuchModule {
+            file: self.file.clone(),
+            key: key.into(),
+            model: self.model.name().into(),
+            layers: config.num_layers,
+        };
+        let path = module.strip_prefix(PREFIX).ok_or_else(missing)?;
+        let site = Site::parse(path).ok_or_else(missing)?;
+        let (i, o) = match site {
+            Site::Linear(layer, projection) if layer < config.num_layers => {
+                projection.widths(config)
+            }
+            Site::Head => (config.hidden_size, config.vocab_size),
+            _ => return Err(missing()),
+        };
+        Ok(Target { site, path: path.into(), i, o, key: module.into() })
+    }
+
+    /// Takes `<module>.<parameter>` of the given shape.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongShape`], [`Error::UnsupportedDtype`] for integers.
+    pub fn tensor<const D: usize>(
+        &self,
+        target: &Target,
+        parameter: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>> {
+        self.shared(&format!("{}.{parameter}", target.key), shape)
+    }
+
+    /// Takes a whole-named tensor of the given shape.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn shared<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        Ok(self.upload(self.host(key, shape)?, shape))
+    }
+
+    /// Takes a whole-named tensor of the given shape and leaves it in host memory.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn host<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Vec<f32>> {
+        let missing = || Error::MissingKey {
+            file: self.file.clone(),
+            key: key.into(),
+            what: format!("expected with shape {shape:?}"),
+        };
+        let tensor = self.tensors.borrow_mut().remove(key).ok_or_else(missing)?;
+        if tensor.shape != shape {
+            return Err(Error::WrongShape {
+                file: self.file.clone(),
+                key: key.into(),
+                expected: format!("{shape:?}"),
+                found: tensor.shape,
+                hint: "was it trained on another model?",
+            });
+        }
+        match tensor.data {
+            HostData::Float(values) => Ok(values),
+            HostData::Int(_) => Err(Error::UnsupportedDtype {
+                file: self.file.clone(),
+                key: key.into(),
+                found: "integers".into(),
+                known: "floating-point numbers here",
+            }),
+        }
+    }
+
+    /// Puts numbers onto the model's device.
+    #[must_use]
+    pub fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values, shape), &self.model.device())
+    }
+
+    /// The full name of a module's tensor.
+    #[must_use]
+    pub fn key(&self, target: &Target, parameter: &str) -> String {
+        format!("{}.{parameter}", target.key)
+    }
+
+    /// The shape of a tensor that is still there.
+    #[must_use]
+    pub fn shape(&self, key: &str) -> Option<Vec<usize>> {
+        self.tensors.borrow().get(key).map(|tensor| tensor.shape.clone())
+    }
+
+    /// One extent of a module's tensor, for sizes that only the file knows.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] without the tensor or the dimension.
+    pub fn extent(&self, target: &Target, parameter: &str, dim: usize) -> Result<usize> {
+        let key = self.key(target, parameter);
+        let extent = self.shape(&key).and_then(|shape| shape.get(dim).copied());
+        extent.ok_or_else(|| Error::MissingKey {
+            file: self.file.clone(),
+            key,
+            what: format!("expected with at least {} dimensions", dim + 1),
+        })
+    }
+
+    /// The names of all tensors not yet taken.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.tensors.borrow().keys().cloned().collect()
+    }
+
+    /// A linear layer's weight `[o, i]`, for the methods whose formula needs it.
+    #[must_use]
+    pub fn base_weight(&self, target: &Target) -> Tensor<2> {
+        match target.site {
+            Site::Linear(layer, projection) => self.model.linear(layer, projection).weight.val(),
+            _ => self.model.head_weight(),
+        }
+    }
+
+    /// Refuses what nothing took.
+    pub(super) fn finish(self) -> Result<()> {
+        let keys = self.keys();
+        match keys.is_empty() {
+            true => Ok(()),
+            false => Err(Error::UnexpectedKeys { file: self.file, keys }),
+        }
+    }
+}
+
+/// What `steer inspect` and the page tell of a checkpoint, without a model.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    /// The name it was given under.
+    pub name: String,
+    /// The method, absent when it is unknown.
+    pub method: Option<Card>,
+    /// How c acts.
+    pub law: Option<Law>,
+    /// `base_model_name_or_path` of the config.
+    pub base_model: Option<String>,
+    /// Modules that it changes.
+    pub modules: Vec<String>,
+    /// Numbers in the file.
+    pub parameters: usize,
+    /// Why loading would fail, if it would: `(code, sentence)`.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Explains a checkpoint.
+///
+/// # Errors
+/// Only when the files cannot be read at all; what they ask for and cannot get is listed in
+/// [`Inspection::refused`].
+pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
+    let (config, tensors) = read(files)?;
+    let method = super::method_of(&config);
+    let mut refused: Vec<Error> = Vec::new();
+    let mut modules = Vec::new();
+    match &method {
+        Err(error) => refused.push(error.clone()),
+        Ok(method) => {
+            refused.extend(config.refusals(method));
+            let mut unused = Vec::new();
+            for key in tensors.keys() {
+                match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
+                    Some("") => {}
+                    Some(module) => modules.push(module.trim_end_matches('.').replace(PREFIX, "")),
+                    None if method.keys.iter().any(|name| key.starts_with(name)) => {
+                        modules.push(key.clone());
+                    }
+                    None => unused.push(key.clone()),
+                }
+            }
+            if !unused.is_empty() {
+                let file = files.name.clone();
+                refused.push(Error::UnexpectedKeys { file, keys: unused });
+            }
+            modules.sort();
+            modules.dedup();
+        }
+    }
+    Ok(Inspection {
+        name: files.name.clone(),
+        law: method.as_ref().ok().map(|method| method.law),
+        method: method.ok().map(Method::card),
+        base_model: config.text("base_model_name_or_path").ok(),
+        modules,
+        parameters: count(&tensors),
+        refused: refused.iter().map(|error| (error.code().into(), error.to_string())).collect(),
+    })
+}

@@ -1,0 +1,70 @@
+//! Control vector: a direction added to the residual stream, after repeng. Vogel 2024.
+//! <https://github.com/vgel/repeng>
+//!
+//! # Formula
+//! ```text
+//! h_L ← h_L + c·v_L   at the output of block L
+//! ```
+//! # Shapes
+//! ```text
+//! direction.L   v_L [d], for each block L it acts on (GGUF or safetensors)
+//! ```
+//! # Coefficient
+//! Gate: c is the length of the step along the direction, in units of the stored vector.
+//! # Intuition
+//! The difference between what the model thinks while reading one kind of text and its opposite
+//! is an arrow. Adding the arrow makes every token a little more of that kind.
+
+use super::{Effect, Family, Law, Loaded, Loader, Method, Placed, Shift, Site, room_doc};
+use crate::error::{Error, Result};
+use crate::weights::gguf::Metadata;
+
+/// See the head of this file.
+pub const METHOD: Method = Method {
+    name: "control_vector",
+    peft_type: "CONTROL_VECTOR",
+    matches: |_| true,
+    family: Family::Vector,
+    law: Law::Gate,
+    keys: &[DIRECTION],
+    reads: &[],
+    inert: &["model_hint", "layer_count"],
+    doc: room_doc!("control_vector.rs"),
+    load,
+};
+
+const DIRECTION: &str = "direction.";
+
+fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    let config = loader.model.config();
+    let place = |key: String| {
+        let layer: Option<usize> = key.strip_prefix(DIRECTION).and_then(|layer| layer.parse().ok());
+        let layer = layer.filter(|&layer| layer < config.num_layers).ok_or_else(|| {
+            Error::NoSuchModule {
+                file: loader.config.file.clone(),
+                key: key.clone(),
+                model: loader.model.name().into(),
+                layers: config.num_layers,
+            }
+        })?;
+        let direction = loader.shared(&key, [config.hidden_size])?;
+        Ok(Placed::new(Site::Residual(layer), move |scale| {
+            vec![Effect::Residual(Shift { direction: direction.clone(), scale })]
+        }))
+    };
+    let keys = loader.keys().into_iter().filter(|key| key.starts_with(DIRECTION));
+    let placed = keys.map(place).collect::<Result<Vec<_>>>()?;
+    Ok(Loaded { law: Law::Gate, placed })
+}
+
+/// A GGUF file may hold many things; only control vectors are adapters here.
+pub(super) fn check_gguf(name: &str, metadata: &Metadata) -> Result<()> {
+    match metadata.string("general.architecture")? {
+        Some("controlvector") => Ok(()),
+        found => Err(Error::UnknownMethod {
+            file: format!("{name}.gguf"),
+            found: found.unwrap_or("no general.architecture").into(),
+            known: "general.architecture = controlvector".into(),
+        }),
+    }
+}

@@ -1,0 +1,163 @@
+//! The few shapes that an adapter's effect can have. The model runs these and knows no method;
+//! a method's file builds them from its tensors and its coefficient.
+
+use burn::tensor::Tensor;
+
+/// One effect at one site, already at its coefficient.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// The weight of a linear layer changes: `y += Δ(x)`.
+    Weight(Delta),
+    /// The input of a linear layer is mapped: `x ↦ x'`.
+    Input(Map),
+    /// The output of a linear layer is mapped: `y ↦ y'`.
+    Output(Map),
+    /// The residual stream moves at the output of a block: `h ↦ h'`.
+    Residual(Shift),
+    /// Attention sees extra keys and values.
+    KeyValue(ExtraKeyValue),
+}
+
+/// An additive change of a linear layer.
+#[derive(Debug, Clone)]
+pub enum Delta {
+    /// `scale · (((x Aᵀ) ∘ mid) Bᵀ) ∘ out`
+    LowRank {
+        /// A `[r, i]`
+        a: Tensor<2>,
+        /// B `[o, r]`
+        b: Tensor<2>,
+        /// `[r]`, between A and B
+        mid: Option<Tensor<1>>,
+        /// `[o]`, behind B
+        out: Option<Tensor<1>>,
+        /// carries the coefficient
+        scale: f32,
+    },
+    /// `scale · gain ∘ (x Wᵀ)`: each row of W grows by a share of itself.
+    RowGain {
+        /// `[o]`
+        gain: Tensor<1>,
+        /// carries the coefficient
+        scale: f32,
+    },
+    /// `scale · b`
+    Bias {
+        /// `[o]`
+        bias: Tensor<1>,
+        /// carries the coefficient
+        scale: f32,
+    },
+}
+
+impl Delta {
+    /// What is added to `base = x Wᵀ [t, o]` for the input `x [t, i]`.
+    #[must_use]
+    pub fn apply(&self, x: &Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::LowRank { a, b, mid, out, scale } => {
+                let inner = x.clone().matmul(a.clone().transpose());
+                let inner = match mid {
+                    Some(mid) => inner * mid.clone().unsqueeze(),
+                    None => inner,
+                };
+                let y = (inner * *scale).matmul(b.clone().transpose());
+                match out {
+                    Some(out) => y * out.clone().unsqueeze(),
+                    None => y,
+                }
+            }
+            Self::RowGain { gain, scale } => {
+                base.clone() * (gain.clone() * *scale).unsqueeze()
+            }
+            Self::Bias { bias, scale } => (bias.clone() * *scale).unsqueeze(),
+        }
+    }
+}
+
+/// A map of a vector onto one of the same width.
+#[derive(Debug, Clone)]
+pub enum Map {
+    /// `z ∘ gain`
+    Scale {
+        /// `[width]`
+        gain: Tensor<1>,
+    },
+    /// `z ∘ along + quarter_turn(z) ∘ across`, where inside each group of `group` numbers the two
+    /// halves form the pairs `(z₁, z₂)` and the quarter turn is `(−z₂, z₁)`.
+    Rotate {
+        /// `[width]`
+        along: Tensor<1>,
+        /// `[width]`
+        across: Tensor<1>,
+        /// numbers per group, even
+        group: usize,
+    },
+    /// `z + (z U) K Uᵀ`: only the span of U's columns moves.
+    Span {
+        /// U `[width, r]`
+        basis: Tensor<2>,
+        /// K `[r, r]`
+        kernel: Tensor<2>,
+    },
+}
+
+impl Map {
+    /// `z [t, width] -> [t, width]`
+    #[must_use]
+    pub fn apply(&self, z: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Scale { gain } => z * gain.clone().unsqueeze(),
+            Self::Rotate { along, across, group } => {
+                let [t, width] = z.dims();
+                let half = group / 2;
+                let pairs = z.clone().reshape([t * width / group, 2, half]);
+                let (first, second) =
+                    (pairs.clone().narrow(1, 0, 1), pairs.narrow(1, 1, 1));
+                let turned = Tensor::cat(vec![-second, first], 1).reshape([t, width]);
+                z * along.clone().unsqueeze() + turned * across.clone().unsqueeze()
+            }
+            Self::Span { basis, kernel } => {
+                let inside = z.clone().matmul(basis.clone()).matmul(kernel.clone());
+                z + inside.matmul(basis.clone().transpose())
+            }
+        }
+    }
+}
+
+/// A step along one direction of the residual stream: `h + scale · v`.
+#[derive(Debug, Clone)]
+pub struct Shift {
+    /// v `[d]`
+    pub direction: Tensor<1>,
+    /// carries the coefficient
+    pub scale: f32,
+}
+
+impl Shift {
+    /// `h [t, d] -> [t, d]`
+    #[must_use]
+    pub fn apply(&self, h: Tensor<2>) -> Tensor<2> {
+        h + (self.direction.clone() * self.scale).unsqueeze()
+    }
+}
+
+/// Keys (not rotated) and values that every query of a layer sees besides the sequence's own;
+/// the sequence then counts its positions from [`Self::tokens`] on.
+#[derive(Debug, Clone)]
+pub struct ExtraKeyValue {
+    /// `[kv_heads, n, hd]`
+    pub keys: Tensor<3>,
+    /// `[kv_heads, n, hd]`
+    pub values: Tensor<3>,
+    /// c of `attn₀ + c·(attn_extra − attn₀)`
+    pub coefficient: f32,
+}
+
+impl ExtraKeyValue {
+    /// n, the number of extra positions.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.keys.dims()[1]
+    }
+}

@@ -1,0 +1,341 @@
+//! Adapters: one file per method, the effects they share, and the stack of those in use.
+//!
+//! A method is data plus one function from a checkpoint to a list of [`Placed`] laws, each of
+//! which gives the effect at one site for any coefficient. Adding a method: write its file, put
+//! its name into the two lists below.
+
+mod checkpoint;
+mod effect;
+mod stack;
+mod torch_random;
+
+pub mod control_vector;
+pub mod delora;
+pub mod dora;
+pub mod hra;
+pub mod ia3;
+pub mod lora;
+pub mod prefix_tuning;
+pub mod road;
+pub mod vera;
+
+pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
+pub use effect::{Delta, Effect, ExtraKeyValue, Map, Shift};
+pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::model::{Model, Projection};
+
+/// Every method, in the order of the page and the README.
+pub static METHODS: &[&Method] = &[
+    &lora::METHOD,
+    &dora::METHOD,
+    &delora::METHOD,
+    &vera::METHOD,
+    &ia3::METHOD,
+    &road::METHOD,
+    &hra::METHOD,
+    &prefix_tuning::METHOD,
+    &control_vector::METHOD,
+];
+
+/// What a method does to a layer, for grouping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// A low-rank matrix is added to the weight.
+    LowRank,
+    /// Activations are multiplied number by number.
+    Scale,
+    /// Activations are turned.
+    Rotate,
+    /// The model is given extra keys and values.
+    Prompt,
+    /// A direction is added to the residual stream.
+    Vector,
+}
+
+/// How the coefficient `c` acts. Every law is the base at 0 and the trained adapter at 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Law {
+    /// `y₀ + c·(y₁ − y₀)` at every site.
+    Linear,
+    /// The generator of a rotation is scaled: `R(c)`, with `R(−c) = R(c)⁻¹`.
+    Geodesic,
+    /// A vector or an inner gate is multiplied by c.
+    Gate,
+    /// `attn₀ + c·(attn_with_prefix − attn₀)` in every layer.
+    AttentionMix,
+}
+
+impl Law {
+    /// The law in plain words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Linear => {
+                "c stretches the trained change: twice c is twice the change, −c is its mirror image"
+            }
+            Self::Geodesic => {
+                "c turns the trained rotation further or back: lengths never change, −c undoes c"
+            }
+            Self::Gate => "c is the length of the step: 0 is no step, −c steps the opposite way",
+            Self::AttentionMix => {
+                "c blends attention without and with the prefix: 0 ignores it, negative c is \
+                 repelled by it"
+            }
+        }
+    }
+}
+
+/// One method of the catalogue: its facts, and how its checkpoints are read.
+#[derive(Debug)]
+pub struct Method {
+    /// The file of the method, without `.rs`.
+    pub name: &'static str,
+    /// `peft_type` in `adapter_config.json`.
+    pub peft_type: &'static str,
+    /// Tells methods of one `peft_type` apart.
+    pub matches: fn(&Config) -> bool,
+    /// What it does to a layer.
+    pub family: Family,
+    /// How the coefficient acts.
+    pub law: Law,
+    /// Names of its tensors behind the module path (or whole names of shared tensors).
+    pub keys: &'static [&'static str],
+    /// Config fields that change the forward pass and are honoured.
+    pub reads: &'static [&'static str],
+    /// Config fields that only matter in training.
+    pub inert: &'static [&'static str],
+    /// The head of the method's file, from [`room_doc!`].
+    pub doc: &'static [u8],
+    /// Reads a checkpoint for a model.
+    pub load: fn(&Loader<'_>) -> Result<Loaded>,
+}
+
+/// What [`Method::load`] gives back.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The law that this checkpoint follows (a method may have to fall back, and says so).
+    pub law: Law,
+    /// The laws of each site.
+    pub placed: Vec<Placed>,
+}
+
+/// Where an effect acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// A linear layer of a block.
+    Linear(usize, Projection),
+    /// The attention of a block.
+    Attention(usize),
+    /// The output of a block.
+    Residual(usize),
+    /// The output head.
+    Head,
+}
+
+impl Site {
+    /// The site of a linear layer, from its path in Hugging Face's names.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
+        if path == "lm_head" {
+            return Some(Self::Head);
+        }
+        let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
+        let projection = Projection::ALL.into_iter().find(|projection| projection.path() == rest)?;
+        Some(Self::Linear(layer.parse().ok()?, projection))
+    }
+}
+
+/// A site and its law: the effects for a coefficient. Never called with c = 0, which is the base.
+pub struct Placed {
+    /// Where.
+    pub site: Site,
+    /// c -> effects.
+    pub at: Box<dyn Fn(f32) -> Vec<Effect>>,
+}
+
+impl Placed {
+    /// A law at a site.
+    pub fn new(site: Site, at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
+        Self { site, at: Box::new(at) }
+    }
+}
+
+impl std::fmt::Debug for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Placed").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// A checkpoint loaded for a model.
+#[derive(Debug)]
+pub struct Adapter {
+    /// The name it was loaded under.
+    pub name: String,
+    /// Its method.
+    pub method: &'static Method,
+    /// How c acts for this checkpoint.
+    pub law: Law,
+    /// Numbers in its file.
+    pub parameters: usize,
+    /// Its laws, by site.
+    pub placed: Vec<Placed>,
+}
+
+/// Loads a checkpoint for a model.
+///
+/// # Errors
+/// An unknown method, an option that is not honoured, missing or unused keys, wrong shapes.
+pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
+    let (config, tensors) = checkpoint::read(files)?;
+    let method = method_of(&config)?;
+    config.check_fields(method)?;
+    let parameters = checkpoint::count(&tensors);
+    let loader = Loader::new(&config, tensors, model);
+    let loaded = (method.load)(&loader)?;
+    loader.finish()?;
+    let name = files.name.clone();
+    Ok(Adapter { name, method, law: loaded.law, parameters, placed: loaded.placed })
+}
+
+fn method_of(config: &Config) -> Result<&'static Method> {
+    let peft_type = config.text("peft_type")?;
+    METHODS
+        .iter()
+        .find(|method| method.peft_type == peft_type && (method.matches)(config))
+        .copied()
+        .ok_or_else(|| {
+            let known: Vec<&str> = METHODS.iter().map(|method| method.peft_type).collect();
+            Error::UnknownMethod {
+                file: config.file.clone(),
+                found: peft_type,
+                known: known.join(", "),
+            }
+        })
+}
+
+/// The facts of a method, read from the head of its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Card {
+    /// File name.
+    pub name: &'static str,
+    /// Short name as the field writes it.
+    pub title: &'static str,
+    /// What the letters mean, and who wrote it when.
+    pub summary: &'static str,
+    /// Address of the paper or the code.
+    pub paper: &'static str,
+    /// What it does to a layer.
+    pub family: Family,
+    /// Name of the law.
+    pub law: Law,
+    /// The law in plain words.
+    pub law_words: &'static str,
+    /// The forward pass.
+    pub formula: String,
+    /// Tensors of the checkpoint.
+    pub shapes: String,
+    /// What c does, in this method's own terms.
+    pub coefficient: String,
+    /// Two plain sentences.
+    pub intuition: String,
+}
+
+impl Method {
+    /// The card of the page and the row of the README.
+    #[must_use]
+    pub fn card(&self) -> Card {
+        let doc = std::str::from_utf8(self.doc).unwrap_or_default();
+        let mut lines = doc.lines().map(|line| line.trim_start_matches("//!").trim());
+        let (title, summary) = lines.next().unwrap_or_default().split_once(": ").unwrap_or_default();
+        let paper = lines.next().unwrap_or_default().trim_matches(['<', '>']);
+        Card {
+            name: self.name,
+            title,
+            summary,
+            paper,
+            family: self.family,
+            law: self.law,
+            law_words: self.law.words(),
+            formula: section(doc, "Formula"),
+            shapes: section(doc, "Shapes"),
+            coefficient: section(doc, "Coefficient"),
+            intuition: section(doc, "Intuition").replace('\n', " "),
+        }
+    }
+}
+
+/// The README's method table: one row per method, from the heads of their files.
+#[must_use]
+pub fn method_table() -> String {
+    let mut table = String::from("| method | family | what c does | file | paper |\n|---|---|---|---|---|\n");
+    for card in METHODS.iter().map(|method| method.card()) {
+        let family = serde_json::to_value(card.family).ok();
+        let family = family.as_ref().and_then(|family| family.as_str()).unwrap_or_default();
+        table += &format!(
+            "| {} ({}) | {} | {} | [`{name}.rs`](src/adapters/{name}.rs) | [link]({}) |\n",
+            card.title,
+            card.summary.trim_end_matches('.'),
+            family,
+            card.law_words,
+            card.paper,
+            name = card.name,
+        );
+    }
+    table
+}
+
+/// The text under a heading of a file's head, without code fences.
+fn section(doc: &str, heading: &str) -> String {
+    let lines: Vec<&str> = doc
+        .lines()
+        .map(|line| line.strip_prefix("//!").unwrap_or(line))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .skip_while(|line| line.strip_prefix("# ") != Some(heading))
+        .skip(1)
+        .take_while(|line| !line.starts_with("# "))
+        .filter(|line| !line.starts_with("```"))
+        .collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// Bytes of the leading `//!` lines of a source file.
+const fn head_len(source: &str) -> usize {
+    let bytes = source.as_bytes();
+    let mut at = 0;
+    while at + 2 < bytes.len() && bytes[at] == b'/' && bytes[at + 1] == b'/' && bytes[at + 2] == b'!'
+    {
+        while at < bytes.len() && bytes[at] != b'\n' {
+            at += 1;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Copies the head, so that the rest of the source does not end up in the program.
+const fn head<const N: usize>(source: &str) -> [u8; N] {
+    let mut out = [0; N];
+    let mut at = 0;
+    while at < N {
+        out[at] = source.as_bytes()[at];
+        at += 1;
+    }
+    out
+}
+
+/// The `//!` head of a method's file, for [`Method::doc`].
+macro_rules! room_doc {
+    ($file:literal) => {{
+        const SOURCE: &str = include_str!($file);
+        const HEAD: &[u8] = &$crate::adapters::head::<{ $crate::adapters::head_len(SOURCE) }>(SOURCE);
+        HEAD
+    }};
+}
+use room_doc;

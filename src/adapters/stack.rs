@@ -1,0 +1,252 @@
+//! The adapters in use, in order, each with its own coefficient.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Map, Shift, Site};
+use crate::error::{Error, Result};
+use crate::model::{Projection, Stamp};
+
+/// What one linear layer gets, by kind; inside a kind in stack order.
+#[derive(Debug, Clone, Default)]
+pub struct SitePlan {
+    /// Maps of the input, before the base product.
+    pub inputs: Vec<Map>,
+    /// Weight deltas, of the mapped input.
+    pub deltas: Vec<Delta>,
+    /// Maps of the output, after everything.
+    pub outputs: Vec<Map>,
+}
+
+/// What one block gets.
+#[derive(Debug, Clone, Default)]
+pub struct LayerPlan {
+    linears: [SitePlan; 7],
+    /// Extra keys and values of its attention.
+    pub extra: Vec<ExtraKeyValue>,
+    /// Steps at its output.
+    pub residual: Vec<Shift>,
+}
+
+impl LayerPlan {
+    /// The plan of one linear layer.
+    #[must_use]
+    pub fn linear(&self, projection: Projection) -> &SitePlan {
+        &self.linears[projection as usize]
+    }
+}
+
+/// All effects at fixed coefficients: what a forward pass reads.
+#[derive(Debug)]
+pub struct Steering {
+    layers: Vec<LayerPlan>,
+    /// The plan of the output head.
+    pub head: SitePlan,
+    stamp: Stamp,
+    none: LayerPlan,
+}
+
+impl Steering {
+    /// No effect at all: the base model.
+    #[must_use]
+    pub fn base() -> Self {
+        Self {
+            layers: Vec::new(),
+            head: SitePlan::default(),
+            stamp: Rc::from([]),
+            none: LayerPlan::default(),
+        }
+    }
+
+    /// Which adapters at which coefficients this is.
+    #[must_use]
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// The plan of one block.
+    #[must_use]
+    pub fn layer(&self, layer: usize) -> &LayerPlan {
+        self.layers.get(layer).unwrap_or(&self.none)
+    }
+
+    fn layer_mut(&mut self, layer: usize) -> &mut LayerPlan {
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, LayerPlan::default());
+        }
+        &mut self.layers[layer]
+    }
+
+    fn add(&mut self, site: Site, effect: Effect) {
+        match (site, effect) {
+            (Site::Residual(layer), Effect::Residual(shift)) => {
+                self.layer_mut(layer).residual.push(shift);
+            }
+            (Site::Attention(layer), Effect::KeyValue(extra)) => {
+                self.layer_mut(layer).extra.push(extra);
+            }
+            (Site::Linear(layer, projection), effect) => {
+                add_linear(&mut self.layer_mut(layer).linears[projection as usize], effect);
+            }
+            (Site::Head, effect) => add_linear(&mut self.head, effect),
+            (site, effect) => unreachable!("{effect:?} cannot act at {site:?}"),
+        }
+    }
+}
+
+fn add_linear(plan: &mut SitePlan, effect: Effect) {
+    match effect {
+        Effect::Weight(delta) => plan.deltas.push(delta),
+        Effect::Input(map) => plan.inputs.push(map),
+        Effect::Output(map) => plan.outputs.push(map),
+        effect => unreachable!("{effect:?} does not act on a linear layer"),
+    }
+}
+
+/// One adapter of the stack and its state.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its handle.
+    pub id: u32,
+    /// What was loaded.
+    pub adapter: Adapter,
+    /// c, kept while switched off.
+    pub coefficient: f32,
+    /// Whether it takes part.
+    pub enabled: bool,
+}
+
+/// What a user sees of an entry.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryView {
+    /// Its handle.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Name of the method, the file of its card.
+    pub method: &'static str,
+    /// Title of the method.
+    pub title: &'static str,
+    /// How c acts for this checkpoint.
+    pub law: Law,
+    /// The law in plain words.
+    pub law_words: &'static str,
+    /// Sites it acts on.
+    pub modules: usize,
+    /// Numbers in its file.
+    pub parameters: usize,
+    /// c
+    pub coefficient: f32,
+    /// Whether it takes part.
+    pub enabled: bool,
+}
+
+impl Entry {
+    fn active(&self) -> bool {
+        self.enabled && self.coefficient != 0.0
+    }
+
+    /// What a user sees of it.
+    #[must_use]
+    pub fn view(&self) -> EntryView {
+        EntryView {
+            id: self.id,
+            name: self.adapter.name.clone(),
+            method: self.adapter.method.name,
+            title: self.adapter.method.card().title,
+            law: self.adapter.law,
+            law_words: self.adapter.law.words(),
+            modules: self.adapter.placed.len(),
+            parameters: self.adapter.parameters,
+            coefficient: self.coefficient,
+            enabled: self.enabled,
+        }
+    }
+}
+
+/// Adapters in the order in which they act.
+#[derive(Debug, Default)]
+pub struct Stack {
+    entries: Vec<Entry>,
+    last_id: u32,
+    built: Option<Rc<Steering>>,
+}
+
+impl Stack {
+    /// Puts an adapter behind the others, at c = 0, and returns its id.
+    pub fn add(&mut self, adapter: Adapter) -> u32 {
+        self.last_id += 1;
+        self.entries.push(Entry { id: self.last_id, adapter, coefficient: 0.0, enabled: true });
+        self.last_id
+    }
+
+    /// Takes an adapter out.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`].
+    pub fn remove(&mut self, id: u32) -> Result<Adapter> {
+        let at = self.entries.iter().position(|entry| entry.id == id);
+        self.built = None;
+        at.map(|at| self.entries.remove(at).adapter).ok_or(Error::NoSuchAdapter { id })
+    }
+
+    /// Sets c. It acts from the next forward pass on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`]; [`Error::BadCoefficient`] unless c is finite.
+    pub fn set_coefficient(&mut self, id: u32, c: f32) -> Result<()> {
+        let entry = self.entry(id)?;
+        if !c.is_finite() {
+            return Err(Error::BadCoefficient {
+                adapter: entry.adapter.name.clone(),
+                found: c.to_string(),
+                expected: "a finite number".into(),
+            });
+        }
+        entry.coefficient = c;
+        self.built = None;
+        Ok(())
+    }
+
+    /// Switches an adapter on or off; its coefficient is kept.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`].
+    pub fn set_enabled(&mut self, id: u32, enabled: bool) -> Result<()> {
+        self.entry(id)?.enabled = enabled;
+        self.built = None;
+        Ok(())
+    }
+
+    /// The adapters in stack order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// All effects at the present coefficients. Adapters at c = 0 are skipped, not multiplied.
+    pub fn steering(&mut self) -> Rc<Steering> {
+        let entries = &self.entries;
+        self.built.get_or_insert_with(|| Rc::new(build(entries))).clone()
+    }
+
+    fn entry(&mut self, id: u32) -> Result<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id).ok_or(Error::NoSuchAdapter { id })
+    }
+}
+
+fn build(entries: &[Entry]) -> Steering {
+    let active = || entries.iter().filter(|entry| entry.active());
+    let mut steering = Steering::base();
+    steering.stamp = active().map(|entry| (entry.id, entry.coefficient)).collect();
+    for entry in active() {
+        for placed in &entry.adapter.placed {
+            for effect in (placed.at)(entry.coefficient) {
+                steering.add(placed.site, effect);
+            }
+        }
+    }
+    steering
+}

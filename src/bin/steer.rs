@@ -1,0 +1,437 @@
+//! `steer`: the playground's core in a terminal.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use playground::adapters::{self, AdapterFiles};
+use playground::error::{Error, Result};
+use playground::extract;
+use playground::model::Positions;
+use playground::sample::Sampling;
+use playground::session::{Request, Session, Step, read_back};
+use playground::text::{Message, Text};
+use playground::weights::{ModelFile, NativeFile};
+use playground::device;
+use serde_json::json;
+
+#[derive(Parser)]
+#[command(version, about = "Turn adapters from -1 through 0 to +1 while a small model speaks")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Continue a text or answer a chat.
+    Generate(Generate),
+    /// Print the logits behind given tokens.
+    Logits(Logits),
+    /// Explain an adapter folder.
+    Inspect {
+        /// Folder with adapter_config.json and adapter_model.safetensors, or a .gguf file.
+        dir: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Extract a control vector from pairs of contrasting texts.
+    Extract(Extract),
+    /// Measure loading, prefill and decoding.
+    Bench(Bench),
+    /// Print the method table of the README.
+    Methods,
+}
+
+#[derive(Args)]
+struct Source {
+    /// A .gguf file, or a folder with config.json and model.safetensors.
+    #[arg(long)]
+    model: PathBuf,
+    /// Where to compute; f32 on either.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceArg,
+    /// An adapter folder or control-vector file; repeat for several, they act in this order.
+    #[arg(long = "adapter")]
+    adapters: Vec<PathBuf>,
+    /// The coefficient of the adapter at the same place; 1 where none is given.
+    #[arg(long = "coeff", allow_negative_numbers = true)]
+    coefficients: Vec<f32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceArg {
+    Cpu,
+    Gpu,
+}
+
+#[derive(Args)]
+struct Generate {
+    #[command(flatten)]
+    source: Source,
+    /// Plain text to continue.
+    #[arg(long, conflicts_with = "chat")]
+    prompt: Option<String>,
+    /// A user's message to answer.
+    #[arg(long)]
+    chat: Option<String>,
+    #[arg(long, default_value_t = 64)]
+    max_tokens: usize,
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f32,
+    #[arg(long, default_value_t = 0)]
+    top_k: usize,
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    #[arg(long, default_value_t = 0.0)]
+    min_p: f32,
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A text that ends the answer; repeat for several.
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Let the base model speak beside the steered one.
+    #[arg(long)]
+    compare: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Logits {
+    #[command(flatten)]
+    source: Source,
+    /// Token ids, separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    tokens: Vec<u32>,
+    /// Every position's logits instead of the last one's.
+    #[arg(long)]
+    all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Extract {
+    /// A .gguf file, or a folder with config.json and model.safetensors.
+    #[arg(long)]
+    model: PathBuf,
+    /// JSON `{"positive": [texts], "negative": [texts]}`, paired line by line.
+    #[arg(long)]
+    pairs: PathBuf,
+    /// First and last block to act on; the middle 20 to 80 % unless given.
+    #[arg(long, num_args = 2)]
+    layers: Option<Vec<usize>>,
+    /// Length of the whole step, as a share of the mean length of the residual stream.
+    #[arg(long, default_value_t = 0.1)]
+    share: f32,
+    /// Folder to write adapter_config.json and adapter_model.safetensors into.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct Bench {
+    #[command(flatten)]
+    source: Source,
+    /// Prompt tokens to read.
+    #[arg(long, default_value_t = 128)]
+    prefill: usize,
+    /// Tokens to say.
+    #[arg(long, default_value_t = 32)]
+    decode: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Generate(args) => pollster::block_on(generate(&args)),
+        Command::Logits(args) => pollster::block_on(logits(&args)),
+        Command::Inspect { dir, json } => inspect(&dir, json),
+        Command::Extract(args) => pollster::block_on(extract_vector(&args)),
+        Command::Bench(args) => pollster::block_on(bench(&args)),
+        Command::Methods => {
+            print!("{}", adapters::method_table());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("steer: {error} [{}]", error.code());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn open_device(device: DeviceArg) -> Result<Device> {
+    match device {
+        DeviceArg::Cpu => Ok(device::cpu()),
+        DeviceArg::Gpu => device::gpu().await,
+    }
+}
+
+async fn load_model(path: &Path, device: &Device) -> Result<Session> {
+    let (file, text) = if path.is_dir() {
+        open_folder(path).await?
+    } else {
+        (ModelFile::open_gguf(NativeFile::open(path)?).await?, None)
+    };
+    Session::load(&file, text, device, |_| {}).await
+}
+
+async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)> {
+    let config = read(&dir.join("config.json"))?;
+    let index_path = dir.join("model.safetensors.index.json");
+    let index = if index_path.exists() { Some(read(&index_path)?) } else { None };
+    let mut shards = vec![dir.join("model.safetensors")];
+    if index.is_some() {
+        let entries = fs::read_dir(dir).map_err(|error| io(dir, &error))?;
+        shards = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|ext| ext == "safetensors"))
+            .collect();
+        shards.sort();
+    }
+    let shards = shards.iter().map(|path| NativeFile::open(path)).collect::<Result<_>>()?;
+    let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
+    let optional = |name: &str| fs::read(dir.join(name)).ok();
+    let text = match optional("tokenizer.json") {
+        None => None,
+        Some(tokenizer) => Some(Text::from_files(
+            &tokenizer,
+            optional("tokenizer_config.json").as_deref(),
+            optional("generation_config.json").as_deref(),
+            optional("chat_template.jinja").and_then(|bytes| String::from_utf8(bytes).ok()).as_deref(),
+        )?),
+    };
+    Ok((file, text))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io(path, &error))
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::Io { file: path.display().to_string(), why: error.to_string() }
+}
+
+/// A folder as PEFT writes it, or a single file.
+fn adapter_files(path: &Path) -> Result<AdapterFiles> {
+    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    if path.is_file() {
+        return Ok(AdapterFiles { name, config: None, weights: read(path)? });
+    }
+    let config = path.join("adapter_config.json");
+    let config = if config.exists() { Some(read(&config)?) } else { None };
+    Ok(AdapterFiles { name, config, weights: read(&path.join("adapter_model.safetensors"))? })
+}
+
+async fn open(source: &Source) -> Result<Session> {
+    let device = open_device(source.device).await?;
+    let session = load_model(&source.model, &device).await?;
+    for (at, path) in source.adapters.iter().enumerate() {
+        let adapter = adapters::load(&adapter_files(path)?, &session.model)?;
+        let mut stack = session.stack.borrow_mut();
+        let id = stack.add(adapter);
+        stack.set_coefficient(id, source.coefficients.get(at).copied().unwrap_or(1.0))?;
+    }
+    if source.coefficients.len() > source.adapters.len() {
+        return Err(Error::BadOption {
+            name: "coeff",
+            expected: "at most one for each --adapter",
+            found: format!("{} for {}", source.coefficients.len(), source.adapters.len()),
+        });
+    }
+    Ok(session)
+}
+
+async fn generate(args: &Generate) -> Result<()> {
+    let started = Instant::now();
+    let session = open(&args.source).await?;
+    let load_ms = ms(started);
+    let chat = args.chat.clone().map(|content| vec![Message { role: "user".into(), content }]);
+    let mut generation = session.generate(Request {
+        prompt: args.prompt.clone(),
+        chat,
+        max_tokens: args.max_tokens,
+        sampling: Sampling {
+            temperature: args.temperature,
+            top_k: args.top_k,
+            top_p: args.top_p,
+            min_p: args.min_p,
+            repetition_penalty: args.repetition_penalty,
+            seed: args.seed,
+        },
+        stop: args.stop.clone(),
+        compare: args.compare,
+        ..Request::default()
+    })?;
+    let prompt_ids = generation.prompt_ids().to_vec();
+    let started = Instant::now();
+    let mut first_token_ms = None;
+    let (mut ids, mut text, mut base_text) = (Vec::new(), String::new(), String::new());
+    while let Some(step) = generation.next().await? {
+        let Step::Token { steered, base, .. } = step else { continue };
+        first_token_ms.get_or_insert_with(|| ms(started));
+        if let Some(step) = steered {
+            ids.push(step.id);
+            text.push_str(&step.text);
+            if !args.json {
+                print!("{}", step.text);
+                let _ = std::io::stdout().flush();
+            }
+        }
+        base_text.extend(base.map(|step| step.text));
+    }
+    let total_ms = ms(started);
+    if args.json {
+        let timings = json!({
+            "load_ms": load_ms, "first_token_ms": first_token_ms, "total_ms": total_ms,
+        });
+        let mut out =
+            json!({ "prompt_ids": prompt_ids, "ids": ids, "text": text, "timings": timings });
+        if args.compare {
+            out["base_text"] = base_text.into();
+        }
+        println!("{out}");
+    } else {
+        println!();
+        if args.compare {
+            println!("\n--- base ---\n{base_text}");
+        }
+    }
+    Ok(())
+}
+
+async fn logits(args: &Logits) -> Result<()> {
+    let session = open(&args.source).await?;
+    let steering = session.stack.borrow_mut().steering();
+    let positions = if args.all { Positions::All } else { Positions::Last };
+    let mut cache = session.model.new_cache();
+    let logits = session.model.forward(&args.tokens, &mut cache, &steering, positions)?;
+    let Some(logits) = logits else { return Ok(()) };
+    let logits = read_back(logits).await?;
+    let vocab = session.model.config().vocab_size;
+    let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
+    match (args.json, args.all) {
+        (true, true) => println!("{}", json!({ "logits": rows })),
+        (true, false) => println!("{}", json!({ "logits": rows[0] })),
+        (false, _) => {
+            for row in rows {
+                let numbers: Vec<String> = row.iter().map(f32::to_string).collect();
+                println!("{}", numbers.join(" "));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn inspect(dir: &Path, json: bool) -> Result<()> {
+    let found = adapters::inspect(&adapter_files(dir)?)?;
+    if json {
+        println!("{}", json!(found));
+        return Ok(());
+    }
+    println!("{}", found.name);
+    if let Some(card) = &found.method {
+        println!("method      {} ({})", card.title, card.summary);
+        println!("paper       {}", card.paper);
+        println!("formula     {}", card.formula.replace('\n', "\n            "));
+        println!("law         {}", card.law_words);
+    }
+    println!("parameters  {}", found.parameters);
+    println!("modules     {}", found.modules.len());
+    for module in &found.modules {
+        println!("            {module}");
+    }
+    match found.refused.is_empty() {
+        true => println!("refused     nothing"),
+        false => found.refused.iter().for_each(|(code, why)| println!("refused     [{code}] {why}")),
+    }
+    Ok(())
+}
+
+async fn extract_vector(args: &Extract) -> Result<()> {
+    let session = load_model(&args.model, &device::cpu()).await?;
+    let pairs = serde_json::from_slice(&read(&args.pairs)?).map_err(|error| Error::BadConfig {
+        file: args.pairs.display().to_string(),
+        field: "the file".into(),
+        expected: r#"{"positive": [texts], "negative": [texts]}"#.into(),
+        found: error.to_string(),
+    })?;
+    let layers = match args.layers.as_deref() {
+        Some(&[first, last]) => first..=last,
+        _ => extract::middle_layers(session.model.config().num_layers),
+    };
+    let vector = extract::control_vector(&session, &pairs, layers, args.share).await?;
+    fs::create_dir_all(&args.out).map_err(|error| io(&args.out, &error))?;
+    let config = json!({ "peft_type": "CONTROL_VECTOR", "model_hint": "llama" });
+    let write = |name: &str, bytes: &[u8]| {
+        let path = args.out.join(name);
+        fs::write(&path, bytes).map_err(|error| io(&path, &error))
+    };
+    write("adapter_config.json", format!("{config:#}\n").as_bytes())?;
+    write("adapter_model.safetensors", &extract::to_safetensors(&vector)?)
+}
+
+async fn bench(args: &Bench) -> Result<()> {
+    let started = Instant::now();
+    let session = open(&args.source).await?;
+    let load_ms = ms(started);
+    let vocab = session.model.config().vocab_size as u32;
+    let ids: Vec<u32> = (0..args.prefill as u32).map(|at| (at * 7919 + 11) % vocab).collect();
+    let steering = session.stack.borrow_mut().steering();
+    let mut cache = session.model.new_cache();
+    let started = Instant::now();
+    let mut next = run(&session, &ids, &mut cache, &steering).await?;
+    let prefill_ms = ms(started);
+    let started = Instant::now();
+    for _ in 0..args.decode {
+        next = run(&session, &[next], &mut cache, &steering).await?;
+    }
+    let decode_ms = ms(started);
+    let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
+    let report = json!({
+        "model": session.model.name(),
+        "device": format!("{:?}", session.model.device()),
+        "load_ms": load_ms,
+        "prefill_tokens": args.prefill,
+        "prefill_tok_s": per_second(args.prefill, prefill_ms),
+        "decode_tokens": args.decode,
+        "decode_tok_s": per_second(args.decode, decode_ms),
+        "weight_bytes_per_token": session.model.weight_bytes(),
+        "cache_bytes": cache.bytes(),
+    });
+    match args.json {
+        true => println!("{report}"),
+        false => println!("{report:#}"),
+    }
+    Ok(())
+}
+
+async fn run(
+    session: &Session,
+    ids: &[u32],
+    cache: &mut playground::model::KvCache,
+    steering: &adapters::Steering,
+) -> Result<u32> {
+    let logits = session.model.forward(ids, cache, steering, Positions::Last)?;
+    let Some(logits) = logits else { return Ok(0) };
+    Ok(Sampling::default().choose(&read_back(logits).await?, 0, &[]))
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

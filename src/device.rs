@@ -1,0 +1,38 @@
+//! Which device computes, said in words.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// burn-flex: SIMD on one thread of the processor, f32.
+    Cpu,
+    /// burn-wgpu: WebGPU in a browser, Vulkan, Metal or DirectX 12 natively.
+    Gpu,
+}
+
+/// Opens the CPU device.
+#[must_use]
+pub fn cpu() -> Device {
+    Device::flex()
+}
+
+/// Kernel launches gathered into one submission: a token of a 30-layer model is about a thousand.
+const LAUNCHES_PER_SUBMIT: usize = 512;
+
+/// Opens the GPU device. In a browser, probe first: a GPU without timestamp queries cannot be
+/// used and must not be asked for.
+///
+/// # Errors
+/// [`Error::DeviceUnavailable`].
+pub async fn gpu() -> Result<Device> {
+    let options = Device::wgpu_options().tasks_max(LAUNCHES_PER_SUBMIT);
+    options.init_async().await.map_err(|error| Error::DeviceUnavailable {
+        asked: "gpu".into(),
+        why: error.to_string(),
+    })
+}

@@ -1,0 +1,177 @@
+//! One error type for the whole crate: every variant names what was looked at (file, key, option),
+//! what was expected, what was found, and what to do. [`Error::code`] is stable across releases,
+//! so that a page can translate or react without reading the sentence.
+
+/// Everything that can go wrong, from a truncated file to a lost GPU.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- files -------------------------------------------------------------------------------
+    /// The first bytes are not those of the format.
+    #[error("{file}: not a {expected} file, its first bytes are {found}; choose another file")]
+    WrongMagic { file: String, expected: &'static str, found: String },
+    /// The file ends before what its header promises.
+    #[error(
+        "{file}: ends at byte {found_bytes} but {what} needs {needed_bytes}; \
+         the file is cut short, fetch it again"
+    )]
+    Truncated { file: String, what: String, needed_bytes: u64, found_bytes: u64 },
+    /// A tensor's data range lies outside the file.
+    #[error(
+        "{file}: tensor `{key}` ends at byte {end_bytes} of a file of {file_bytes} bytes; \
+         the file is cut short or its header is wrong, fetch it again"
+    )]
+    TensorBeyondFile { file: String, key: String, end_bytes: u64, file_bytes: u64 },
+    /// The header contradicts itself or the format.
+    #[error("{file}: the header is not valid: {why}")]
+    BadHeader { file: String, why: String },
+    /// The number format of a tensor is not one that we read.
+    #[error("{file}: tensor `{key}` is stored as {found}; this program reads {known}")]
+    UnsupportedDtype { file: String, key: String, found: String, known: &'static str },
+    /// The model is not one that this program can run.
+    #[error("{file}: `{field}` is {found}, this program runs {supported}")]
+    UnsupportedModel { file: String, field: String, found: String, supported: String },
+    /// A key that must be there is not.
+    #[error("{file}: `{key}` is missing ({what})")]
+    MissingKey { file: String, key: String, what: String },
+    /// Keys that nothing would use: dropping them in silence would change the result.
+    #[error("{file}: nothing in this method uses {}; is it another method's file?", list(keys))]
+    UnexpectedKeys { file: String, keys: Vec<String> },
+    /// A tensor has another shape than the model or the config asks for.
+    #[error("{file}: `{key}` has shape {found:?}, expected {expected}; {hint}")]
+    WrongShape { file: String, key: String, expected: String, found: Vec<usize>, hint: &'static str },
+    /// The file adapts a module that the model does not have.
+    #[error(
+        "{file}: `{key}` belongs to a module that {model} ({layers} layers) does not have; \
+         was it trained on another model?"
+    )]
+    NoSuchModule { file: String, key: String, model: String, layers: usize },
+    /// A JSON file is not JSON, or a field has the wrong type.
+    #[error("{file}: `{field}` is {found}, expected {expected}")]
+    BadConfig { file: String, field: String, expected: String, found: String },
+    /// `peft_type` names a method that this build does not know.
+    #[error("{file}: method `{found}` is not known here; known are {known}")]
+    UnknownMethod { file: String, found: String, known: String },
+    /// The method is known, but not with this option.
+    #[error("{file}: {method} with `{field}` = {found} is not supported: {why}")]
+    UnsupportedOption {
+        file: String,
+        method: String,
+        field: String,
+        found: String,
+        why: &'static str,
+    },
+
+    // ---- use ---------------------------------------------------------------------------------
+    /// A coefficient that is not a finite number inside the law's domain.
+    #[error("adapter {adapter}: the coefficient {found} is not {expected}; it stays as it was")]
+    BadCoefficient { adapter: String, found: String, expected: String },
+    /// The adapter id is not loaded (any more).
+    #[error("no adapter with id {id} is loaded")]
+    NoSuchAdapter { id: u32 },
+    /// Nothing to continue from.
+    #[error("the prompt is empty; write something first")]
+    EmptyPrompt,
+    /// The prompt does not fit into the model's context.
+    #[error("the prompt has {tokens} tokens, the context holds {context}; shorten the prompt")]
+    PromptTooLong { tokens: usize, context: usize },
+    /// A generation option outside its range.
+    #[error("`{name}` is {found}, expected {expected}")]
+    BadOption { name: &'static str, expected: &'static str, found: String },
+    /// A token id outside the vocabulary.
+    #[error("token {id} is outside the vocabulary of {vocab}")]
+    BadToken { id: u32, vocab: usize },
+    /// Text was asked of a model that came without a tokenizer.
+    #[error("{file}: has no tokenizer; give token ids, or add tokenizer.json beside the weights")]
+    NoTokenizer { file: String },
+    /// The tokenizer's data cannot be used.
+    #[error("{file}: the tokenizer cannot be used: {why}")]
+    BadTokenizer { file: String, why: String },
+    /// A chat was asked of a model that has no chat template.
+    #[error("this model has no chat template; use a plain prompt")]
+    NoChatTemplate,
+    /// The chat template failed.
+    #[error("the chat template cannot be rendered: {why}")]
+    BadChatTemplate { why: String },
+    /// The model must be loaded first.
+    #[error("no model is loaded; load one first")]
+    NoModel,
+    /// The user stopped it.
+    #[error("stopped")]
+    Aborted,
+
+    // ---- device, storage, network --------------------------------------------------------------
+    /// The asked device cannot be had.
+    #[error("device `{asked}` cannot be used: {why}")]
+    DeviceUnavailable { asked: String, why: String },
+    /// The device failed or was taken away while in use; the text so far is kept by the caller.
+    #[error("the device stopped working: {why}; start a new session, the text is kept")]
+    DeviceLost { why: String },
+    /// The browser's storage is full.
+    #[error(
+        "the browser's storage is full: {needed_bytes} bytes are needed, {available_bytes} are \
+         free; delete a cached model or continue without caching"
+    )]
+    QuotaExceeded { needed_bytes: u64, available_bytes: u64 },
+    /// The hash of a download is not the expected one.
+    #[error("{file}: SHA-256 is {found}, expected {expected}; the copy was deleted, fetch it again")]
+    HashMismatch { file: String, expected: String, found: String },
+    /// A network request failed.
+    #[error("{url}: {why}; check the address and the connection, then try again")]
+    Network { url: String, why: String },
+    /// Reading or writing failed.
+    #[error("{file}: {why}")]
+    Io { file: String, why: String },
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A stable, machine-readable name of the kind of error, such as `wrong-shape`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WrongMagic { .. } => "wrong-magic",
+            Self::Truncated { .. } => "truncated",
+            Self::TensorBeyondFile { .. } => "tensor-beyond-file",
+            Self::BadHeader { .. } => "bad-header",
+            Self::UnsupportedDtype { .. } => "unsupported-dtype",
+            Self::UnsupportedModel { .. } => "unsupported-model",
+            Self::MissingKey { .. } => "missing-key",
+            Self::UnexpectedKeys { .. } => "unexpected-keys",
+            Self::WrongShape { .. } => "wrong-shape",
+            Self::NoSuchModule { .. } => "no-such-module",
+            Self::BadConfig { .. } => "bad-config",
+            Self::UnknownMethod { .. } => "unknown-method",
+            Self::UnsupportedOption { .. } => "unsupported-option",
+            Self::BadCoefficient { .. } => "bad-coefficient",
+            Self::NoSuchAdapter { .. } => "no-such-adapter",
+            Self::EmptyPrompt => "empty-prompt",
+            Self::PromptTooLong { .. } => "prompt-too-long",
+            Self::BadOption { .. } => "bad-option",
+            Self::BadToken { .. } => "bad-token",
+            Self::NoTokenizer { .. } => "no-tokenizer",
+            Self::BadTokenizer { .. } => "bad-tokenizer",
+            Self::NoChatTemplate => "no-chat-template",
+            Self::BadChatTemplate { .. } => "bad-chat-template",
+            Self::NoModel => "no-model",
+            Self::Aborted => "aborted",
+            Self::DeviceUnavailable { .. } => "device-unavailable",
+            Self::DeviceLost { .. } => "device-lost",
+            Self::QuotaExceeded { .. } => "quota-exceeded",
+            Self::HashMismatch { .. } => "hash-mismatch",
+            Self::Network { .. } => "network",
+            Self::Io { .. } => "io",
+        }
+    }
+}
+
+/// At most six names, so that a sentence stays a sentence.
+fn list(keys: &[String]) -> String {
+    let shown: Vec<String> = keys.iter().take(6).map(|key| format!("`{key}`")).collect();
+    match keys.len().saturating_sub(6) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,31 @@
+//! A playground for steering a small language model: adapters of the PEFT catalogue and steering
+//! vectors, each behind one signed coefficient `c`, turned while the model speaks.
+//!
+//! ```text
+//! weights/    bytes -> tensors: GGUF, safetensors, dequantisation, one façade over both
+//! text.rs     tokenizer, chat template, incremental decoding
+//! model/      the Llama decoder over burn tensors, its hook points, the kv cache
+//! adapters/   one file per method; the effects they share; the stack of loaded adapters
+//! extract.rs  contrast pairs -> a control vector
+//! sample.rs   logits -> token: filters, shared noise, KL
+//! session.rs  prompt -> steps: base and steered in lockstep; no I/O, no clock, no JS
+//! device.rs   which device computes, and why
+//! error.rs    one typed error
+//! web/        the only place that knows wasm-bindgen
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod adapters;
+pub mod device;
+pub mod error;
+pub mod extract;
+pub mod model;
+pub mod sample;
+pub mod session;
+pub mod text;
+pub mod weights;
+
+#[cfg(target_arch = "wasm32")]
+pub mod web;
+
+pub use error::{Error, Result};

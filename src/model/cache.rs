@@ -1,0 +1,156 @@
+//! The key/value cache of one sequence, which remembers what computed each entry.
+
+use std::rc::Rc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{LlamaConfig, Rope};
+
+/// The `(adapter id, coefficient)` pairs that were active, in stack order; empty for the base.
+pub type Stamp = Rc<[(u32, f32)]>;
+
+/// Added to the scores of keys that lie ahead: its exponential is exactly 0, and unlike an
+/// infinity it is a number that every shader compiler must honour.
+const FUTURE: f32 = -1e30;
+
+/// Rows are added in steps of this many tokens.
+const GROWTH: usize = 256;
+
+/// Keys (rotated) and values of every layer for the tokens so far.
+///
+/// A key computed under one set of coefficients is wrong under another; the cache does not hide
+/// that: [`KvCache::stamps`] tells which set computed which tokens.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    /// Per layer `[kv_heads, capacity, hd]`, keys and values.
+    layers: Vec<Option<(Tensor<3>, Tensor<3>)>>,
+    len: usize,
+    capacity: usize,
+    stamps: Vec<(usize, Stamp)>,
+    width: [usize; 2],
+    device: Device,
+}
+
+/// What every layer of one forward pass shares.
+#[derive(Debug)]
+pub(super) struct Turn {
+    start: usize,
+    t: usize,
+    capacity: usize,
+    tables: Rope,
+    pub(super) rope: (Tensor<3>, Tensor<3>),
+    /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
+    pub(super) mask: Option<Tensor<2>>,
+}
+
+impl Turn {
+    /// Rotations of this turn's positions, `offset` places later.
+    pub(super) fn rope_after(&self, offset: usize) -> (Tensor<3>, Tensor<3>) {
+        self.tables.rows(self.start + offset, self.t)
+    }
+}
+
+impl KvCache {
+    pub(super) fn new(config: &LlamaConfig, device: &Device) -> Self {
+        Self {
+            layers: vec![None; config.num_layers],
+            len: 0,
+            capacity: 0,
+            stamps: Vec::new(),
+            width: [config.num_kv_heads, config.head_dim],
+            device: device.clone(),
+        }
+    }
+
+    /// Tokens held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Memory taken by keys and values, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let [heads, hd] = self.width;
+        (self.layers.len() * 2 * heads * hd * self.capacity * size_of::<f32>()) as u64
+    }
+
+    /// `(first token, what computed it and those after it)`, in order.
+    #[must_use]
+    pub fn stamps(&self) -> &[(usize, Stamp)] {
+        &self.stamps
+    }
+
+    /// Whether every entry was computed under `stamp`.
+    #[must_use]
+    pub fn is_all(&self, stamp: &Stamp) -> bool {
+        self.stamps.iter().all(|(_, found)| found == stamp)
+    }
+
+    /// Opens a forward pass over `t` new tokens.
+    pub(super) fn begin(&mut self, t: usize, stamp: &Stamp, rope: &Rope) -> Turn {
+        let start = self.len;
+        self.len += t;
+        self.capacity = self.capacity.max(self.len.next_multiple_of(GROWTH));
+        if self.stamps.last().is_none_or(|(_, last)| last != stamp) {
+            self.stamps.push((start, stamp.clone()));
+        }
+        Turn {
+            start,
+            t,
+            capacity: self.capacity,
+            tables: rope.clone(),
+            rope: rope.rows(start, t),
+            mask: (t > 1).then(|| causal_mask(start, t, &self.device)),
+        }
+    }
+
+    /// Writes `k`, `v` `[kv_heads, t, hd]` of one layer and returns all keys and values
+    /// `[kv_heads, start + t, hd]`.
+    pub(super) fn append(
+        &mut self,
+        layer: usize,
+        turn: &Turn,
+        k: Tensor<3>,
+        v: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let [heads, hd] = self.width;
+        let end = turn.start + turn.t;
+        let grown = |old: Option<Tensor<3>>| match old {
+            Some(old) if old.dims()[1] == turn.capacity => old,
+            old => {
+                let room = Tensor::zeros([heads, turn.capacity, hd], &self.device);
+                match old {
+                    Some(old) => {
+                        let rows = old.dims()[1];
+                        room.slice_assign([0..heads, 0..rows, 0..hd], old)
+                    }
+                    None => room,
+                }
+            }
+        };
+        // Taken out of the slot so that the write below finds the buffer unshared and stays
+        // in place.
+        let (keys, values) = self.layers[layer].take().unzip();
+        let write = |old, new| {
+            grown(old).slice_assign([0..heads, turn.start..end, 0..hd], new)
+        };
+        let (keys, values) = (write(keys, k), write(values, v));
+        self.layers[layer] = Some((keys.clone(), values.clone()));
+        (keys.narrow(1, 0, end), values.narrow(1, 0, end))
+    }
+}
+
+fn causal_mask(start: usize, t: usize, device: &Device) -> Tensor<2> {
+    let total = start + t;
+    let rows = (0..t).flat_map(|row| {
+        (0..total).map(move |column| if column > start + row { FUTURE } else { 0.0 })
+    });
+    Tensor::from_data(TensorData::new(rows.collect::<Vec<f32>>(), [t, total]), device)
+}

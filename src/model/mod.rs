@@ -1,0 +1,370 @@
+//! The Llama decoder (RMSNorm, RoPE, grouped-query attention, SwiGLU) over burn tensors.
+//!
+//! Every tensor here belongs to one sequence: activations are `[t, width]`, there is no batch
+//! dimension. Adapters enter at named hook points only ([`Steering`]); the model knows the few
+//! shapes an effect can have, never the method it came from.
+
+mod attention;
+mod cache;
+mod config;
+
+pub use attention::{Attention, EXTRA_POSITIONS, Rope};
+pub use cache::{KvCache, Stamp};
+pub use config::LlamaConfig;
+
+use burn::module::{Module, Param};
+use burn::nn::RmsNorm;
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+
+use crate::adapters::{LayerPlan, SitePlan, Steering};
+use crate::error::{Error, Result};
+use crate::weights::{ByteSource, ModelFile};
+
+/// The seven linear layers of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub enum Projection {
+    /// `self_attn.q_proj`
+    Q,
+    /// `self_attn.k_proj`
+    K,
+    /// `self_attn.v_proj`
+    V,
+    /// `self_attn.o_proj`
+    O,
+    /// `mlp.gate_proj`
+    Gate,
+    /// `mlp.up_proj`
+    Up,
+    /// `mlp.down_proj`
+    Down,
+}
+
+impl Projection {
+    /// All seven, in the order of computation.
+    pub const ALL: [Self; 7] =
+        [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+
+    /// The module's path inside its block, as Hugging Face and PEFT write it.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Q => "self_attn.q_proj",
+            Self::K => "self_attn.k_proj",
+            Self::V => "self_attn.v_proj",
+            Self::O => "self_attn.o_proj",
+            Self::Gate => "mlp.gate_proj",
+            Self::Up => "mlp.up_proj",
+            Self::Down => "mlp.down_proj",
+        }
+    }
+
+    /// `(i, o)`: input and output width of this projection.
+    #[must_use]
+    pub fn widths(self, config: &LlamaConfig) -> (usize, usize) {
+        let (d, ffn) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_heads * config.head_dim;
+        let kv = config.num_kv_heads * config.head_dim;
+        match self {
+            Self::Q => (d, q),
+            Self::K | Self::V => (d, kv),
+            Self::O => (q, d),
+            Self::Gate | Self::Up => (d, ffn),
+            Self::Down => (ffn, d),
+        }
+    }
+}
+
+/// `y = x Wᵀ + b` with W `[o, i]`, the layout of checkpoints, so that one row is one output.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// W `[o, i]`.
+    pub weight: Param<Tensor<2>>,
+    /// b `[o]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// `x [t, i] -> y [t, o]`, with the effects of `plan` in this order: input maps, base
+    /// product, weight deltas (of the mapped input), bias, output maps; inside each kind in the
+    /// order of the stack. An empty plan is the base layer and nothing else.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<2>, plan: &SitePlan) -> Tensor<2> {
+        project(x, self.weight.val(), self.bias.as_ref().map(Param::val), plan)
+    }
+}
+
+fn project(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    plan: &SitePlan,
+) -> Tensor<2> {
+    let x = plan.inputs.iter().fold(x, |x, map| map.apply(x));
+    let base = x.clone().matmul(weight.transpose());
+    let y = plan.deltas.iter().fold(base.clone(), |y, delta| y + delta.apply(&x, &base));
+    let y = match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
+    };
+    plan.outputs.iter().fold(y, |y, map| map.apply(y))
+}
+
+/// SwiGLU: `down(silu(gate(x)) ∘ up(x))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<2>, plan: &LayerPlan) -> Tensor<2> {
+        let gate = self.gate.forward(x.clone(), plan.linear(Projection::Gate));
+        let up = self.up.forward(x, plan.linear(Projection::Up));
+        self.down.forward(activation::silu(gate) * up, plan.linear(Projection::Down))
+    }
+}
+
+/// One decoder block.
+#[derive(Module, Debug)]
+pub struct Block {
+    input_layernorm: RmsNorm,
+    attention: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+impl Block {
+    /// The linear layer at a projection.
+    #[must_use]
+    pub fn linear(&self, projection: Projection) -> &Linear {
+        match projection {
+            Projection::Q => &self.attention.q,
+            Projection::K => &self.attention.k,
+            Projection::V => &self.attention.v,
+            Projection::O => &self.attention.o,
+            Projection::Gate => &self.mlp.gate,
+            Projection::Up => &self.mlp.up,
+            Projection::Down => &self.mlp.down,
+        }
+    }
+}
+
+/// Which positions' logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// Only the last: `[1, vocab]`.
+    Last,
+    /// Every position: `[t, vocab]`.
+    All,
+    /// None: only the cache is filled.
+    None,
+}
+
+/// A Llama-architecture language model.
+#[derive(Module, Debug)]
+pub struct Model {
+    embed_tokens: Param<Tensor<2>>,
+    layers: Vec<Block>,
+    norm: RmsNorm,
+    lm_head: Option<Param<Tensor<2>>>,
+    rope: Rope,
+    #[module(skip)]
+    config: LlamaConfig,
+    #[module(skip)]
+    name: String,
+}
+
+impl Model {
+    /// Streams the weights of `file` to `device`, one tensor at a time: at no moment does host
+    /// memory hold more than one tensor besides those already on the device. `progress` gets
+    /// the file bytes consumed so far.
+    ///
+    /// # Errors
+    /// Whatever reading meets: missing tensors, wrong shapes, truncated files.
+    pub async fn load<S: ByteSource>(
+        file: &ModelFile<S>,
+        device: &Device,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Self> {
+        let config = file.config().clone();
+        let mut done_bytes = 0;
+        let mut read = async |name: &str, shape: &[usize]| -> Result<TensorData> {
+            let values = file.tensor(name, shape).await?;
+            done_bytes += file.tensor_bytes(name);
+            progress(done_bytes);
+            Ok(TensorData::new(values, shape.to_vec()))
+        };
+        let d = config.hidden_size;
+
+        let embed = read("model.embed_tokens.weight", &[config.vocab_size, d]).await?;
+        let embed_tokens = Param::from_data(embed, device);
+        let mut layers = Vec::with_capacity(config.num_layers);
+        for layer in 0..config.num_layers {
+            let mut linears = Vec::with_capacity(7);
+            for projection in Projection::ALL {
+                let (i, o) = projection.widths(&config);
+                let path = format!("model.layers.{layer}.{}", projection.path());
+                let weight = read(&format!("{path}.weight"), &[o, i]).await?;
+                let bias = format!("{path}.bias");
+                let bias = match file.has(&bias) {
+                    true => Some(Param::from_data(read(&bias, &[o]).await?, device)),
+                    false => None,
+                };
+                linears.push(Linear { weight: Param::from_data(weight, device), bias });
+            }
+            let mut norms = Vec::with_capacity(2);
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                let gamma = read(&format!("model.layers.{layer}.{norm}.weight"), &[d]).await?;
+                norms.push(rms_norm(gamma, &config, device));
+            }
+            let [q, k, v, o, gate, up, down]: [Linear; 7] =
+                linears.try_into().unwrap_or_else(|_| unreachable!("seven projections"));
+            let [input_layernorm, post_attention_layernorm]: [RmsNorm; 2] =
+                norms.try_into().unwrap_or_else(|_| unreachable!("two norms"));
+            layers.push(Block {
+                input_layernorm,
+                attention: Attention { q, k, v, o },
+                post_attention_layernorm,
+                mlp: Mlp { gate, up, down },
+            });
+        }
+        let norm = rms_norm(read("model.norm.weight", &[d]).await?, &config, device);
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => {
+                let weight = read("lm_head.weight", &[config.vocab_size, d]).await?;
+                Some(Param::from_data(weight, device))
+            }
+        };
+        let rope = Rope::new(&config, device);
+        Ok(Self { embed_tokens, layers, norm, lm_head, rope, config, name: file.name().into() })
+    }
+
+    /// Sizes and constants.
+    #[must_use]
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The name of the file it came from.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The device that holds the weights.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.embed_tokens.val().device()
+    }
+
+    /// The linear layer of a block.
+    #[must_use]
+    pub fn linear(&self, layer: usize, projection: Projection) -> &Linear {
+        self.layers[layer].linear(projection)
+    }
+
+    /// The head's weight `[vocab, d]`: `lm_head`, or the embedding when they are tied.
+    #[must_use]
+    pub fn head_weight(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    }
+
+    /// Bytes of weights that computing one token reads: every linear layer and the head, in f32.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let widths = Projection::ALL.map(|projection| projection.widths(&self.config));
+        let block: usize = widths.iter().map(|(i, o)| i * o).sum();
+        let head = self.config.vocab_size * self.config.hidden_size;
+        ((block * self.config.num_layers + head) * size_of::<f32>()) as u64
+    }
+
+    /// An empty cache for one sequence.
+    #[must_use]
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(&self.config, &self.device())
+    }
+
+    /// Runs `tokens` behind what `cache` holds, extends the cache, and returns the logits of
+    /// the wanted positions, `None` for [`Positions::None`].
+    ///
+    /// # Errors
+    /// [`Error::BadToken`] for ids outside the vocabulary, [`Error::PromptTooLong`] when the
+    /// context would overflow, [`Error::EmptyPrompt`] without tokens.
+    pub fn forward(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        steering: &Steering,
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        self.check(tokens, cache)?;
+        let h = self.blocks(tokens, cache, steering, |_, _| {});
+        let h = match positions {
+            Positions::None => return Ok(None),
+            Positions::Last => h.narrow(0, tokens.len() - 1, 1),
+            Positions::All => h,
+        };
+        let h = self.norm.forward(h);
+        Ok(Some(project(h, self.head_weight(), None, &steering.head)))
+    }
+
+    /// The residual stream of the last token at the output of every block, each `[1, d]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn residuals(&self, tokens: &[u32], steering: &Steering) -> Result<Vec<Tensor<2>>> {
+        let mut cache = self.new_cache();
+        self.check(tokens, &cache)?;
+        let mut outputs = Vec::with_capacity(self.layers.len());
+        self.blocks(tokens, &mut cache, steering, |_, h| {
+            outputs.push(h.clone().narrow(0, tokens.len() - 1, 1));
+        });
+        Ok(outputs)
+    }
+
+    fn check(&self, tokens: &[u32], cache: &KvCache) -> Result<()> {
+        let (vocab, context) = (self.config.vocab_size, self.config.context);
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::BadToken { id, vocab });
+        }
+        let total = cache.len() + tokens.len();
+        match total > context {
+            true => Err(Error::PromptTooLong { tokens: total, context }),
+            false => Ok(()),
+        }
+    }
+
+    /// Embeds `tokens` and runs all blocks: `[t, d]`. `tap` sees every block's output.
+    fn blocks(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        steering: &Steering,
+        mut tap: impl FnMut(usize, &Tensor<2>),
+    ) -> Tensor<2> {
+        let device = self.device();
+        let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &device);
+        let mut h = self.embed_tokens.val().select(0, ids);
+        let turn = cache.begin(tokens.len(), steering.stamp(), &self.rope);
+        for (layer, block) in self.layers.iter().enumerate() {
+            let plan = steering.layer(layer);
+            let x = block.input_layernorm.forward(h.clone());
+            h = h + block.attention.forward(x, layer, cache, &turn, &self.config, plan);
+            let x = block.post_attention_layernorm.forward(h.clone());
+            h = h + block.mlp.forward(x, plan);
+            h = plan.residual.iter().fold(h, |h, shift| shift.apply(h));
+            tap(layer, &h);
+        }
+        h
+    }
+}
+
+fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {
+    RmsNorm { gamma: Param::from_data(gamma, device), epsilon: config.rms_norm_eps }
+}

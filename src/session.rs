@@ -1,0 +1,565 @@
+//! A loaded model, its text, its stack of adapters, and the streams they produce.
+//!
+//! Nothing here reads files, knows the time or a browser. A [`Generation`] owns its share of the
+//! session, so coefficients may change while one of its steps is under way: they act from the
+//! next step on.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::{Stack, Steering};
+use crate::error::{Error, Result};
+use crate::model::{KvCache, Model, Positions};
+use crate::sample::{Sampling, kl_nats, log_softmax, top};
+use crate::text::{Detokenizer, Message, Text};
+use crate::weights::{ByteSource, ModelFile};
+
+/// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
+const PREFILL_TOKENS: usize = 128;
+
+/// A model ready to speak.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The weights.
+    pub model: Rc<Model>,
+    /// Its tokenizer and chat template, when the file has them.
+    pub text: Option<Text>,
+    /// The adapters.
+    pub stack: Rc<RefCell<Stack>>,
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadState {
+    /// Weights go to the device.
+    Uploading,
+    /// A first token is computed, so that the user's first is not slower.
+    WarmingUp,
+    /// Done.
+    Ready,
+}
+
+/// One report of [`Session::load`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadProgress {
+    /// The present state.
+    pub state: LoadState,
+    /// File bytes consumed so far.
+    pub bytes: u64,
+    /// File bytes in all.
+    pub total_bytes: u64,
+}
+
+impl Session {
+    /// Loads weights to a device and runs one token. `text` is what lies beside safetensors
+    /// weights; a GGUF file brings its own.
+    ///
+    /// # Errors
+    /// What reading and the device report.
+    pub async fn load<S: ByteSource>(
+        file: &ModelFile<S>,
+        text: Option<Text>,
+        device: &Device,
+        mut progress: impl FnMut(LoadProgress),
+    ) -> Result<Self> {
+        let text = match (text, file.metadata()) {
+            (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
+            (text, _) => text,
+        };
+        let total_bytes = file.total_bytes();
+        let mut report = |state, bytes| progress(LoadProgress { state, bytes, total_bytes });
+        let model = Model::load(file, device, |bytes| report(LoadState::Uploading, bytes)).await?;
+        report(LoadState::WarmingUp, total_bytes);
+        let mut cache = model.new_cache();
+        if let Some(logits) = model.forward(&[0], &mut cache, &Steering::base(), Positions::Last)? {
+            read_back(logits).await?;
+        }
+        report(LoadState::Ready, total_bytes);
+        let stack = Rc::new(RefCell::new(Stack::default()));
+        Ok(Self { model: Rc::new(model), text, stack })
+    }
+
+    /// Starts a stream.
+    ///
+    /// # Errors
+    /// Options outside their range, an empty prompt, one beyond the context, text without a
+    /// tokenizer.
+    pub fn generate(&self, request: Request) -> Result<Generation> {
+        request.sampling.check()?;
+        let prompt = self.prompt_ids(&request)?;
+        let context = self.model.config().context;
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if prompt.len() >= context {
+            return Err(Error::PromptTooLong { tokens: prompt.len(), context });
+        }
+        let room = context - prompt.len();
+        Ok(Generation {
+            model: self.model.clone(),
+            text: self.text.clone(),
+            stack: self.stack.clone(),
+            max_tokens: request.max_tokens.min(room),
+            steered: Lane::new(&self.model, self.text.as_ref(), &prompt),
+            base: None,
+            shadow: None,
+            prompt_tokens: prompt.len(),
+            index: 0,
+            request,
+        })
+    }
+
+    /// The token ids that a request starts from.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn prompt_ids(&self, request: &Request) -> Result<Vec<u32>> {
+        if let Some(ids) = &request.ids {
+            return Ok(ids.clone());
+        }
+        let no_tokenizer = || Error::NoTokenizer { file: self.model.name().into() };
+        let text = self.text.as_ref().ok_or_else(no_tokenizer)?;
+        match (&request.chat, &request.prompt) {
+            (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
+                Err(Error::EmptyPrompt)
+            }
+            (Some(chat), _) => text.encode(&text.chat(chat)?, false),
+            (None, Some(prompt)) if prompt.is_empty() => Err(Error::EmptyPrompt),
+            (None, Some(prompt)) => text.encode(prompt, true),
+            (None, None) => Err(Error::EmptyPrompt),
+        }
+    }
+}
+
+/// What to say, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Request {
+    /// Plain text to continue.
+    pub prompt: Option<String>,
+    /// A conversation to answer, through the model's chat template.
+    pub chat: Option<Vec<Message>>,
+    /// Token ids to continue; beats the other two.
+    pub ids: Option<Vec<u32>>,
+    /// Tokens at most.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts that end a stream; they are not part of it.
+    pub stop: Vec<String>,
+    /// What happens to cached keys and values when coefficients change.
+    pub cache: CachePolicy,
+    /// Whether the base model speaks beside the steered one.
+    pub compare: bool,
+    /// Whether the KL goes on behind the first difference (a third forward pass per token).
+    pub kl_after_split: bool,
+    /// How many of the most probable tokens to report for each step.
+    pub top: usize,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            prompt: None,
+            chat: None,
+            ids: None,
+            max_tokens: 128,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            cache: CachePolicy::Keep,
+            compare: false,
+            kl_after_split: true,
+            top: 0,
+        }
+    }
+}
+
+/// What a change of coefficients does to the keys and values computed before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CachePolicy {
+    /// "From here on": they stay, computed under the old coefficients.
+    #[default]
+    Keep,
+    /// "As if from the start": they are computed again under the new ones.
+    Recompute,
+}
+
+/// What was done about the cache at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheUse {
+    /// Everything in it was computed under the present coefficients.
+    Current,
+    /// Some of it was computed under other coefficients and kept.
+    Kept,
+    /// It was computed again for this step.
+    Recomputed,
+}
+
+/// One report of a [`Generation`].
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Step {
+    /// Part of the prompt was read.
+    Prefill {
+        /// Prompt tokens read so far.
+        done_tokens: usize,
+        /// Prompt tokens in all.
+        total_tokens: usize,
+    },
+    /// Each stream that still speaks said one token.
+    Token {
+        /// Counts tokens from 0.
+        index: usize,
+        /// The steered stream, while it speaks.
+        steered: Option<LaneStep>,
+        /// The base stream, while it speaks.
+        base: Option<LaneStep>,
+        /// KL(steered ‖ base) of the next-token distributions after the steered text, in nats.
+        kl_nats: Option<f64>,
+        /// `(adapter id, coefficient)` of all active adapters at this step.
+        coefficients: Vec<(u32, f32)>,
+        /// What was done about the cache.
+        cache: CacheUse,
+        /// The most probable next tokens of both streams, if asked for.
+        top: Vec<Candidate>,
+    },
+}
+
+/// One token of one stream.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneStep {
+    /// The token.
+    pub id: u32,
+    /// Text that became certain with it; may be empty or belong to earlier tokens too.
+    pub text: String,
+    /// Probability the model gave to it, before temperature and filters.
+    pub probability: f64,
+    /// Set on the last token.
+    pub finish: Option<Finish>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// The model said so.
+    EndOfText,
+    /// The asked number of tokens, or the context, is reached.
+    Length,
+    /// One of the request's stop texts appeared.
+    StopText,
+}
+
+/// A possible next token.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The token.
+    pub id: u32,
+    /// Its text.
+    pub text: String,
+    /// Its probability in the steered stream.
+    pub steered: Option<f64>,
+    /// Its probability after the same text without steering.
+    pub base: Option<f64>,
+}
+
+/// A stream under way. Dropping it stops it.
+#[derive(Debug)]
+pub struct Generation {
+    model: Rc<Model>,
+    text: Option<Text>,
+    stack: Rc<RefCell<Stack>>,
+    request: Request,
+    prompt_tokens: usize,
+    max_tokens: usize,
+    index: usize,
+    steered: Lane,
+    /// Absent while the base would do exactly what the steered stream does.
+    base: Option<Lane>,
+    /// The base model reading the steered text, once the two texts differ.
+    shadow: Option<Lane>,
+}
+
+impl Generation {
+    /// The ids that the streams continue.
+    #[must_use]
+    pub fn prompt_ids(&self) -> &[u32] {
+        &self.steered.ids[..self.prompt_tokens]
+    }
+
+    /// Sets what the next change of coefficients does to the cache.
+    pub fn set_cache_policy(&mut self, cache: CachePolicy) {
+        self.request.cache = cache;
+    }
+
+    /// Memory of all caches, in bytes.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        let lanes = [Some(&self.steered), self.base.as_ref(), self.shadow.as_ref()];
+        lanes.into_iter().flatten().map(|lane| lane.cache.bytes()).sum()
+    }
+
+    /// Computes the next step; `None` when every stream has ended.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when results cannot be read back.
+    pub async fn next(&mut self) -> Result<Option<Step>> {
+        let base_done = !self.request.compare || self.base().finish.is_some();
+        if (self.steered.finish.is_some() && base_done) || self.max_tokens == 0 {
+            return Ok(None);
+        }
+        let steering = self.stack.borrow_mut().steering();
+        let base = Steering::base();
+        let stale = !self.steered.cache.is_all(steering.stamp());
+        let recompute = stale && self.request.cache == CachePolicy::Recompute;
+        if recompute && self.steered.finish.is_none() {
+            self.fork_base();
+            self.steered.cache = self.model.new_cache();
+        }
+        if !steering.stamp().is_empty() {
+            self.fork_base();
+        }
+        if let Some(step) = self.prefill(&steering, &base)? {
+            return Ok(Some(step));
+        }
+
+        let steered = self.steered.log_probabilities(&self.model, &steering).await?;
+        let own = match &mut self.base {
+            Some(lane) if self.request.compare => {
+                lane.log_probabilities(&self.model, &base).await?
+            }
+            _ => None,
+        };
+        let was_split = self.split();
+        let reference = match (&steered, &mut self.shadow) {
+            (None, _) => None,
+            (_, Some(shadow)) => shadow.log_probabilities(&self.model, &base).await?,
+            (Some(_), None) if was_split => None,
+            (Some(steered), None) => Some(own.clone().unwrap_or_else(|| steered.clone())),
+        };
+        let (steered_p, base_p) = (steered.as_ref().map(|d| &d.log_p), reference.as_ref().map(|d| &d.log_p));
+        let kl_nats = match (self.request.compare, steered_p, base_p) {
+            (true, Some(p), Some(q)) => Some(kl_nats(p, q)),
+            _ => None,
+        };
+        let top = self.candidates(steered_p, base_p);
+        let follows = self.base.is_none();
+        let steered_step = steered.map(|next| self.choose(false, &next));
+        let base_step = match (self.request.compare, follows) {
+            (true, true) => steered_step.clone(),
+            (true, false) => own.map(|next| self.choose(true, &next)),
+            (false, _) => None,
+        };
+        if self.request.kl_after_split && !was_split && self.split() && !follows {
+            self.shadow = self.fork_shadow();
+        } else if let (Some(shadow), Some(step)) = (&mut self.shadow, &steered_step) {
+            shadow.ids.push(step.id);
+        }
+        let cache = match (recompute, stale) {
+            (true, _) => CacheUse::Recomputed,
+            (false, true) => CacheUse::Kept,
+            (false, false) => CacheUse::Current,
+        };
+        let index = self.index;
+        self.index += 1;
+        let coefficients = steering.stamp().to_vec();
+        Ok(Some(Step::Token {
+            index,
+            steered: steered_step,
+            base: base_step,
+            kl_nats,
+            coefficients,
+            cache,
+            top,
+        }))
+    }
+
+    fn base(&self) -> &Lane {
+        self.base.as_ref().unwrap_or(&self.steered)
+    }
+
+    /// Whether the two texts differ.
+    fn split(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.ids != self.steered.ids)
+    }
+
+    /// Gives the base its own stream. Until now no adapter has acted, so all that the steered
+    /// stream computed is the base's too.
+    fn fork_base(&mut self) {
+        if self.base.is_some() || !self.request.compare {
+            return;
+        }
+        self.base = Some(self.steered.clone());
+    }
+
+    /// The base's cache behind the steered text. At the first difference only the newest token,
+    /// which no cache holds yet, is another.
+    fn fork_shadow(&self) -> Option<Lane> {
+        let mut shadow = self.base.clone()?;
+        shadow.ids.clone_from(&self.steered.ids);
+        shadow.finish = None;
+        Some(shadow)
+    }
+
+    /// Reads one more piece of a long prompt, in all streams that have one before them.
+    fn prefill(&mut self, steering: &Steering, base: &Steering) -> Result<Option<Step>> {
+        let mut worked = false;
+        let lanes = [(Some(&mut self.steered), steering), (self.base.as_mut(), base)];
+        for (lane, steering) in lanes {
+            if let Some(lane) = lane.filter(|lane| lane.waiting() > PREFILL_TOKENS) {
+                let start = lane.cache.len();
+                let piece = &lane.ids[start..start + PREFILL_TOKENS];
+                self.model.forward(piece, &mut lane.cache, steering, Positions::None)?;
+                worked = true;
+            }
+        }
+        let done_tokens = self.steered.cache.len();
+        let total_tokens = self.steered.ids.len();
+        Ok(worked.then_some(Step::Prefill { done_tokens, total_tokens }))
+    }
+
+    fn choose(&mut self, base: bool, next: &Distribution) -> LaneStep {
+        let (index, last) = (self.index, self.index + 1 >= self.max_tokens);
+        let lane = match &mut self.base {
+            Some(lane) if base => lane,
+            _ => &mut self.steered,
+        };
+        let id = self.request.sampling.choose(&next.logits, index, &lane.ids);
+        lane.ids.push(id);
+        let ends = self.text.as_ref().is_some_and(|text| text.stop_ids().contains(&id));
+        let (text, stopped) = lane.speech.push(id, &self.request.stop, ends || last);
+        lane.finish = match (ends, stopped, last) {
+            (true, ..) => Some(Finish::EndOfText),
+            (_, true, _) => Some(Finish::StopText),
+            (_, _, true) => Some(Finish::Length),
+            _ => None,
+        };
+        let probability = next.log_p[id as usize].exp();
+        LaneStep { id, text, probability, finish: lane.finish }
+    }
+
+    fn candidates(&self, steered: Option<&Vec<f64>>, base: Option<&Vec<f64>>) -> Vec<Candidate> {
+        let n = self.request.top;
+        let mut ids: Vec<u32> =
+            [steered, base].into_iter().flatten().flat_map(|log_p| top(log_p, n)).collect();
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|&id| seen.insert(id));
+        let probability = |log_p: Option<&Vec<f64>>, id: u32| log_p.map(|p| p[id as usize].exp());
+        ids.into_iter()
+            .map(|id| Candidate {
+                id,
+                text: self.text.as_ref().and_then(|text| text.token_text(id)).unwrap_or_default(),
+                steered: probability(steered, id),
+                base: probability(base, id),
+            })
+            .collect()
+    }
+}
+
+/// The distribution of a next token.
+#[derive(Debug, Clone)]
+struct Distribution {
+    logits: Vec<f32>,
+    log_p: Vec<f64>,
+}
+
+/// One text in the making and its cache.
+#[derive(Debug, Clone)]
+struct Lane {
+    /// Prompt and answer; those behind `cache.len()` are still to be computed.
+    ids: Vec<u32>,
+    cache: KvCache,
+    speech: Speech,
+    finish: Option<Finish>,
+}
+
+impl Lane {
+    fn new(model: &Model, text: Option<&Text>, prompt: &[u32]) -> Self {
+        Self {
+            ids: prompt.to_vec(),
+            cache: model.new_cache(),
+            speech: Speech::new(text),
+            finish: None,
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        match self.finish {
+            Some(_) => 0,
+            None => self.ids.len() - self.cache.len(),
+        }
+    }
+
+    /// Runs what is waiting and reads the next token's distribution; `None` after the end.
+    async fn log_probabilities(
+        &mut self,
+        model: &Model,
+        steering: &Steering,
+    ) -> Result<Option<Distribution>> {
+        if self.waiting() == 0 {
+            return Ok(None);
+        }
+        let waiting = &self.ids[self.cache.len()..];
+        let logits = model.forward(waiting, &mut self.cache, steering, Positions::Last)?;
+        let Some(logits) = logits else { return Ok(None) };
+        let logits = read_back(logits).await?;
+        let log_p = log_softmax(&logits);
+        Ok(Some(Distribution { logits, log_p }))
+    }
+}
+
+/// Token ids becoming text, with anything held back that may still become a stop text.
+#[derive(Debug, Clone)]
+struct Speech {
+    detokenizer: Option<Detokenizer>,
+    held: String,
+}
+
+impl Speech {
+    fn new(text: Option<&Text>) -> Self {
+        Self { detokenizer: text.map(|text| text.detokenizer(true)), held: String::new() }
+    }
+
+    /// Text that is certain now, and whether a stop text appeared. With `last`, nothing more
+    /// follows and nothing stays behind.
+    fn push(&mut self, id: u32, stops: &[String], last: bool) -> (String, bool) {
+        if let Some(detokenizer) = &mut self.detokenizer {
+            self.held.push_str(&detokenizer.push(id));
+        }
+        if last && let Some(detokenizer) = self.detokenizer.take() {
+            self.held.push_str(&detokenizer.finish());
+        }
+        let stops = || stops.iter().filter(|stop| !stop.is_empty());
+        if let Some(at) = stops().filter_map(|stop| self.held.find(stop.as_str())).min() {
+            self.held.truncate(at);
+            return (std::mem::take(&mut self.held), true);
+        }
+        // The longest end of the text with which a stop text may begin.
+        let starts = self.held.char_indices().map(|(at, _)| at);
+        let open = starts
+            .filter(|&at| stops().any(|stop| stop.starts_with(&self.held[at..])))
+            .min()
+            .filter(|_| !last);
+        let rest = self.held.split_off(open.unwrap_or(self.held.len()));
+        (std::mem::replace(&mut self.held, rest), false)
+    }
+}
+
+/// Copies logits `[1, vocab]` to the host.
+///
+/// # Errors
+/// [`Error::DeviceLost`] when the device cannot answer.
+pub async fn read_back(logits: Tensor<2>) -> Result<Vec<f32>> {
+    let lost = |why: String| Error::DeviceLost { why };
+    let data = logits.into_data_async().await.map_err(|error| lost(error.to_string()))?;
+    data.try_into_vec().map_err(|error| lost(format!("{error:?}")))
+}

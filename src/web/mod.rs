@@ -1,0 +1,33 @@
+//! The browser: a class for JavaScript over the same session that runs natively. This folder is
+//! the only place that knows wasm-bindgen.
+//!
+//! ```text
+//! choice.rs      which device, and why (plain Rust)
+//! resume.rs      what to do with half a download (plain Rust)
+//! shim.js        error class, async iterator, GPU watch: what Rust cannot say
+//! glue.rs        errors, promises, values between Rust and JavaScript
+//! blob.rs        a Blob or File as a source of bytes
+//! storage.rs     files kept in the browser (OPFS) and their sidecars
+//! download.rs    fetch, keep, hash, resume
+//! playground.rs  the exported class
+//! types.rs       TypeScript types of options and steps
+//! ```
+
+pub mod choice;
+pub mod resume;
+
+#[cfg(target_arch = "wasm32")]
+mod blob;
+#[cfg(target_arch = "wasm32")]
+mod download;
+#[cfg(target_arch = "wasm32")]
+mod glue;
+#[cfg(target_arch = "wasm32")]
+mod playground;
+#[cfg(target_arch = "wasm32")]
+mod storage;
+#[cfg(target_arch = "wasm32")]
+mod types;
+
+#[cfg(target_arch = "wasm32")]
+pub use playground::{Playground, Steps};

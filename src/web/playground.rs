@@ -1,0 +1,535 @@
+//! The exported class.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use burn::tensor::Device;
+use js_sys::{Array, ArrayBuffer, Function, Promise, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, Blob, File, Url};
+
+use super::blob::BlobSource;
+use super::choice::{self, GpuFacts, Wish};
+use super::download::{Want, fetch};
+use super::glue::{
+    check, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu, when_lost,
+};
+use super::storage::Storage;
+use crate::adapters::{self, AdapterFiles, Method};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
+use crate::text::Text;
+use crate::weights::{ByteSource, ModelFile};
+
+thread_local! {
+    /// burn's GPU runtime starts once per module; later playgrounds share it.
+    static GPU: RefCell<Option<Device>> = const { RefCell::new(None) };
+}
+
+/// A language model and its adapters. Create it with `Playground.create`, best in a worker.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Playground {
+    device: Device,
+    gpu: bool,
+    about: JsValue,
+    session: Rc<RefCell<Option<Session>>>,
+    /// Told to the generation under way before its next step.
+    policy: Rc<Cell<Option<CachePolicy>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CreateOptions {
+    device: Wish,
+    allow_software_gpu: bool,
+}
+
+/// What `device` tells.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    kind: &'static str,
+    name: String,
+    why: String,
+    software: bool,
+    features: Vec<String>,
+    limits: std::collections::BTreeMap<String, f64>,
+}
+
+/// What `loadModel` resolves to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelInfo {
+    name: String,
+    bytes: u64,
+    weight_bytes: u64,
+    sha256: Option<String>,
+    cached: bool,
+    note: Option<String>,
+    layers: usize,
+    width: usize,
+    context: usize,
+    has_tokenizer: bool,
+    has_chat_template: bool,
+    unused_tensors: Vec<String>,
+}
+
+#[wasm_bindgen]
+impl Playground {
+    /// Chooses a device, opens it, and says in `device` which it is and why. WebGPU that is
+    /// missing, too small, software, or without `timestamp-query` is not started: the CPU
+    /// computes instead, unless `device: "webgpu"` was asked for, which then fails with
+    /// `device-unavailable`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Playground>")]
+    pub fn create(
+        #[wasm_bindgen(unchecked_optional_param_type = "CreateOptions")] options: JsValue,
+    ) -> Promise {
+        promise(false, create(options))
+    }
+
+    /// The device in words: kind, name, why, software, features, limits.
+    #[wasm_bindgen(getter, unchecked_return_type = "DeviceInfo")]
+    pub fn device(&self) -> JsValue {
+        self.about.clone()
+    }
+
+    /// Resolves, with the error, when the GPU is lost or the module panics. After that every call
+    /// fails with that error: start a new worker.
+    #[wasm_bindgen(getter, unchecked_return_type = "Promise<PlaygroundError>")]
+    pub fn lost(&self) -> Promise {
+        when_lost()
+    }
+
+    /// Loads a GGUF model from an address (relative to this script's page or worker), a `File` or
+    /// a `Blob`. A download is kept in the browser's storage, verified, and continued where it
+    /// stopped; the adapters of an earlier model go with it.
+    #[wasm_bindgen(js_name = loadModel, unchecked_return_type = "Promise<ModelInfo>")]
+    pub fn load_model(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string | URL | Blob")] source: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
+    ) -> Promise {
+        let (session, device) = (self.session.clone(), self.device.clone());
+        promise(self.gpu, async move {
+            let report = report(&options);
+            let (file, sha256, note) = open(source, &options, &report).await?;
+            let file = ModelFile::open_gguf(file).await?;
+            let text = match file.metadata() {
+                Some(metadata) => Text::from_gguf(file.name(), metadata)?,
+                None => None,
+            };
+            load(&session, &device, file, text, &options, (sha256, note)).await
+        })
+    }
+
+    /// Loads a model from the files of a Hugging Face folder: `config.json`, `*.safetensors`,
+    /// and where they are there the index, the tokenizer and its templates.
+    #[wasm_bindgen(js_name = loadModelFolder, unchecked_return_type = "Promise<ModelInfo>")]
+    pub fn load_model_folder(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Iterable<File>")] files: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
+    ) -> Promise {
+        let (session, device) = (self.session.clone(), self.device.clone());
+        promise(self.gpu, async move {
+            let files: Vec<File> =
+                Array::from(&files).iter().filter_map(|file| file.dyn_into().ok()).collect();
+            let find = async |name: &str| match files.iter().find(|file| file.name() == name) {
+                Some(file) => source(file).read_all().await.map(Some),
+                None => Ok(None),
+            };
+            let config = find("config.json").await?.ok_or_else(|| Error::MissingKey {
+                file: "the folder".into(),
+                key: "config.json".into(),
+                what: "choose it together with the weights".into(),
+            })?;
+            let index = find("model.safetensors.index.json").await?;
+            let shards = files.iter().filter(|file| file.name().ends_with(".safetensors"));
+            let shards = shards.map(source).collect();
+            let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
+            let template = find("chat_template.jinja").await?;
+            let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let text = match find("tokenizer.json").await? {
+                Some(json) => Some(Text::from_files(
+                    &json,
+                    find("tokenizer_config.json").await?.as_deref(),
+                    find("generation_config.json").await?.as_deref(),
+                    template.as_deref(),
+                )?),
+                None => None,
+            };
+            let note = Some("not kept: it is a file of yours".to_owned());
+            load(&session, &device, file, text, &options, (None, note)).await
+        })
+    }
+
+    /// Models kept in this browser.
+    #[wasm_bindgen(js_name = cachedModels, unchecked_return_type = "Promise<CachedModel[]>")]
+    pub fn cached_models() -> Promise {
+        promise(false, async {
+            Ok(match Storage::open().await {
+                Ok(storage) => plain(&storage.list().await),
+                Err(_) => Array::new().into(),
+            })
+        })
+    }
+
+    /// Deletes the kept copy of an address, whole or partial.
+    #[wasm_bindgen(js_name = deleteCachedModel, unchecked_return_type = "Promise<void>")]
+    pub fn delete_cached_model(url: String) -> Promise {
+        promise(false, async move {
+            if let Ok(storage) = Storage::open().await {
+                storage.forget(&absolute(&url)?).await;
+            }
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Loads an adapter as PEFT writes it (`adapter_config.json` and the bytes of
+    /// `adapter_model.safetensors`), or a control vector (the bytes of a `.gguf`). It starts at
+    /// c = 0, the base model.
+    #[wasm_bindgen(js_name = loadAdapter, unchecked_return_type = "Promise<AdapterEntry>")]
+    pub fn load_adapter(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let files = adapter_files(&files).await?;
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            let adapter = adapters::load(&files, &session.model)?;
+            let mut stack = session.stack.borrow_mut();
+            let id = stack.add(adapter);
+            let entry = stack.entries().iter().find(|entry| entry.id == id);
+            Ok(entry.map_or(JsValue::NULL, |entry| plain(&entry.view())))
+        })
+    }
+
+    /// Explains an adapter's files without loading them, and what would be refused.
+    #[wasm_bindgen(js_name = inspectAdapter, unchecked_return_type = "Promise<Inspection>")]
+    pub fn inspect_adapter(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
+    ) -> Promise {
+        promise(false, async move {
+            Ok(plain(&adapters::inspect(&adapter_files(&files).await?)?))
+        })
+    }
+
+    /// Takes an adapter out.
+    #[wasm_bindgen(js_name = removeAdapter)]
+    pub fn remove_adapter(&self, id: u32) -> Result<()> {
+        self.session()?.stack.borrow_mut().remove(id).map(drop)
+    }
+
+    /// Sets an adapter's coefficient: 0 is the base model, 1 as trained, −1 reversed, any finite
+    /// number is allowed. It acts from the next token on, also while one is computed.
+    #[wasm_bindgen(js_name = setCoefficient)]
+    pub fn set_coefficient(&self, id: u32, coefficient: f64) -> Result<()> {
+        #[allow(clippy::cast_possible_truncation, reason = "beyond f32 it is infinite: refused")]
+        let coefficient = coefficient as f32;
+        self.session()?.stack.borrow_mut().set_coefficient(id, coefficient)
+    }
+
+    /// Switches an adapter on or off; its coefficient is kept.
+    #[wasm_bindgen(js_name = setEnabled)]
+    pub fn set_enabled(&self, id: u32, enabled: bool) -> Result<()> {
+        self.session()?.stack.borrow_mut().set_enabled(id, enabled)
+    }
+
+    /// The loaded adapters, in the order in which they act.
+    #[wasm_bindgen(unchecked_return_type = "AdapterEntry[]")]
+    pub fn adapters(&self) -> Result<JsValue> {
+        let session = self.session()?;
+        let stack = session.stack.borrow();
+        Ok(plain(&stack.entries().iter().map(adapters::Entry::view).collect::<Vec<_>>()))
+    }
+
+    /// The card of every method that this build knows.
+    #[wasm_bindgen(unchecked_return_type = "MethodCard[]")]
+    pub fn methods(&self) -> JsValue {
+        let cards = adapters::METHODS.iter().copied().map(Method::card);
+        plain(&cards.collect::<Vec<_>>())
+    }
+
+    /// Streams tokens: `for await (const step of playground.generate({ prompt: "Hello" }))`.
+    /// Leaving the loop stops it; so does `signal`, with the error `aborted`.
+    #[wasm_bindgen(unchecked_return_type = "AsyncGenerator<Step, void, void>")]
+    pub fn generate(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Request & { signal?: AbortSignal }")]
+        request: JsValue,
+    ) -> Result<JsValue> {
+        let signal = signal(&request);
+        check(signal.as_ref())?;
+        let generation = self.session()?.generate(self::request(&request)?)?;
+        self.policy.set(None);
+        let running = Rc::new(RefCell::new(Some(generation)));
+        Ok(steps(Steps { running, gpu: self.gpu, policy: self.policy.clone() }, signal))
+    }
+
+    /// The token ids that a request continues.
+    #[wasm_bindgen(js_name = promptIds)]
+    pub fn prompt_ids(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Request")] request: JsValue,
+    ) -> Result<Vec<u32>> {
+        self.session()?.prompt_ids(&self::request(&request)?)
+    }
+
+    /// What the next change of a coefficient does to the text so far, for the stream under way:
+    /// `"keep"` is from here on, `"recompute"` as if from the start.
+    #[wasm_bindgen(js_name = setCachePolicy)]
+    pub fn set_cache_policy(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "\"keep\" | \"recompute\"")] policy: JsValue,
+    ) -> Result<()> {
+        let policy = options("cache", "\"keep\" or \"recompute\"", &policy)?;
+        self.policy.set(Some(policy));
+        Ok(())
+    }
+
+    /// Memory in bytes. The module's heap only grows, so its size is its peak.
+    #[wasm_bindgen(unchecked_return_type = "Memory")]
+    pub fn memory(&self) -> JsValue {
+        let heap = get(&get(&wasm_bindgen::memory(), "buffer"), "byteLength");
+        let gpu = gpu_bytes();
+        let gpu = |at: usize| gpu.get(at).copied().unwrap_or(0.0).into();
+        super::glue::object(&[
+            ("wasmHeapBytes", heap.clone()),
+            ("wasmHeapPeakBytes", heap),
+            ("gpuBytes", gpu(0)),
+            ("gpuPeakBytes", gpu(1)),
+        ])
+    }
+
+    fn session(&self) -> Result<Session> {
+        self.session.borrow().clone().ok_or(Error::NoModel)
+    }
+}
+
+/// A stream under way: what `generate` iterates over.
+#[wasm_bindgen(skip_typescript)]
+#[derive(Debug)]
+pub struct Steps {
+    /// Taken out while a step is computed.
+    running: Rc<RefCell<Option<Generation>>>,
+    gpu: bool,
+    policy: Rc<Cell<Option<CachePolicy>>>,
+}
+
+#[wasm_bindgen]
+impl Steps {
+    /// The next step; `undefined` at the end.
+    pub fn next(&self) -> Promise {
+        let (running, policy) = (self.running.clone(), self.policy.clone());
+        promise(self.gpu, async move {
+            let generation = running.borrow_mut().take();
+            // Two calls at once, which `for await` never makes.
+            let mut generation = generation.ok_or(Error::Aborted)?;
+            if let Some(policy) = policy.get() {
+                generation.set_cache_policy(policy);
+            }
+            let step = generation.next().await;
+            *running.borrow_mut() = Some(generation);
+            Ok(step?.map_or(JsValue::UNDEFINED, |step| plain(&step)))
+        })
+    }
+}
+
+async fn create(value: JsValue) -> Result<Playground> {
+    let expected = "{ device?: \"auto\" | \"webgpu\" | \"cpu\", allowSoftwareGpu?: boolean }";
+    let CreateOptions { device: wish, allow_software_gpu } = options("options", expected, &value)?;
+    let facts = match wish {
+        Wish::Cpu => GpuFacts::default(),
+        Wish::Auto | Wish::WebGpu => probed().await?,
+    };
+    let mut choice = choice::choose(&facts, wish, allow_software_gpu)?;
+    let mut device = device::cpu();
+    if choice.webgpu {
+        match open_gpu().await {
+            Ok(gpu) => device = gpu,
+            Err(error) if wish == Wish::WebGpu => return Err(error),
+            Err(error) => choice = choice::cpu(format!("WebGPU did not start: {error}")),
+        }
+    }
+    let adapter = facts.adapter.filter(|_| choice.webgpu);
+    let about = About {
+        kind: if choice.webgpu { "webgpu" } else { "cpu" },
+        name: match &adapter {
+            Some(adapter) => adapter.name(),
+            None => "CPU (WebAssembly SIMD, one thread)".into(),
+        },
+        why: choice.why,
+        software: choice.software,
+        features: adapter.as_ref().map(|adapter| adapter.features.clone()).unwrap_or_default(),
+        limits: adapter.map(|adapter| adapter.limits).unwrap_or_default(),
+    };
+    Ok(Playground {
+        device,
+        gpu: choice.webgpu,
+        about: plain(&about),
+        session: Rc::default(),
+        policy: Rc::default(),
+    })
+}
+
+async fn probed() -> Result<GpuFacts> {
+    let unavailable = |why: String| Error::DeviceUnavailable { asked: "webgpu".into(), why };
+    let facts = wait(probe()).await.map_err(|e| unavailable(super::glue::message(&e)))?;
+    serde_wasm_bindgen::from_value(facts).map_err(|error| unavailable(error.to_string()))
+}
+
+async fn open_gpu() -> Result<Device> {
+    if let Some(device) = GPU.with_borrow(Clone::clone) {
+        return Ok(device);
+    }
+    watch_gpu();
+    let device = device::gpu().await?;
+    GPU.set(Some(device.clone()));
+    Ok(device)
+}
+
+/// Calls `onProgress` of the options.
+fn report(options: &JsValue) -> impl Fn(&str, u64, u64) + use<> {
+    let listener: Option<Function> = get(options, "onProgress").dyn_into().ok();
+    move |state, bytes, total_bytes| {
+        let Some(listener) = &listener else { return };
+        let progress = plain(&Progress { state, bytes, total_bytes });
+        // What a listener throws is its own business.
+        let _ = listener.call1(&JsValue::NULL, &progress);
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress<'a> {
+    state: &'a str,
+    bytes: u64,
+    total_bytes: u64,
+}
+
+/// The model's bytes, its hash, and why it is not kept.
+async fn open(
+    source: JsValue,
+    options: &JsValue,
+    report: &dyn Fn(&str, u64, u64),
+) -> Result<(BlobSource, Option<String>, Option<String>)> {
+    if let Some(blob) = source.dyn_ref::<Blob>() {
+        let name = get(&source, "name").as_string().unwrap_or_else(|| "model.gguf".into());
+        let note = "not kept: it is a file of yours".to_owned();
+        return Ok((BlobSource::new(name, blob.clone()), None, Some(note)));
+    }
+    let text = source.as_string().or_else(|| get(&source, "href").as_string());
+    let text = text.ok_or_else(|| Error::BadOption {
+        name: "source",
+        expected: "an address, a File or a Blob",
+        found: format!("{source:?}"),
+    })?;
+    let want = Want {
+        url: &absolute(&text)?,
+        sha256: get(options, "sha256").as_string(),
+        cache: !matches!(get(options, "cache").as_bool(), Some(false)),
+        signal: signal(options),
+        progress: report,
+    };
+    let fetched = fetch(&want).await?;
+    Ok((fetched.source, Some(fetched.sha256), fetched.note))
+}
+
+/// Uploads and warms up. The earlier model is let go first: there is never room for two.
+async fn load(
+    session: &RefCell<Option<Session>>,
+    device: &Device,
+    file: ModelFile<BlobSource>,
+    text: Option<Text>,
+    options: &JsValue,
+    (sha256, note): (Option<String>, Option<String>),
+) -> Result<JsValue> {
+    let signal = signal(options);
+    check(signal.as_ref())?;
+    *session.borrow_mut() = None;
+    let tell = report(options);
+    let loaded = Session::load(&file, text, device, |progress| {
+        let state = match progress.state {
+            LoadState::Uploading => "uploading",
+            LoadState::WarmingUp => "warming-up",
+            LoadState::Ready => "ready",
+        };
+        tell(state, progress.bytes, progress.total_bytes);
+    });
+    let loaded = super::glue::until_aborted(signal, loaded).await?;
+    let config = loaded.model.config();
+    let info = ModelInfo {
+        name: loaded.model.name().to_owned(),
+        bytes: file.total_bytes(),
+        weight_bytes: loaded.model.weight_bytes(),
+        sha256,
+        cached: note.is_none(),
+        note,
+        layers: config.num_layers,
+        width: config.hidden_size,
+        context: config.context,
+        has_tokenizer: loaded.text.is_some(),
+        has_chat_template: loaded.text.as_ref().is_some_and(|text| text.has_chat_template()),
+        unused_tensors: file.unused().to_vec(),
+    };
+    *session.borrow_mut() = Some(loaded);
+    Ok(plain(&info))
+}
+
+async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
+    let name = get(value, "name").as_string().unwrap_or_else(|| "adapter".into());
+    let config = bytes(&get(value, "config"), "config").await?;
+    let weights = bytes(&get(value, "weights"), "weights").await?;
+    let weights = weights.ok_or_else(|| Error::BadOption {
+        name: "weights",
+        expected: "the bytes of adapter_model.safetensors or of a .gguf",
+        found: "nothing".into(),
+    })?;
+    Ok(AdapterFiles { name, config, weights })
+}
+
+/// Bytes of an `ArrayBuffer`, a view of one, a `Blob`, or a string.
+async fn bytes(value: &JsValue, name: &'static str) -> Result<Option<Vec<u8>>> {
+    if value.is_undefined() || value.is_null() {
+        return Ok(None);
+    }
+    if let Some(blob) = value.dyn_ref::<Blob>() {
+        return BlobSource::new(name.into(), blob.clone()).read_all().await.map(Some);
+    }
+    if let Some(text) = value.as_string() {
+        return Ok(Some(text.into_bytes()));
+    }
+    if value.is_instance_of::<ArrayBuffer>() || ArrayBuffer::is_view(value) {
+        let buffer = value.dyn_ref::<Uint8Array>().cloned();
+        return Ok(Some(buffer.unwrap_or_else(|| Uint8Array::new(value)).to_vec()));
+    }
+    let found = format!("{value:?}");
+    Err(Error::BadOption { name, expected: "bytes, a Blob or a string", found })
+}
+
+fn source(file: &File) -> BlobSource {
+    BlobSource::new(file.name(), file.clone().into())
+}
+
+fn request(value: &JsValue) -> Result<Request> {
+    options("request", "a request as its type says", value)
+}
+
+fn signal(options: &JsValue) -> Option<AbortSignal> {
+    get(options, "signal").dyn_into().ok()
+}
+
+/// An address relative to the page or worker, made absolute.
+fn absolute(url: &str) -> Result<String> {
+    let base = get(&get(&js_sys::global(), "location"), "href").as_string().unwrap_or_default();
+    let absolute = Url::new_with_base(url, &base).map_err(|_| Error::Network {
+        url: url.to_owned(),
+        why: "this is not an address".into(),
+    })?;
+    Ok(absolute.href())
+}

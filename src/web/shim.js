@@ -1,0 +1,141 @@
+// The little that Rust cannot say of the browser: an error class, an async iterator, a promise
+// that ends when the module or the GPU dies, and a look at the GPU before Rust touches it.
+
+/** Every error of this package. `code` is stable, the message is for people. */
+export class PlaygroundError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = "PlaygroundError";
+    this.code = code;
+  }
+}
+
+// ---- what died, and who waits for it -------------------------------------------------------------
+
+/** Rejections of the calls under way: reject -> whether the call needs the GPU. */
+const waiting = new Map();
+/** The first fatal errors: of the whole module, of the GPU. */
+const dead = { module: null, gpu: null };
+let tell;
+const lost = new Promise((resolve) => {
+  tell = resolve;
+});
+
+/** Ends every call that depends on what died. */
+function die(what, error) {
+  dead[what] ??= error;
+  tell(error);
+  for (const [reject, gpu] of waiting) if (what === "module" || gpu) reject(error);
+}
+
+/** Called by the panic hook: after a panic no call of the module can be trusted. */
+export function panicked(message) {
+  die("module", new PlaygroundError("panic", `the program failed, start a new worker: ${message}`));
+}
+
+/** Settles as `promise` does, or rejects as soon as what it needs is dead. */
+export function guard(promise, gpu) {
+  const error = dead.module ?? (gpu ? dead.gpu : null);
+  return new Promise((resolve, reject) => {
+    if (error) reject(error);
+    waiting.set(reject, gpu);
+    promise.then(resolve, reject).finally(() => waiting.delete(reject));
+  });
+}
+
+/** Resolves with the error when the module panics or the GPU is lost; else never. */
+export function whenLost() {
+  return lost;
+}
+
+// ---- the GPU --------------------------------------------------------------------------------------
+
+/** What the browser tells of its GPU; nothing is created. */
+export async function probe() {
+  const facts = { secure: globalThis.isSecureContext === true, hasApi: Boolean(navigator.gpu) };
+  if (!navigator.gpu) return facts;
+  try {
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) return facts;
+    const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
+    const limits = {};
+    for (const name in adapter.limits) limits[name] = Number(adapter.limits[name]);
+    facts.adapter = {
+      vendor, architecture, description, limits, features: [...adapter.features],
+      // Older browsers have it on the adapter itself.
+      isFallback: Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter),
+    };
+  } catch (error) {
+    facts.error = String(error?.message ?? error);
+  }
+  return facts;
+}
+
+const bytes = { now: 0, peak: 0 };
+/** Buffers that are dropped without `destroy()` are freed by the garbage collector. */
+const dropped = new FinalizationRegistry((size) => {
+  bytes.now -= size;
+});
+
+/** Watches the next GPU device that is requested: its loss, and the bytes of its buffers. */
+export function watchGpu() {
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function requestDevice(...args) {
+    const device = await request.apply(this, args);
+    GPUAdapter.prototype.requestDevice = request;
+    device.lost.then(({ reason, message }) => {
+      const why = [reason, message].filter(Boolean).join(": ");
+      die("gpu", new PlaygroundError(
+        "device-lost", `the device stopped working: ${why}; start a new session, the text is kept`));
+    });
+    const create = device.createBuffer;
+    device.createBuffer = function createBuffer(descriptor) {
+      const buffer = create.call(this, descriptor);
+      const { size } = buffer;
+      bytes.now += size;
+      bytes.peak = Math.max(bytes.peak, bytes.now);
+      dropped.register(buffer, size, buffer);
+      const destroy = buffer.destroy;
+      buffer.destroy = function () {
+        if (dropped.unregister(buffer)) bytes.now -= size;
+        destroy.call(buffer);
+      };
+      return buffer;
+    };
+    return device;
+  };
+}
+
+/** Bytes of GPU buffers: now, and at most so far. */
+export function gpuBytes() {
+  return [bytes.now, bytes.peak];
+}
+
+// ---- steps ------------------------------------------------------------------------------------------
+
+/** Lets messages and clicks in: the promises of a CPU model alone would never. */
+function turn() {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
+/** The steps of a generation. Leaving the loop, or the signal, frees it. */
+export async function* steps(generation, signal) {
+  try {
+    for (;;) {
+      await turn();
+      if (signal?.aborted) throw new PlaygroundError("aborted", "stopped");
+      const step = await generation.next();
+      if (step === undefined) return;
+      yield step;
+    }
+  } finally {
+    generation.free();
+  }
+}

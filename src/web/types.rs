@@ -1,0 +1,226 @@
+//! TypeScript types of options and results; the classes' own are generated.
+
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** Every error of this package. */
+export class PlaygroundError extends Error {
+  readonly name: "PlaygroundError";
+  /** Stable across releases, for programs; the message is for people. */
+  readonly code: ErrorCode;
+}
+
+/** `panic` and `device-lost` need a new worker; everything else leaves the playground usable. */
+export type ErrorCode =
+  | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
+  | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
+  | "unknown-method" | "unsupported-option" | "bad-coefficient" | "no-such-adapter"
+  | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
+  | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
+  | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"
+  | "io" | "panic";
+
+export interface CreateOptions {
+  /** `auto` takes WebGPU where it is good and the CPU otherwise. */
+  device?: "auto" | "webgpu" | "cpu";
+  /** Whether a GPU imitated on the CPU will do. It is slower than the CPU path. */
+  allowSoftwareGpu?: boolean;
+}
+
+export interface DeviceInfo {
+  kind: "cpu" | "webgpu";
+  /** The GPU's name as far as the browser tells it. */
+  name: string;
+  /** Why this device was chosen, in words. */
+  why: string;
+  /** Whether it is a GPU imitated on the CPU. */
+  software: boolean;
+  /** WebGPU features and limits of the adapter; empty on the CPU. */
+  features: string[];
+  limits: Record<string, number>;
+}
+
+export interface LoadProgress {
+  state: "downloading" | "verifying" | "uploading" | "warming-up" | "ready";
+  /** True bytes, of the file. */
+  bytes: number;
+  /** 0 while unknown. */
+  totalBytes: number;
+}
+
+export interface LoadOptions {
+  /** The file's SHA-256 in hex; another file is refused with `hash-mismatch`. */
+  sha256?: string;
+  /** `false` does not keep the download in the browser. */
+  cache?: boolean;
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborting keeps what was downloaded; the next call goes on from there. */
+  signal?: AbortSignal;
+}
+
+export interface ModelInfo {
+  name: string;
+  /** Of the file. */
+  bytes: number;
+  /** Of the weights on the device. */
+  weightBytes: number;
+  sha256: string | null;
+  /** Whether a copy is kept in this browser, so that the next load needs no network. */
+  cached: boolean;
+  /** Why not, in words. */
+  note: string | null;
+  layers: number;
+  width: number;
+  /** Longest text in tokens. */
+  context: number;
+  hasTokenizer: boolean;
+  hasChatTemplate: boolean;
+  /** Tensors of the file that this architecture does not use. */
+  unusedTensors: string[];
+}
+
+export interface CachedModel {
+  url: string;
+  sizeBytes: number;
+  sha256: string;
+  version: string | null;
+  complete: boolean;
+}
+
+export interface AdapterFiles {
+  /** For messages. */
+  name: string;
+  /** `adapter_config.json`; a control vector may come without. */
+  config?: string | ArrayBuffer | Uint8Array | Blob | null;
+  /** `adapter_model.safetensors`, or a control vector's `.gguf`. */
+  weights: ArrayBuffer | Uint8Array | Blob;
+}
+
+export interface AdapterEntry {
+  id: number;
+  name: string;
+  /** Name of the method, as in `MethodCard.name`. */
+  method: string;
+  title: string;
+  /** How the coefficient acts for this checkpoint. */
+  law: Law;
+  lawWords: string;
+  /** Places of the model on which it acts. */
+  modules: number;
+  /** Numbers in its file. */
+  parameters: number;
+  coefficient: number;
+  enabled: boolean;
+}
+
+export type Law = "linear" | "geodesic" | "gate" | "attention-mix";
+
+export interface MethodCard {
+  name: string;
+  title: string;
+  summary: string;
+  /** Address of the paper. */
+  paper: string;
+  family: "low-rank" | "scale" | "rotate" | "prompt" | "vector";
+  law: Law;
+  lawWords: string;
+  formula: string;
+  /** Tensors of the checkpoint. */
+  shapes: string;
+  /** What the coefficient does, in this method's terms. */
+  coefficient: string;
+  intuition: string;
+}
+
+export interface Inspection {
+  name: string;
+  method: MethodCard | null;
+  law: Law | null;
+  baseModel: string | null;
+  modules: string[];
+  parameters: number;
+  /** Why loading would fail: pairs of code and sentence. */
+  refused: [code: string, sentence: string][];
+}
+
+export interface Sampling {
+  /** 0, the default, always takes the likeliest token. */
+  temperature?: number;
+  /** Keeps the k likeliest tokens; 0 keeps all. */
+  topK?: number;
+  /** Keeps the likeliest tokens that together reach this probability; 1 keeps all. */
+  topP?: number;
+  /** Drops tokens below this share of the likeliest one's probability. */
+  minP?: number;
+  /** Above 1 makes tokens that were already written less likely. */
+  repetitionPenalty?: number;
+  /** Seed of the noise that base and steered stream share. */
+  seed?: number;
+}
+
+/** One of `prompt`, `chat` and `ids` must be there. */
+export interface Request {
+  /** Plain text to continue. */
+  prompt?: string;
+  /** A conversation to answer, through the model's chat template. */
+  chat?: { role: string; content: string }[];
+  /** Token ids to continue. */
+  ids?: number[];
+  maxTokens?: number;
+  sampling?: Sampling;
+  /** Texts that end a stream; they are not part of it. */
+  stop?: string[];
+  /** What a change of coefficients does to the text so far. */
+  cache?: "keep" | "recompute";
+  /** Whether the base model speaks beside the steered one, with the same noise. */
+  compare?: boolean;
+  /** Whether the distance is measured also behind the first difference (one more pass a token). */
+  klAfterSplit?: boolean;
+  /** How many of the likeliest tokens to report at each step. */
+  top?: number;
+}
+
+export type Step = PrefillStep | TokenStep;
+
+/** Part of a long prompt was read. */
+export interface PrefillStep {
+  kind: "prefill";
+  doneTokens: number;
+  totalTokens: number;
+}
+
+/** Each stream that still speaks said one token. */
+export interface TokenStep {
+  kind: "token";
+  index: number;
+  steered: LaneStep | null;
+  base: LaneStep | null;
+  /** KL(steered‖base) after the steered text, in nats. */
+  klNats: number | null;
+  /** The adapters that acted, and their coefficients. */
+  coefficients: [id: number, coefficient: number][];
+  /** Whether earlier tokens were computed under the present coefficients (`current`), under
+   * other ones (`kept`: from here on), or again (`recomputed`: as if from the start). */
+  cache: "current" | "kept" | "recomputed";
+  /** The likeliest next tokens, if asked for. */
+  top: { id: number; text: string; steered: number | null; base: number | null }[];
+}
+
+export interface LaneStep {
+  id: number;
+  /** Text that became certain with it; may be empty. */
+  text: string;
+  /** Before temperature and filters. */
+  probability: number;
+  /** On the last token only. */
+  finish: "end-of-text" | "length" | "stop-text" | null;
+}
+
+export interface Memory {
+  wasmHeapBytes: number;
+  wasmHeapPeakBytes: number;
+  gpuBytes: number;
+  gpuPeakBytes: number;
+}
+"#;

@@ -1,0 +1,358 @@
+//! The number formats of GGUF tensors, widened to `f32` with ggml's own order of operations.
+//!
+//! A quantised tensor is a row of blocks. A block holds 32 or 256 small integers and what is
+//! needed to scale them: a factor `d`, in some formats an offset `m`, both `f16`, and in the
+//! 256-wide "K" formats one more small factor for each group of 16 or 32 numbers.
+
+use crate::error::{Error, Result};
+use half::{bf16, f16};
+
+/// How the numbers of a tensor are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types, reason = "these are the names that files and tools print")]
+pub enum Kind {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an F32.
+    BF16,
+    /// IEEE double precision; rounded to the nearest `f32`.
+    F64,
+    /// 32 numbers, 4 bits each: `d (q - 8)`.
+    Q4_0,
+    /// 32 numbers, 4 bits each: `d q + m`.
+    Q4_1,
+    /// 32 numbers, 5 bits each: `d (q - 16)`.
+    Q5_0,
+    /// 32 numbers, 5 bits each: `d q + m`.
+    Q5_1,
+    /// 32 numbers, 8 bits each: `d q`.
+    Q8_0,
+    /// 256 numbers, 2 bits each, a 4-bit factor and offset for each 16.
+    Q2_K,
+    /// 256 numbers, 3 bits each, a 6-bit factor for each 16.
+    Q3_K,
+    /// 256 numbers, 4 bits each, a 6-bit factor and offset for each 32.
+    Q4_K,
+    /// 256 numbers, 5 bits each, a 6-bit factor and offset for each 32.
+    Q5_K,
+    /// 256 numbers, 6 bits each, an 8-bit factor for each 16.
+    Q6_K,
+    /// 32 numbers, 4 bits each, looked up in a table of 16 unevenly spaced values.
+    IQ4_NL,
+}
+
+impl Kind {
+    /// Every kind that is read, for messages.
+    pub const KNOWN: &'static str = "F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, \
+                                     Q3_K, Q4_K, Q5_K, Q6_K and IQ4_NL";
+
+    /// ggml's number of each kind, its name, and its block: numbers in it, bytes of it.
+    const TABLE: [(u32, Self, &'static str, usize, usize); 15] = [
+        (0, Self::F32, "F32", 1, 4),
+        (1, Self::F16, "F16", 1, 2),
+        (2, Self::Q4_0, "Q4_0", 32, 18),
+        (3, Self::Q4_1, "Q4_1", 32, 20),
+        (6, Self::Q5_0, "Q5_0", 32, 22),
+        (7, Self::Q5_1, "Q5_1", 32, 24),
+        (8, Self::Q8_0, "Q8_0", 32, 34),
+        (10, Self::Q2_K, "Q2_K", 256, 84),
+        (11, Self::Q3_K, "Q3_K", 256, 110),
+        (12, Self::Q4_K, "Q4_K", 256, 144),
+        (13, Self::Q5_K, "Q5_K", 256, 176),
+        (14, Self::Q6_K, "Q6_K", 256, 210),
+        (20, Self::IQ4_NL, "IQ4_NL", 32, 18),
+        (28, Self::F64, "F64", 1, 8),
+        (30, Self::BF16, "BF16", 1, 2),
+    ];
+
+    fn row(self) -> (u32, &'static str, usize, usize) {
+        let row = Self::TABLE.into_iter().find(|(_, kind, ..)| *kind == self);
+        // Every kind is in the table (a test says so); the default keeps this free of panics.
+        row.map_or((u32::MAX, "?", 1, 1), |(id, _, name, len, bytes)| (id, name, len, bytes))
+    }
+
+    /// The kind with ggml's number `id`, if it is one that we read.
+    #[must_use]
+    pub fn from_ggml(id: u32) -> Option<Self> {
+        Self::TABLE.into_iter().find(|(number, ..)| *number == id).map(|(_, kind, ..)| kind)
+    }
+
+    /// ggml's number for the kind.
+    #[must_use]
+    pub fn ggml(self) -> u32 {
+        self.row().0
+    }
+
+    /// The name that files and tools print, such as `Q4_1`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Numbers in one block; rows are made of whole blocks.
+    #[must_use]
+    pub fn block_len(self) -> usize {
+        self.row().2
+    }
+
+    /// Bytes of one block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.row().3
+    }
+}
+
+/// Widens whole blocks to `f32`.
+///
+/// # Errors
+/// [`Error::Truncated`] when the bytes end inside a block.
+pub fn dequantise(kind: Kind, bytes: &[u8]) -> Result<Vec<f32>> {
+    let mut values = Vec::with_capacity(bytes.len() / kind.block_bytes() * kind.block_len());
+    dequantise_into(kind, bytes, &mut values)?;
+    Ok(values)
+}
+
+/// Widens whole blocks to `f32`, appending to `values`.
+///
+/// # Errors
+/// [`Error::Truncated`] when the bytes end inside a block; nothing is appended then.
+pub fn dequantise_into(kind: Kind, bytes: &[u8], values: &mut Vec<f32>) -> Result<()> {
+    if !bytes.len().is_multiple_of(kind.block_bytes()) {
+        let whole = bytes.len().div_ceil(kind.block_bytes()) * kind.block_bytes();
+        return Err(Error::Truncated {
+            file: format!("{} data", kind.name()),
+            what: "its last block".into(),
+            needed_bytes: whole as u64,
+            found_bytes: bytes.len() as u64,
+        });
+    }
+    match kind {
+        Kind::F32 => each(bytes, values, |b| [f32::from_le_bytes(*b)]),
+        Kind::F16 => each(bytes, values, |b| [f16::from_le_bytes(*b).to_f32()]),
+        Kind::BF16 => each(bytes, values, |b| [bf16::from_le_bytes(*b).to_f32()]),
+        Kind::F64 => each(bytes, values, |b| [f64::from_le_bytes(*b) as f32]),
+        Kind::Q4_0 => each(bytes, values, q4_0),
+        Kind::Q4_1 => each(bytes, values, q4_1),
+        Kind::Q5_0 => each(bytes, values, q5_0),
+        Kind::Q5_1 => each(bytes, values, q5_1),
+        Kind::Q8_0 => each(bytes, values, q8_0),
+        Kind::Q2_K => each(bytes, values, q2_k),
+        Kind::Q3_K => each(bytes, values, q3_k),
+        Kind::Q4_K => each(bytes, values, q4_k),
+        Kind::Q5_K => each(bytes, values, q5_k),
+        Kind::Q6_K => each(bytes, values, q6_k),
+        Kind::IQ4_NL => each(bytes, values, iq4_nl),
+    }
+    Ok(())
+}
+
+/// Applies a block's function to every block of `B` bytes.
+fn each<const B: usize, const N: usize>(
+    bytes: &[u8],
+    values: &mut Vec<f32>,
+    block: impl Fn(&[u8; B]) -> [f32; N],
+) {
+    let (blocks, _rest) = bytes.as_chunks::<B>();
+    values.reserve(blocks.len() * N);
+    for bytes in blocks {
+        values.extend_from_slice(&block(bytes));
+    }
+}
+
+fn half(low: u8, high: u8) -> f32 {
+    f16::from_le_bytes([low, high]).to_f32()
+}
+
+/// Bit `n` of `word`, moved to the place of 16: the fifth bit of a 5-bit number.
+fn fifth(word: u32, n: usize) -> u8 {
+    ((word >> n) as u8 & 1) << 4
+}
+
+// In all 32-wide blocks the low nibbles are numbers 0 to 15 and the high nibbles 16 to 31.
+
+fn q4_0(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
+    let d = half(d0, d1);
+    let value = |q: u8| f32::from(q as i8 - 8) * d;
+    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }))
+}
+
+fn q4_1(&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]) -> [f32; 32] {
+    let (d, m) = (half(d0, d1), half(m0, m1));
+    let value = |q: u8| f32::from(q) * d + m;
+    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }))
+}
+
+fn q5_0(&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]) -> [f32; 32] {
+    let (d, high) = (half(d0, d1), u32::from_le_bytes([h0, h1, h2, h3]));
+    let value = |q: u8, n| f32::from((q | fifth(high, n)) as i8 - 16) * d;
+    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }, n))
+}
+
+fn q5_1(&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]) -> [f32; 32] {
+    let (d, m, high) = (half(d0, d1), half(m0, m1), u32::from_le_bytes([h0, h1, h2, h3]));
+    let value = |q: u8, n| f32::from(q | fifth(high, n)) * d + m;
+    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }, n))
+}
+
+fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
+    let d = half(d0, d1);
+    std::array::from_fn(|n| f32::from(q[n] as i8) * d)
+}
+
+fn iq4_nl(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
+    const VALUES: [i8; 16] =
+        [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    let d = half(d0, d1);
+    let value = |q: u8| d * f32::from(VALUES[usize::from(q & 15)]);
+    std::array::from_fn(|n| value(if n < 16 { q[n] } else { q[n - 16] >> 4 }))
+}
+
+// The 256-wide blocks. In Q2_K and Q3_K, number `n` is in byte `32 (n / 128) + n % 32`, two bits
+// at `2 (n / 32 % 4)`; in Q4_K and Q5_K in byte `32 (n / 64) + n % 32`, low nibble first.
+
+fn two_bits(q: &[u8; 64], n: usize) -> u8 {
+    q[n / 128 * 32 + n % 32] >> (n / 32 % 4 * 2) & 3
+}
+
+fn q2_k(block: &[u8; 84]) -> [f32; 256] {
+    let [scales @ .., d0, d1, m0, m1] = block;
+    let (d, m) = (half(*d0, *d1), half(*m0, *m1));
+    let (scales, q): (&[u8; 16], &[u8; 64]) = split(scales);
+    std::array::from_fn(|n| {
+        let scale = scales[n / 16];
+        d * f32::from(scale & 15) * f32::from(two_bits(q, n)) - m * f32::from(scale >> 4)
+    })
+}
+
+fn q3_k(block: &[u8; 110]) -> [f32; 256] {
+    let [body @ .., d0, d1] = block;
+    let d = half(*d0, *d1);
+    let (high, rest): (&[u8; 32], &[u8; 76]) = split(body);
+    let (q, scales): (&[u8; 64], &[u8; 12]) = split(rest);
+    // 16 factors of 6 bits: low nibbles in the first 8 bytes, the top two bits in the last 4.
+    let factor: [f32; 16] = std::array::from_fn(|g| {
+        let low = scales[g % 8] >> (g / 8 * 4) & 15;
+        let top = scales[8 + g % 4] >> (g / 4 * 2) & 3;
+        d * f32::from((low | top << 4) as i8 - 32)
+    });
+    std::array::from_fn(|n| {
+        let third = high[n % 32] >> (n / 32) & 1;
+        factor[n / 16] * f32::from((two_bits(q, n) | third << 2) as i8 - 4)
+    })
+}
+
+/// The 6-bit factor and offset of group `g` of 8, packed in 12 bytes (Q4_K, Q5_K).
+fn factor_and_offset(s: &[u8; 12], g: usize) -> (f32, f32) {
+    let (factor, offset) = if g < 4 {
+        (s[g] & 63, s[g + 4] & 63)
+    } else {
+        (s[g + 4] & 15 | s[g - 4] >> 6 << 4, s[g + 4] >> 4 | s[g] >> 6 << 4)
+    };
+    (f32::from(factor), f32::from(offset))
+}
+
+fn q4_k(&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]) -> [f32; 256] {
+    let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
+    k_block((half(d0, d1), half(m0, m1)), scales, |n| nibble(q, n))
+}
+
+fn q5_k(&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]) -> [f32; 256] {
+    let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
+    let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
+    k_block((half(d0, d1), half(m0, m1)), scales, |n| {
+        nibble(q, n) | (high[n % 32] >> (n / 32) & 1) << 4
+    })
+}
+
+fn nibble(q: &[u8; 128], n: usize) -> u8 {
+    q[n / 64 * 32 + n % 32] >> (n / 32 % 2 * 4) & 15
+}
+
+/// `d·factor·q - m·offset`, the form that Q4_K and Q5_K share.
+fn k_block((d, m): (f32, f32), scales: &[u8; 12], q: impl Fn(usize) -> u8) -> [f32; 256] {
+    let groups: [(f32, f32); 8] = std::array::from_fn(|g| {
+        let (factor, offset) = factor_and_offset(scales, g);
+        (d * factor, m * offset)
+    });
+    std::array::from_fn(|n| {
+        let (factor, offset) = groups[n / 32];
+        factor * f32::from(q(n)) - offset
+    })
+}
+
+fn q6_k(block: &[u8; 210]) -> [f32; 256] {
+    let [body @ .., d0, d1] = block;
+    let d = half(*d0, *d1);
+    let (low, rest): (&[u8; 128], &[u8; 80]) = split(body);
+    let (high, scales): (&[u8; 64], &[u8; 16]) = split(rest);
+    // Each half of the block is four rows of 32: rows 0 and 1 in the low nibbles of 64 bytes, rows
+    // 2 and 3 in their high nibbles, two more bits for each of the four in one byte of `high`.
+    std::array::from_fn(|n| {
+        let (part, row, column) = (n / 128, n / 32 % 4, n % 32);
+        let four = low[part * 64 + row % 2 * 32 + column] >> (row / 2 * 4) & 15;
+        let two = high[part * 32 + column] >> (row * 2) & 3;
+        d * f32::from(scales[n / 16] as i8) * f32::from((four | two << 4) as i8 - 32)
+    })
+}
+
+/// Splits an array in two; the lengths are checked when this is compiled.
+fn split<const A: usize, const B: usize, const N: usize>(bytes: &[u8; N]) -> (&[u8; A], &[u8; B]) {
+    const { assert!(A + B == N, "the parts make up the whole") }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => (first, last),
+        _ => (&[0; A], &[0; B]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Kind; 15] = [
+        Kind::F32,
+        Kind::F16,
+        Kind::BF16,
+        Kind::F64,
+        Kind::Q4_0,
+        Kind::Q4_1,
+        Kind::Q5_0,
+        Kind::Q5_1,
+        Kind::Q8_0,
+        Kind::Q2_K,
+        Kind::Q3_K,
+        Kind::Q4_K,
+        Kind::Q5_K,
+        Kind::Q6_K,
+        Kind::IQ4_NL,
+    ];
+
+    #[test]
+    fn every_kind_has_one_row_and_its_blocks_have_its_length() {
+        for kind in ALL {
+            assert_eq!(Kind::from_ggml(kind.ggml()), Some(kind), "the number of {}", kind.name());
+            let blocks = vec![0x3c; kind.block_bytes() * 3];
+            let values = dequantise(kind, &blocks).expect("whole blocks");
+            assert_eq!(values.len(), kind.block_len() * 3, "the length of {}", kind.name());
+        }
+    }
+
+    #[test]
+    fn half_a_block_is_an_error_with_both_sizes() {
+        let error = dequantise(Kind::Q4_1, &[0; 21]).expect_err("21 is not a multiple of 20");
+        assert_eq!(error.code(), "truncated");
+        assert!(error.to_string().contains("40") && error.to_string().contains("21"), "{error}");
+    }
+
+    #[test]
+    fn q4_1_by_hand() {
+        // d = 1, m = 0.5; byte n = n + 16 (15 - n): low nibbles count up, high nibbles down.
+        let mut block = vec![0x00, 0x3c, 0x00, 0x38];
+        block.extend((0..16).map(|n: u8| n | (15 - n) << 4));
+        let values = dequantise(Kind::Q4_1, &block).expect("one block");
+        let expected: Vec<f32> =
+            (0..16).chain((0..16).rev()).map(|n: u8| f32::from(n) + 0.5).collect();
+        assert_eq!(values, expected);
+    }
+}

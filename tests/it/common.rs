@@ -1,0 +1,52 @@
+//! What several test modules share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use playground::adapters::{AdapterFiles, Steering};
+use playground::device;
+use playground::model::Positions;
+use playground::session::{Session, read_back};
+use playground::weights::{ModelFile, NativeFile};
+
+pub fn golden_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// A tiny base model of the goldens, on the CPU, without text.
+pub fn tiny(base: &str) -> Session {
+    let dir = golden_dir().join(base);
+    let config = fs::read(dir.join("config.json")).expect("config.json");
+    let weights = NativeFile::open(&dir.join("model.safetensors")).expect("model.safetensors");
+    pollster::block_on(async {
+        let file = ModelFile::open_folder(&config, vec![weights], None).await?;
+        Session::load(&file, None, &device::cpu(), |_| {}).await
+    })
+    .expect("the tiny model loads")
+}
+
+/// The real model, fetched by `cargo xtask model`.
+pub fn smollm2() -> Session {
+    let path = std::env::var("PLAYGROUND_MODEL")
+        .expect("set PLAYGROUND_MODEL to the file that `cargo xtask model` prints");
+    pollster::block_on(async {
+        let file = ModelFile::open_gguf(NativeFile::open(Path::new(&path))?).await?;
+        Session::load(&file, None, &device::cpu(), |_| {}).await
+    })
+    .expect("the real model loads")
+}
+
+pub fn adapter_files(dir: &Path) -> AdapterFiles {
+    AdapterFiles {
+        name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        config: fs::read(dir.join("adapter_config.json")).ok(),
+        weights: fs::read(dir.join("adapter_model.safetensors")).expect("adapter weights"),
+    }
+}
+
+/// Logits of every position.
+pub fn logits(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
+    let mut cache = session.model.new_cache();
+    let logits = session.model.forward(ids, &mut cache, steering, Positions::All).expect("runs");
+    pollster::block_on(read_back(logits.expect("logits"))).expect("read")
+}

@@ -1,0 +1,164 @@
+//! Every golden case: PEFT's own checkpoint, PEFT's own numbers (`tests/golden/make.py`).
+//!
+//! Tolerances: a layer's output within 1e-5 of its largest number, logits within 1e-4, c = 0
+//! equal to the base bit for bit.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use playground::adapters::{self, METHODS, Site, Stack, Steering};
+use playground::model::Positions;
+use playground::session::read_back;
+use playground::weights::{HostData, HostTensor, safetensors};
+
+use crate::common::{adapter_files, golden_dir, logits, tiny};
+
+const LOGITS: f32 = 1e-4;
+const LAYER: f32 = 1e-5;
+
+struct Case {
+    name: String,
+    dir: PathBuf,
+    base: String,
+    expect: BTreeMap<String, HostTensor>,
+}
+
+impl Case {
+    fn floats(&self, key: &str) -> Option<&[f32]> {
+        match &self.expect.get(key)?.data {
+            HostData::Float(values) => Some(values),
+            HostData::Int(_) => None,
+        }
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        match &self.expect["input_ids"].data {
+            HostData::Int(ids) => ids.iter().map(|&id| id as u32).collect(),
+            HostData::Float(_) => panic!("{}: input_ids must be integers", self.name),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = fs::read_dir(golden_dir())
+        .expect("tests/golden")
+        .filter_map(|entry| {
+            let dir = entry.ok()?.path();
+            let bytes = fs::read(dir.join("expect.safetensors")).ok()?;
+            let name = dir.file_name()?.to_string_lossy().into_owned();
+            let header: usize = u64::from_le_bytes(bytes[..8].try_into().ok()?) as usize;
+            let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).ok()?;
+            let base = header["__metadata__"]["base"].as_str()?.to_owned();
+            let expect = safetensors::read_all(&name, &bytes).expect("expect.safetensors");
+            Some(Case { name, dir, base, expect })
+        })
+        .collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(cases.len() > 20, "the golden cases are there: {}", cases.len());
+    cases
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len(), "same number of numbers");
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| {
+        if d.is_nan() { f32::INFINITY } else { worst.max(d) }
+    })
+}
+
+/// Reports all failing cases, not only the first.
+#[test]
+fn methods_equal_peft() {
+    let mut failures = Vec::new();
+    let mut methods_seen = Vec::new();
+    for case in cases() {
+        let session = tiny(&case.base);
+        let ids = case.ids();
+        let base = logits(&session, &ids, &Steering::base());
+        let files = adapter_files(&case.dir);
+        let adapter = match adapters::load(&files, &session.model) {
+            Ok(adapter) => adapter,
+            Err(error) => {
+                failures.push(format!("{}: {error}", case.name));
+                continue;
+            }
+        };
+        methods_seen.push(adapter.method.name);
+        let mut stack = Stack::default();
+        let id = stack.add(adapter);
+        let mut check = |what: &str, found: &[f32], expected: &[f32], tolerance: f32| {
+            let worst = worst(found, expected);
+            if worst > tolerance {
+                failures.push(format!("{}: {what} differs by {worst:.1e}", case.name));
+            }
+        };
+        check("base", &base, case.floats("base_logits").expect("base_logits"), LOGITS);
+        check("c = 0", &logits(&session, &ids, &stack.steering()), &base, 0.0);
+        for (c, key) in [(1.0, ""), (-1.0, "_c_-1"), (0.5, "_c_0.5")] {
+            stack.set_coefficient(id, c).expect("finite");
+            let steering = stack.steering();
+            if let Some(expected) = case.floats(&format!("logits{key}")) {
+                check(&format!("logits at {c}"), &logits(&session, &ids, &steering), expected, LOGITS);
+            }
+            for (name, tensor) in &case.expect {
+                let Some(path) = name.strip_prefix("layer_input:") else { continue };
+                let Some(expected) = case.floats(&format!("layer_output{key}:{path}")) else {
+                    continue;
+                };
+                let Some(Site::Linear(layer, projection)) = Site::parse(path) else {
+                    panic!("{}: {path} is no linear layer", case.name);
+                };
+                let HostData::Float(input) = &tensor.data else { panic!("float input") };
+                let shape = [tensor.shape[0], tensor.shape[1]];
+                let x = burn::tensor::TensorData::new(input.clone(), shape);
+                let x = burn::tensor::Tensor::from_data(x, &session.model.device());
+                let plan = steering.layer(layer).linear(projection);
+                let y = session.model.linear(layer, projection).forward(x, plan);
+                let y = pollster::block_on(read_back(y)).expect("read");
+                let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                check(&format!("{path} at {c}"), &y, expected, LAYER * largest);
+            }
+        }
+        for c in [-4.0, -2.5, 0.1, 2.0, 4.0] {
+            stack.set_coefficient(id, c).expect("finite");
+            let steered = logits(&session, &ids, &stack.steering());
+            if steered.iter().any(|logit| !logit.is_finite()) {
+                failures.push(format!("{}: logits at {c} are not finite", case.name));
+            }
+        }
+        stack.set_coefficient(id, 0.0).expect("finite");
+        let back = logits(&session, &ids, &stack.steering());
+        if back != base {
+            failures.push(format!("{}: back at c = 0 is not the base", case.name));
+        }
+    }
+    let missing: Vec<_> = METHODS.iter().filter(|m| !methods_seen.contains(&m.name)).collect();
+    assert!(missing.is_empty(), "methods without a golden case: {missing:?}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The cache must not change anything: one token at a time equals all at once.
+#[test]
+fn the_cache_changes_nothing() {
+    for name in ["lora", "prefix", "hra_even"] {
+        let case = cases().into_iter().find(|case| case.name == name).expect("case");
+        let session = tiny(&case.base);
+        let adapter = adapters::load(&adapter_files(&case.dir), &session.model).expect("loads");
+        let mut stack = Stack::default();
+        let id = stack.add(adapter);
+        stack.set_coefficient(id, 0.7).expect("finite");
+        let steering = stack.steering();
+        let ids = case.ids();
+        let whole = logits(&session, &ids, &steering);
+        let mut cache = session.model.new_cache();
+        let mut last = Vec::new();
+        for id in &ids {
+            let row = session.model.forward(&[*id], &mut cache, &steering, Positions::Last);
+            let row = row.expect("runs").expect("logits");
+            last = pollster::block_on(read_back(row)).expect("read");
+        }
+        let worst = worst(&last, &whole[whole.len() - last.len()..]);
+        assert!(worst < LOGITS, "{name}: cached logits differ by {worst:.1e}");
+        assert_eq!(cache.len(), ids.len(), "cache length");
+    }
+}

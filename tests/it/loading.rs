@@ -1,0 +1,161 @@
+//! Adapters that must not load, each with its own error, and what `inspect` says of them.
+
+use std::collections::BTreeMap;
+
+use playground::adapters::{self, AdapterFiles};
+use playground::error::Error;
+
+use crate::common::{adapter_files, golden_dir, tiny};
+
+fn lora() -> AdapterFiles {
+    adapter_files(&golden_dir().join("lora"))
+}
+
+fn with_field(mut files: AdapterFiles, field: &str, value: serde_json::Value) -> AdapterFiles {
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&files.config.expect("config")).expect("JSON");
+    config[field] = value;
+    files.config = Some(config.to_string().into_bytes());
+    files
+}
+
+/// Renames, removes or cuts tensors by editing the header of a safetensors file.
+fn with_header(mut files: AdapterFiles, edit: impl Fn(&str) -> String) -> AdapterFiles {
+    let length = u64::from_le_bytes(files.weights[..8].try_into().expect("8 bytes")) as usize;
+    let header = std::str::from_utf8(&files.weights[8..8 + length]).expect("UTF-8");
+    let header = edit(header);
+    let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+    weights.extend(header.bytes());
+    weights.extend(&files.weights[8 + length..]);
+    files.weights = weights;
+    files
+}
+
+fn refusal(files: &AdapterFiles) -> Error {
+    adapters::load(files, &tiny("base").model).map(|_| ()).expect_err("must not load")
+}
+
+#[test]
+fn bad_checkpoints_say_why() {
+    let key = "layers.1.mlp.down_proj.lora_A.weight";
+    let cases: Vec<(&str, AdapterFiles, &str, &str)> = vec![
+        (
+            "an adapter of another width",
+            adapter_files(&golden_dir().join("lora_untied")),
+            "wrong-shape",
+            "another model",
+        ),
+        (
+            "a layer that the model lacks",
+            with_header(lora(), |h| h.replace("layers.1.mlp.down", "layers.7.mlp.down")),
+            "no-such-module",
+            "layers.7.mlp.down_proj",
+        ),
+        (
+            "a missing key",
+            with_header(lora(), |h| h.replace(key, "layers.1.mlp.down_proj.lora_X.weight")),
+            "missing-key",
+            "",
+        ),
+        (
+            "an unexpected key",
+            with_header(lora(), |h| {
+                h.replace("layers.1.mlp.down_proj.lora_", "layers.1.mlp.extra.other_")
+            }),
+            "unexpected-keys",
+            "extra",
+        ),
+        (
+            "an option that is not honoured",
+            with_field(lora(), "use_qalora", true.into()),
+            "unsupported-option",
+            "use_qalora",
+        ),
+        (
+            "an option nobody has heard of",
+            with_field(lora(), "use_tomorrow", "yes".into()),
+            "unsupported-option",
+            "use_tomorrow",
+        ),
+        (
+            "raw PiSSA",
+            with_field(lora(), "init_lora_weights", "pissa_niter_4".into()),
+            "unsupported-option",
+            "path_initial_model_for_weight_conversion",
+        ),
+        (
+            "an unknown method",
+            with_field(lora(), "peft_type", "TELEPATHY".into()),
+            "unknown-method",
+            "TELEPATHY",
+        ),
+        ("a rank of 0", with_field(lora(), "r", 0.into()), "wrong-shape", ""),
+        ("a rank in words", with_field(lora(), "r", "four".into()), "bad-config", "four"),
+        ("no config", AdapterFiles { config: None, ..lora() }, "missing-key", "adapter_config"),
+        (
+            "a config that is no JSON",
+            AdapterFiles { config: Some(b"{".to_vec()), ..lora() },
+            "bad-config",
+            "not valid JSON",
+        ),
+        (
+            "a cut file",
+            AdapterFiles { weights: lora().weights[..3000].to_vec(), ..lora() },
+            "tensor-beyond-file",
+            "",
+        ),
+        (
+            "a header longer than the file",
+            AdapterFiles { weights: [&[255_u8; 7][..], &[0; 9]].concat(), ..lora() },
+            "",
+            "",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (what, files, code, part) in &cases {
+        let error = refusal(files);
+        if (!code.is_empty() && error.code() != *code) || !error.to_string().contains(part) {
+            failures.push(format!("{what}: expected {code} with «{part}», got {error:?}: {error}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn inspect_explains_every_golden_case() {
+    let mut seen = BTreeMap::new();
+    for entry in std::fs::read_dir(golden_dir()).expect("golden").flatten() {
+        if !entry.path().join("adapter_model.safetensors").exists() {
+            continue;
+        }
+        let files = adapter_files(&entry.path());
+        let found = adapters::inspect(&files).expect("readable");
+        assert!(found.refused.is_empty(), "{}: {:?}", found.name, found.refused);
+        assert!(!found.modules.is_empty() && found.parameters > 0, "{}: {found:?}", found.name);
+        seen.insert(found.method.expect("known").name, found.name);
+    }
+    assert_eq!(seen.len(), adapters::METHODS.len(), "all methods are there: {seen:?}");
+    let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));
+    let refused = refused.expect("readable").refused;
+    assert_eq!(refused[0].0, "unsupported-option", "what load would refuse");
+}
+
+#[test]
+fn a_control_vector_loads_from_gguf_too() {
+    let session = tiny("base_untied");
+    let dir = golden_dir().join("control_vector");
+    let files = AdapterFiles {
+        name: "vector".into(),
+        config: None,
+        weights: std::fs::read(dir.join("control_vector.gguf")).expect("gguf"),
+    };
+    let from_gguf = adapters::load(&files, &session.model).expect("loads");
+    let from_safetensors = adapters::load(&adapter_files(&dir), &session.model).expect("loads");
+    let run = |adapter| {
+        let mut stack = adapters::Stack::default();
+        let id = stack.add(adapter);
+        stack.set_coefficient(id, -0.7).expect("finite");
+        crate::common::logits(&session, &[1, 2, 3], &stack.steering())
+    };
+    assert_eq!(run(from_gguf), run(from_safetensors), "the same vector");
+}

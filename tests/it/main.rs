@@ -1,0 +1,8 @@
+//! One test binary, one module per concern.
+
+mod common;
+mod docs;
+mod golden;
+mod loading;
+mod model;
+mod session;
