@@ -26,7 +26,10 @@ impl BlobSource {
 
     #[allow(clippy::cast_precision_loss, reason = "no file has 2^53 bytes")]
     async fn slice(&self, start: f64, end: f64) -> Result<Vec<u8>> {
-        let io = |thrown| Error::Io { file: self.name.clone(), why: message(&thrown) };
+        let io = |thrown| Error::Io {
+            file: self.name.clone(),
+            why: message(&thrown),
+        };
         let part = self.blob.slice_with_f64_and_f64(start, end).map_err(io)?;
         let buffer = wait(part.array_buffer()).await.map_err(io)?;
         Ok(Uint8Array::new(&buffer).to_vec())

@@ -52,11 +52,31 @@ pub struct AdapterFacts {
 
 /// A limit that our largest tensor or kernel needs: name, least value, and what needs it.
 const NEEDED_LIMITS: [(&str, f64, &str); 5] = [
-    ("maxStorageBufferBindingSize", 134_217_728.0, "the embedding table is one binding"),
-    ("maxBufferSize", 134_217_728.0, "the embedding table is one buffer"),
-    ("maxStorageBuffersPerShaderStage", 8.0, "kernels bind up to 8 buffers"),
-    ("maxComputeInvocationsPerWorkgroup", 256.0, "kernels use 256 invocations"),
-    ("maxComputeWorkgroupStorageSize", 16_384.0, "kernels use 16 KiB of workgroup memory"),
+    (
+        "maxStorageBufferBindingSize",
+        134_217_728.0,
+        "the embedding table is one binding",
+    ),
+    (
+        "maxBufferSize",
+        134_217_728.0,
+        "the embedding table is one buffer",
+    ),
+    (
+        "maxStorageBuffersPerShaderStage",
+        8.0,
+        "kernels bind up to 8 buffers",
+    ),
+    (
+        "maxComputeInvocationsPerWorkgroup",
+        256.0,
+        "kernels use 256 invocations",
+    ),
+    (
+        "maxComputeWorkgroupStorageSize",
+        16_384.0,
+        "kernels use 16 KiB of workgroup memory",
+    ),
 ];
 
 /// The decision.
@@ -75,7 +95,11 @@ impl AdapterFacts {
     #[must_use]
     pub fn name(&self) -> String {
         let parts = [self.vendor.as_str(), self.architecture.as_str()];
-        let pair = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let pair = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
         match (self.description.is_empty(), pair.is_empty()) {
             (false, _) => self.description.clone(),
             (true, false) => pair,
@@ -97,7 +121,10 @@ pub fn choose(facts: &GpuFacts, wish: Wish, allow_software: bool) -> Result<Choi
             webgpu: true,
             software: adapter.is_fallback,
             why: if adapter.is_fallback {
-                format!("WebGPU on {} (software, asked for; slower than the CPU)", adapter.name())
+                format!(
+                    "WebGPU on {} (software, asked for; slower than the CPU)",
+                    adapter.name()
+                )
             } else {
                 format!("WebGPU on {}", adapter.name())
             },
@@ -105,7 +132,10 @@ pub fn choose(facts: &GpuFacts, wish: Wish, allow_software: bool) -> Result<Choi
         (why, _) => {
             let why = why.unwrap_or_else(|| "no adapter was given".to_owned());
             match wish {
-                Wish::WebGpu => Err(Error::DeviceUnavailable { asked: "webgpu".to_owned(), why }),
+                Wish::WebGpu => Err(Error::DeviceUnavailable {
+                    asked: "webgpu".to_owned(),
+                    why,
+                }),
                 Wish::Auto | Wish::Cpu => Ok(cpu(why)),
             }
         }
@@ -115,7 +145,11 @@ pub fn choose(facts: &GpuFacts, wish: Wish, allow_software: bool) -> Result<Choi
 /// The CPU, with the reason.
 #[must_use]
 pub fn cpu(why: String) -> Choice {
-    Choice { webgpu: false, software: false, why }
+    Choice {
+        webgpu: false,
+        software: false,
+        why,
+    }
 }
 
 /// The first reason not to start WebGPU here, if there is one.
@@ -140,8 +174,15 @@ fn obstacle(facts: &GpuFacts, allow_software: bool) -> Option<String> {
     }
     // Without timestamps, creating the compute stream panics in a browser: it cannot block to
     // measure time, and measures even when nothing asks it to.
-    if !adapter.features.iter().any(|feature| feature == "timestamp-query") {
-        return Some(format!("{} lacks `timestamp-query`, which the GPU code needs", adapter.name()));
+    if !adapter
+        .features
+        .iter()
+        .any(|feature| feature == "timestamp-query")
+    {
+        return Some(format!(
+            "{} lacks `timestamp-query`, which the GPU code needs",
+            adapter.name()
+        ));
     }
     NEEDED_LIMITS.iter().find_map(|&(limit, needed, what)| {
         let found = adapter.limits.get(limit).copied().unwrap_or(0.0);
@@ -154,7 +195,9 @@ mod tests {
     use super::*;
 
     fn good() -> GpuFacts {
-        let limits = NEEDED_LIMITS.iter().map(|&(name, least, _)| (name.to_owned(), least));
+        let limits = NEEDED_LIMITS
+            .iter()
+            .map(|&(name, least, _)| (name.to_owned(), least));
         GpuFacts {
             secure: true,
             has_api: true,
@@ -184,12 +227,40 @@ mod tests {
     #[test]
     fn every_obstacle_falls_back_with_its_reason_and_fails_where_webgpu_was_insisted_on() {
         let cases = [
-            (GpuFacts { secure: false, ..good() }, "HTTPS"),
-            (GpuFacts { has_api: false, ..good() }, "no WebGPU"),
-            (GpuFacts { adapter: None, ..good() }, "gave no GPU"),
-            (GpuFacts { adapter: None, error: Some("boom".to_owned()), ..good() }, "boom"),
+            (
+                GpuFacts {
+                    secure: false,
+                    ..good()
+                },
+                "HTTPS",
+            ),
+            (
+                GpuFacts {
+                    has_api: false,
+                    ..good()
+                },
+                "no WebGPU",
+            ),
+            (
+                GpuFacts {
+                    adapter: None,
+                    ..good()
+                },
+                "gave no GPU",
+            ),
+            (
+                GpuFacts {
+                    adapter: None,
+                    error: Some("boom".to_owned()),
+                    ..good()
+                },
+                "boom",
+            ),
             (change(|adapter| adapter.is_fallback = true), "software"),
-            (change(|adapter| adapter.features.clear()), "timestamp-query"),
+            (
+                change(|adapter| adapter.features.clear()),
+                "timestamp-query",
+            ),
             (
                 change(|adapter| {
                     adapter.limits.insert("maxBufferSize".to_owned(), 1e6);
@@ -205,7 +276,10 @@ mod tests {
         ];
         for (facts, reason) in cases {
             let choice = choose(&facts, Wish::Auto, false).unwrap();
-            assert!(!choice.webgpu && choice.why.contains(reason), "{reason}: {choice:?}");
+            assert!(
+                !choice.webgpu && choice.why.contains(reason),
+                "{reason}: {choice:?}"
+            );
             let error = choose(&facts, Wish::WebGpu, false).unwrap_err();
             assert_eq!(error.code(), "device-unavailable", "{reason}: {error}");
             assert!(error.to_string().contains(reason), "{reason}: {error}");

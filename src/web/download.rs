@@ -5,12 +5,10 @@ use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Reflect, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
-use web_sys::{
-    AbortSignal, Headers, ReadableStreamDefaultReader, Request, RequestInit, Response,
-};
+use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, Request, RequestInit, Response};
 
 use super::blob::BlobSource;
-use super::glue::{check, get, message, wait};
+use super::glue::{check, get, ignore, message, wait};
 use super::resume::{self, Answer, Plan, Sidecar, hex, stored_name};
 use super::storage::{Storage, available_bytes, blob, persist, scope};
 use crate::error::{Error, Result};
@@ -60,18 +58,31 @@ async fn fetch_kept(storage: &Storage, want: &Want<'_>) -> Result<Fetched> {
     if let (Plan::Stored, Some(sidecar)) = (&plan, sidecar) {
         let file = storage.file(&stored_name(want.url)).await?;
         let source = BlobSource::new(file_name(want.url), file.into());
-        return Ok(Fetched { source, sha256: sidecar.sha256.unwrap_or_default(), note: None });
+        return Ok(Fetched {
+            source,
+            sha256: sidecar.sha256.unwrap_or_default(),
+            note: None,
+        });
     }
     let body = loop {
         match Body::open(want, &plan).await {
             Ok(Some(body)) => break body,
             Ok(None) => plan = Plan::Fresh,
             // Another origin's server may not admit `If-Range`: do without it.
-            Err(Error::Network { .. }) if matches!(plan, Plan::Resume { version: Some(_), .. }) => {
-                plan = match (want.sha256.is_some(), plan) {
-                    (true, Plan::Resume { from_bytes, .. }) => {
-                        Plan::Resume { from_bytes, version: None }
+            Err(Error::Network { .. })
+                if matches!(
+                    plan,
+                    Plan::Resume {
+                        version: Some(_),
+                        ..
                     }
+                ) =>
+            {
+                plan = match (want.sha256.is_some(), plan) {
+                    (true, Plan::Resume { from_bytes, .. }) => Plan::Resume {
+                        from_bytes,
+                        version: None,
+                    },
                     _ => Plan::Fresh,
                 };
             }
@@ -83,7 +94,10 @@ async fn fetch_kept(storage: &Storage, want: &Want<'_>) -> Result<Fetched> {
         Err(Error::QuotaExceeded { needed_bytes, .. }) => {
             storage.forget(want.url).await;
             let available_bytes = available_bytes().await.unwrap_or(0);
-            Err(Error::QuotaExceeded { needed_bytes, available_bytes })
+            Err(Error::QuotaExceeded {
+                needed_bytes,
+                available_bytes,
+            })
         }
         Err(error @ Error::HashMismatch { .. }) => {
             storage.forget(want.url).await;
@@ -105,9 +119,15 @@ async fn keep(storage: &Storage, want: &Want<'_>, mut body: Body) -> Result<Fetc
         ..Sidecar::default()
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
-    let full = |_| Error::QuotaExceeded { needed_bytes: total_bytes, available_bytes: 0 };
+    let full = |_| Error::QuotaExceeded {
+        needed_bytes: total_bytes,
+        available_bytes: 0,
+    };
     let missing = total_bytes.saturating_sub(body.from_bytes);
-    if available_bytes().await.is_some_and(|available| available < missing) {
+    if available_bytes()
+        .await
+        .is_some_and(|available| available < missing)
+    {
         return Err(full(()));
     }
     let quota = |error| match error {
@@ -119,7 +139,9 @@ async fn keep(storage: &Storage, want: &Want<'_>, mut body: Body) -> Result<Fetc
     let mut at = 0;
     let mut buffer = vec![0; HASH_BYTES];
     while at < body.from_bytes {
-        let left = usize::try_from(body.from_bytes - at).unwrap_or(HASH_BYTES).min(HASH_BYTES);
+        let left = usize::try_from(body.from_bytes - at)
+            .unwrap_or(HASH_BYTES)
+            .min(HASH_BYTES);
         let read = writer.read_at(at, &mut buffer[..left])?;
         if read == 0 {
             break;
@@ -158,14 +180,23 @@ async fn keep(storage: &Storage, want: &Want<'_>, mut body: Body) -> Result<Fetc
     sidecar.complete = true;
     storage.remember(&sidecar).await.map_err(quota)?;
     let source = BlobSource::new(file, storage.file(&name).await?.into());
-    Ok(Fetched { source, sha256, note: None })
+    Ok(Fetched {
+        source,
+        sha256,
+        note: None,
+    })
 }
 
 /// Without storage: the browser holds the pieces as one blob, outside of the module's memory.
 async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
     let mut body = match Body::open(want, &Plan::Fresh).await? {
         Some(body) => body,
-        None => return Err(network(want.url, "the server answered a range that nobody asked")),
+        None => {
+            return Err(network(
+                want.url,
+                "the server answered a range that nobody asked",
+            ));
+        }
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
     let (mut hasher, mut at, mut folded) = (Sha256::new(), 0, 0);
@@ -175,7 +206,7 @@ async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
         at += u64::from(piece.length());
         pieces.push(&piece);
         if at - folded >= FLUSH_BYTES {
-            whole.push(&blob(&pieces)?);
+            whole.push(&blob(&pieces)?.into());
             (pieces, folded) = (Array::new(), at);
         }
         (want.progress)("downloading", at, total_bytes);
@@ -185,9 +216,13 @@ async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
     let file = file_name(want.url);
     let sha256 = hex(&hasher.finalize());
     resume::accept(&file, &sha256, want.sha256.as_deref())?;
-    whole.push(&blob(&pieces)?);
+    whole.push(&blob(&pieces)?.into());
     let source = BlobSource::new(file, blob(&whole)?);
-    Ok(Fetched { source, sha256, note: Some(note) })
+    Ok(Fetched {
+        source,
+        sha256,
+        note: Some(note),
+    })
 }
 
 /// A response being read.
@@ -204,8 +239,14 @@ impl Body {
         check(want.signal.as_ref())?;
         let lost = |thrown: JsValue| failed(want, &thrown);
         let headers = Headers::new().map_err(lost)?;
-        if let Plan::Resume { from_bytes, version } = plan {
-            headers.set("Range", &format!("bytes={from_bytes}-")).map_err(lost)?;
+        if let Plan::Resume {
+            from_bytes,
+            version,
+        } = plan
+        {
+            headers
+                .set("Range", &format!("bytes={from_bytes}-"))
+                .map_err(lost)?;
             if let Some(version) = version {
                 headers.set("If-Range", version).map_err(lost)?;
             }
@@ -216,28 +257,44 @@ impl Body {
         // The storage keeps the file; the browser's own cache need not keep it twice.
         let _ = Reflect::set(&init, &"cache".into(), &"no-store".into());
         let request = Request::new_with_str_and_init(want.url, &init).map_err(lost)?;
-        let response = wait(scope().fetch_with_request(&request)).await.map_err(lost)?;
+        let response = wait(scope().fetch_with_request(&request))
+            .await
+            .map_err(lost)?;
         let response: Response = response.unchecked_into();
         let header = |name: &str| response.headers().get(name).ok().flatten();
         // A compressed body has another length than the file.
         let plain = header("Content-Encoding").is_none();
-        let length = header("Content-Length").filter(|_| plain).and_then(|text| text.parse().ok());
+        let length = header("Content-Length")
+            .filter(|_| plain)
+            .and_then(|text| text.parse().ok());
         let range = header("Content-Range");
         match resume::answer(plan, response.status(), range.as_deref(), length) {
             Answer::StartOver => Ok(None),
             Answer::Refused(why) => Err(network(want.url, &why)),
-            Answer::Body { from_bytes, total_bytes } => {
-                let body = response.body().ok_or_else(|| network(want.url, "an empty answer"))?;
+            Answer::Body {
+                from_bytes,
+                total_bytes,
+            } => {
+                let body = response
+                    .body()
+                    .ok_or_else(|| network(want.url, "an empty answer"))?;
                 let reader = ReadableStreamDefaultReader::new(&body).map_err(lost)?;
                 let version = header("ETag").or_else(|| header("Last-Modified"));
-                Ok(Some(Self { reader, from_bytes, total_bytes, version }))
+                Ok(Some(Self {
+                    reader,
+                    from_bytes,
+                    total_bytes,
+                    version,
+                }))
             }
         }
     }
 
     async fn next(&mut self, want: &Want<'_>) -> Result<Option<Uint8Array>> {
         check(want.signal.as_ref())?;
-        let item = wait(self.reader.read()).await.map_err(|thrown| failed(want, &thrown))?;
+        let item = wait(self.reader.read())
+            .await
+            .map_err(|thrown| failed(want, &thrown))?;
         let done = get(&item, "done").is_truthy();
         Ok((!done).then(|| get(&item, "value").unchecked_into()))
     }
@@ -245,9 +302,10 @@ impl Body {
     /// A connection may end early without an error.
     fn check_end(&self, want: &Want<'_>, at: u64) -> Result<()> {
         match self.total_bytes {
-            Some(total) if total != at => {
-                Err(network(want.url, &format!("the connection ended at byte {at} of {total}")))
-            }
+            Some(total) if total != at => Err(network(
+                want.url,
+                &format!("the connection ended at byte {at} of {total}"),
+            )),
             _ => Ok(()),
         }
     }
@@ -255,13 +313,15 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // Whether anyone still listens to the rest does not matter.
-        drop(self.reader.cancel());
+        ignore(self.reader.cancel());
     }
 }
 
 fn network(url: &str, why: &str) -> Error {
-    Error::Network { url: url.to_owned(), why: why.to_owned() }
+    Error::Network {
+        url: url.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 fn failed(want: &Want<'_>, thrown: &JsValue) -> Error {
@@ -274,5 +334,8 @@ fn failed(want: &Want<'_>, thrown: &JsValue) -> Error {
 /// The last part of a URL's path.
 fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("model").to_owned()
+    path.rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or("model")
+        .to_owned()
 }

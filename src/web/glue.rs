@@ -7,18 +7,21 @@ use js_sys::{Object, Promise, Reflect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
 
 #[wasm_bindgen(module = "/src/web/shim.js")]
 extern "C" {
-    /// The class of all our errors, handed on to users of the package.
-    #[wasm_bindgen(reexport, js_name = PlaygroundError)]
-    pub(super) type PlaygroundError;
+    /// The class of all our errors.
+    type PlaygroundError;
     #[wasm_bindgen(constructor, js_class = "PlaygroundError")]
     fn new(code: &str, message: &str) -> PlaygroundError;
+    /// The same class, handed on to users of the package. As a function, because only functions
+    /// can be handed on without a made-up TypeScript type; types.rs has the right one.
+    #[wasm_bindgen(reexport = "PlaygroundError", skip_typescript, js_name = PlaygroundError)]
+    fn _handed_on();
 
     fn panicked(message: &str);
     fn guard(promise: &Promise, gpu: bool) -> Promise;
@@ -39,7 +42,7 @@ impl From<Error> for JsValue {
 }
 
 /// Runs once, when the module starts: panics are printed and end every call under way.
-#[wasm_bindgen(start)]
+#[wasm_bindgen(start, private)]
 fn start() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         console_error_panic_hook::hook(info);
@@ -62,6 +65,11 @@ pub(super) async fn wait(promise: Promise) -> std::result::Result<JsValue, JsVal
     JsFuture::from(promise).await
 }
 
+/// Lets a promise go whose outcome does not matter, also when it is a rejection.
+pub(super) fn ignore(promise: Promise) {
+    spawn_local(async move { drop(JsFuture::from(promise).await) });
+}
+
 /// A Rust value as plain JavaScript: numbers, objects, `null` for nothing.
 pub(super) fn plain(value: &impl Serialize) -> JsValue {
     let serializer = serde_wasm_bindgen::Serializer::json_compatible();
@@ -80,8 +88,11 @@ pub(super) fn options<T: DeserializeOwned + Default>(
     if value.is_undefined() || value.is_null() {
         return Ok(T::default());
     }
-    serde_wasm_bindgen::from_value(value.clone())
-        .map_err(|error| Error::BadOption { name, expected, found: error.to_string() })
+    serde_wasm_bindgen::from_value(value.clone()).map_err(|error| Error::BadOption {
+        name,
+        expected,
+        found: error.to_string(),
+    })
 }
 
 /// A property of an object, `undefined` when there is none.
@@ -101,8 +112,12 @@ pub(super) fn object(properties: &[(&str, JsValue)]) -> JsValue {
 
 /// The message of whatever was thrown.
 pub(super) fn message(thrown: &JsValue) -> String {
-    let message = get(thrown, "message").as_string().filter(|text| !text.is_empty());
-    message.or_else(|| thrown.as_string()).unwrap_or_else(|| format!("{thrown:?}"))
+    let message = get(thrown, "message")
+        .as_string()
+        .filter(|text| !text.is_empty());
+    message
+        .or_else(|| thrown.as_string())
+        .unwrap_or_else(|| format!("{thrown:?}"))
 }
 
 /// The `name` of whatever was thrown, such as `QuotaExceededError`.

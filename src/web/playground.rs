@@ -21,7 +21,7 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
-use crate::weights::{ByteSource, ModelFile};
+use crate::weights::ModelFile;
 
 thread_local! {
     /// burn's GPU runtime starts once per module; later playgrounds share it.
@@ -135,19 +135,25 @@ impl Playground {
     ) -> Promise {
         let (session, device) = (self.session.clone(), self.device.clone());
         promise(self.gpu, async move {
-            let files: Vec<File> =
-                Array::from(&files).iter().filter_map(|file| file.dyn_into().ok()).collect();
+            let files: Vec<File> = Array::from(&files)
+                .iter()
+                .filter_map(|file| file.dyn_into().ok())
+                .collect();
             let find = async |name: &str| match files.iter().find(|file| file.name() == name) {
                 Some(file) => source(file).read_all().await.map(Some),
                 None => Ok(None),
             };
-            let config = find("config.json").await?.ok_or_else(|| Error::MissingKey {
-                file: "the folder".into(),
-                key: "config.json".into(),
-                what: "choose it together with the weights".into(),
-            })?;
+            let config = find("config.json")
+                .await?
+                .ok_or_else(|| Error::MissingKey {
+                    file: "the folder".into(),
+                    key: "config.json".into(),
+                    what: "choose it together with the weights".into(),
+                })?;
             let index = find("model.safetensors.index.json").await?;
-            let shards = files.iter().filter(|file| file.name().ends_with(".safetensors"));
+            let shards = files
+                .iter()
+                .filter(|file| file.name().ends_with(".safetensors"));
             let shards = shards.map(source).collect();
             let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
             let template = find("chat_template.jinja").await?;
@@ -229,9 +235,15 @@ impl Playground {
     /// number is allowed. It acts from the next token on, also while one is computed.
     #[wasm_bindgen(js_name = setCoefficient)]
     pub fn set_coefficient(&self, id: u32, coefficient: f64) -> Result<()> {
-        #[allow(clippy::cast_possible_truncation, reason = "beyond f32 it is infinite: refused")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "beyond f32 it is infinite: refused"
+        )]
         let coefficient = coefficient as f32;
-        self.session()?.stack.borrow_mut().set_coefficient(id, coefficient)
+        self.session()?
+            .stack
+            .borrow_mut()
+            .set_coefficient(id, coefficient)
     }
 
     /// Switches an adapter on or off; its coefficient is kept.
@@ -245,7 +257,13 @@ impl Playground {
     pub fn adapters(&self) -> Result<JsValue> {
         let session = self.session()?;
         let stack = session.stack.borrow();
-        Ok(plain(&stack.entries().iter().map(adapters::Entry::view).collect::<Vec<_>>()))
+        Ok(plain(
+            &stack
+                .entries()
+                .iter()
+                .map(adapters::Entry::view)
+                .collect::<Vec<_>>(),
+        ))
     }
 
     /// The card of every method that this build knows.
@@ -260,7 +278,7 @@ impl Playground {
     #[wasm_bindgen(unchecked_return_type = "AsyncGenerator<Step, void, void>")]
     pub fn generate(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "Request & { signal?: AbortSignal }")]
+        #[wasm_bindgen(unchecked_param_type = "GenerateRequest & { signal?: AbortSignal }")]
         request: JsValue,
     ) -> Result<JsValue> {
         let signal = signal(&request);
@@ -268,14 +286,21 @@ impl Playground {
         let generation = self.session()?.generate(self::request(&request)?)?;
         self.policy.set(None);
         let running = Rc::new(RefCell::new(Some(generation)));
-        Ok(steps(Steps { running, gpu: self.gpu, policy: self.policy.clone() }, signal))
+        Ok(steps(
+            Steps {
+                running,
+                gpu: self.gpu,
+                policy: self.policy.clone(),
+            },
+            signal,
+        ))
     }
 
     /// The token ids that a request continues.
     #[wasm_bindgen(js_name = promptIds)]
     pub fn prompt_ids(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "Request")] request: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "GenerateRequest")] request: JsValue,
     ) -> Result<Vec<u32>> {
         self.session()?.prompt_ids(&self::request(&request)?)
     }
@@ -342,7 +367,10 @@ impl Steps {
 
 async fn create(value: JsValue) -> Result<Playground> {
     let expected = "{ device?: \"auto\" | \"webgpu\" | \"cpu\", allowSoftwareGpu?: boolean }";
-    let CreateOptions { device: wish, allow_software_gpu } = options("options", expected, &value)?;
+    let CreateOptions {
+        device: wish,
+        allow_software_gpu,
+    } = options("options", expected, &value)?;
     let facts = match wish {
         Wish::Cpu => GpuFacts::default(),
         Wish::Auto | Wish::WebGpu => probed().await?,
@@ -365,7 +393,10 @@ async fn create(value: JsValue) -> Result<Playground> {
         },
         why: choice.why,
         software: choice.software,
-        features: adapter.as_ref().map(|adapter| adapter.features.clone()).unwrap_or_default(),
+        features: adapter
+            .as_ref()
+            .map(|adapter| adapter.features.clone())
+            .unwrap_or_default(),
         limits: adapter.map(|adapter| adapter.limits).unwrap_or_default(),
     };
     Ok(Playground {
@@ -378,8 +409,13 @@ async fn create(value: JsValue) -> Result<Playground> {
 }
 
 async fn probed() -> Result<GpuFacts> {
-    let unavailable = |why: String| Error::DeviceUnavailable { asked: "webgpu".into(), why };
-    let facts = wait(probe()).await.map_err(|e| unavailable(super::glue::message(&e)))?;
+    let unavailable = |why: String| Error::DeviceUnavailable {
+        asked: "webgpu".into(),
+        why,
+    };
+    let facts = wait(probe())
+        .await
+        .map_err(|e| unavailable(super::glue::message(&e)))?;
     serde_wasm_bindgen::from_value(facts).map_err(|error| unavailable(error.to_string()))
 }
 
@@ -398,7 +434,11 @@ fn report(options: &JsValue) -> impl Fn(&str, u64, u64) + use<> {
     let listener: Option<Function> = get(options, "onProgress").dyn_into().ok();
     move |state, bytes, total_bytes| {
         let Some(listener) = &listener else { return };
-        let progress = plain(&Progress { state, bytes, total_bytes });
+        let progress = plain(&Progress {
+            state,
+            bytes,
+            total_bytes,
+        });
         // What a listener throws is its own business.
         let _ = listener.call1(&JsValue::NULL, &progress);
     }
@@ -419,11 +459,15 @@ async fn open(
     report: &dyn Fn(&str, u64, u64),
 ) -> Result<(BlobSource, Option<String>, Option<String>)> {
     if let Some(blob) = source.dyn_ref::<Blob>() {
-        let name = get(&source, "name").as_string().unwrap_or_else(|| "model.gguf".into());
+        let name = get(&source, "name")
+            .as_string()
+            .unwrap_or_else(|| "model.gguf".into());
         let note = "not kept: it is a file of yours".to_owned();
         return Ok((BlobSource::new(name, blob.clone()), None, Some(note)));
     }
-    let text = source.as_string().or_else(|| get(&source, "href").as_string());
+    let text = source
+        .as_string()
+        .or_else(|| get(&source, "href").as_string());
     let text = text.ok_or_else(|| Error::BadOption {
         name: "source",
         expected: "an address, a File or a Blob",
@@ -474,7 +518,10 @@ async fn load(
         width: config.hidden_size,
         context: config.context,
         has_tokenizer: loaded.text.is_some(),
-        has_chat_template: loaded.text.as_ref().is_some_and(|text| text.has_chat_template()),
+        has_chat_template: loaded
+            .text
+            .as_ref()
+            .is_some_and(|text| text.has_chat_template()),
         unused_tensors: file.unused().to_vec(),
     };
     *session.borrow_mut() = Some(loaded);
@@ -482,7 +529,9 @@ async fn load(
 }
 
 async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
-    let name = get(value, "name").as_string().unwrap_or_else(|| "adapter".into());
+    let name = get(value, "name")
+        .as_string()
+        .unwrap_or_else(|| "adapter".into());
     let config = bytes(&get(value, "config"), "config").await?;
     let weights = bytes(&get(value, "weights"), "weights").await?;
     let weights = weights.ok_or_else(|| Error::BadOption {
@@ -490,7 +539,11 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
         expected: "the bytes of adapter_model.safetensors or of a .gguf",
         found: "nothing".into(),
     })?;
-    Ok(AdapterFiles { name, config, weights })
+    Ok(AdapterFiles {
+        name,
+        config,
+        weights,
+    })
 }
 
 /// Bytes of an `ArrayBuffer`, a view of one, a `Blob`, or a string.
@@ -499,17 +552,26 @@ async fn bytes(value: &JsValue, name: &'static str) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     if let Some(blob) = value.dyn_ref::<Blob>() {
-        return BlobSource::new(name.into(), blob.clone()).read_all().await.map(Some);
+        return BlobSource::new(name.into(), blob.clone())
+            .read_all()
+            .await
+            .map(Some);
     }
     if let Some(text) = value.as_string() {
         return Ok(Some(text.into_bytes()));
     }
     if value.is_instance_of::<ArrayBuffer>() || ArrayBuffer::is_view(value) {
         let buffer = value.dyn_ref::<Uint8Array>().cloned();
-        return Ok(Some(buffer.unwrap_or_else(|| Uint8Array::new(value)).to_vec()));
+        return Ok(Some(
+            buffer.unwrap_or_else(|| Uint8Array::new(value)).to_vec(),
+        ));
     }
     let found = format!("{value:?}");
-    Err(Error::BadOption { name, expected: "bytes, a Blob or a string", found })
+    Err(Error::BadOption {
+        name,
+        expected: "bytes, a Blob or a string",
+        found,
+    })
 }
 
 fn source(file: &File) -> BlobSource {
@@ -526,7 +588,9 @@ fn signal(options: &JsValue) -> Option<AbortSignal> {
 
 /// An address relative to the page or worker, made absolute.
 fn absolute(url: &str) -> Result<String> {
-    let base = get(&get(&js_sys::global(), "location"), "href").as_string().unwrap_or_default();
+    let base = get(&get(&js_sys::global(), "location"), "href")
+        .as_string()
+        .unwrap_or_default();
     let absolute = Url::new_with_base(url, &base).map_err(|_| Error::Network {
         url: url.to_owned(),
         why: "this is not an address".into(),

@@ -42,20 +42,38 @@ pub enum Plan {
 /// Plans a download from the sidecar, the stored length and the hash that the caller expects.
 #[must_use]
 pub fn plan(sidecar: Option<&Sidecar>, stored_bytes: u64, expected_sha256: Option<&str>) -> Plan {
-    let Some(sidecar) = sidecar else { return Plan::Fresh };
+    let Some(sidecar) = sidecar else {
+        return Plan::Fresh;
+    };
     if sidecar.complete {
         let same_size = sidecar.size_bytes == Some(stored_bytes);
-        let same_hash = expected_sha256
-            .is_none_or(|expected| sidecar.sha256.as_deref().is_some_and(|had| same(had, expected)));
-        return if same_size && same_hash { Plan::Stored } else { Plan::Fresh };
+        let same_hash = expected_sha256.is_none_or(|expected| {
+            sidecar
+                .sha256
+                .as_deref()
+                .is_some_and(|had| same(had, expected))
+        });
+        return if same_size && same_hash {
+            Plan::Stored
+        } else {
+            Plan::Fresh
+        };
     }
-    let longer = sidecar.size_bytes.is_some_and(|size_bytes| stored_bytes > size_bytes);
+    let longer = sidecar
+        .size_bytes
+        .is_some_and(|size_bytes| stored_bytes > size_bytes);
     // A weak tag says "equivalent", not "the same bytes": If-Range refuses it.
-    let version = sidecar.version.clone().filter(|version| !version.starts_with("W/"));
+    let version = sidecar
+        .version
+        .clone()
+        .filter(|version| !version.starts_with("W/"));
     if stored_bytes == 0 || longer || (version.is_none() && expected_sha256.is_none()) {
         return Plan::Fresh;
     }
-    Plan::Resume { from_bytes: stored_bytes, version }
+    Plan::Resume {
+        from_bytes: stored_bytes,
+        version,
+    }
 }
 
 /// What the server's answer means.
@@ -83,11 +101,15 @@ pub fn answer(
     content_length: Option<u64>,
 ) -> Answer {
     match (status, plan) {
-        (200, _) => Answer::Body { from_bytes: 0, total_bytes: content_length },
+        (200, _) => Answer::Body {
+            from_bytes: 0,
+            total_bytes: content_length,
+        },
         (206, Plan::Resume { from_bytes, .. }) => match content_range.and_then(parse_range) {
-            Some((start, total_bytes)) if start == *from_bytes => {
-                Answer::Body { from_bytes: start, total_bytes }
-            }
+            Some((start, total_bytes)) if start == *from_bytes => Answer::Body {
+                from_bytes: start,
+                total_bytes,
+            },
             _ => Answer::StartOver,
         },
         // 416: fewer bytes there than we keep; 412: a proxy took If-Range for If-Match.
@@ -123,9 +145,26 @@ pub fn accept(file: &str, found: &str, expected: Option<&str>) -> Result<()> {
 #[must_use]
 pub fn stored_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    let last = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("model");
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    let readable: String = last.chars().rev().take(80).collect::<Vec<_>>().into_iter().rev().map(safe).collect();
+    let last = path
+        .rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or("model");
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let readable: String = last
+        .chars()
+        .rev()
+        .take(80)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .map(safe)
+        .collect();
     format!("{}-{readable}", &hex(&Sha256::digest(url.as_bytes()))[..16])
 }
 
@@ -153,7 +192,11 @@ mod tests {
     }
 
     fn whole() -> Sidecar {
-        Sidecar { complete: true, sha256: Some("ab".to_owned()), ..half(Some("\"1\"")) }
+        Sidecar {
+            complete: true,
+            sha256: Some("ab".to_owned()),
+            ..half(Some("\"1\""))
+        }
     }
 
     #[test]
@@ -166,33 +209,133 @@ mod tests {
             ("nothing stored", None, 0, None, Plan::Fresh),
             ("bytes of unknown origin", None, 50, Some("ab"), Plan::Fresh),
             ("whole", Some(whole()), 100, None, Plan::Stored),
-            ("whole, hash in capitals", Some(whole()), 100, Some("AB"), Plan::Stored),
-            ("whole, another hash wanted", Some(whole()), 100, Some("cd"), Plan::Fresh),
-            ("said whole but shorter", Some(whole()), 99, None, Plan::Fresh),
-            ("half, strong tag", Some(half(Some("\"1\""))), 40, None, resume(40, Some("\"1\""))),
-            ("half, weak tag", Some(half(Some("W/\"1\""))), 40, None, Plan::Fresh),
-            ("half, weak tag but hash", Some(half(Some("W/\"1\""))), 40, Some("ab"), resume(40, None)),
+            (
+                "whole, hash in capitals",
+                Some(whole()),
+                100,
+                Some("AB"),
+                Plan::Stored,
+            ),
+            (
+                "whole, another hash wanted",
+                Some(whole()),
+                100,
+                Some("cd"),
+                Plan::Fresh,
+            ),
+            (
+                "said whole but shorter",
+                Some(whole()),
+                99,
+                None,
+                Plan::Fresh,
+            ),
+            (
+                "half, strong tag",
+                Some(half(Some("\"1\""))),
+                40,
+                None,
+                resume(40, Some("\"1\"")),
+            ),
+            (
+                "half, weak tag",
+                Some(half(Some("W/\"1\""))),
+                40,
+                None,
+                Plan::Fresh,
+            ),
+            (
+                "half, weak tag but hash",
+                Some(half(Some("W/\"1\""))),
+                40,
+                Some("ab"),
+                resume(40, None),
+            ),
             ("half, no version", Some(half(None)), 40, None, Plan::Fresh),
-            ("half, longer than the file", Some(half(Some("\"1\""))), 101, None, Plan::Fresh),
-            ("sidecar only", Some(half(Some("\"1\""))), 0, None, Plan::Fresh),
+            (
+                "half, longer than the file",
+                Some(half(Some("\"1\""))),
+                101,
+                None,
+                Plan::Fresh,
+            ),
+            (
+                "sidecar only",
+                Some(half(Some("\"1\""))),
+                0,
+                None,
+                Plan::Fresh,
+            ),
         ];
         for (what, sidecar, stored_bytes, hash, expected) in cases {
-            assert_eq!(plan(sidecar.as_ref(), stored_bytes, hash), expected, "{what}");
+            assert_eq!(
+                plan(sidecar.as_ref(), stored_bytes, hash),
+                expected,
+                "{what}"
+            );
         }
     }
 
     #[test]
     fn answers() {
-        let resume = Plan::Resume { from_bytes: 40, version: None };
-        let body = |from_bytes, total_bytes| Answer::Body { from_bytes, total_bytes };
+        let resume = Plan::Resume {
+            from_bytes: 40,
+            version: None,
+        };
+        let body = |from_bytes, total_bytes| Answer::Body {
+            from_bytes,
+            total_bytes,
+        };
         let cases = [
-            ("fresh", &Plan::Fresh, 200, None, Some(100), body(0, Some(100))),
-            ("resumed", &resume, 206, Some("bytes 40-99/100"), Some(60), body(40, Some(100))),
-            ("resumed, total unknown", &resume, 206, Some("bytes 40-99/*"), None, body(40, None)),
-            ("changed since", &resume, 200, None, Some(90), body(0, Some(90))),
-            ("another range", &resume, 206, Some("bytes 0-99/100"), None, Answer::StartOver),
+            (
+                "fresh",
+                &Plan::Fresh,
+                200,
+                None,
+                Some(100),
+                body(0, Some(100)),
+            ),
+            (
+                "resumed",
+                &resume,
+                206,
+                Some("bytes 40-99/100"),
+                Some(60),
+                body(40, Some(100)),
+            ),
+            (
+                "resumed, total unknown",
+                &resume,
+                206,
+                Some("bytes 40-99/*"),
+                None,
+                body(40, None),
+            ),
+            (
+                "changed since",
+                &resume,
+                200,
+                None,
+                Some(90),
+                body(0, Some(90)),
+            ),
+            (
+                "another range",
+                &resume,
+                206,
+                Some("bytes 0-99/100"),
+                None,
+                Answer::StartOver,
+            ),
             ("no range told", &resume, 206, None, None, Answer::StartOver),
-            ("nothing after it", &resume, 416, None, None, Answer::StartOver),
+            (
+                "nothing after it",
+                &resume,
+                416,
+                None,
+                None,
+                Answer::StartOver,
+            ),
         ];
         for (what, plan, status, range, length, expected) in cases {
             assert_eq!(answer(plan, status, range, length), expected, "{what}");
@@ -207,14 +350,23 @@ mod tests {
     fn hashes_are_compared_without_case_and_named_on_mismatch() {
         assert!(accept("m", "ab", None).is_ok());
         assert!(accept("m", "ab", Some("AB")).is_ok());
-        assert_eq!(accept("m", "ab", Some("CD")).unwrap_err().code(), "hash-mismatch");
+        assert_eq!(
+            accept("m", "ab", Some("CD")).unwrap_err().code(),
+            "hash-mismatch"
+        );
     }
 
     #[test]
     fn stored_names_are_safe_and_differ_by_url() {
         let name = stored_name("https://a.example/x/m%20 1.gguf?download=true");
         assert!(name.ends_with("-m_20_1.gguf"), "{name}");
-        assert_ne!(stored_name("https://a/m.gguf"), stored_name("https://b/m.gguf"));
-        assert_eq!(stored_name("https://a/m.gguf"), stored_name("https://a/m.gguf"));
+        assert_ne!(
+            stored_name("https://a/m.gguf"),
+            stored_name("https://b/m.gguf")
+        );
+        assert_eq!(
+            stored_name("https://a/m.gguf"),
+            stored_name("https://a/m.gguf")
+        );
     }
 }

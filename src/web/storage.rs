@@ -8,7 +8,7 @@ use web_sys::{
     StorageEstimate, StorageManager, WorkerGlobalScope,
 };
 
-use super::glue::{get, message, name, wait};
+use super::glue::{get, ignore, message, name, wait};
 use super::resume::{Sidecar, stored_name};
 use crate::error::{Error, Result};
 
@@ -40,12 +40,16 @@ impl Storage {
         }
         let manager = manager().ok_or("not kept: this page has no storage (is it HTTPS?)")?;
         let refused = |thrown: JsValue| format!("not kept: {}", message(&thrown));
-        let root: FileSystemDirectoryHandle =
-            wait(manager.get_directory()).await.map_err(refused)?.unchecked_into();
+        let root: FileSystemDirectoryHandle = wait(manager.get_directory())
+            .await
+            .map_err(refused)?
+            .unchecked_into();
         let options = FileSystemGetDirectoryOptions::new();
         options.set_create(true);
         let folder = wait(root.get_directory_handle_with_options(FOLDER, &options));
-        Ok(Self { folder: folder.await.map_err(refused)?.unchecked_into() })
+        Ok(Self {
+            folder: folder.await.map_err(refused)?.unchecked_into(),
+        })
     }
 
     /// The sidecar of a URL and how many bytes of its file are there.
@@ -69,9 +73,14 @@ impl Storage {
 
     /// A stored file for reading.
     pub(super) async fn file(&self, name: &str) -> Result<File> {
-        let handle = wait(self.folder.get_file_handle(name)).await.map_err(io(name))?;
+        let handle = wait(self.folder.get_file_handle(name))
+            .await
+            .map_err(io(name))?;
         let handle: FileSystemFileHandle = handle.unchecked_into();
-        Ok(wait(handle.get_file()).await.map_err(io(name))?.unchecked_into())
+        Ok(wait(handle.get_file())
+            .await
+            .map_err(io(name))?
+            .unchecked_into())
     }
 
     /// A stored file for writing. One tab at a time can have it.
@@ -80,15 +89,23 @@ impl Storage {
         options.set_create(true);
         let handle = wait(self.folder.get_file_handle_with_options(name, &options)).await;
         let handle: FileSystemFileHandle = handle.map_err(io(name))?.unchecked_into();
-        let opened = wait(handle.create_sync_access_handle()).await.map_err(|thrown| {
-            let taken = self::name(&thrown) == "NoModificationAllowedError";
-            let why = match taken {
-                true => "another tab is loading it; wait for it, or close that tab".into(),
-                false => message(&thrown),
-            };
-            Error::Io { file: name.into(), why }
-        })?;
-        Ok(Writer { name: name.into(), handle: opened.unchecked_into() })
+        let opened = wait(handle.create_sync_access_handle())
+            .await
+            .map_err(|thrown| {
+                let taken = self::name(&thrown) == "NoModificationAllowedError";
+                let why = match taken {
+                    true => "another tab is loading it; wait for it, or close that tab".into(),
+                    false => message(&thrown),
+                };
+                Error::Io {
+                    file: name.into(),
+                    why,
+                }
+            })?;
+        Ok(Writer {
+            name: name.into(),
+            handle: opened.unchecked_into(),
+        })
     }
 
     /// Writes a sidecar.
@@ -145,10 +162,14 @@ impl Writer {
         let written = self.handle.write_with_u8_array_and_options(bytes, &options);
         match written {
             Ok(count) if whole(count) == bytes.len() as u64 => Ok(()),
-            Ok(_) => Err(Error::QuotaExceeded { needed_bytes: 0, available_bytes: 0 }),
-            Err(thrown) if name(&thrown) == "QuotaExceededError" => {
-                Err(Error::QuotaExceeded { needed_bytes: 0, available_bytes: 0 })
-            }
+            Ok(_) => Err(Error::QuotaExceeded {
+                needed_bytes: 0,
+                available_bytes: 0,
+            }),
+            Err(thrown) if name(&thrown) == "QuotaExceededError" => Err(Error::QuotaExceeded {
+                needed_bytes: 0,
+                available_bytes: 0,
+            }),
             Err(thrown) => Err(io(&self.name)(thrown)),
         }
     }
@@ -158,12 +179,15 @@ impl Writer {
         let options = FileSystemReadWriteOptions::new();
         options.set_at(float(offset));
         let read = self.handle.read_with_u8_array_and_options(buffer, &options);
-        read.map(|count| whole(count) as usize).map_err(io(&self.name))
+        read.map(|count| whole(count) as usize)
+            .map_err(io(&self.name))
     }
 
     /// Cuts the file to a length.
     pub(super) fn cut(&self, bytes: u64) -> Result<()> {
-        self.handle.truncate_with_f64(float(bytes)).map_err(io(&self.name))
+        self.handle
+            .truncate_with_f64(float(bytes))
+            .map_err(io(&self.name))
     }
 
     /// Makes what was written survive a crash.
@@ -180,16 +204,19 @@ impl Drop for Writer {
 
 /// Bytes that the browser would still let us keep, if it tells.
 pub(super) async fn available_bytes() -> Option<u64> {
-    let estimate: StorageEstimate =
-        wait(manager()?.estimate().ok()?).await.ok()?.unchecked_into();
+    let estimate: StorageEstimate = wait(manager()?.estimate().ok()?)
+        .await
+        .ok()?
+        .unchecked_into();
     let (quota, usage) = (estimate.get_quota()?, estimate.get_usage()?);
     Some(whole((quota - usage).max(0.0)))
 }
 
 /// Asks the browser not to delete what is kept when space gets scarce.
 pub(super) fn persist() {
-    let asked = manager().and_then(|manager| manager.persist().ok());
-    drop(asked);
+    if let Some(asked) = manager().and_then(|manager| manager.persist().ok()) {
+        ignore(asked);
+    }
 }
 
 /// A blob of pieces, held by the browser outside of the module's memory.
@@ -198,7 +225,10 @@ pub(super) fn blob(pieces: &js_sys::Array) -> Result<Blob> {
 }
 
 fn io(file: &str) -> impl Fn(JsValue) -> Error {
-    move |thrown| Error::Io { file: file.to_owned(), why: message(&thrown) }
+    move |thrown| Error::Io {
+        file: file.to_owned(),
+        why: message(&thrown),
+    }
 }
 
 #[allow(

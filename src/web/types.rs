@@ -160,7 +160,7 @@ export interface Sampling {
 }
 
 /** One of `prompt`, `chat` and `ids` must be there. */
-export interface Request {
+export interface GenerateRequest {
   /** Plain text to continue. */
   prompt?: string;
   /** A conversation to answer, through the model's chat template. */

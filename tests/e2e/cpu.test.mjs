@@ -1,0 +1,243 @@
+// The whole page on the real model, computed on the CPU.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { LONG, count, finished, greedy, launch, loadModel, open, ready, run, startProxy, text, tokens, turn } from "./support.mjs";
+
+let browser;
+let proxy;
+before(async () => {
+  browser = await launch();
+  proxy = await startProxy();
+});
+after(async () => {
+  await browser?.close();
+  proxy?.close();
+});
+
+describe("with the model loaded once", { timeout: 4 * LONG }, () => {
+  let page;
+  let context;
+  let complaints;
+
+  before(async () => {
+    ({ page, context, complaints } = await open(browser, proxy.url + greedy("&n=24&p=Tell+me+about+the+weather+today.")));
+  });
+  after(() => context?.close());
+
+  test("nothing is downloaded before the click, and the button says how much", async () => {
+    const button = page.getByRole("button", { name: /^Load SmolLM2.*98\.4 MB/ });
+    await button.waitFor();
+    assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0);
+    assert.equal(await page.locator("#run").isDisabled(), true);
+    assert.match(await page.locator(".device").textContent(), /CPU.*asked for/);
+  });
+
+  test("loading shows true bytes and every state", async () => {
+    await page.evaluate(() => {
+      const seen = { states: new Set(), bytes: [] };
+      Object.assign(window, { seen });
+      new MutationObserver(() => {
+        const now = document.querySelector(".phases [data-at=now]")?.dataset.phase;
+        if (now) seen.states.add(now);
+        const bar = document.querySelector(".loading progress");
+        if (bar && now === "downloading" && bar.max > 1) seen.bytes.push([bar.value, bar.max]);
+      }).observe(document.querySelector("#model"), { subtree: true, childList: true, attributes: true, characterData: true });
+    });
+    await loadModel(page);
+    const { states, bytes } = await page.evaluate(() => ({ states: [...window.seen.states], bytes: window.seen.bytes }));
+    for (const state of ["downloading", "uploading", "warming-up"]) assert.ok(states.includes(state), `${state} was not shown, only ${states}`);
+    assert.ok(bytes.length > 3, "the bar must move");
+    assert.ok(bytes.every(([value, max]) => max === 98362432 && value <= max), "the bytes must be the file's");
+    assert.match(await page.locator("#model-facts").textContent(), /98\.4 MB · kept in this browser/);
+    assert.match(await page.locator("#memory").textContent(), /WebAssembly \d+ MB/);
+  });
+
+  test("streams, changes with the slider while it streams, and comes back to the base at 0", async () => {
+    await turn(page, 0);
+    assert.match(await run(page), /^Done/);
+    const base = await text(page, "base");
+    assert.ok(base.length > 40, `too little text: ${base}`);
+    assert.equal(await text(page, "steered"), base, "at c = 0 both texts are the same");
+    assert.match(await page.locator("#stats").textContent(), /texts part not yet/);
+
+    // Turned in mid-stream: the texts are the same up to there, and part.
+    await page.locator("#run").click();
+    await tokens(page, 4);
+    await turn(page, 3);
+    await finished(page);
+    assert.equal(await text(page, "base"), base, "the base must not be moved by the slider");
+    const steered = await text(page, "steered");
+    assert.notEqual(steered, base, "the steered text must change");
+    const same = await page.evaluate(() => {
+      const list = (id) => [...document.querySelectorAll(`#${id} .tok`)].map((span) => span.textContent);
+      const [left, right] = [list("base-text"), list("steered-text")];
+      return left.findIndex((word, at) => word !== right[at]);
+    });
+    assert.ok(same >= 4, `parted at token ${same}, before the slider moved`);
+    assert.match(await page.locator(".changes").textContent(), /\+3\.00, from here on/);
+    assert.match(await page.locator("#stats").textContent(), /cache kept/);
+    assert.ok(await page.locator(".strip.trace").count() > 0, "the trace must show the turn");
+    assert.ok(await page.locator("[data-split]").count() === 2, "both columns mark the split");
+
+    // Back to 0: the base's text again, in both columns.
+    await turn(page, 0);
+    await run(page);
+    assert.equal(await text(page, "steered"), base);
+    assert.equal(await text(page, "base"), base);
+  });
+
+  test("as if from the start recomputes, and says so", async () => {
+    await page.getByLabel("as if from the start").check();
+    await page.locator("#run").click();
+    await tokens(page, 4);
+    await turn(page, -2);
+    await finished(page);
+    assert.match(await page.locator(".changes").textContent(), /−2\.00, as if from the start/);
+    await page.getByLabel("from here on").check();
+    await turn(page, 0);
+  });
+
+  test("switching an adapter off is the base, on is the adapter", async () => {
+    await turn(page, 2);
+    const on = page.getByRole("switch").first();
+    await on.uncheck();
+    await run(page);
+    assert.equal(await text(page, "steered"), await text(page, "base"));
+    await on.check();
+    await run(page);
+    assert.notEqual(await text(page, "steered"), await text(page, "base"));
+    await turn(page, 0);
+  });
+
+  test("stop keeps the text", async () => {
+    await page.locator("#run").click();
+    await tokens(page, 3);
+    await page.locator("#stop").click();
+    assert.match(await finished(page), /^Stopped after/);
+    const kept = await count(page);
+    assert.ok(kept >= 3 && kept < 24, `${kept} tokens`);
+  });
+
+  test("NaN is refused with its code, and the coefficient stays", async () => {
+    await turn(page, 0.5);
+    await turn(page, "banana");
+    const error = page.locator(".adapter .error").first();
+    await error.waitFor();
+    assert.match(await error.textContent(), /bad-coefficient/);
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "0.5");
+    await turn(page, 0);
+    assert.equal(await error.isHidden(), true, "a good number clears the error");
+  });
+
+  test("an empty prompt says so in the output area", async () => {
+    await page.locator("#prompt").fill("  ");
+    assert.match(await run(page), /^Failed/);
+    assert.match(await page.locator("#notice").textContent(), /the prompt is empty.*empty-prompt/s);
+    await page.locator("#prompt").fill("Tell me about the weather today.");
+  });
+
+  test("bad adapter files show their codes", async () => {
+    const json = (value) => Buffer.from(JSON.stringify(value));
+    const file = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+    const header = Buffer.from('{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}');
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    const tensors = Buffer.concat([length, header, Buffer.alloc(16)]);
+    const lying = Buffer.concat([Buffer.from([255, 255, 255, 255, 255, 255, 255, 0]), header]);
+    const cases = [
+      ["unknown-method", { peft_type: "NO_SUCH" }, tensors],
+      ["unexpected-keys|missing-key", { peft_type: "IA3", target_modules: ["k_proj"], feedforward_modules: [] }, tensors],
+      ["bad-header|truncated|tensor-beyond-file", { peft_type: "LORA", r: 4, lora_alpha: 8 }, lying],
+      ["bad-config", null, tensors, "{ this is no json"],
+    ];
+    for (const [code, config, weights, raw] of cases) {
+      await page.locator("#adapter-files").setInputFiles([
+        file("adapter_config.json", raw ? Buffer.from(raw) : json(config)), file("adapter_model.safetensors", weights),
+      ]);
+      const card = page.locator(".adapter").last();
+      const error = card.locator(".error code");
+      await error.waitFor();
+      assert.match(await error.textContent(), new RegExp(`^(${code})$`));
+      await card.getByText("How it works").click();
+      await card.getByRole("button", { name: "Remove from the list" }).click();
+    }
+    await page.locator("#adapter-files").setInputFiles([file("adapter_config.json", json({}))]);
+    assert.match(await page.locator("#adapter-add .error").textContent(), /no \.safetensors/);
+  });
+
+  test("the link brings everything back, and the kept model loads by itself", async () => {
+    await turn(page, -0.75);
+    await page.locator("#prompt").fill("Describe the sea: 100 % & more.");
+    await page.getByLabel("Seed").fill("4242");
+    await page.getByLabel("Seed").press("Enter").catch(() => {});
+    await page.waitForFunction(() => location.hash.includes("seed=4242") && location.hash.includes("sea"));
+    const link = page.url();
+    proxy.log.length = 0;
+    await page.goto("about:blank");
+    await page.goto(link);
+    await ready(page);
+    assert.equal(await page.locator("#prompt").inputValue(), "Describe the sea: 100 % & more.");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.75");
+    assert.equal(await page.getByLabel("Seed").inputValue(), "4242");
+    assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0, "the model must come from storage");
+  });
+
+  test("reloads from storage with the server gone, and writes", async () => {
+    proxy.gone = true;
+    try {
+      await page.reload();
+      await ready(page);
+      assert.match(await run(page), /^Done/);
+      assert.ok((await text(page, "base")).length > 20);
+    } finally {
+      proxy.gone = false;
+    }
+  });
+
+  test("works with the keyboard alone", async () => {
+    await page.reload();
+    await ready(page);
+    await page.locator("#prompt").focus();
+    await page.keyboard.press("ControlOrMeta+A");
+    await page.keyboard.type("Write a haiku about rain.");
+    await page.keyboard.press("Control+Enter");
+    await tokens(page, 2);
+    await page.keyboard.press("Escape");
+    assert.match(await finished(page), /^(Stopped|Done)/);
+    // On to the first adapter's slider with Tab alone, and turn it with the arrows.
+    for (let presses = 0; presses < 60; presses += 1) {
+      if (await page.evaluate(() => document.activeElement?.matches(".dose-slider"))) break;
+      await page.keyboard.press("Tab");
+    }
+    const slider = page.locator(".dose-slider").first();
+    assert.equal(await slider.evaluate((element) => element === document.activeElement), true, "Tab must reach the slider");
+    await page.keyboard.press("0");
+    await page.keyboard.press("]");
+    await page.keyboard.press("}");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "0.3");
+    await page.keyboard.press("-");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.3");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.25");
+    await page.keyboard.press("?");
+    await page.locator("#keys[open]").waitFor();
+    await page.keyboard.press("Escape");
+    await page.locator("#keys:not([open])").waitFor({ state: "attached" });
+    // A token under the glass.
+    await page.keyboard.press(",");
+    assert.match(await page.locator("#token .facts").textContent(), /^Token \d+/);
+    assert.ok(await page.locator("#token tbody tr").count() >= 8);
+  });
+
+  test("320 px wide without sideways scroll", async () => {
+    await page.setViewportSize({ width: 320, height: 700 });
+    const [scroll, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+    assert.ok(scroll <= inner, `${scroll} > ${inner}`);
+  });
+
+  test("nothing was complained of", () => {
+    // A server that is gone on purpose makes the browser log its failed requests.
+    assert.deepEqual(complaints.filter((line) => !/Failed to load resource|ERR_EMPTY_RESPONSE|ServiceWorker/.test(line)), []);
+  });
+});

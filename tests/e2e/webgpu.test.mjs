@@ -1,0 +1,125 @@
+// A handful of tokens on WebGPU. The software adapter needs minutes for them.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+
+import { LONG, count, launch, open, ready, startProxy, text, tokens } from "./support.mjs";
+
+const VERY_LONG = 3 * LONG;
+const reference = JSON.parse(readFileSync(new URL("../fixtures/smollm2_greedy.json", import.meta.url)));
+
+let browser;
+let proxy;
+before(async () => {
+  browser = await launch({ gpu: true });
+  proxy = await startProxy();
+});
+after(async () => {
+  await browser?.close();
+  proxy?.close();
+});
+
+test("a software GPU is not taken unasked, and the page says why", { timeout: LONG }, async () => {
+  const { page, context } = await open(browser, proxy.url);
+  await page.locator(".device", { hasText: "software" }).waitFor();
+  assert.match(await page.locator(".device").textContent(), /CPU.*swiftshader.*slower than the CPU/i);
+  await context.close();
+});
+
+const golden = (name) => new URL(`../golden/${name}`, import.meta.url);
+/** A two-layer model with a tokenizer of single characters: enough for a page, quick enough here. */
+function tinyModel() {
+  const tokenizer = JSON.parse(readFileSync(new URL("../fixtures/tiny_tokenizer.json", import.meta.url)));
+  tokenizer.model.vocab = Object.fromEntries(Object.entries(tokenizer.model.vocab).filter(([, id]) => id < 96));
+  tokenizer.model.merges = [];
+  tokenizer.added_tokens = tokenizer.added_tokens.filter(({ id }) => id < 96);
+  const file = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+  return [
+    file("config.json", readFileSync(golden("base/config.json"))),
+    file("model.safetensors", readFileSync(golden("base/model.safetensors"))),
+    file("tokenizer.json", Buffer.from(JSON.stringify(tokenizer))),
+  ];
+}
+const tinyAdapter = () => ["adapter_config.json", "adapter_model.safetensors"].map((name) => (
+  { name, mimeType: "application/octet-stream", buffer: readFileSync(golden(`lora/${name}`)) }));
+
+/** Hands the GPU device of the page's worker to the test. */
+const PRELUDE = `{
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    return (globalThis.theDevice = await request.apply(this, args));
+  };
+}`;
+
+/** Takes the GPU away from the worker that holds it. */
+async function loseDevice(page) {
+  for (const worker of page.workers()) {
+    await worker.evaluate(() => globalThis.theDevice?.destroy()).catch(() => {});
+  }
+}
+
+test("the device is lost in mid-stream: the text is kept, a new worker goes on from it", { timeout: VERY_LONG }, async () => {
+  proxy.prelude = PRELUDE;
+  const { page, context } = await open(browser, `${proxy.url}#v=1&device=webgpu&software=1&chat=0&p=abcabc&t=0&tp=1&rp=1&n=40`);
+  await page.locator(".device", { hasText: "WebGPU on" }).waitFor();
+  await page.getByText("another model").click();
+  await page.locator("#model-files").setInputFiles(tinyModel());
+  await ready(page);
+  assert.match(await page.locator("#memory").textContent(), /GPU \d+ kB \(peak \d+ kB\)|GPU \d/);
+  await page.locator("#adapter-files").setInputFiles(tinyAdapter());
+  await page.locator(".adapter", { hasText: "LoRA" }).waitFor();
+  const box = page.locator(".dose-box").last();
+  await box.fill("4");
+  await box.press("Enter");
+
+  const whole = async () => {
+    await page.waitForFunction(() => /^Done/.test(document.querySelector("#status").textContent));
+    return [await text(page, "base"), await text(page, "steered")];
+  };
+  await page.locator("#run").click();
+  const undisturbed = await whole();
+  assert.notEqual(undisturbed[0], undisturbed[1], "the adapter must make a difference for this test to mean anything");
+
+  await page.locator("#run").click();
+  await tokens(page, 12);
+  await loseDevice(page);
+  await page.locator("#notice", { hasText: "device-lost" }).waitFor();
+  const kept = await text(page, "steered");
+  assert.ok(kept.length > 0 && undisturbed[1].startsWith(kept), `kept "${kept}" of "${undisturbed[1]}"`);
+  assert.deepEqual(await whole(), undisturbed, "what follows must be what would have followed");
+  assert.equal(await count(page), 40);
+  proxy.prelude = "";
+  await context.close();
+});
+
+test("the first 8 greedy ids of the real model equal the reference", { timeout: 4 * VERY_LONG }, async (t) => {
+  const { prompt_ids: ids, greedy_ids: expected, name } = reference.prompts.find(({ name }) => name === "capital");
+  proxy.files.set("/bare.html", { type: "text/html", body: "<!doctype html><title>bare</title>" });
+  proxy.files.set("/bare.js", { type: "text/javascript", body: `
+    import init, { Playground } from "./pkg/playground.js";
+    onmessage = async ({ data }) => {
+      try {
+        await init();
+        const playground = await Playground.create(data.create);
+        await playground.loadModel("./models/SmolLM2-135M-Instruct.Q4_1.gguf");
+        for await (const step of playground.generate(data.request)) if (step.kind === "token") postMessage(step.steered.id);
+        postMessage({ memory: playground.memory(), device: playground.device.why });
+      } catch (error) {
+        postMessage({ error: String(error), code: error.code });
+      }
+    };` });
+  const { page, context } = await open(browser, `${proxy.url}bare.html`);
+  const { list, end } = await page.evaluate((data) => new Promise((resolve) => {
+    const worker = new Worker("./bare.js", { type: "module" });
+    const list = [];
+    worker.onmessage = ({ data }) => (typeof data === "number" ? list.push(data) : resolve({ list, end: data }));
+    worker.onerror = ({ message }) => resolve({ list, end: { error: message } });
+    worker.postMessage(data);
+  }), { create: { device: "webgpu", allowSoftwareGpu: true }, request: { ids, maxTokens: 8 } });
+  t.diagnostic(`${name}: ${JSON.stringify(end)}`);
+  assert.equal(end.error, undefined);
+  assert.deepEqual(list, expected.slice(0, 8));
+  assert.ok(end.memory.gpuPeakBytes > 90e6, "the weights are on the GPU");
+  proxy.files.clear();
+  await context.close();
+});

@@ -1,0 +1,412 @@
+//! The package in a browser's worker: what JavaScript gets to see, on the CPU and on WebGPU.
+//! `cargo xtask test --wasm` runs it headless, with a software GPU.
+#![cfg(target_arch = "wasm32")]
+
+use std::collections::BTreeMap;
+
+use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
+use playground::web::Playground;
+use playground::weights::{HostData, HostTensor, safetensors};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+const CONFIG: &[u8] = include_bytes!("golden/base_untied/config.json");
+const WEIGHTS: &[u8] = include_bytes!("golden/base_untied/model.safetensors");
+const VECTOR: &[u8] = include_bytes!("golden/control_vector/control_vector.gguf");
+const EXPECTED: &[u8] = include_bytes!("golden/control_vector/expect.safetensors");
+const VOCAB: usize = 64;
+
+type Outcome = Result<JsValue, JsValue>;
+
+// ---- JavaScript, from the outside ------------------------------------------------------------------
+
+fn get(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &name.into()).unwrap()
+}
+
+fn number(object: &JsValue, name: &str) -> f64 {
+    get(object, name)
+        .as_f64()
+        .unwrap_or_else(|| panic!("`{name}` is no number"))
+}
+
+fn text(object: &JsValue, name: &str) -> String {
+    get(object, name)
+        .as_string()
+        .unwrap_or_else(|| panic!("`{name}` is no text"))
+}
+
+/// Calls a method and waits for its promise, if it gives one.
+async fn call(object: &JsValue, name: &str, arguments: &[JsValue]) -> Outcome {
+    let method: Function = get(object, name).dyn_into().unwrap();
+    let arguments: Array = arguments.iter().cloned().collect();
+    let value = method.apply(object, &arguments)?;
+    match value.dyn_into::<Promise>() {
+        Ok(promise) => JsFuture::from(promise).await,
+        Err(value) => Ok(value),
+    }
+}
+
+fn json(text: &str) -> JsValue {
+    js_sys::JSON::parse(text).unwrap()
+}
+
+fn keys(object: &JsValue) -> Vec<String> {
+    let mut keys: Vec<String> = Object::keys(object.unchecked_ref())
+        .iter()
+        .filter_map(|key| key.as_string())
+        .collect();
+    keys.sort();
+    keys
+}
+
+async fn create(options: &str) -> Outcome {
+    JsFuture::from(Playground::create(json(options))).await
+}
+
+fn file(name: &str, bytes: &[u8]) -> JsValue {
+    let class: Function = get(&js_sys::global(), "File").dyn_into().unwrap();
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    Reflect::construct(&class, &Array::of2(&parts, &name.into())).unwrap()
+}
+
+async fn with_model(options: &str) -> JsValue {
+    let playground = create(options).await.unwrap();
+    let files = Array::of2(
+        &file("config.json", CONFIG),
+        &file("model.safetensors", WEIGHTS),
+    );
+    let info = call(&playground, "loadModelFolder", &[files.into()])
+        .await
+        .unwrap();
+    assert_eq!(
+        get(&info, "cached"),
+        JsValue::FALSE,
+        "a file of the user is not kept"
+    );
+    assert_eq!(
+        get(&info, "hasTokenizer"),
+        JsValue::FALSE,
+        "the folder has no tokenizer"
+    );
+    playground
+}
+
+async fn with_vector(playground: &JsValue) -> f64 {
+    let files = Object::new();
+    Reflect::set(&files, &"name".into(), &"vector".into()).unwrap();
+    Reflect::set(&files, &"weights".into(), &Uint8Array::from(VECTOR)).unwrap();
+    let entry = call(playground, "loadAdapter", &[files.into()])
+        .await
+        .unwrap();
+    assert_eq!(
+        number(&entry, "coefficient"),
+        0.0,
+        "an adapter starts as the base model"
+    );
+    number(&entry, "id")
+}
+
+/// Every step of a request.
+async fn steps(playground: &JsValue, request: &JsValue) -> Result<Vec<JsValue>, JsValue> {
+    let stream = call(playground, "generate", &[request.clone()]).await?;
+    assert!(
+        Reflect::has(&stream, &Symbol::async_iterator()).unwrap(),
+        "generate must give something for `for await`"
+    );
+    let mut steps = Vec::new();
+    loop {
+        let item = call(&stream, "next", &[]).await?;
+        if get(&item, "done").is_truthy() {
+            return Ok(steps);
+        }
+        steps.push(get(&item, "value"));
+    }
+}
+
+fn assert_code(outcome: Outcome, code: &str) {
+    let error = outcome.expect_err(code);
+    assert!(
+        error.is_instance_of::<js_sys::Error>(),
+        "{code}: must be an Error"
+    );
+    assert_eq!(text(&error, "name"), "PlaygroundError", "{code}");
+    assert_eq!(text(&error, "code"), code, "{}", text(&error, "message"));
+    assert!(
+        text(&error, "message").len() > 6,
+        "{code}: the message must be a sentence"
+    );
+}
+
+// ---- what must be true -------------------------------------------------------------------------------
+
+#[wasm_bindgen_test]
+async fn the_cpu_is_described_in_words() {
+    let playground = create(r#"{"device":"cpu"}"#).await.unwrap();
+    let device = get(&playground, "device");
+    assert_eq!(
+        keys(&device),
+        ["features", "kind", "limits", "name", "software", "why"]
+    );
+    assert_eq!(text(&device, "kind"), "cpu");
+    assert_eq!(text(&device, "why"), "the CPU was asked for");
+}
+
+#[wasm_bindgen_test]
+async fn a_software_gpu_is_not_taken_unasked() {
+    let playground = create("{}").await.unwrap();
+    let device = get(&playground, "device");
+    let why = text(&device, "why");
+    console_log!("auto: {} because {why}", text(&device, "kind"));
+    assert_ne!(why, "", "the choice must have a reason");
+    assert_eq!(
+        get(&device, "software"),
+        JsValue::FALSE,
+        "software only when allowed: {why}"
+    );
+    if text(&device, "kind") == "cpu" {
+        assert_code(create(r#"{"device":"webgpu"}"#).await, "device-unavailable");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn wrong_options_are_refused_by_name() {
+    assert_code(create(r#"{"device":"abacus"}"#).await, "bad-option");
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let wrong = [
+        (r#"{"ids":[1],"maxTokens":-1}"#, "bad-option"),
+        (r#"{"ids":[1],"cache":"forget"}"#, "bad-option"),
+        (r#"{"ids":[1],"sampling":{"temperature":-1}}"#, "bad-option"),
+        (r#"{"ids":[]}"#, "empty-prompt"),
+        (r#"{}"#, "no-tokenizer"),
+        (r#"{"prompt":"Hello"}"#, "no-tokenizer"),
+    ];
+    for (request, code) in wrong {
+        console_log!("{request}");
+        assert_code(
+            steps(&playground, &json(request))
+                .await
+                .map(|_| JsValue::NULL),
+            code,
+        );
+    }
+}
+
+#[wasm_bindgen_test]
+async fn errors_carry_stable_codes() {
+    let playground = create(r#"{"device":"cpu"}"#).await.unwrap();
+    assert_code(call(&playground, "adapters", &[]).await, "no-model");
+    let bad = file("model.gguf", b"this is no model at all, it is a sentence");
+    assert_code(call(&playground, "loadModel", &[bad]).await, "wrong-magic");
+    let short = file("model.gguf", b"GGUF\x03\0\0\0");
+    assert_code(call(&playground, "loadModel", &[short]).await, "truncated");
+    assert_code(
+        call(&playground, "loadModel", &[7.into()]).await,
+        "bad-option",
+    );
+    let nowhere = "http://localhost:1/nowhere.gguf";
+    assert_code(
+        call(&playground, "loadModel", &[nowhere.into()]).await,
+        "network",
+    );
+
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let id = with_vector(&playground).await;
+    for c in [f64::NAN, f64::INFINITY, 1e300] {
+        let outcome = call(&playground, "setCoefficient", &[id.into(), c.into()]).await;
+        assert_code(outcome, "bad-coefficient");
+    }
+    let outcome = call(&playground, "setCoefficient", &[999.into(), 1.into()]).await;
+    assert_code(outcome, "no-such-adapter");
+    let adapter = json(r#"{"name":"x","config":"{\"peft_type\":\"NOPE\"}"}"#);
+    assert_code(
+        call(&playground, "loadAdapter", &[adapter.clone()]).await,
+        "bad-option",
+    );
+    Reflect::set(&adapter, &"weights".into(), &Uint8Array::from(&WEIGHTS[..])).unwrap();
+    assert_code(
+        call(&playground, "loadAdapter", &[adapter]).await,
+        "unknown-method",
+    );
+}
+
+#[wasm_bindgen_test]
+async fn a_step_has_the_shape_of_its_type() {
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let id = with_vector(&playground).await;
+    call(&playground, "setCoefficient", &[id.into(), 0.5.into()])
+        .await
+        .unwrap();
+    let request = json(r#"{"ids":[1,2,3],"maxTokens":3,"compare":true,"top":2}"#);
+    let steps = steps(&playground, &request).await.unwrap();
+    assert_eq!(steps.len(), 3, "one step a token");
+    let step = &steps[0];
+    let expected = [
+        "base",
+        "cache",
+        "coefficients",
+        "index",
+        "kind",
+        "klNats",
+        "steered",
+        "top",
+    ];
+    assert_eq!(keys(step), expected);
+    assert_eq!(text(step, "kind"), "token");
+    assert_eq!(text(step, "cache"), "current");
+    assert_eq!(
+        keys(&get(step, "base")),
+        ["finish", "id", "probability", "text"]
+    );
+    assert_eq!(get(&get(step, "base"), "finish"), JsValue::NULL);
+    assert!(
+        number(step, "klNats") > 0.0,
+        "a turned adapter is some way from the base"
+    );
+    let pair = Array::from(&Array::from(&get(step, "coefficients")).get(0));
+    assert_eq!(
+        (pair.get(0).as_f64(), pair.get(1).as_f64()),
+        (Some(id), Some(0.5))
+    );
+    let top = Array::from(&get(step, "top")).get(0);
+    assert_eq!(keys(&top), ["base", "id", "steered", "text"]);
+    assert_eq!(text(&get(&steps[2], "base"), "finish"), "length");
+}
+
+#[wasm_bindgen_test]
+async fn an_aborted_stream_says_so_and_leaves_the_model_usable() {
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let class: Function = get(&js_sys::global(), "AbortController")
+        .dyn_into()
+        .unwrap();
+    let control = Reflect::construct(&class, &Array::new()).unwrap();
+    let request = json(r#"{"ids":[1,2,3],"maxTokens":20}"#);
+    Reflect::set(&request, &"signal".into(), &get(&control, "signal")).unwrap();
+    let stream = call(&playground, "generate", &[request.clone()])
+        .await
+        .unwrap();
+    call(&stream, "next", &[]).await.unwrap();
+    call(&control, "abort", &[]).await.unwrap();
+    assert_code(call(&stream, "next", &[]).await, "aborted");
+    assert_code(call(&playground, "generate", &[request]).await, "aborted");
+    let fresh = json(r#"{"ids":[1,2,3],"maxTokens":2}"#);
+    assert_eq!(
+        steps(&playground, &fresh).await.unwrap().len(),
+        2,
+        "it must still run"
+    );
+}
+
+#[wasm_bindgen_test]
+async fn methods_and_memory_are_told() {
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let methods = Array::from(&call(&playground, "methods", &[]).await.unwrap());
+    assert!(methods.length() >= 9, "every method has its card");
+    for method in methods.iter() {
+        for field in [
+            "name",
+            "title",
+            "paper",
+            "formula",
+            "law",
+            "lawWords",
+            "intuition",
+            "shapes",
+        ] {
+            assert_ne!(
+                text(&method, field),
+                "",
+                "{field} of {}",
+                text(&method, "name")
+            );
+        }
+    }
+    let memory = call(&playground, "memory", &[]).await.unwrap();
+    assert!(number(&memory, "wasmHeapPeakBytes") >= number(&memory, "wasmHeapBytes"));
+    assert!(
+        number(&memory, "wasmHeapBytes") > 1e6,
+        "a heap of some size"
+    );
+}
+
+// ---- numbers ------------------------------------------------------------------------------------------
+
+fn probabilities(expected: &BTreeMap<String, HostTensor>, key: &str) -> Vec<f64> {
+    let HostData::Float(logits) = &expected[key].data else {
+        panic!("{key} has no floats")
+    };
+    let last = &logits[logits.len() - VOCAB..];
+    let most = last.iter().copied().fold(f32::MIN, f32::max);
+    let raised: Vec<f64> = last
+        .iter()
+        .map(|logit| f64::from(logit - most).exp())
+        .collect();
+    let sum: f64 = raised.iter().sum();
+    raised.iter().map(|value| value / sum).collect()
+}
+
+/// Both streams' whole distributions after the golden prompt, against the reference.
+async fn equals_the_reference(options: &str, tolerance: f64) {
+    let expected = safetensors::read_all("expect", EXPECTED).unwrap();
+    let HostData::Int(ids) = &expected["input_ids"].data else {
+        panic!("ids are integers")
+    };
+    let playground = with_model(options).await;
+    let id = with_vector(&playground).await;
+    let request = format!(r#"{{"ids":{ids:?},"maxTokens":1,"compare":true,"top":{VOCAB}}}"#);
+    for (c, key) in [
+        (1.0, "logits"),
+        (-1.0, "logits_c_-1"),
+        (0.5, "logits_c_0.5"),
+        (0.0, "base_logits"),
+    ] {
+        call(&playground, "setCoefficient", &[id.into(), c.into()])
+            .await
+            .unwrap();
+        let steps = steps(&playground, &json(&request)).await.unwrap();
+        let steered = probabilities(&expected, key);
+        let base = probabilities(&expected, "base_logits");
+        let top = Array::from(&get(&steps[0], "top"));
+        assert_eq!(
+            top.length() as usize,
+            VOCAB,
+            "the whole vocabulary was asked for"
+        );
+        for row in top.iter() {
+            let token = number(&row, "id") as usize;
+            let close = |name: &str, wanted: f64| {
+                let found = number(&row, name);
+                assert!(
+                    (found - wanted).abs() < tolerance,
+                    "c = {c}, {name}, token {token}: {found} instead of {wanted}"
+                );
+            };
+            close("steered", steered[token]);
+            close("base", base[token]);
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn the_cpu_equals_the_reference() {
+    equals_the_reference(r#"{"device":"cpu"}"#, 1e-4).await;
+}
+
+#[wasm_bindgen_test]
+async fn webgpu_equals_the_reference() {
+    let options = r#"{"device":"webgpu","allowSoftwareGpu":true}"#;
+    if let Err(error) = create(options).await {
+        console_log!("skipped, no WebGPU here: {}", text(&error, "message"));
+        return;
+    }
+    equals_the_reference(options, 1e-2).await;
+    let playground = create(options).await.unwrap();
+    let memory = call(&playground, "memory", &[]).await.unwrap();
+    assert!(
+        number(&memory, "gpuPeakBytes") > WEIGHTS.len() as f64,
+        "the weights were there"
+    );
+}

@@ -1,0 +1,308 @@
+// What the user can do, and what it does to the engine and to the state. No elements here.
+import { Engine, EngineError } from "./engine/client.js";
+
+/** Automatic restarts before the page asks; a device that keeps failing must not loop. */
+const RESTARTS = 2;
+
+/** @param {any} error @returns {{code: string, message: string}} */
+const plain = (error) => ({ code: error?.code ?? "internal", message: String(error?.message ?? error) });
+
+/** @param {import("./state/store.js").Store} store */
+export function createActions(store) {
+  const { state } = store;
+  let restarts = 0;
+  /** @type {AbortController|null} */
+  let loading = null;
+  /** @type {AbortController|null} */
+  let generating = null;
+  /** Latest coefficient per adapter that the engine has not been told yet. @type {Map<string, number>} */
+  const waiting = new Map();
+
+  const engine = new Engine({ onFatal: (error) => recover(error) });
+  /** @param {any} patch */
+  const setModel = (patch) => store.set({ model: { ...state.model, ...patch } });
+  /** @param {any} patch */
+  const setRun = (patch) => store.set({ run: { ...state.run, ...patch } });
+
+  // ---- engine ---------------------------------------------------------------------------------
+
+  async function start(/** @type {EngineError|undefined} */ why = undefined) {
+    engine.start(why);
+    store.set({ engine: { ...state.engine, status: "starting", error: null } });
+    try {
+      const { device, allowSoftwareGpu } = state;
+      const made = await engine.call("create", [{ device, allowSoftwareGpu }]);
+      store.set({ engine: { status: "ready", ...made, error: null } });
+      return true;
+    } catch (error) {
+      store.set({ engine: { ...state.engine, status: "failed", error: plain(error) } });
+      return false;
+    }
+  }
+
+  /** Another device means another engine. @param {"auto"|"webgpu"|"cpu"} device */
+  async function setDevice(device, allowSoftwareGpu = state.allowSoftwareGpu) {
+    stop();
+    store.set({ device, allowSoftwareGpu });
+    await restore(state.model.status === "ready");
+  }
+
+  /** The worker died: keep every text, start a new one, load again, go on where it stopped. */
+  async function recover(/** @type {EngineError} */ error) {
+    const hadModel = state.model.status === "ready";
+    const wasRunning = state.run.status === "prefill" || state.run.status === "streaming";
+    if (wasRunning) setRun({ status: "failed", error: plain(error), interrupted: true });
+    store.set({ engine: { ...state.engine, status: "crashed", error: plain(error) } });
+    if (state.engine.device === null || ++restarts > RESTARTS) return;
+    if ((await restore(hadModel, error)) && wasRunning) await run({ resume: true });
+  }
+
+  /** A new worker, and in it what the last one had. @param {boolean} withModel @param {EngineError} [why] */
+  async function restore(withModel, why) {
+    store.set({ adapters: state.adapters.map((adapter) => ({ ...adapter, id: null })) });
+    if (!(await start(why))) return false;
+    const { source } = state.model;
+    if (!withModel || !source) return false;
+    await loadModel(source);
+    return state.model.status === "ready";
+  }
+
+  // ---- model ----------------------------------------------------------------------------------
+
+  /**
+   * @param {{kind: "url", url: string, name: string, sha256?: string, bytes?: number}
+   *   |{kind: "file", file: File, name: string}|{kind: "folder", files: File[], name: string}} source
+   * @param {{cache?: boolean}} [options]
+   */
+  async function loadModel(source, { cache = true } = {}) {
+    loading?.abort();
+    const control = new AbortController();
+    loading = control;
+    const totalBytes = source.kind === "url" ? source.bytes ?? 0
+      : source.kind === "file" ? source.file.size
+        : source.files.reduce((sum, file) => sum + file.size, 0);
+    setModel({ status: "starting", source, name: source.name, bytes: 0, totalBytes, since: Date.now(), from: 0, info: null, error: null });
+    const options = {
+      signal: control.signal,
+      onProgress: (/** @type {any} */ progress) => {
+        if (loading !== control) return;
+        const since = progress.state === state.model.status ? state.model.since : Date.now();
+        const from = progress.state === state.model.status ? state.model.from : progress.bytes;
+        setModel({ status: progress.state, bytes: progress.bytes, totalBytes: progress.totalBytes, since, from });
+      },
+    };
+    try {
+      const info = source.kind === "url"
+        ? await engine.call("loadModel", [source.url, { sha256: source.sha256, cache }], options)
+        : source.kind === "file"
+          ? await engine.call("loadModel", [source.file, {}], options)
+          : await engine.call("loadModelFolder", [source.files], options);
+      if (loading !== control) return;
+      for (const adapter of state.adapters) await attach(adapter.key);
+      setModel({ status: "ready", info, error: null });
+    } catch (error) {
+      if (loading !== control) return;
+      const { code, message } = plain(error);
+      setModel(code === "aborted" ? { status: "paused" } : { status: "failed", error: { code, message } });
+    } finally {
+      if (loading === control) loading = null;
+    }
+  }
+
+  function cancelLoad() {
+    loading?.abort();
+  }
+
+  async function isCached(/** @type {string} */ url) {
+    const models = await engine.call("cachedModels");
+    return models.find((/** @type {any} */ model) => model.url === url) ?? null;
+  }
+
+  async function forgetModel(/** @type {string} */ url) {
+    await engine.call("deleteCachedModel", [url]);
+    if (state.model.info) setModel({ info: { ...state.model.info, cached: false, note: "the copy kept in this browser was deleted" } });
+  }
+
+  // ---- adapters -------------------------------------------------------------------------------
+
+  /** Gives a listed adapter to the engine, at its coefficient. @param {string} key */
+  async function attach(key) {
+    const find = () => state.adapters.find((adapter) => adapter.key === key);
+    const adapter = find();
+    if (!adapter?.files) return;
+    try {
+      const entry = await engine.call("loadAdapter", [{ name: adapter.name, ...adapter.files }]);
+      store.setAdapter(key, { id: entry.id, entry, error: null });
+      const now = find();
+      if (!now) return;
+      await engine.call("setEnabled", [entry.id, now.enabled]);
+      await engine.call("setCoefficient", [entry.id, now.coefficient]);
+    } catch (error) {
+      store.setAdapter(key, { id: null, error: plain(error) });
+    }
+  }
+
+  /** @param {Omit<import("./state/store.js").Adapter, "id"|"error">} adapter */
+  async function addAdapter(adapter) {
+    store.set({ adapters: [...state.adapters, { ...adapter, id: null, error: null }] });
+    if (state.model.status === "ready") await attach(adapter.key);
+  }
+
+  /** @param {string} key */
+  async function removeAdapter(key) {
+    const adapter = state.adapters.find((item) => item.key === key);
+    store.set({ adapters: state.adapters.filter((item) => item.key !== key) });
+    if (adapter?.id) await engine.call("removeAdapter", [adapter.id]).catch(() => {});
+  }
+
+  /** Takes effect at the next token. @param {string} key @param {number} coefficient */
+  async function setCoefficient(key, coefficient) {
+    const adapter = state.adapters.find((item) => item.key === key);
+    if (!adapter) return;
+    const before = adapter.coefficient;
+    // A number that is none is refused by the engine; before it runs, by the same rule here.
+    if (Number.isFinite(coefficient)) store.setAdapter(key, { coefficient, error: null });
+    else if (adapter.id === null) {
+      return store.setAdapter(key, { error: { code: "bad-coefficient", message: "the coefficient is not a finite number; it stays as it was" } });
+    }
+    store.set({ active: key });
+    if (adapter.id === null) return;
+    // While one change is on its way, later ones replace each other: only the last counts.
+    const busy = waiting.has(key);
+    waiting.set(key, coefficient);
+    if (busy) return;
+    for (let sent; sent !== waiting.get(key);) {
+      sent = waiting.get(key);
+      try {
+        await engine.call("setCoefficient", [adapter.id, sent]);
+      } catch (error) {
+        store.setAdapter(key, { coefficient: before, error: plain(error) });
+      }
+      if (Number.isNaN(sent)) break;
+    }
+    waiting.delete(key);
+  }
+
+  /** @param {string} key @param {boolean} enabled */
+  async function setEnabled(key, enabled) {
+    store.setAdapter(key, { enabled });
+    const adapter = state.adapters.find((item) => item.key === key);
+    if (adapter?.id) await engine.call("setEnabled", [adapter.id, enabled]).catch((error) => store.setAdapter(key, { error: plain(error) }));
+  }
+
+  // ---- running --------------------------------------------------------------------------------
+
+  /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
+  async function run({ resume = false } = {}) {
+    if (generating) return;
+    const control = new AbortController();
+    generating = control;
+    const earlier = resume ? state.run : null;
+    const tokens = earlier?.tokens ?? [];
+    setRun({
+      status: "prefill", tokens, kept: tokens.length, split: earlier?.split ?? null,
+      error: null, interrupted: false, selected: null, prefill: null, startedAt: performance.now(), firstAt: null, lastAt: null,
+      limit: earlier?.limit ?? state.maxTokens, request: earlier?.request ?? request(),
+    });
+    try {
+      const steps = earlier ? continued(earlier, control.signal) : engine.generate(state.run.request, { signal: control.signal });
+      for await (const step of steps) take(step);
+      setRun({ status: "done" });
+    } catch (error) {
+      const { code, message } = plain(error);
+      if (code === "aborted") setRun({ status: "stopped" });
+      else if (!state.run.interrupted) setRun({ status: "failed", error: { code, message } });
+    } finally {
+      if (generating === control) generating = null;
+      refreshMemory();
+    }
+  }
+
+  function request() {
+    const { prompt, chat, sampling, maxTokens, stop, cache } = state;
+    const words = chat ? { chat: [{ role: "user", content: prompt }] } : { prompt };
+    return { ...words, maxTokens, sampling, stop, cache, compare: true, top: 8 };
+  }
+
+  /**
+   * Goes on behind the texts of an earlier run. While they are the same, one stream does; once
+   * they have parted, each goes on from its own ids, and their distance is not measured.
+   * @param {any} earlier
+   * @param {AbortSignal} signal
+   */
+  async function* continued({ tokens, split, request, limit }, signal) {
+    const prompt = await engine.call("promptIds", [request]);
+    const ids = (/** @type {string} */ lane) => [...prompt, ...tokens.filter((/** @type {any} */ t) => t[lane]).map((/** @type {any} */ t) => t[lane].id)];
+    const ended = (/** @type {string} */ lane) => tokens.some((/** @type {any} */ t) => t[lane]?.finish);
+    const from = (/** @type {string} */ lane, /** @type {boolean} */ compare) =>
+      engine.generate({ ...request, cache: state.cache, ids: ids(lane), maxTokens: limit - tokens.length, compare }, { signal });
+    if (split === null) {
+      yield* from("steered", true);
+      return;
+    }
+    const steered = ended("steered") ? null : from("steered", false);
+    const base = ended("base") ? null : from("base", true);
+    const token = async (/** @type {AsyncGenerator<any>|null} */ steps) => {
+      for (let item = await steps?.next(); item && !item.done; item = await steps?.next()) {
+        if (item.value.kind === "token") return item.value;
+      }
+      return null;
+    };
+    for (;;) {
+      const left = await token(base);
+      const right = await token(steered);
+      if (!left?.base && !right?.steered) return;
+      yield { ...(right ?? left), base: left?.base ?? null, steered: right?.steered ?? null, klNats: null };
+    }
+  }
+
+  /** @param {any} step */
+  function take(step) {
+    const { run } = state;
+    if (step.kind === "prefill") return setRun({ prefill: step });
+    const now = performance.now();
+    const index = run.tokens.length;
+    const doses = step.coefficients.map((/** @type {[number, number]} */ [id, c]) => {
+      const adapter = state.adapters.find((item) => item.id === id);
+      return { key: adapter?.key ?? String(id), title: adapter?.title ?? `adapter ${id}`, c };
+    });
+    run.tokens.push({ ...step, index, doses });
+    const split = run.split ?? (step.base?.id === step.steered?.id ? null : index);
+    setRun({ status: "streaming", split, firstAt: run.firstAt ?? now, lastAt: now });
+    if (index % 16 === 0) refreshMemory();
+  }
+
+  function stop() {
+    generating?.abort();
+  }
+
+  /** @param {"keep"|"recompute"} cache */
+  function setCache(cache) {
+    store.set({ cache });
+    if (generating) engine.call("setCachePolicy", [cache]).catch(() => {});
+  }
+
+  /** @param {number|null} index */
+  function select(index) {
+    const last = (state.run.tokens?.length ?? 0) - 1;
+    if (last >= 0) setRun({ selected: index === null ? null : Math.min(Math.max(index, 0), last) });
+  }
+
+  async function refreshMemory() {
+    if (state.engine.status !== "ready") return;
+    try {
+      store.set({ memory: await engine.call("memory") });
+    } catch {
+      // only a read-out; whatever stopped the engine is told elsewhere
+    }
+  }
+
+  return {
+    start, setDevice, loadModel, cancelLoad, isCached, forgetModel,
+    addAdapter, removeAdapter, setCoefficient, setEnabled,
+    run, stop, setCache, select, refreshMemory,
+    restart: () => { restarts = 0; return restore(state.model.source !== null); },
+  };
+}
+
+/** @typedef {ReturnType<typeof createActions>} Actions */

@@ -1,0 +1,49 @@
+// The only way this page makes elements: properties and text, never markup from a string.
+
+/**
+ * @param {string} tag "div", or "div.class.other"
+ * @param {Record<string, any>} [props] attributes, `on…` listeners, `dataset`, or properties
+ * @param {...(Node|string|null|undefined|false)} children
+ * @returns {any} the element
+ */
+export function h(tag, props = {}, ...children) {
+  const [name, ...classes] = tag.split(".");
+  /** @type {any} */
+  const element = document.createElement(name);
+  if (classes.length) element.className = classes.join(" ");
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "dataset") Object.assign(element.dataset, value);
+    else if (key in element && !key.startsWith("aria")) element[key] = value;
+    else element.setAttribute(key, String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** @param {string} id @returns {any} the element with that id, which index.html promises */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`index.html has no #${id}`);
+  return element;
+}
+
+/** 98362432 -> "98.4 MB" @param {number} bytes */
+export function megabytes(bytes) {
+  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+}
+
+/** 1 -> "+1.00", with a true minus sign @param {number} coefficient */
+export function signed(coefficient) {
+  const digits = Math.abs(coefficient).toFixed(2);
+  if (coefficient === 0) return "0";
+  return `${coefficient < 0 ? "−" : "+"}${digits}`;
+}
+
+/** Small probabilities keep two digits that mean something. @param {number} p */
+export function percent(p) {
+  if (p >= 0.0995) return `${Math.round(p * 100)} %`;
+  return p >= 0.001 ? `${(p * 100).toPrecision(2)} %` : "<0.1 %";
+}

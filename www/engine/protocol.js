@@ -1,0 +1,21 @@
+// Every message between the page and the worker. Types only; nothing runs here.
+
+/**
+ * Page -> worker.
+ * @typedef {{id: number, call: Call, args: any[]}} CallMessage  `args` are structured-cloned
+ * @typedef {{abort: number}} AbortMessage                       stops the call with that id
+ *
+ * @typedef {"create"|"loadModel"|"loadModelFolder"|"cachedModels"|"deleteCachedModel"
+ *   |"loadAdapter"|"inspectAdapter"|"removeAdapter"|"setCoefficient"|"setEnabled"|"adapters"
+ *   |"methods"|"setCachePolicy"|"generate"|"promptIds"|"memory"} Call
+ *
+ * Worker -> page.
+ * @typedef {{code: string, message: string}} ErrorShape
+ * @typedef {{id: number, value: any}} DoneMessage               the call returned
+ * @typedef {{id: number, error: ErrorShape}} FailedMessage      the call threw
+ * @typedef {{id: number, progress: any}} ProgressMessage        loading: {state, bytes, totalBytes}
+ * @typedef {{id: number, step: any}} StepMessage                generating: one step
+ * @typedef {{fatal: ErrorShape}} FatalMessage                   this worker is of no use any more
+ */
+
+export {};

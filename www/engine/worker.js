@@ -1,0 +1,68 @@
+// Owns the WebAssembly module: messages in, messages out. See protocol.js.
+import init, { Playground } from "../pkg/playground.js";
+
+/** @type {any} */
+let playground = null;
+/** Calls that can be stopped. @type {Map<number, AbortController>} */
+const running = new Map();
+
+/** @param {any} error @returns {import("./protocol.js").ErrorShape} */
+const shape = (error) => ({
+  code: typeof error?.code === "string" ? error.code : "internal",
+  message: String(error?.message ?? error),
+});
+
+/** @param {any} error */
+const fatal = (error) => postMessage({ fatal: shape(error) });
+
+/** What each call does. @type {Record<string, (call: {id: number, signal: AbortSignal}, ...args: any[]) => any>} */
+const calls = {
+  async create(_call, options) {
+    await init();
+    playground = await Playground.create(options);
+    playground.lost.then(fatal);
+    return { device: playground.device, methods: playground.methods() };
+  },
+  loadModel: ({ id, signal }, source, options) =>
+    playground.loadModel(source, { ...options, signal, onProgress: progress(id) }),
+  loadModelFolder: ({ id, signal }, files) =>
+    playground.loadModelFolder(files, { signal, onProgress: progress(id) }),
+  cachedModels: () => Playground.cachedModels(),
+  deleteCachedModel: (_call, url) => Playground.deleteCachedModel(url),
+  loadAdapter: (_call, files) => playground.loadAdapter(files),
+  inspectAdapter: (_call, files) => playground.inspectAdapter(files),
+  removeAdapter: (_call, adapter) => playground.removeAdapter(adapter),
+  setCoefficient: (_call, adapter, c) => playground.setCoefficient(adapter, c),
+  setEnabled: (_call, adapter, on) => playground.setEnabled(adapter, on),
+  adapters: () => playground.adapters(),
+  methods: () => playground.methods(),
+  setCachePolicy: (_call, policy) => playground.setCachePolicy(policy),
+  memory: () => playground.memory(),
+  promptIds: (_call, request) => playground.promptIds(request),
+  async generate({ id, signal }, request) {
+    for await (const step of playground.generate({ ...request, signal })) postMessage({ id, step });
+  },
+};
+
+/** @param {number} id */
+const progress = (id) => (/** @type {any} */ state) => postMessage({ id, progress: state });
+
+onmessage = async ({ data }) => {
+  if ("abort" in data) {
+    running.get(data.abort)?.abort();
+    return;
+  }
+  const { id, call, args } = data;
+  const control = new AbortController();
+  running.set(id, control);
+  try {
+    postMessage({ id, value: await calls[call]({ id, signal: control.signal }, ...args) });
+  } catch (error) {
+    postMessage({ id, error: shape(error) });
+  } finally {
+    running.delete(id);
+  }
+};
+
+// What escapes every call (a trap outside of any) leaves the module in an unknown state.
+addEventListener("unhandledrejection", (event) => fatal(event.reason));

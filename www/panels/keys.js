@@ -1,0 +1,56 @@
+// Shortcuts. Single keys act only where nothing is being typed, and can be switched off.
+import { reseed } from "./prompt.js";
+
+const STORED = "playground.single-keys";
+
+/**
+ * @param {HTMLDialogElement} dialog
+ * @param {HTMLInputElement} toggle
+ * @param {import("../state/store.js").Store} store
+ * @param {import("../actions.js").Actions} actions
+ * @param {{share: () => void}} page
+ */
+export function keys(dialog, toggle, store, actions, page) {
+  toggle.checked = localStorage.getItem(STORED) !== "off";
+  toggle.addEventListener("change", () => localStorage.setItem(STORED, toggle.checked ? "on" : "off"));
+
+  const turn = (/** @type {(c: number) => number} */ law) => {
+    const { adapters, active } = store.state;
+    const adapter = adapters.find((item) => item.key === active) ?? adapters[0];
+    if (adapter) actions.setCoefficient(adapter.key, Math.round(law(adapter.coefficient) * 100) / 100);
+  };
+  const step = (/** @type {number} */ by) => {
+    const { selected, tokens } = store.state.run;
+    actions.select((selected ?? (tokens?.length ?? 0) - (by > 0 ? 1 : 0)) + by);
+  };
+  /** @type {Record<string, () => void>} */
+  const single = {
+    "[": () => turn((c) => c - 0.05),
+    "]": () => turn((c) => c + 0.05),
+    "{": () => turn((c) => c - 0.25),
+    "}": () => turn((c) => c + 0.25),
+    0: () => turn(() => 0),
+    "-": () => turn((c) => (c === 0 ? 0 : -c)),
+    ",": () => step(-1),
+    ".": () => step(1),
+    r: () => reseed(store),
+    s: () => page.share(),
+    "?": () => dialog.showModal(),
+  };
+
+  addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      if (store.state.model.status === "ready") actions.run();
+      return;
+    }
+    if (event.key === "Escape" && !dialog.open) return actions.stop();
+    const typing = event.target instanceof HTMLElement
+      && (event.target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio])") || event.target.isContentEditable);
+    if (typing || dialog.open || !toggle.checked || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = single[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+}

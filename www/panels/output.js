@@ -1,0 +1,127 @@
+// The two texts, growing token by token, with the place where they part.
+import { h, signed } from "../dom.js";
+
+/**
+ * @param {{base: HTMLElement, steered: HTMLElement, dose: HTMLElement, stats: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
+ * @param {import("../state/store.js").Store} store
+ * @param {import("../actions.js").Actions} actions
+ */
+export function outputPanel({ base, steered, dose, stats, status, notice }, store, actions) {
+  const lanes = [
+    { root: base, lane: "base", empty: "Here the model writes as it is." },
+    { root: steered, lane: "steered", empty: "Here the same model writes with your adapters turned. At 0 both texts are the same." },
+  ];
+  /** @type {any} */
+  let tokens = null;
+  let drawn = 0;
+  /** @type {number|null} */
+  let selected = null;
+
+  for (const { root } of lanes) {
+    root.tabIndex = 0;
+    root.addEventListener("click", (event) => {
+      const token = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
+      if (token instanceof HTMLElement) actions.select(Number(token.dataset.at));
+    });
+    root.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      actions.select((store.state.run.selected ?? -by + (by > 0 ? 0 : drawn)) + by);
+    });
+  }
+
+  store.watch(["run"], ({ run }) => {
+    const busy = run.status === "prefill" || run.status === "streaming";
+    if (run.tokens !== tokens || !run.tokens) {
+      tokens = run.tokens;
+      drawn = 0;
+      for (const { root, empty } of lanes) root.replaceChildren(tokens ? "" : h("p.empty", {}, empty));
+    }
+    for (; tokens && drawn < tokens.length; drawn += 1) {
+      const token = tokens[drawn];
+      for (const { root, lane } of lanes) {
+        if (token[lane]) root.append(tokenSpan(token, lane, drawn === run.split));
+      }
+    }
+    for (const { root, lane } of lanes) {
+      const last = tokens?.findLast((/** @type {any} */ token) => token[lane]);
+      const ended = last?.[lane].finish;
+      root.setAttribute("aria-busy", String(busy && !ended));
+      if (run.selected !== selected) {
+        root.querySelector("[data-selected]")?.removeAttribute("data-selected");
+        if (run.selected !== null) root.querySelector(`[data-at="${run.selected}"]`)?.setAttribute("data-selected", "");
+      }
+    }
+    selected = run.selected;
+    if (busy) follow(lanes);
+    showStats(stats, run);
+    const words = sentence(run);
+    if (status.textContent !== words) status.textContent = words;
+  });
+
+  store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
+  store.watch(["adapters"], ({ adapters }) => {
+    const acting = adapters.filter((adapter) => adapter.enabled && adapter.coefficient !== 0 && !(adapter.error && adapter.id === null));
+    dose.textContent = acting.length ? acting.map((adapter) => `${adapter.title} ${signed(adapter.coefficient)}`).join(", ") : "nothing turned: equal to the base";
+  });
+}
+
+function tokenSpan(/** @type {any} */ token, /** @type {string} */ lane, /** @type {boolean} */ split) {
+  const span = h("span.tok", { dataset: { at: String(token.index) } }, token[lane].text);
+  if (lane === "steered" && token.klNats) span.style.setProperty("--kl", String(token.klNats));
+  if (split) span.dataset.split = "";
+  return span;
+}
+
+/** Keeps the growing end in sight inside each column, unless the reader has scrolled up. */
+function follow(/** @type {{root: HTMLElement}[]} */ lanes) {
+  for (const { root } of lanes) {
+    if (root.scrollHeight - root.scrollTop - root.clientHeight < 120) root.scrollTop = root.scrollHeight;
+  }
+}
+
+function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
+  if (!run.tokens) return root.replaceChildren();
+  const made = run.tokens.length;
+  const since = made - (run.kept ?? 0);
+  const seconds = (run.lastAt - run.firstAt) / 1000;
+  const used = run.tokens.findLast((/** @type {any} */ token) => token.cache !== "current")?.cache;
+  const facts = [
+    ["tokens", `${made} of ${run.limit}`],
+    since > 1 && ["speed", `${((since - 1) / seconds).toFixed(1)} tok/s`],
+    run.firstAt && ["first token", `${((run.firstAt - run.startedAt) / 1000).toFixed(2)} s`],
+    run.status === "prefill" && run.prefill && ["reading the prompt", `${run.prefill.doneTokens} of ${run.prefill.totalTokens}`],
+    made > 0 && ["texts part", run.split === null ? "not yet" : `at token ${run.split + 1}`],
+    used && ["cache", used === "kept" ? "kept: from there on" : "recomputed: as if from the start"],
+  ].filter(Boolean);
+  root.replaceChildren(...facts.map(([name, value]) => h("span.stat", {}, h("span", {}, name), " ", h("b", {}, value))));
+}
+
+/** One sentence for those who listen, told only when the state changes. */
+function sentence(/** @type {any} */ run) {
+  switch (run.status) {
+    case "prefill": return "Reading the prompt.";
+    case "streaming": return "Writing.";
+    case "done": return `Done, ${run.tokens.length} tokens.`;
+    case "stopped": return `Stopped after ${run.tokens.length} tokens.`;
+    case "failed": return `Failed: ${run.error.message}`;
+    default: return "";
+  }
+}
+
+function showNotice(/** @type {HTMLElement} */ root, /** @type {any} */ { run, engine, model }, /** @type {any} */ actions) {
+  const key = JSON.stringify([run.status === "failed" && run.error, engine.status, model.status === "ready", run.resumedAt]);
+  if (root.dataset.key === key) return;
+  root.dataset.key = key;
+  root.hidden = run.status !== "failed";
+  if (root.hidden) return root.replaceChildren();
+  const { code, message } = run.error;
+  const kept = run.tokens?.length ? ` The ${run.tokens.length} tokens below are kept.` : "";
+  const lost = code === "device-lost" || code === "panic";
+  root.replaceChildren(
+    h("p", {}, `${message}${lost ? kept : ""} `, h("code", {}, code)),
+    lost && engine.status !== "ready" && engine.status !== "crashed" ? h("p", {}, "Starting a new engine …") : "",
+    lost && engine.status === "crashed" ? h("button", { type: "button", onclick: actions.restart }, "Start a new engine") : "",
+    lost && engine.status === "ready" && model.status === "ready" ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, "Go on from here") : "");
+}

@@ -1,0 +1,98 @@
+// Under the texts, one column per token: how far steered is from base, and where the sliders were.
+import { h, signed } from "../dom.js";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../state/store.js").Store} store
+ * @param {import("../actions.js").Actions} actions
+ */
+export function stripsPanel(root, store, actions) {
+  const kl = h("div.strip.kl", { role: "img" });
+  const scale = h("span.scale");
+  const traces = h("div.traces");
+  const log = h("ol.changes", { "aria-label": "Changes while it wrote" });
+  const rows = h("tbody");
+  const table = h("details.table", {}, h("summary", {}, "As a table"),
+    h("div.scroll", { tabIndex: 0, role: "region", "aria-label": "Every token" }, h("table", {},
+      h("thead", {}, h("tr", {}, ...["token", "base", "steered", "KL, nats", "coefficients", "cache"].map((name) => h("th", { scope: "col" }, name)))),
+      rows)));
+  root.append(
+    h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, "Distance"), h("p.hint", {}, "KL(steered‖base), nats per token")), kl, scale),
+    traces, log, table);
+  for (const strip of [kl, traces]) {
+    strip.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+      const bar = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
+      if (bar instanceof HTMLElement) actions.select(Number(bar.dataset.at));
+    });
+  }
+
+  /** @type {any} */
+  let tokens = null;
+  let drawn = 0;
+  let most = 0;
+  let mostC = 1;
+  let last = "";
+  /** @type {Map<string, {line: HTMLElement, title: string}>} */
+  let lines = new Map();
+
+  store.watch(["run"], ({ run }) => {
+    root.hidden = !run.tokens?.length;
+    if (run.tokens !== tokens) {
+      tokens = run.tokens;
+      [drawn, most, mostC, last] = [0, 0, 1, ""];
+      lines = new Map();
+      for (const part of [kl, traces, log, rows]) part.replaceChildren();
+    }
+    for (; tokens && drawn < tokens.length; drawn += 1) draw(tokens[drawn]);
+    kl.style.setProperty("--most", String(Math.max(most, 0.01)));
+    traces.style.setProperty("--most", String(mostC));
+    scale.textContent = `${most.toFixed(2)}`;
+    if (tokens?.length) kl.setAttribute("aria-label", summary(run));
+    for (const strip of [kl, ...[...lines.values()].map(({ line }) => line)]) {
+      strip.querySelector("[data-selected]")?.removeAttribute("data-selected");
+      if (run.selected !== null) strip.querySelector(`[data-at="${run.selected}"]`)?.setAttribute("data-selected", "");
+    }
+  });
+
+  function draw(/** @type {any} */ token) {
+    most = Math.max(most, token.klNats ?? 0);
+    const bar = h("i", { dataset: { at: String(token.index) } });
+    if (token.klNats === null || token.klNats === undefined) bar.dataset.none = "";
+    else bar.style.setProperty("--v", String(token.klNats));
+    kl.append(bar);
+
+    for (const { key, title } of token.doses) {
+      if (lines.has(key)) continue;
+      const line = h("div.strip.trace", { role: "img" });
+      // An adapter turned later starts with the zeros that it had.
+      for (let at = 0; at < token.index; at += 1) line.append(h("i", { dataset: { at: String(at) } }));
+      lines.set(key, { line, title });
+      traces.append(h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, title), h("p.hint", {}, "coefficient")), line));
+    }
+    for (const [key, { line, title }] of lines) {
+      const c = token.doses.find((/** @type {any} */ dose) => dose.key === key)?.c ?? 0;
+      mostC = Math.max(mostC, Math.abs(c));
+      const mark = h("i", { dataset: { at: String(token.index), sign: c < 0 ? "minus" : "plus" } });
+      mark.style.setProperty("--v", String(Math.abs(c)));
+      line.append(mark);
+      line.setAttribute("aria-label", `Coefficient of ${title}: now ${signed(c)}`);
+    }
+    const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || "nothing turned";
+    if (now !== last) {
+      const how = token.cache === "recomputed" ? ", as if from the start" : token.cache === "kept" ? ", from here on" : "";
+      log.append(h("li", {}, h("b", {}, `Token ${token.index + 1}`), ` ${now}${how}`));
+      last = now;
+    }
+    rows.append(h("tr", {},
+      h("th", { scope: "row" }, String(token.index + 1)), h("td.tok", {}, token.base?.text ?? ""), h("td.tok", {}, token.steered?.text ?? ""),
+      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, now), h("td", {}, token.cache === "current" ? "" : token.cache)));
+  }
+}
+
+function summary(/** @type {any} */ run) {
+  const values = run.tokens.map((/** @type {any} */ token) => token.klNats).filter((/** @type {any} */ v) => typeof v === "number");
+  if (!values.length) return "No distance was measured.";
+  const greatest = values.indexOf(Math.max(...values));
+  return `Distance of steered from base over ${values.length} tokens: greatest ${values[greatest].toFixed(2)} nats at token ${greatest + 1}. `
+    + (run.split === null ? "The texts have not parted." : `The texts part at token ${run.split + 1}.`);
+}

@@ -1,0 +1,50 @@
+// One token under the glass: what each model thought could come here.
+import { h, percent, signed } from "../dom.js";
+
+/** A token's text with its spaces and line ends made visible. @param {string} text */
+const shown = (text) => (text === "" ? "∅" : text.replaceAll("\n", "↵").replaceAll(" ", "·"));
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../state/store.js").Store} store
+ */
+export function tokenPanel(root, store) {
+  const facts = h("p.facts", { role: "status" });
+  const bars = h("div.pairs");
+  root.append(facts, bars);
+  let key = "";
+
+  store.watch(["run"], ({ run }) => {
+    root.hidden = !run.tokens?.length;
+    if (root.hidden) return;
+    const token = run.tokens[run.selected ?? run.tokens.length - 1];
+    const now = `${run.startedAt}|${token.index}`;
+    if (now === key) return;
+    key = now;
+    root.dataset.picked = String(run.selected !== null);
+    const at = run.selected === null ? `Newest, token ${token.index + 1}` : `Token ${token.index + 1}`;
+    const doses = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ");
+    facts.replaceChildren(
+      `${at}: `, lane("base", token.base), lane("steered", token.steered),
+      typeof token.klNats === "number" ? `KL ${token.klNats.toFixed(3)} nats` : "", doses ? ` at ${doses}` : "");
+    const top = token.top ?? [];
+    const most = Math.max(0.001, ...top.flatMap((/** @type {any} */ row) => [row.base ?? 0, row.steered ?? 0]));
+    bars.replaceChildren(...(top.length ? [h("table", {},
+      h("caption.sr", {}, "Likeliest next tokens of both models"),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "could be"), h("th.base", { scope: "col" }, "base"), h("th.steered", { scope: "col" }, "steered"))),
+      h("tbody", {}, ...top.map((/** @type {any} */ row) => h("tr", {},
+        h("th.tok", { scope: "row", title: `id ${row.id}` }, shown(row.text)),
+        bar("base", row.base, most), bar("steered", row.steered, most)))))] : []));
+  });
+}
+
+function lane(/** @type {string} */ name, /** @type {any} */ step) {
+  if (!step) return "";
+  return h("span", {}, `${name} wrote `, h("q.tok", {}, shown(step.text)), ` (${percent(step.probability)}), `);
+}
+
+function bar(/** @type {string} */ name, /** @type {number|undefined} */ p, /** @type {number} */ most) {
+  const fill = h("i");
+  fill.style.setProperty("--p", String((p ?? 0) / most));
+  return h(`td.bar.${name}`, {}, fill, h("span", {}, p === undefined || p === null ? "" : percent(p)));
+}

@@ -1,0 +1,95 @@
+// One plain object and its listeners. Panels read `store.state` and write through `store.set`.
+
+/**
+ * @typedef {object} Adapter
+ * @property {string} key           unique in the page: "shipped:cheerful" or "file:3"
+ * @property {string} name          name in the URL and in sentences
+ * @property {string} title
+ * @property {string} [sentence]    what it does to the text
+ * @property {any} [card]           the shipped card.json, with measured effects
+ * @property {{config: Uint8Array|null, weights: Uint8Array}|null} files kept to load again after a crash
+ * @property {number|null} id       the engine's id while loaded
+ * @property {number} coefficient
+ * @property {boolean} enabled
+ * @property {any} [entry]          what the engine tells: method, law, modules, parameters
+ * @property {{code: string, message: string}|null} error
+ *
+ * @typedef {object} Sampling
+ * @property {number} temperature
+ * @property {number} topK
+ * @property {number} topP
+ * @property {number} minP
+ * @property {number} repetitionPenalty
+ * @property {number} seed
+ *
+ * @typedef {object} State
+ * @property {{status: string, device: any, methods: any[], error: any}} engine
+ * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any}} model
+ * @property {Adapter[]} adapters
+ * @property {string|null} active   key of the adapter that shortcuts act on
+ * @property {string} prompt
+ * @property {boolean} chat
+ * @property {Sampling} sampling
+ * @property {number} maxTokens
+ * @property {string[]} stop
+ * @property {"keep"|"recompute"} cache
+ * @property {"auto"|"webgpu"|"cpu"} device
+ * @property {boolean} allowSoftwareGpu
+ * @property {any} run
+ * @property {{wasmHeapBytes: number, wasmHeapPeakBytes: number, gpuBytes: number, gpuPeakBytes: number}|null} memory
+ */
+
+/** @returns {State} */
+export function defaults() {
+  return {
+    engine: { status: "starting", device: null, methods: [], error: null },
+    model: {
+      status: "none", source: null, name: "", bytes: 0, totalBytes: 0, since: 0, from: 0, info: null, error: null,
+    },
+    adapters: [],
+    active: null,
+    prompt: "Tell me about the weather today.",
+    chat: true,
+    sampling: { temperature: 0.8, topK: 0, topP: 0.95, minP: 0, repetitionPenalty: 1.1, seed: 7 },
+    maxTokens: 96,
+    stop: [],
+    cache: "keep",
+    device: "auto",
+    allowSoftwareGpu: false,
+    run: { status: "idle" },
+    memory: null,
+  };
+}
+
+/** @param {State} state */
+export function createStore(state) {
+  /** @type {Set<(state: State, changed: Set<string>) => void>} */
+  const listeners = new Set();
+  return {
+    state,
+    /** Replaces top-level keys and tells everyone which. @param {Partial<State>} patch */
+    set(patch) {
+      Object.assign(state, patch);
+      const changed = new Set(Object.keys(patch));
+      for (const listener of listeners) listener(state, changed);
+    },
+    /** Changes one adapter. @param {string} key @param {Partial<Adapter>} patch */
+    setAdapter(key, patch) {
+      this.set({ adapters: state.adapters.map((a) => (a.key === key ? { ...a, ...patch } : a)) });
+    },
+    /**
+     * @param {string[]} keys which changes to hear of
+     * @param {(state: State, changed: Set<string>) => void} listener called now and at each change
+     */
+    watch(keys, listener) {
+      const wanted = (/** @type {State} */ now, /** @type {Set<string>} */ changed) => {
+        if (keys.some((key) => changed.has(key))) listener(now, changed);
+      };
+      listeners.add(wanted);
+      listener(state, new Set(keys));
+      return () => listeners.delete(wanted);
+    },
+  };
+}
+
+/** @typedef {ReturnType<typeof createStore>} Store */

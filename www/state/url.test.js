@@ -1,0 +1,44 @@
+// node --test www
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { defaults } from "./store.js";
+import { parse, serialise } from "./url.js";
+
+const state = (patch = {}) => ({ ...defaults(), ...patch });
+
+test("a state goes into the hash and comes back", () => {
+  const one = state({
+    prompt: "Say “hi”, 100 % & more: #1\nnow?", chat: false, maxTokens: 12, stop: ["\n\n", "END"], cache: "recompute", device: "cpu",
+    sampling: { temperature: 0, topK: 40, topP: 0.9, minP: 0.05, repetitionPenalty: 1.2, seed: 123 },
+    adapters: [
+      { name: "sunny", coefficient: -0.75, enabled: true },
+      { name: "odd:name,with/all", coefficient: 2.5, enabled: false },
+    ],
+  });
+  const { patch, adapters } = parse(serialise(one, defaults(), "https://a.example/m.gguf?x=1"));
+  assert.equal(patch.prompt, one.prompt);
+  assert.equal(patch.chat, false);
+  assert.equal(patch.maxTokens, 12);
+  assert.deepEqual(patch.stop, one.stop);
+  assert.equal(patch.cache, "recompute");
+  assert.equal(patch.device, "cpu");
+  assert.deepEqual(patch.sampling, one.sampling);
+  assert.equal(patch.modelUrl, "https://a.example/m.gguf?x=1");
+  assert.deepEqual(adapters, one.adapters);
+});
+
+test("what is as usual is not said, but the seed", () => {
+  assert.equal(serialise(state({ prompt: "Hello" }), defaults(), null), "#v=1&p=Hello&seed=7");
+});
+
+test("wrong values and unknown keys are passed over", () => {
+  const { patch, adapters } = parse("#v=9&t=hot&seed=-1&n=1.5&tp=7&cache=maybe&device=toaster&zzz=1&a=x:NaN,:1,y:,z:1e2,%25:1&m=javascript:alert(1)");
+  assert.deepEqual(patch, {});
+  assert.deepEqual(adapters, [{ name: "z", coefficient: 100, enabled: true }]);
+});
+
+test("an empty hash asks for nothing", () => {
+  assert.deepEqual(parse(""), { patch: {}, adapters: null });
+  assert.deepEqual(parse("#a=").adapters, []);
+});
