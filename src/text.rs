@@ -69,7 +69,10 @@ impl Text {
     /// [`Error::BadTokenizer`] when it is of a kind that is not read here, or contradicts itself;
     /// [`Error::BadConfig`] when a field has the wrong type.
     pub fn from_gguf(file: &str, metadata: &Metadata) -> Result<Option<Self>> {
-        let bad = |why: String| Error::BadTokenizer { file: file.into(), why };
+        let bad = |why: String| Error::BadTokenizer {
+            file: file.into(),
+            why,
+        };
         let key = |name: &str| format!("tokenizer.ggml.{name}");
         let model = match metadata.string(&key("model"))? {
             None | Some("none" | "no_vocab") => return Ok(None),
@@ -105,7 +108,10 @@ impl Text {
         const CONTROL: i32 = 3;
         const USER_DEFINED: i32 = 4;
         let of_type = |wanted: &[i32]| -> Vec<String> {
-            let typed = tokens.iter().zip(types).filter(|(_, kind)| wanted.contains(kind));
+            let typed = tokens
+                .iter()
+                .zip(types)
+                .filter(|(_, kind)| wanted.contains(kind));
             typed.map(|(token, _)| token.clone()).collect()
         };
         add_tokens(&mut tokenizer, of_type(&[UNKNOWN, CONTROL]), true);
@@ -113,17 +119,27 @@ impl Text {
 
         let id = |name: &str| -> Result<Option<u32>> {
             let name = format!("tokenizer.ggml.{name}_token_id");
-            let Some(id) = metadata.unsigned(&name)? else { return Ok(None) };
-            match u32::try_from(id).ok().filter(|id| (*id as usize) < tokens.len()) {
+            let Some(id) = metadata.unsigned(&name)? else {
+                return Ok(None);
+            };
+            match u32::try_from(id)
+                .ok()
+                .filter(|id| (*id as usize) < tokens.len())
+            {
                 Some(id) => Ok(Some(id)),
                 None => Err(bad(format!("`{name}` is {id} of {} tokens", tokens.len()))),
             }
         };
         let (bos, eos) = (id("bos")?, id("eos")?);
-        let stops = [eos, id("eot")?, id("eom")?].into_iter().flatten().collect();
+        let stops = [eos, id("eot")?, id("eom")?]
+            .into_iter()
+            .flatten()
+            .collect();
         let add_bos = metadata.flag(&key("add_bos_token"))?.unwrap_or(add_bos);
         let template = metadata.string("tokenizer.chat_template")?.map(Arc::from);
-        Ok(Some(Self::new(tokenizer, template, stops, bos, eos, add_bos)))
+        Ok(Some(Self::new(
+            tokenizer, template, stops, bos, eos, add_bos,
+        )))
     }
 
     /// The tokenizer of a Hugging Face folder: `tokenizer.json`, `tokenizer_config.json`,
@@ -140,7 +156,9 @@ impl Text {
         let mut tokenizer = read_tokenizer_json(tokenizer_json)?;
         // Padding and truncation are for batches; here they would change the prompt.
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| bad_json(&error))?;
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| bad_json(&error))?;
 
         let config = read_json("tokenizer_config.json", tokenizer_config)?;
         let generation = read_json("generation_config.json", generation_config)?;
@@ -149,20 +167,27 @@ impl Text {
             tokenizer.token_to_id(token.as_str().or_else(|| token["content"].as_str())?)
         };
         let ids = |value: &Value| -> Vec<u32> {
-            let one = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-            one.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect()
+            let one = value
+                .as_array()
+                .map_or(std::slice::from_ref(value), Vec::as_slice);
+            one.iter()
+                .filter_map(|id| u32::try_from(id.as_u64()?).ok())
+                .collect()
         };
-        let stops: BTreeSet<u32> =
-            ids(&generation["eos_token_id"]).into_iter().chain(special("eos_token")).collect();
+        let stops: BTreeSet<u32> = ids(&generation["eos_token_id"])
+            .into_iter()
+            .chain(special("eos_token"))
+            .collect();
         let eos = special("eos_token").or_else(|| stops.first().copied());
-        let bos = special("bos_token").or_else(|| {
-            ids(&generation["bos_token_id"]).first().copied()
-        });
+        let bos =
+            special("bos_token").or_else(|| ids(&generation["bos_token_id"]).first().copied());
         // Where the config is silent, the tokenizer's own post-processor knows.
         let add_bos = match config["add_bos_token"].as_bool() {
             Some(add_bos) => add_bos,
             None => {
-                let empty = tokenizer.encode_fast("", true).map_err(|error| bad_json(&error))?;
+                let empty = tokenizer
+                    .encode_fast("", true)
+                    .map_err(|error| bad_json(&error))?;
                 bos.is_some() && empty.get_ids().first().copied() == bos
             }
         };
@@ -196,7 +221,14 @@ impl Text {
         stops.extend(named.map(|(id, _)| *id));
         let stop_ids = stops.into_iter().collect();
         let add_bos = add_bos && bos.is_some();
-        Self { tokenizer: Arc::new(tokenizer), template, stop_ids, bos, eos, add_bos }
+        Self {
+            tokenizer: Arc::new(tokenizer),
+            template,
+            stop_ids,
+            bos,
+            eos,
+            add_bos,
+        }
     }
 
     /// Text to token ids. Special tokens that are spelled out in the text are recognised.
@@ -206,9 +238,15 @@ impl Text {
     /// # Errors
     /// [`Error::BadTokenizer`] when the tokenizer has no token for a part of the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(|error| bad_json(&error))?;
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| bad_json(&error))?;
         let bos = self.bos.filter(|_| add_special && self.add_bos);
-        Ok(bos.into_iter().chain(encoding.get_ids().iter().copied()).collect())
+        Ok(bos
+            .into_iter()
+            .chain(encoding.get_ids().iter().copied())
+            .collect())
     }
 
     /// Token ids to text; `skip_special` leaves special tokens out. Ids without a token (the
@@ -229,9 +267,10 @@ impl Text {
     #[must_use]
     pub fn token_text(&self, id: u32) -> Option<String> {
         let token = self.tokenizer.id_to_token(id)?;
-        Some(match is_byte_level(&self.tokenizer) {
-            true => self.decode(&[id], false),
-            false => token.replace('\u{2581}', " "),
+        Some(if is_byte_level(&self.tokenizer) {
+            self.decode(&[id], false)
+        } else {
+            token.replace('\u{2581}', " ")
         })
     }
 
@@ -242,8 +281,11 @@ impl Text {
     pub fn chat(&self, messages: &[Message]) -> Result<String> {
         let template = self.template.as_deref().ok_or(Error::NoChatTemplate)?;
         let token = |id: Option<u32>| id.and_then(|id| self.tokenizer.id_to_token(id));
-        render(template, messages, token(self.bos), token(self.eos))
-            .map_err(|error| Error::BadChatTemplate { why: error.to_string() })
+        render(template, messages, token(self.bos), token(self.eos)).map_err(|error| {
+            Error::BadChatTemplate {
+                why: error.to_string(),
+            }
+        })
     }
 
     /// Whether there is a chat template.
@@ -286,21 +328,35 @@ pub struct Detokenizer {
     ids: Vec<u32>,
     /// Bytes of the decoded `ids` that were given out.
     given: usize,
+    /// Whether the last token that can be seen is a [byte token](is_byte_token).
+    in_bytes: bool,
 }
 
 impl Detokenizer {
     fn new(tokenizer: Arc<Tokenizer>, skip_special: bool) -> Self {
-        Self { tokenizer, skip_special, ids: Vec::new(), given: 0 }
+        Self {
+            tokenizer,
+            skip_special,
+            ids: Vec::new(),
+            given: 0,
+            in_bytes: false,
+        }
     }
 
     /// Takes the next token; gives the text that is certain now, often one word, sometimes none.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
-        let text = decode(&self.tokenizer, &self.ids, self.skip_special);
-        // A byte token can turn all byte tokens before it into U+FFFD: wait for the run's end.
-        if self.tokenizer.id_to_token(id).is_some_and(|token| is_byte_token(&token)) {
+        let added = self.tokenizer.get_added_vocabulary();
+        if let Some(token) = self.tokenizer.id_to_token(id)
+            && !(self.skip_special && added.is_special_token(&token))
+        {
+            self.in_bytes = is_byte_token(&token);
+        }
+        // One more byte token can turn the byte tokens before it into U+FFFD: wait for their end.
+        if self.in_bytes {
             return String::new();
         }
+        let text = decode(&self.tokenizer, &self.ids, self.skip_special);
         let certain = text.trim_end_matches('\u{fffd}');
         let new = certain.get(self.given..).unwrap_or_default().to_owned();
         self.given += new.len();
@@ -335,7 +391,10 @@ fn is_byte_token(token: &str) -> bool {
 }
 
 fn bad_json(why: &impl ToString) -> Error {
-    Error::BadTokenizer { file: "tokenizer.json".into(), why: why.to_string() }
+    Error::BadTokenizer {
+        file: "tokenizer.json".into(),
+        why: why.to_string(),
+    }
 }
 
 /// Reads `tokenizer.json`, after a look at the parts on which the library panics when they are
@@ -348,7 +407,10 @@ fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
         decoder: Option<Value>,
     }
     let probe: Probe = serde_json::from_slice(json).map_err(|error| bad_json(&error))?;
-    if probe.normalizer.is_some_and(|part| part.to_string().contains("\"Precompiled\"")) {
+    if probe
+        .normalizer
+        .is_some_and(|part| part.to_string().contains("\"Precompiled\""))
+    {
         return Err(bad_json(&"its normalizer `Precompiled` is not supported"));
     }
     Tokenizer::from_bytes(json).map_err(|error| bad_json(&error))
@@ -400,25 +462,29 @@ fn splitting(pre: &str) -> Option<(&'static [&'static str], bool, bool)> {
         "llama3" | "llama-v3" | "llama-bpe" | "falcon3" => (&[LLAMA3], true, true),
         "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (&[QWEN2], false, false),
         // What llama.cpp does with files from before the field existed.
-        "default" => {
-            (&[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], false, false)
-        }
+        "default" => (
+            &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+            false,
+            false,
+        ),
         _ => return None,
     })
 }
 
 /// GPT-2's byte-level BPE (`tokenizer.ggml.model` = gpt2).
-fn byte_level_bpe(
-    vocab: Vocab,
-    merges: &[String],
-    pre: &str,
-) -> Result<(Tokenizer, bool), String> {
+fn byte_level_bpe(vocab: Vocab, merges: &[String], pre: &str) -> Result<(Tokenizer, bool), String> {
     let Some((patterns, ignore_merges, add_bos)) = splitting(pre) else {
-        return Err(format!("`tokenizer.ggml.pre` is {pre}, a splitting that is not known here"));
+        return Err(format!(
+            "`tokenizer.ggml.pre` is {pre}, a splitting that is not known here"
+        ));
     };
     let merges: Option<Merges> = merges
         .iter()
-        .map(|merge| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())))
+        .map(|merge| {
+            merge
+                .split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        })
         .collect();
     let merges = merges.ok_or("a merge is not two tokens with a space between them")?;
     let model = BPE::builder()
@@ -471,19 +537,27 @@ fn sentence_piece_bpe(
     // Highest score first; of the ways to make one piece, the earlier pieces first.
     ranked.sort_by(|(x, a, b), (y, c, d)| y.total_cmp(x).then((a, b).cmp(&(c, d))));
     let piece = |id: u32| tokens.get(id as usize).cloned().unwrap_or_default();
-    let merges: Merges = ranked.into_iter().map(|(_, a, b)| (piece(a), piece(b))).collect();
+    let merges: Merges = ranked
+        .into_iter()
+        .map(|(_, a, b)| (piece(a), piece(b)))
+        .collect();
 
     let mut model = BPE::builder().byte_fallback(true).fuse_unk(true);
     if let Some(unknown) = types.iter().position(|kind| *kind == 2) {
         model = model.unk_token(piece(unknown as u32));
     }
-    let model =
-        model.vocab_and_merges(vocab, merges).build().map_err(|error| error.to_string())?;
+    let model = model
+        .vocab_and_merges(vocab, merges)
+        .build()
+        .map_err(|error| error.to_string())?;
 
     let replace = |from: &str, to: &str| Replace::new(from, to).map_err(|error| error.to_string());
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
-    let mut decoders: Vec<DecoderWrapper> =
-        vec![replace(SPACE, " ")?.into(), ByteFallback::new().into(), Fuse::new().into()];
+    let mut decoders: Vec<DecoderWrapper> = vec![
+        replace(SPACE, " ")?.into(),
+        ByteFallback::new().into(),
+        Fuse::new().into(),
+    ];
     if prefix {
         normalizers.push(Prepend::new(SPACE.into()).into());
         decoders.push(Strip::new(' ', 1, 0).into());
@@ -503,14 +577,19 @@ fn render(
     bos_token: Option<String>,
     eos_token: Option<String>,
 ) -> Result<String, minijinja::Error> {
-    let syntax =
-        minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    let syntax = minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()?;
     let mut environment = minijinja::Environment::new();
     environment.set_syntax(syntax);
     environment.set_fuel(Some(TEMPLATE_FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |why: String| -> Result<JinjaValue, _> {
-        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+        Err(minijinja::Error::new(
+            minijinja::ErrorKind::InvalidOperation,
+            why,
+        ))
     });
     environment.add_function("strftime_now", |format: &str| strftime(format));
     let turns: JinjaValue = messages
@@ -528,7 +607,9 @@ fn render(
     ];
     context.extend(bos_token.map(|token| ("bos_token", token.into())));
     context.extend(eos_token.map(|token| ("eos_token", token.into())));
-    environment.template_from_str(template)?.render(JinjaValue::from_pairs(context))
+    environment
+        .template_from_str(template)?
+        .render(JinjaValue::from_pairs(context))
 }
 
 /// "Today" for templates that print it: always 26 July 2024, the day that Llama 3.2's template
@@ -546,5 +627,7 @@ fn strftime(format: &str) -> String {
         ("%S", "00"),
         ("%A", "Friday"),
     ];
-    PARTS.iter().fold(format.to_owned(), |text, (part, value)| text.replace(part, value))
+    PARTS.iter().fold(format.to_owned(), |text, (part, value)| {
+        text.replace(part, value)
+    })
 }

@@ -161,7 +161,9 @@ impl Value {
             Self::Bool(value) => value.to_string(),
             Self::F32(value) => value.to_string(),
             Self::F64(value) => value.to_string(),
-            _ => self.integer().map_or_else(|| "beyond 2^63".into(), |value| value.to_string()),
+            _ => self
+                .integer()
+                .map_or_else(|| "beyond 2^63".into(), |value| value.to_string()),
         }
     }
 }
@@ -183,7 +185,9 @@ impl Metadata {
         expected: &str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.entries.get(key) else { return Ok(None) };
+        let Some(value) = self.entries.get(key) else {
+            return Ok(None);
+        };
         convert(value).map(Some).ok_or_else(|| Error::BadConfig {
             file: self.file.clone(),
             field: key.into(),
@@ -208,7 +212,9 @@ impl Metadata {
     /// # Errors
     /// [`Error::BadConfig`] when the value is none.
     pub fn unsigned(&self, key: &str) -> Result<Option<u64>> {
-        self.get(key, "a whole number", |value| value.integer()?.try_into().ok())
+        self.get(key, "a whole number", |value| {
+            value.integer()?.try_into().ok()
+        })
     }
 
     /// A real number; whole numbers are taken too.
@@ -343,7 +349,13 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<(Metadata, BTreeMap<String, 
         let start = usize::try_from(span.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(span.bytes).unwrap_or(usize::MAX));
         let values = quant::dequantise(kind, bytes.get(start..end).unwrap_or_default())?;
-        tensors.insert(key, HostTensor { shape, data: HostData::Float(values) });
+        tensors.insert(
+            key,
+            HostTensor {
+                shape,
+                data: HostData::Float(values),
+            },
+        );
     }
     Ok((gguf.metadata, tensors))
 }
@@ -391,7 +403,9 @@ pub fn write(metadata: &[(String, Value)], tensors: &[(String, HostTensor)]) -> 
         }
         out.extend(Kind::F32.ggml().to_le_bytes());
         out.extend((data.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| data.extend(value.to_le_bytes()));
+        values
+            .iter()
+            .for_each(|value| data.extend(value.to_le_bytes()));
         data.resize(data.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
     }
     out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
@@ -412,7 +426,9 @@ fn write_count(out: &mut Vec<u8>, code: u32, count: usize) {
 /// Why parsing ended early.
 enum Stop {
     /// The header goes on beyond the bytes at hand, but not beyond the file.
-    Short { needed_bytes: u64 },
+    Short {
+        needed_bytes: u64,
+    },
     Error(Error),
 }
 
@@ -426,7 +442,12 @@ type Parsed<T> = Result<T, Stop>;
 
 fn truncated(file: &str, what: &str, needed_bytes: u64, found_bytes: usize) -> Error {
     let found_bytes = found_bytes as u64;
-    Error::Truncated { file: file.into(), what: what.into(), needed_bytes, found_bytes }
+    Error::Truncated {
+        file: file.into(),
+        what: what.into(),
+        needed_bytes,
+        found_bytes,
+    }
 }
 
 /// Walks over the first bytes of a file.
@@ -439,7 +460,11 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn bad<T>(&self, why: String) -> Parsed<T> {
-        Err(Error::BadHeader { file: self.file.into(), why }.into())
+        Err(Error::BadHeader {
+            file: self.file.into(),
+            why,
+        }
+        .into())
     }
 
     fn take(&mut self, count: u64, what: &str) -> Parsed<&'a [u8]> {
@@ -499,8 +524,9 @@ impl<'a> Cursor<'a> {
         min_bytes: usize,
         mut item: impl FnMut(&mut Self) -> Parsed<T>,
     ) -> Parsed<Vec<T>> {
-        let needed_bytes =
-            count.saturating_mul(min_bytes as u64).saturating_add(self.at as u64);
+        let needed_bytes = count
+            .saturating_mul(min_bytes as u64)
+            .saturating_add(self.at as u64);
         if needed_bytes > self.file_bytes {
             return Err(Error::Truncated {
                 file: self.file.into(),
@@ -519,21 +545,40 @@ impl<'a> Cursor<'a> {
 
 /// Parses a header from a file's first bytes.
 fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Parsed<Gguf> {
-    let mut cursor = Cursor { file, bytes, file_bytes, at: 0 };
+    let mut cursor = Cursor {
+        file,
+        bytes,
+        file_bytes,
+        at: 0,
+    };
     if bytes.get(..4) != Some(MAGIC) {
         let found = shown(bytes.get(..4).unwrap_or(bytes));
-        return Err(Error::WrongMagic { file: file.into(), expected: "GGUF", found }.into());
+        return Err(Error::WrongMagic {
+            file: file.into(),
+            expected: "GGUF",
+            found,
+        }
+        .into());
     }
     cursor.at = 4;
     let version = cursor.u32("the version")?;
     if !(2..=3).contains(&version) {
-        let order = if (1..=3).contains(&version.swap_bytes()) { " (its bytes are big-endian)" } else { "" };
-        return cursor.bad(format!("version {version}{order}, this program reads 2 and 3"));
+        let order = if (1..=3).contains(&version.swap_bytes()) {
+            " (its bytes are big-endian)"
+        } else {
+            ""
+        };
+        return cursor.bad(format!(
+            "version {version}{order}, this program reads 2 and 3"
+        ));
     }
     let tensor_count = cursor.u64("the number of tensors")?;
     let pair_count = cursor.u64("the number of metadata")?;
 
-    let mut metadata = Metadata { file: file.into(), entries: BTreeMap::new() };
+    let mut metadata = Metadata {
+        file: file.into(),
+        entries: BTreeMap::new(),
+    };
     for (key, value) in cursor.items(pair_count, 8 + 4 + 1, |cursor| {
         let key = cursor.string("a metadata key")?;
         let code = cursor.u32("a metadata type")?;
@@ -546,9 +591,13 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Parsed<Gguf> {
     }
     let table = cursor.items(tensor_count, 8 + 4 + 4 + 8, table_line)?;
 
-    let alignment = metadata.unsigned(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
+    let alignment = metadata
+        .unsigned(ALIGNMENT_KEY)?
+        .unwrap_or(DEFAULT_ALIGNMENT);
     if !alignment.is_power_of_two() {
-        return cursor.bad(format!("`{ALIGNMENT_KEY}` is {alignment}, not a power of two"));
+        return cursor.bad(format!(
+            "`{ALIGNMENT_KEY}` is {alignment}, not a power of two"
+        ));
     }
     let Some(data_start) = (cursor.at as u64).checked_next_multiple_of(alignment) else {
         return cursor.bad(format!("`{ALIGNMENT_KEY}` is {alignment}"));
@@ -564,15 +613,28 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Parsed<Gguf> {
         let end_bytes = info.span.offset.saturating_add(info.span.bytes);
         if end_bytes > file_bytes {
             let file = file.into();
-            return Err(Error::TensorBeyondFile { file, key, end_bytes, file_bytes }.into());
+            return Err(Error::TensorBeyondFile {
+                file,
+                key,
+                end_bytes,
+                file_bytes,
+            }
+            .into());
         }
         if tensors.contains_key(&key) {
             return cursor.bad(format!("tensor `{key}` occurs twice"));
         }
         tensors.insert(key, info);
     }
-    check_overlap(file, tensors.iter().map(|(key, info)| (key.as_str(), &info.span)))?;
-    Ok(Gguf { metadata, tensors, alignment })
+    check_overlap(
+        file,
+        tensors.iter().map(|(key, info)| (key.as_str(), &info.span)),
+    )?;
+    Ok(Gguf {
+        metadata,
+        tensors,
+        alignment,
+    })
 }
 
 /// Reads one line of the table; its offset is still counted from the start of the data.
@@ -580,7 +642,9 @@ fn table_line(cursor: &mut Cursor<'_>) -> Parsed<(String, TensorInfo)> {
     let key = cursor.string("a tensor's name")?;
     let dims = cursor.u32("a tensor's number of dimensions")? as usize;
     if dims > MAX_DIMS {
-        return cursor.bad(format!("tensor `{key}` has {dims} dimensions, at most {MAX_DIMS}"));
+        return cursor.bad(format!(
+            "tensor `{key}` has {dims} dimensions, at most {MAX_DIMS}"
+        ));
     }
     let mut shape = Vec::with_capacity(dims);
     for _ in 0..dims {
@@ -605,17 +669,32 @@ fn table_line(cursor: &mut Cursor<'_>) -> Parsed<(String, TensorInfo)> {
     if !row.is_multiple_of(kind.block_len()) {
         let block = kind.block_len();
         let name = kind.name();
-        return cursor.bad(format!("tensor `{key}`: rows of {row} in {name} blocks of {block}"));
+        return cursor.bad(format!(
+            "tensor `{key}`: rows of {row} in {name} blocks of {block}"
+        ));
     }
     let elements = elements(&shape);
     let bytes = elements.and_then(|count| {
-        u64::try_from(count / kind.block_len()).ok()?.checked_mul(kind.block_bytes() as u64)
+        u64::try_from(count / kind.block_len())
+            .ok()?
+            .checked_mul(kind.block_bytes() as u64)
     });
     let (Some(elements), Some(bytes)) = (elements, bytes) else {
         return cursor.bad(format!("tensor `{key}` has an impossible shape {shape:?}"));
     };
     let offset = cursor.u64("a tensor's offset")?;
-    Ok((key, TensorInfo { shape, kind, span: Span { offset, bytes, elements } }))
+    Ok((
+        key,
+        TensorInfo {
+            shape,
+            kind,
+            span: Span {
+                offset,
+                bytes,
+                elements,
+            },
+        },
+    ))
 }
 
 /// The names of ggml types that are not read, so that a message can be searched for.

@@ -18,8 +18,10 @@ const LINEARS: [(&str, &str); 7] = [
 ];
 
 /// The norms of a block, likewise.
-const NORMS: [(&str, &str); 2] =
-    [("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")];
+const NORMS: [(&str, &str); 2] = [
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"),
+];
 
 /// Hugging Face's name without its first `model.`, which base-model checkpoints leave out.
 pub(super) fn bare(name: &str) -> &str {
@@ -50,7 +52,10 @@ pub(super) fn bare_name(gguf: &str) -> Option<String> {
     }
     let (layer, path) = gguf.strip_prefix("blk.")?.split_once('.')?;
     let (module, parameter) = path.rsplit_once('.')?;
-    let (name, _) = LINEARS.iter().chain(&NORMS).find(|(_, gguf)| *gguf == module)?;
+    let (name, _) = LINEARS
+        .iter()
+        .chain(&NORMS)
+        .find(|(_, gguf)| *gguf == module)?;
     Some(format!("layers.{layer}.{name}.{parameter}"))
 }
 
@@ -67,7 +72,15 @@ pub(super) fn tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
     let q = config.num_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
     // Output and input width in the order of `LINEARS`.
-    let widths = [(q, d), (kv, d), (kv, d), (d, q), (inner, d), (inner, d), (d, inner)];
+    let widths = [
+        (q, d),
+        (kv, d),
+        (kv, d),
+        (d, q),
+        (inner, d),
+        (inner, d),
+        (d, inner),
+    ];
     let mut all = vec![("embed_tokens.weight".into(), vec![config.vocab_size, d])];
     for layer in 0..config.num_layers {
         for (norm, _) in NORMS {
@@ -76,7 +89,11 @@ pub(super) fn tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
         for ((linear, _), (o, i)) in LINEARS.into_iter().zip(widths) {
             all.push((format!("layers.{layer}.{linear}.weight"), vec![o, i]));
             let attention = linear.starts_with("self_attn");
-            if if attention { config.attention_bias } else { config.mlp_bias } {
+            if if attention {
+                config.attention_bias
+            } else {
+                config.mlp_bias
+            } {
                 all.push((format!("layers.{layer}.{linear}.bias"), vec![o]));
             }
         }
@@ -152,7 +169,12 @@ fn check(file: &str, config: LlamaConfig, kv_field: &str, head_field: &str) -> R
         return Err(unsupported(file, kv_field, config.num_kv_heads, &supported));
     }
     if !config.head_dim.is_multiple_of(2) {
-        return Err(unsupported(file, head_field, config.head_dim, "even head widths"));
+        return Err(unsupported(
+            file,
+            head_field,
+            config.head_dim,
+            "even head widths",
+        ));
     }
     Ok(config)
 }
@@ -178,16 +200,23 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
         what: what.into(),
     };
     let unsigned = |key: &str| -> Result<Option<usize>> {
-        metadata.unsigned(key)?.map(|found| size(file, key, found)).transpose()
+        metadata
+            .unsigned(key)?
+            .map(|found| size(file, key, found))
+            .transpose()
     };
-    let required =
-        |key: &str| unsigned(key)?.ok_or_else(|| missing(key, "a size of the model"));
+    let required = |key: &str| unsigned(key)?.ok_or_else(|| missing(key, "a size of the model"));
 
     let architecture = metadata
         .string("general.architecture")?
         .ok_or_else(|| missing("general.architecture", "the model's family"))?;
     if architecture != "llama" {
-        return Err(unsupported(file, "general.architecture", architecture, "llama"));
+        return Err(unsupported(
+            file,
+            "general.architecture",
+            architecture,
+            "llama",
+        ));
     }
     refuse_variants(file, metadata)?;
 
@@ -199,7 +228,12 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     };
     for key in ["llama.attention.value_length", "llama.rope.dimension_count"] {
         if let Some(found) = unsigned(key)?.filter(|found| *found != head_dim) {
-            return Err(unsupported(file, key, found, &format!("the head width, {head_dim}")));
+            return Err(unsupported(
+                file,
+                key,
+                found,
+                &format!("the head width, {head_dim}"),
+            ));
         }
     }
     let embedding = gguf
@@ -209,7 +243,9 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     let vocab_size = embedding.shape.first().copied().unwrap_or_default() as u64;
     let theta = metadata.float("llama.rope.freq_base")?.unwrap_or(10_000.0);
     const EPS: &str = "llama.attention.layer_norm_rms_epsilon";
-    let eps = metadata.float(EPS)?.ok_or_else(|| missing(EPS, "the norms' epsilon"))?;
+    let eps = metadata
+        .float(EPS)?
+        .ok_or_else(|| missing(EPS, "the norms' epsilon"))?;
     let config = LlamaConfig {
         hidden_size,
         intermediate_size: required("llama.feed_forward_length")?,
@@ -230,12 +266,27 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
 
 /// Refuses the relatives of Llama that llama.cpp files under the same name.
 fn refuse_variants(file: &str, metadata: &Metadata) -> Result<()> {
-    if let Some(count) = metadata.unsigned("llama.expert_count")?.filter(|count| *count > 0) {
-        return Err(unsupported(file, "llama.expert_count", count, "models without experts"));
+    if let Some(count) = metadata
+        .unsigned("llama.expert_count")?
+        .filter(|count| *count > 0)
+    {
+        return Err(unsupported(
+            file,
+            "llama.expert_count",
+            count,
+            "models without experts",
+        ));
     }
-    let scaling = metadata.string("llama.rope.scaling.type")?.unwrap_or("none");
+    let scaling = metadata
+        .string("llama.rope.scaling.type")?
+        .unwrap_or("none");
     if scaling != "none" {
-        return Err(unsupported(file, "llama.rope.scaling.type", scaling, "none"));
+        return Err(unsupported(
+            file,
+            "llama.rope.scaling.type",
+            scaling,
+            "none",
+        ));
     }
     for key in [
         "llama.rope.scale_linear",
@@ -249,7 +300,12 @@ fn refuse_variants(file: &str, metadata: &Metadata) -> Result<()> {
         }
     }
     if metadata.flag("llama.attention.causal")? == Some(false) {
-        return Err(unsupported(file, "llama.attention.causal", false, "causal attention"));
+        return Err(unsupported(
+            file,
+            "llama.attention.causal",
+            false,
+            "causal attention",
+        ));
     }
     Ok(())
 }
@@ -261,7 +317,12 @@ pub(super) fn check_rope_freqs(file: &str, factors: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(found) => {
             let found = format!("a scaling of the rotary wavelengths (by {found} and others)");
-            Err(unsupported(file, "rope_freqs.weight", found, "unscaled rotary embeddings"))
+            Err(unsupported(
+                file,
+                "rope_freqs.weight",
+                found,
+                "unscaled rotary embeddings",
+            ))
         }
     }
 }
@@ -276,7 +337,10 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
             expected: "a JSON object".into(),
             found: error.to_string(),
         })?;
-    let fields = Fields { file: FILE, fields: &fields };
+    let fields = Fields {
+        file: FILE,
+        fields: &fields,
+    };
 
     let model_type: &str = fields.required("model_type", "a string", Value::as_str)?;
     if model_type != "llama" {
@@ -286,19 +350,34 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
         && !found.iter().any(|name| name == "LlamaForCausalLM")
     {
         let found = Value::from(found.clone());
-        return Err(unsupported(FILE, "architectures", found, "LlamaForCausalLM"));
+        return Err(unsupported(
+            FILE,
+            "architectures",
+            found,
+            "LlamaForCausalLM",
+        ));
     }
-    let activation = fields.get("hidden_act", "a string", Value::as_str)?.unwrap_or("silu");
+    let activation = fields
+        .get("hidden_act", "a string", Value::as_str)?
+        .unwrap_or("silu");
     if activation != "silu" {
         return Err(unsupported(FILE, "hidden_act", activation, "silu"));
     }
     if let Some(found) = fields.present("quantization_config") {
-        return Err(unsupported(FILE, "quantization_config", found, "F32, F16 or BF16 weights"));
+        return Err(unsupported(
+            FILE,
+            "quantization_config",
+            found,
+            "F32, F16 or BF16 weights",
+        ));
     }
     if fields.flag("rope_interleaved")? {
         return Err(unsupported(FILE, "rope_interleaved", true, "false"));
     }
-    if let Some(found) = fields.number("partial_rotary_factor")?.filter(|found| *found != 1.0) {
+    if let Some(found) = fields
+        .number("partial_rotary_factor")?
+        .filter(|found| *found != 1.0)
+    {
         return Err(unsupported(FILE, "partial_rotary_factor", found, "1"));
     }
 
@@ -334,24 +413,36 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
 /// The rotary base: `rope_theta`, or since transformers 5 `rope_parameters.rope_theta`; any
 /// scaling of the wavelengths is refused.
 fn rope_theta(fields: &Fields<'_>) -> Result<f64> {
-    let mut theta = fields.number("rope_theta")?;
+    let mut theta = ("rope_theta".to_owned(), fields.number("rope_theta")?);
     for outer in ["rope_scaling", "rope_parameters"] {
-        let Some(inner) = fields.get(outer, "an object", Value::as_object)? else { continue };
-        let inner = Fields { file: fields.file, fields: inner };
+        let Some(inner) = fields.get(outer, "an object", Value::as_object)? else {
+            continue;
+        };
+        let inner = Fields {
+            file: fields.file,
+            fields: inner,
+        };
         for key in ["rope_type", "type"] {
             let name = format!("{outer}.{key}");
-            let found = inner.get(key, "a string", Value::as_str)?.unwrap_or("default");
+            let found = inner
+                .get(key, "a string", Value::as_str)?
+                .unwrap_or("default");
             if found != "default" {
                 return Err(unsupported(fields.file, &name, found, "default"));
             }
         }
-        if let Some(found) = inner.number("partial_rotary_factor")?.filter(|found| *found != 1.0) {
+        if let Some(found) = inner
+            .number("partial_rotary_factor")?
+            .filter(|found| *found != 1.0)
+        {
             let name = format!("{outer}.partial_rotary_factor");
             return Err(unsupported(fields.file, &name, found, "1"));
         }
-        theta = inner.number("rope_theta")?.or(theta);
+        if let Some(found) = inner.number("rope_theta")? {
+            theta = (format!("{outer}.rope_theta"), Some(found));
+        }
     }
-    positive(fields.file, "rope_theta", theta.unwrap_or(10_000.0))
+    positive(fields.file, &theta.0, theta.1.unwrap_or(10_000.0))
 }
 
 /// The fields of a JSON object, with errors that name them. `null` is the same as absent.
@@ -371,7 +462,9 @@ impl<'a> Fields<'a> {
         expected: &str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.present(field) else { return Ok(None) };
+        let Some(value) = self.present(field) else {
+            return Ok(None);
+        };
         convert(value).map(Some).ok_or_else(|| Error::BadConfig {
             file: self.file.into(),
             field: field.into(),
@@ -386,15 +479,20 @@ impl<'a> Fields<'a> {
         expected: &str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<T> {
-        self.get(field, expected, convert)?.ok_or_else(|| Error::MissingKey {
-            file: self.file.into(),
-            key: field.into(),
-            what: expected.into(),
-        })
+        self.get(field, expected, convert)?
+            .ok_or_else(|| Error::MissingKey {
+                file: self.file.into(),
+                key: field.into(),
+                what: expected.into(),
+            })
     }
 
     fn size(&self, field: &str) -> Result<usize> {
-        size(self.file, field, self.required(field, "a whole number", Value::as_u64)?)
+        size(
+            self.file,
+            field,
+            self.required(field, "a whole number", Value::as_u64)?,
+        )
     }
 
     fn number(&self, field: &str) -> Result<Option<f64>> {
@@ -402,6 +500,8 @@ impl<'a> Fields<'a> {
     }
 
     fn flag(&self, field: &str) -> Result<bool> {
-        Ok(self.get(field, "true or false", Value::as_bool)?.unwrap_or(false))
+        Ok(self
+            .get(field, "true or false", Value::as_bool)?
+            .unwrap_or(false))
     }
 }

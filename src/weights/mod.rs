@@ -25,7 +25,10 @@ use crate::error::{Error, Result};
 use quant::Kind;
 
 /// Random access to the bytes of one file: a native file, a browser `Blob`, a buffer.
-#[allow(async_fn_in_trait, reason = "used through generics only; nothing needs `Send` in a browser")]
+#[allow(
+    async_fn_in_trait,
+    reason = "used through generics only; nothing needs `Send` in a browser"
+)]
 pub trait ByteSource {
     /// The file's name, for messages.
     fn name(&self) -> &str;
@@ -78,14 +81,21 @@ async fn read_floats<S: ByteSource>(
     kind: Kind,
 ) -> Result<Vec<f32>> {
     let mut values = Vec::new();
-    values.try_reserve_exact(span.elements).map_err(|_| Error::Io {
-        file: source.name().into(),
-        why: format!("there is no memory for the {} numbers of `{key}`", span.elements),
-    })?;
+    values
+        .try_reserve_exact(span.elements)
+        .map_err(|_| Error::Io {
+            file: source.name().into(),
+            why: format!(
+                "there is no memory for the {} numbers of `{key}`",
+                span.elements
+            ),
+        })?;
     let piece = PIECE_BYTES - PIECE_BYTES % kind.block_bytes();
     let mut done = 0;
     while done < span.bytes {
-        let bytes = usize::try_from(span.bytes - done).unwrap_or(piece).min(piece);
+        let bytes = usize::try_from(span.bytes - done)
+            .unwrap_or(piece)
+            .min(piece);
         let block = source.read_at(span.offset + done, bytes).await?;
         quant::dequantise_into(kind, &block, &mut values)?;
         done += bytes as u64;
@@ -102,7 +112,10 @@ fn check_overlap<'a>(file: &str, spans: impl Iterator<Item = (&'a str, &'a Span)
             && a.offset.saturating_add(a.bytes) > b.offset
         {
             let why = format!("tensors `{first}` and `{second}` overlap");
-            return Err(Error::BadHeader { file: file.into(), why });
+            return Err(Error::BadHeader {
+                file: file.into(),
+                why,
+            });
         }
     }
     Ok(())
@@ -110,7 +123,9 @@ fn check_overlap<'a>(file: &str, spans: impl Iterator<Item = (&'a str, &'a Span)
 
 /// The product of a shape, if it is a number of elements that can be counted at all.
 fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent))
+    shape
+        .iter()
+        .try_fold(1_usize, |product, &extent| product.checked_mul(extent))
 }
 
 /// The first bytes of a file as text, for [`Error::WrongMagic`].

@@ -50,14 +50,27 @@ impl<S: ByteSource> ModelFile<S> {
         if gguf.tensors.contains_key(ROPE_FREQS) {
             llama::check_rope_freqs(&file, &gguf.tensor(&source, ROPE_FREQS).await?)?;
         }
-        let name = gguf.metadata.string("general.name")?.unwrap_or(&file).to_owned();
+        let name = gguf
+            .metadata
+            .string("general.name")?
+            .unwrap_or(&file)
+            .to_owned();
         let mut model = Self::empty(config, name, vec![source]);
         model.metadata = Some(gguf.metadata);
         for (key, info) in gguf.tensors {
             match llama::bare_name(&key) {
                 Some(bare) => {
                     let (shape, kind, span) = (info.shape, info.kind, info.span);
-                    model.insert(bare, Entry { key, source: 0, shape, kind, span })?;
+                    model.insert(
+                        bare,
+                        Entry {
+                            key,
+                            source: 0,
+                            shape,
+                            kind,
+                            span,
+                        },
+                    )?;
                 }
                 None if key == ROPE_FREQS => {}
                 None => model.unused.push(key),
@@ -94,7 +107,16 @@ impl<S: ByteSource> ModelFile<S> {
                     Dtype::Float(kind) if llama::gguf_name(llama::bare(&key)).is_some() => {
                         let bare = llama::bare(&key).to_owned();
                         let (shape, span) = (info.shape, info.span);
-                        model.insert(bare, Entry { key, source, shape, kind, span })?;
+                        model.insert(
+                            bare,
+                            Entry {
+                                key,
+                                source,
+                                shape,
+                                kind,
+                                span,
+                            },
+                        )?;
                     }
                     _ => model.unused.push(key),
                 }
@@ -117,9 +139,16 @@ impl<S: ByteSource> ModelFile<S> {
 
     fn insert(&mut self, bare: String, entry: Entry) -> Result<()> {
         if let Some(first) = self.tensors.get(&bare) {
-            let why = format!("`{}` and `{}` of {} are the same tensor", entry.key, first.key,
-                self.file_of(first));
-            return Err(Error::BadHeader { file: self.file_of(&entry), why });
+            let why = format!(
+                "`{}` and `{}` of {} are the same tensor",
+                entry.key,
+                first.key,
+                self.file_of(first)
+            );
+            return Err(Error::BadHeader {
+                file: self.file_of(&entry),
+                why,
+            });
         }
         self.tensors.insert(bare, entry);
         Ok(())
@@ -145,13 +174,18 @@ impl<S: ByteSource> ModelFile<S> {
         if self.config.tie_word_embeddings {
             used.insert("lm_head.weight".into());
         }
-        let left = self.tensors.iter().filter(|(bare, _)| !used.contains(*bare));
+        let left = self
+            .tensors
+            .iter()
+            .filter(|(bare, _)| !used.contains(*bare));
         self.unused.extend(left.map(|(_, entry)| entry.key.clone()));
         Ok(self)
     }
 
     fn file_of(&self, entry: &Entry) -> String {
-        self.sources.get(entry.source).map_or_else(String::new, |source| source.name().into())
+        self.sources
+            .get(entry.source)
+            .map_or_else(String::new, |source| source.name().into())
     }
 
     fn missing(&self, bare: &str) -> Error {
@@ -163,11 +197,18 @@ impl<S: ByteSource> ModelFile<S> {
             let key = llama::gguf_name(bare).unwrap_or_else(|| bare.into());
             (key, "a tensor of the model")
         } else if bare == "lm_head.weight" {
-            (bare.into(), "the output head; `tie_word_embeddings` in config.json is false")
+            (
+                bare.into(),
+                "the output head; `tie_word_embeddings` in config.json is false",
+            )
         } else {
             (format!("model.{bare}"), "a tensor of the model")
         };
-        Error::MissingKey { file, key, what: what.into() }
+        Error::MissingKey {
+            file,
+            key,
+            what: what.into(),
+        }
     }
 
     fn wrong_shape(&self, expected: &[usize], entry: &Entry) -> Error {
@@ -219,7 +260,9 @@ impl<S: ByteSource> ModelFile<S> {
     /// Bytes of a tensor in the file; 0 when there is no such tensor.
     #[must_use]
     pub fn tensor_bytes(&self, hf_name: &str) -> u64 {
-        self.tensors.get(llama::bare(hf_name)).map_or(0, |entry| entry.span.bytes)
+        self.tensors
+            .get(llama::bare(hf_name))
+            .map_or(0, |entry| entry.span.bytes)
     }
 
     /// Tensors that no Llama model of this config uses, by the names they have in the file.
@@ -244,7 +287,11 @@ impl<S: ByteSource> ModelFile<S> {
         };
         let mut values = read_floats(source, hf_name, &entry.span, entry.kind).await?;
         if self.metadata.is_some() && llama::is_permuted(hf_name) {
-            let width = if entry.shape.len() == 2 { self.config.hidden_size } else { 1 };
+            let width = if entry.shape.len() == 2 {
+                self.config.hidden_size
+            } else {
+                1
+            };
             llama::unpermute(&mut values, self.config.head_dim, width);
         }
         Ok(values)
@@ -259,7 +306,9 @@ fn model_name(config_json: &[u8]) -> Option<String> {
         path: String,
     }
     let path = serde_json::from_slice::<Name>(config_json).ok()?.path;
-    path.rsplit(['/', '\\']).find(|part| !part.is_empty()).map(str::to_owned)
+    path.rsplit(['/', '\\'])
+        .find(|part| !part.is_empty())
+        .map(str::to_owned)
 }
 
 /// Checks that every shard that the index names is there.
@@ -276,9 +325,16 @@ fn check_index<S: ByteSource>(index: &[u8], shards: &[S]) -> Result<()> {
         found: error.to_string(),
     })?;
     for file in index.weight_map.into_values() {
-        if !shards.iter().any(|shard| shard.name().rsplit('/').next() == Some(&file)) {
+        if !shards
+            .iter()
+            .any(|shard| shard.name().rsplit('/').next() == Some(&file))
+        {
             let what = "a shard of the model; give all its files together".into();
-            return Err(Error::MissingKey { file: FILE.into(), key: file, what });
+            return Err(Error::MissingKey {
+                file: FILE.into(),
+                key: file,
+                what,
+            });
         }
     }
     Ok(())

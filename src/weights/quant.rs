@@ -9,7 +9,10 @@ use half::{bf16, f16};
 
 /// How the numbers of a tensor are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(non_camel_case_types, reason = "these are the names that files and tools print")]
+#[allow(
+    non_camel_case_types,
+    reason = "these are the names that files and tools print"
+)]
 pub enum Kind {
     /// IEEE single precision.
     F32,
@@ -70,13 +73,18 @@ impl Kind {
     fn row(self) -> (u32, &'static str, usize, usize) {
         let row = Self::TABLE.into_iter().find(|(_, kind, ..)| *kind == self);
         // Every kind is in the table (a test says so); the default keeps this free of panics.
-        row.map_or((u32::MAX, "?", 1, 1), |(id, _, name, len, bytes)| (id, name, len, bytes))
+        row.map_or((u32::MAX, "?", 1, 1), |(id, _, name, len, bytes)| {
+            (id, name, len, bytes)
+        })
     }
 
     /// The kind with ggml's number `id`, if it is one that we read.
     #[must_use]
     pub fn from_ggml(id: u32) -> Option<Self> {
-        Self::TABLE.into_iter().find(|(number, ..)| *number == id).map(|(_, kind, ..)| kind)
+        Self::TABLE
+            .into_iter()
+            .find(|(number, ..)| *number == id)
+            .map(|(_, kind, ..)| kind)
     }
 
     /// ggml's number for the kind.
@@ -191,7 +199,11 @@ fn q5_0(&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]) -> [f32; 32] {
 }
 
 fn q5_1(&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]) -> [f32; 32] {
-    let (d, m, high) = (half(d0, d1), half(m0, m1), u32::from_le_bytes([h0, h1, h2, h3]));
+    let (d, m, high) = (
+        half(d0, d1),
+        half(m0, m1),
+        u32::from_le_bytes([h0, h1, h2, h3]),
+    );
     let value = |q: u8, n| f32::from(q | fifth(high, n)) * d + m;
     std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }, n))
 }
@@ -202,8 +214,9 @@ fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
 }
 
 fn iq4_nl(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
-    const VALUES: [i8; 16] =
-        [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    const VALUES: [i8; 16] = [
+        -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+    ];
     let d = half(d0, d1);
     let value = |q: u8| d * f32::from(VALUES[usize::from(q & 15)]);
     std::array::from_fn(|n| value(if n < 16 { q[n] } else { q[n - 16] >> 4 }))
@@ -248,7 +261,10 @@ fn factor_and_offset(s: &[u8; 12], g: usize) -> (f32, f32) {
     let (factor, offset) = if g < 4 {
         (s[g] & 63, s[g + 4] & 63)
     } else {
-        (s[g + 4] & 15 | s[g - 4] >> 6 << 4, s[g + 4] >> 4 | s[g] >> 6 << 4)
+        (
+            s[g + 4] & 15 | s[g - 4] >> 6 << 4,
+            s[g + 4] >> 4 | s[g] >> 6 << 4,
+        )
     };
     (f32::from(factor), f32::from(offset))
 }
@@ -331,10 +347,20 @@ mod tests {
     #[test]
     fn every_kind_has_one_row_and_its_blocks_have_its_length() {
         for kind in ALL {
-            assert_eq!(Kind::from_ggml(kind.ggml()), Some(kind), "the number of {}", kind.name());
+            assert_eq!(
+                Kind::from_ggml(kind.ggml()),
+                Some(kind),
+                "the number of {}",
+                kind.name()
+            );
             let blocks = vec![0x3c; kind.block_bytes() * 3];
             let values = dequantise(kind, &blocks).expect("whole blocks");
-            assert_eq!(values.len(), kind.block_len() * 3, "the length of {}", kind.name());
+            assert_eq!(
+                values.len(),
+                kind.block_len() * 3,
+                "the length of {}",
+                kind.name()
+            );
         }
     }
 
@@ -342,7 +368,10 @@ mod tests {
     fn half_a_block_is_an_error_with_both_sizes() {
         let error = dequantise(Kind::Q4_1, &[0; 21]).expect_err("21 is not a multiple of 20");
         assert_eq!(error.code(), "truncated");
-        assert!(error.to_string().contains("40") && error.to_string().contains("21"), "{error}");
+        assert!(
+            error.to_string().contains("40") && error.to_string().contains("21"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -351,8 +380,10 @@ mod tests {
         let mut block = vec![0x00, 0x3c, 0x00, 0x38];
         block.extend((0..16).map(|n: u8| n | (15 - n) << 4));
         let values = dequantise(Kind::Q4_1, &block).expect("one block");
-        let expected: Vec<f32> =
-            (0..16).chain((0..16).rev()).map(|n: u8| f32::from(n) + 0.5).collect();
+        let expected: Vec<f32> = (0..16)
+            .chain((0..16).rev())
+            .map(|n: u8| f32::from(n) + 0.5)
+            .collect();
         assert_eq!(values, expected);
     }
 }

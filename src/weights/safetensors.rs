@@ -93,9 +93,15 @@ impl SafeTensors {
     /// [`Error::UnsupportedDtype`], [`Error::TensorBeyondFile`], and what the source says.
     pub async fn open<S: ByteSource>(source: &S) -> Result<Self> {
         let file_bytes = source.len_bytes();
-        let prefix = source.read_at(0, file_bytes.min(PREFIX_BYTES) as usize).await?;
+        let prefix = source
+            .read_at(0, file_bytes.min(PREFIX_BYTES) as usize)
+            .await?;
         let header_bytes = header_bytes(source.name(), &prefix, file_bytes)?;
-        parse(source.name(), &source.read_at(PREFIX_BYTES, header_bytes).await?, file_bytes)
+        parse(
+            source.name(),
+            &source.read_at(PREFIX_BYTES, header_bytes).await?,
+            file_bytes,
+        )
     }
 
     /// Reads one tensor.
@@ -132,7 +138,9 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
     let file_bytes = bytes.len() as u64;
     let prefix = bytes.get(..PREFIX_BYTES as usize).unwrap_or(bytes);
     let header_end = PREFIX_BYTES as usize + header_bytes(file, prefix, file_bytes)?;
-    let header = bytes.get(PREFIX_BYTES as usize..header_end).unwrap_or_default();
+    let header = bytes
+        .get(PREFIX_BYTES as usize..header_end)
+        .unwrap_or_default();
     let mut tensors = BTreeMap::new();
     for (key, TensorInfo { shape, dtype, span }) in parse(file, header, file_bytes)?.tensors {
         let start = usize::try_from(span.offset).unwrap_or(usize::MAX);
@@ -150,19 +158,35 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
 /// Widens whole numbers and booleans.
 fn integers(file: &str, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<i64>> {
     fn each<const N: usize>(bytes: &[u8], widen: impl Fn([u8; N]) -> i64) -> Vec<i64> {
-        bytes.as_chunks::<N>().0.iter().map(|item| widen(*item)).collect()
+        bytes
+            .as_chunks::<N>()
+            .0
+            .iter()
+            .map(|item| widen(*item))
+            .collect()
     }
     Ok(match dtype {
-        Dtype::Int { bytes: 1, signed: true } => each(bytes, |b| i8::from_le_bytes(b).into()),
-        Dtype::Int { bytes: 2, signed: true } => each(bytes, |b| i16::from_le_bytes(b).into()),
-        Dtype::Int { bytes: 4, signed: true } => each(bytes, |b| i32::from_le_bytes(b).into()),
+        Dtype::Int {
+            bytes: 1,
+            signed: true,
+        } => each(bytes, |b| i8::from_le_bytes(b).into()),
+        Dtype::Int {
+            bytes: 2,
+            signed: true,
+        } => each(bytes, |b| i16::from_le_bytes(b).into()),
+        Dtype::Int {
+            bytes: 4,
+            signed: true,
+        } => each(bytes, |b| i32::from_le_bytes(b).into()),
         Dtype::Int { signed: true, .. } => each(bytes, i64::from_le_bytes),
         Dtype::Int { bytes: 2, .. } => each(bytes, |b| u16::from_le_bytes(b).into()),
         Dtype::Int { bytes: 4, .. } => each(bytes, |b| u32::from_le_bytes(b).into()),
         Dtype::Int { bytes: 8, .. } => {
             let (items, _rest) = bytes.as_chunks();
-            let widened: Option<_> =
-                items.iter().map(|item| i64::try_from(u64::from_le_bytes(*item)).ok()).collect();
+            let widened: Option<_> = items
+                .iter()
+                .map(|item| i64::try_from(u64::from_le_bytes(*item)).ok())
+                .collect();
             widened.ok_or_else(|| Error::BadHeader {
                 file: file.into(),
                 why: format!("tensor `{key}` holds a number of 2^63 or more"),
@@ -231,7 +255,10 @@ impl<'de> Deserialize<'de> for Header {
                         header.metadata = map.next_value()?;
                         std::mem::replace(&mut seen_metadata, true)
                     } else {
-                        header.tensors.insert(key.clone(), map.next_value()?).is_some()
+                        header
+                            .tensors
+                            .insert(key.clone(), map.next_value()?)
+                            .is_some()
                     };
                     if twice {
                         let why = format!("the key `{key}` occurs twice");
@@ -247,22 +274,41 @@ impl<'de> Deserialize<'de> for Header {
 
 /// Parses the JSON header of a file of `file_bytes` bytes and checks it.
 fn parse(file: &str, json: &[u8], file_bytes: u64) -> Result<SafeTensors> {
-    let bad = |why: String| Error::BadHeader { file: file.into(), why };
+    let bad = |why: String| Error::BadHeader {
+        file: file.into(),
+        why,
+    };
     let header: Header = serde_json::from_slice(json).map_err(|error| bad(error.to_string()))?;
     let data_start = PREFIX_BYTES + json.len() as u64;
     let mut tensors = BTreeMap::new();
-    for (key, Entry { dtype: found, shape: extents, data_offsets: (start, end) }) in header.tensors
+    for (
+        key,
+        Entry {
+            dtype: found,
+            shape: extents,
+            data_offsets: (start, end),
+        },
+    ) in header.tensors
     {
         let Some(dtype) = Dtype::parse(&found) else {
             let file = file.into();
-            return Err(Error::UnsupportedDtype { file, key, found, known: Dtype::KNOWN });
+            return Err(Error::UnsupportedDtype {
+                file,
+                key,
+                found,
+                known: Dtype::KNOWN,
+            });
         };
-        let shape: Option<Vec<usize>> =
-            extents.iter().map(|&extent| usize::try_from(extent).ok()).collect();
+        let shape: Option<Vec<usize>> = extents
+            .iter()
+            .map(|&extent| usize::try_from(extent).ok())
+            .collect();
         let elements = shape.as_deref().and_then(elements);
         let bytes = elements.and_then(|count| (count as u64).checked_mul(dtype.item_bytes()));
         let (Some(shape), Some(elements), Some(bytes)) = (shape, elements, bytes) else {
-            return Err(bad(format!("tensor `{key}` has an impossible shape {extents:?}")));
+            return Err(bad(format!(
+                "tensor `{key}` has an impossible shape {extents:?}"
+            )));
         };
         if end.checked_sub(start) != Some(bytes) {
             return Err(bad(format!(
@@ -272,17 +318,34 @@ fn parse(file: &str, json: &[u8], file_bytes: u64) -> Result<SafeTensors> {
         }
         let end_bytes = end.saturating_add(data_start);
         if end_bytes > file_bytes {
-            return Err(Error::TensorBeyondFile { file: file.into(), key, end_bytes, file_bytes });
+            return Err(Error::TensorBeyondFile {
+                file: file.into(),
+                key,
+                end_bytes,
+                file_bytes,
+            });
         }
-        let span = Span { offset: start + data_start, bytes, elements };
+        let span = Span {
+            offset: start + data_start,
+            bytes,
+            elements,
+        };
         tensors.insert(key, TensorInfo { shape, dtype, span });
     }
-    check_overlap(file, tensors.iter().map(|(key, info)| (key.as_str(), &info.span)))?;
+    check_overlap(
+        file,
+        tensors.iter().map(|(key, info)| (key.as_str(), &info.span)),
+    )?;
     // Nothing overlaps and nothing is outside: equal sums mean that there are no gaps either.
     let used: u64 = tensors.values().map(|info| info.span.bytes).sum();
     let unused = file_bytes.saturating_sub(data_start).saturating_sub(used);
     if unused > 0 {
-        return Err(bad(format!("{unused} bytes of the file belong to no tensor")));
+        return Err(bad(format!(
+            "{unused} bytes of the file belong to no tensor"
+        )));
     }
-    Ok(SafeTensors { metadata: header.metadata, tensors })
+    Ok(SafeTensors {
+        metadata: header.metadata,
+        tensors,
+    })
 }

@@ -25,7 +25,11 @@ impl ByteSource for Bytes {
         check_range(self, offset, bytes)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let range = start..start.saturating_add(bytes);
-        Ok(self.bytes.get(range).map(<[u8]>::to_vec).unwrap_or_default())
+        Ok(self
+            .bytes
+            .get(range)
+            .map(<[u8]>::to_vec)
+            .unwrap_or_default())
     }
 }
 
@@ -67,14 +71,25 @@ mod native {
         /// # Errors
         /// [`Error::Io`] with the path when it cannot be opened or is not a plain file.
         pub fn open(path: &Path) -> Result<Self> {
-            let io = |why: String| Error::Io { file: path.display().to_string(), why };
+            let io = |why: String| Error::Io {
+                file: path.display().to_string(),
+                why,
+            };
             let file = File::open(path).map_err(|error| io(error.to_string()))?;
             let metadata = file.metadata().map_err(|error| io(error.to_string()))?;
             if !metadata.is_file() {
                 return Err(io("it is not a plain file".into()));
             }
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            Ok(Self { name, file, len_bytes: metadata.len() })
+            let name = path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned();
+            Ok(Self {
+                name,
+                file,
+                len_bytes: metadata.len(),
+            })
         }
     }
 
@@ -90,8 +105,10 @@ mod native {
         async fn read_at(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
             check_range(self, offset, bytes)?;
             let mut buffer = vec![0; bytes];
-            read_exact_at(&self.file, &mut buffer, offset)
-                .map_err(|error| Error::Io { file: self.name.clone(), why: error.to_string() })?;
+            read_exact_at(&self.file, &mut buffer, offset).map_err(|error| Error::Io {
+                file: self.name.clone(),
+                why: error.to_string(),
+            })?;
             Ok(buffer)
         }
     }

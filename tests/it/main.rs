@@ -6,3 +6,5 @@ mod golden;
 mod loading;
 mod model;
 mod session;
+mod text;
+mod weights;

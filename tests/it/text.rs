@@ -9,7 +9,9 @@ use playground::weights::gguf::{Array, Metadata, Value};
 use serde::Deserialize;
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -61,10 +63,17 @@ fn goldens() -> Fixture {
 /// What an ordinary GGUF file says of its tokenizer.
 fn metadata(pairs: Vec<(&str, Value)>) -> Metadata {
     let pairs = pairs.into_iter().map(|(key, value)| {
-        let key = if key.contains('.') { key.into() } else { format!("tokenizer.ggml.{key}") };
+        let key = if key.contains('.') {
+            key.into()
+        } else {
+            format!("tokenizer.ggml.{key}")
+        };
         (key, value)
     });
-    Metadata { file: "file.gguf".into(), entries: pairs.collect() }
+    Metadata {
+        file: "file.gguf".into(),
+        entries: pairs.collect(),
+    }
 }
 
 fn string(value: &str) -> Value {
@@ -82,14 +91,19 @@ fn tiny_pairs(tiny: &Tiny, pre: &str) -> Vec<(&'static str, Value)> {
         ("pre", string(pre)),
         ("tokens", strings(&tiny.tokens)),
         ("merges", strings(&tiny.merges)),
-        ("token_type", Value::Array(Array::I32(tiny.tokens.iter().map(kind).collect()))),
+        (
+            "token_type",
+            Value::Array(Array::I32(tiny.tokens.iter().map(kind).collect())),
+        ),
         ("bos_token_id", Value::U32(1)),
         ("eos_token_id", Value::U32(2)),
     ]
 }
 
 fn read(pairs: Vec<(&str, Value)>) -> Text {
-    Text::from_gguf("file.gguf", &metadata(pairs)).expect("reads").expect("there is a tokenizer")
+    Text::from_gguf("file.gguf", &metadata(pairs))
+        .expect("reads")
+        .expect("there is a tokenizer")
 }
 
 fn tiny_gguf(pre: &str) -> Text {
@@ -116,7 +130,12 @@ fn check(name: &str, text: &Text, cases: &[Case]) {
     for case in cases {
         let ids = text.encode(&case.text, false).expect("encodes");
         assert_eq!(ids, case.ids, "{name}: {:?}", case.text);
-        assert_eq!(text.decode(&ids, false), case.decoded, "{name}: {:?}", case.text);
+        assert_eq!(
+            text.decode(&ids, false),
+            case.decoded,
+            "{name}: {:?}",
+            case.text
+        );
         if let Some(plain) = &case.plain {
             assert_eq!(text.decode(&ids, true), *plain, "{name}: {:?}", case.text);
         }
@@ -133,7 +152,10 @@ fn check_stream(name: &str, text: &Text, ids: &[u32]) {
         let mut joined = String::new();
         for id in ids {
             joined.push_str(&stream.push(*id));
-            assert!(whole.starts_with(&joined), "{name}: {joined:?} of {whole:?}");
+            assert!(
+                whole.starts_with(&joined),
+                "{name}: {joined:?} of {whole:?}"
+            );
         }
         joined.push_str(&stream.finish());
         assert_eq!(joined, whole, "{name}: {ids:?}");
@@ -159,7 +181,11 @@ fn every_way_of_splitting_equals_hugging_face_s() {
 #[test]
 fn a_sentence_piece_vocabulary_gives_sentence_piece_s_ids() {
     let piece = goldens().sentence_piece;
-    check("sentence piece", &read(sentence_piece_pairs(&piece)), &piece.cases);
+    check(
+        "sentence piece",
+        &read(sentence_piece_pairs(&piece)),
+        &piece.cases,
+    );
 }
 
 #[test]
@@ -194,18 +220,34 @@ fn bos_is_put_first_only_where_the_model_wants_it() {
 fn folders_say_bos_stops_and_template_in_several_files() {
     let json = fixture("tiny_tokenizer.json");
     let read = |config: &str, generation: &str, jinja: Option<&str>| {
-        Text::from_files(&json, Some(config.as_bytes()), Some(generation.as_bytes()), jinja)
-            .expect("reads")
+        Text::from_files(
+            &json,
+            Some(config.as_bytes()),
+            Some(generation.as_bytes()),
+            jinja,
+        )
+        .expect("reads")
     };
     let config = r#"{"bos_token": {"content": "<|im_start|>"}, "eos_token": "<|im_end|>",
                      "add_bos_token": true, "chat_template": "config {{ bos_token }}"}"#;
-    let text = read(config, r#"{"eos_token_id": [2, 7], "bos_token_id": 1}"#, None);
-    assert_eq!((text.bos(), text.add_bos(), text.stop_ids()), (Some(1), true, &[0, 2, 7][..]));
+    let text = read(
+        config,
+        r#"{"eos_token_id": [2, 7], "bos_token_id": 1}"#,
+        None,
+    );
+    assert_eq!(
+        (text.bos(), text.add_bos(), text.stop_ids()),
+        (Some(1), true, &[0, 2, 7][..])
+    );
     assert_eq!(text.chat(&[]).expect("renders"), "config <|im_start|>");
     assert_eq!(text.vocab_size(), 600);
 
     let text = read(config, "{}", Some("file {{ eos_token }}"));
-    assert_eq!(text.chat(&[]).expect("renders"), "file <|im_end|>", "the file of its own wins");
+    assert_eq!(
+        text.chat(&[]).expect("renders"),
+        "file <|im_end|>",
+        "the file of its own wins"
+    );
 
     let named = r#"{"chat_template": [{"name": "rag", "template": "no"},
                                       {"name": "default", "template": "yes"}]}"#;
@@ -231,8 +273,15 @@ fn folders_say_bos_stops_and_template_in_several_files() {
     assert!(text.add_bos());
     let long = "the sea, the open sea";
     let plain = tiny_json().encode(long, false).expect("encodes");
-    assert_eq!(text.encode(long, true).expect("encodes"), [&[1], &plain[..]].concat());
-    assert_eq!(text.encode("a", true).expect("encodes").len(), 2, "no padding");
+    assert_eq!(
+        text.encode(long, true).expect("encodes"),
+        [&[1], &plain[..]].concat()
+    );
+    assert_eq!(
+        text.encode("a", true).expect("encodes").len(),
+        2,
+        "no padding"
+    );
 }
 
 #[test]
@@ -248,20 +297,62 @@ fn tokenizers_that_cannot_be_right_are_refused() {
     let mut twice = tiny.tokens.clone();
     twice[599] = twice[300].clone();
     let list = |items: &[&str]| {
-        Some(Value::Array(Array::String(items.iter().map(|item| (*item).into()).collect())))
+        Some(Value::Array(Array::String(
+            items.iter().map(|item| (*item).into()).collect(),
+        )))
     };
     let long = vec!["x".repeat(5000); 1];
     for (name, metadata, code, part) in [
-        ("bert", bpe("model", Some(string("bert"))), "bad-tokenizer", "bert"),
+        (
+            "bert",
+            bpe("model", Some(string("bert"))),
+            "bad-tokenizer",
+            "bert",
+        ),
         ("no tokens", bpe("tokens", None), "bad-tokenizer", "tokens"),
-        ("tokens of numbers", bpe("tokens", Some(Value::U8(1))), "bad-config", "tokens"),
-        ("twice", bpe("tokens", Some(strings(&twice))), "bad-tokenizer", "occurs twice"),
-        ("unknown splitting", bpe("pre", Some(string("tekken"))), "bad-tokenizer", "tekken"),
-        ("one-sided merge", bpe("merges", list(&["ab"])), "bad-tokenizer", "merge"),
-        ("merge of nothing", bpe("merges", list(&["qqq zzz"])), "bad-tokenizer", "qqq"),
-        ("eos outside", bpe("eos_token_id", Some(Value::U32(600))), "bad-tokenizer", "eos"),
+        (
+            "tokens of numbers",
+            bpe("tokens", Some(Value::U8(1))),
+            "bad-config",
+            "tokens",
+        ),
+        (
+            "twice",
+            bpe("tokens", Some(strings(&twice))),
+            "bad-tokenizer",
+            "occurs twice",
+        ),
+        (
+            "unknown splitting",
+            bpe("pre", Some(string("tekken"))),
+            "bad-tokenizer",
+            "tekken",
+        ),
+        (
+            "one-sided merge",
+            bpe("merges", list(&["ab"])),
+            "bad-tokenizer",
+            "merge",
+        ),
+        (
+            "merge of nothing",
+            bpe("merges", list(&["qqq zzz"])),
+            "bad-tokenizer",
+            "qqq",
+        ),
+        (
+            "eos outside",
+            bpe("eos_token_id", Some(Value::U32(600))),
+            "bad-tokenizer",
+            "eos",
+        ),
         ("no scores", spm("scores", None), "bad-tokenizer", "scores"),
-        ("few scores", spm("scores", Some(Value::Array(Array::F32(vec![1.0])))), "bad-tokenizer", "scores"),
+        (
+            "few scores",
+            spm("scores", Some(Value::Array(Array::F32(vec![1.0])))),
+            "bad-tokenizer",
+            "scores",
+        ),
         (
             "a long token",
             metadata(vec![
@@ -277,25 +368,48 @@ fn tokenizers_that_cannot_be_right_are_refused() {
         assert_eq!(error.code(), code, "{name}: {error}");
         assert!(error.to_string().contains(part), "{name}: {error}");
     }
-    assert!(Text::from_gguf("file.gguf", &metadata(vec![])).expect("reads").is_none());
+    assert!(
+        Text::from_gguf("file.gguf", &metadata(vec![]))
+            .expect("reads")
+            .is_none()
+    );
     let none = metadata(vec![("model", string("none"))]);
-    assert!(Text::from_gguf("file.gguf", &none).expect("reads").is_none());
+    assert!(
+        Text::from_gguf("file.gguf", &none)
+            .expect("reads")
+            .is_none()
+    );
 
     let json = String::from_utf8(fixture("tiny_tokenizer.json")).expect("UTF-8");
     let bad = |json: &str| Text::from_files(json.as_bytes(), None, None, None).expect_err("bad");
     for cut in [0, 1, json.len() / 2, json.len() - 1] {
-        assert_eq!(bad(&json[..cut]).code(), "bad-tokenizer", "cut to {cut} bytes");
+        assert_eq!(
+            bad(&json[..cut]).code(),
+            "bad-tokenizer",
+            "cut to {cut} bytes"
+        );
     }
     let decoder = r#""decoder":{"type":"ByteLevel""#;
     assert!(json.contains(decoder), "the decoder is where it was");
-    for broken in [r#""decoder":{"type":"Nothing""#, r#""decoder":{"typ"#, r#""decoder":{7"#] {
-        assert_eq!(bad(&json.replace(decoder, broken)).code(), "bad-tokenizer", "{broken}");
+    for broken in [
+        r#""decoder":{"type":"Nothing""#,
+        r#""decoder":{"typ"#,
+        r#""decoder":{7"#,
+    ] {
+        assert_eq!(
+            bad(&json.replace(decoder, broken)).code(),
+            "bad-tokenizer",
+            "{broken}"
+        );
     }
     let precompiled = r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#;
     let error = bad(&json.replace(r#""normalizer":null"#, precompiled));
     assert!(error.to_string().contains("Precompiled"), "{error}");
     let config = Text::from_files(json.as_bytes(), Some(b"{"), None, None).expect_err("cut");
-    assert!(config.to_string().contains("tokenizer_config.json"), "{config}");
+    assert!(
+        config.to_string().contains("tokenizer_config.json"),
+        "{config}"
+    );
 }
 
 #[test]
@@ -311,7 +425,9 @@ fn user_defined_tokens_are_found_in_text_and_shown() {
     pairs.push(("tokens", strings(&tokens)));
     pairs.push(("token_type", Value::Array(Array::I32(types))));
     let text = read(pairs);
-    let ids = text.encode("the open sea!<|im_end|>", false).expect("encodes");
+    let ids = text
+        .encode("the open sea!<|im_end|>", false)
+        .expect("encodes");
     assert_eq!(ids[ids.len() - 2..], [600, 2]);
     assert_eq!(text.decode(&ids, true), "the open sea!");
     assert_eq!(text.decode(&ids, false), "the open sea!<|im_end|>");
@@ -336,7 +452,11 @@ fn token_text_shows_leading_spaces_and_special_tokens() {
 #[test]
 fn stop_ids_are_the_eos_and_the_known_ends_of_turns() {
     assert_eq!(tiny_gguf("smollm").stop_ids(), [0, 2]);
-    assert_eq!(tiny_json().stop_ids(), [0, 2], "by name, with no config at all");
+    assert_eq!(
+        tiny_json().stop_ids(),
+        [0, 2],
+        "by name, with no config at all"
+    );
     let piece = goldens().sentence_piece;
     assert_eq!(read(sentence_piece_pairs(&piece)).stop_ids(), [2]);
 }
@@ -347,7 +467,11 @@ fn incremental_decoding_of_any_tokens_equals_decoding_the_whole() {
     let texts = [
         ("bytes", tiny_gguf("smollm"), 600),
         ("json", tiny_json(), 600),
-        ("sentence piece", read(sentence_piece_pairs(&piece)), piece.tokens.len() as u64),
+        (
+            "sentence piece",
+            read(sentence_piece_pairs(&piece)),
+            piece.tokens.len() as u64,
+        ),
     ];
     // xorshift64: the same lists of tokens in every run.
     let mut state = 0x2026_1123_u64;
@@ -360,7 +484,11 @@ fn incremental_decoding_of_any_tokens_equals_decoding_the_whole() {
     for (name, text, vocab) in &texts {
         for round in 0..400 {
             // Half of them from the single-byte tokens only, where characters go wrong.
-            let (first, count) = if round % 2 == 0 { (0, *vocab) } else { (3, 256) };
+            let (first, count) = if round % 2 == 0 {
+                (0, *vocab)
+            } else {
+                (3, 256)
+            };
             let length = next(12) + 1;
             let ids: Vec<u32> = (0..length).map(|_| (first + next(count)) as u32).collect();
             check_stream(name, text, &ids);
@@ -375,7 +503,11 @@ fn characters_of_several_tokens_arrive_whole() {
     assert!(ids.len() > 3, "the emoji is several tokens: {ids:?}");
     let mut stream = text.detokenizer(true);
     let pieces: Vec<String> = ids.iter().map(|id| stream.push(*id)).collect();
-    let shown: Vec<&str> = pieces.iter().map(String::as_str).filter(|piece| !piece.is_empty()).collect();
+    let shown: Vec<&str> = pieces
+        .iter()
+        .map(String::as_str)
+        .filter(|piece| !piece.is_empty())
+        .collect();
     assert_eq!(shown, ["a", "😀", "b"]);
 
     // What never becomes a character is not lost.
@@ -387,7 +519,13 @@ fn characters_of_several_tokens_arrive_whole() {
 #[test]
 fn long_runs_of_whitespace_and_signs_are_split_as_a_whole() {
     let text = tiny_gguf("smollm");
-    for (unit, count) in [(" ", 50_000), ("\n ", 20_000), ("!", 50_000), ("a", 20_000), ("é", 9_000)] {
+    for (unit, count) in [
+        (" ", 50_000),
+        ("\n ", 20_000),
+        ("!", 50_000),
+        ("a", 20_000),
+        ("é", 9_000),
+    ] {
         let long = format!("x{}y", unit.repeat(count));
         let ids = text.encode(&long, false).expect("encodes");
         assert_eq!(text.decode(&ids, false), long, "{count} times {unit:?}");
@@ -408,7 +546,14 @@ fn with_template(template: &str) -> Text {
 fn templates_render_as_jinja2_renders_them() {
     let templates = goldens().templates;
     assert_eq!(templates.len(), 12);
-    for Template { name, template, messages, rendered, error } in templates {
+    for Template {
+        name,
+        template,
+        messages,
+        rendered,
+        error,
+    } in templates
+    {
         let found = with_template(&template).chat(&messages);
         match (rendered, error) {
             (Some(rendered), _) => assert_eq!(found.as_deref(), Ok(rendered.as_str()), "{name}"),
@@ -424,12 +569,24 @@ fn templates_render_as_jinja2_renders_them() {
 
 #[test]
 fn hostile_and_broken_templates_end_with_an_error() {
-    let chat = [Message { role: "user".into(), content: "hello".into() }];
+    let chat = [Message {
+        role: "user".into(),
+        content: "hello".into(),
+    }];
     for (name, template) in [
-        ("a long loop", "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"),
-        ("doubling", "{% set n = namespace(s='0123456789') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}"),
+        (
+            "a long loop",
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+        ),
+        (
+            "doubling",
+            "{% set n = namespace(s='0123456789') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
+        ),
         ("repeating", "{{ 'x' * 99999999999 }}"),
-        ("recursion", "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}"),
+        (
+            "recursion",
+            "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        ),
         ("syntax", "{% if %}"),
         ("unclosed", "{% for m in messages %}"),
         ("undefined call", "{{ open('/etc/passwd') }}"),
@@ -438,7 +595,13 @@ fn hostile_and_broken_templates_end_with_an_error() {
         let error = with_template(template).chat(&chat).expect_err(name);
         assert_eq!(error.code(), "bad-chat-template", "{name}: {error}");
     }
-    assert_eq!(tiny_gguf("smollm").chat(&chat).expect_err("has none").code(), "no-chat-template");
+    assert_eq!(
+        tiny_gguf("smollm")
+            .chat(&chat)
+            .expect_err("has none")
+            .code(),
+        "no-chat-template"
+    );
     assert!(!tiny_gguf("smollm").has_chat_template() && with_template("").has_chat_template());
 }
 
@@ -453,7 +616,9 @@ fn the_date_is_the_same_every_day() {
 fn real_text() -> Text {
     let model = super::weights::real_model();
     let metadata = model.metadata().expect("a GGUF file");
-    Text::from_gguf(model.name(), metadata).expect("reads").expect("there is a tokenizer")
+    Text::from_gguf(model.name(), metadata)
+        .expect("reads")
+        .expect("there is a tokenizer")
 }
 
 #[test]
@@ -474,15 +639,26 @@ fn the_real_model_s_prompts_and_ids_equal_transformers() {
     let reference: Reference =
         serde_json::from_slice(&fixture("smollm2_greedy.json")).expect("the fixture reads");
     let text = real_text();
-    assert_eq!((text.vocab_size(), text.bos(), text.add_bos()), (49152, Some(1), false));
+    assert_eq!(
+        (text.vocab_size(), text.bos(), text.add_bos()),
+        (49152, Some(1), false)
+    );
     assert_eq!(text.stop_ids(), [0, 2]);
     assert!(!reference.prompts.is_empty());
     for prompt in reference.prompts {
         let name = &prompt.name;
         let rendered = text.chat(&prompt.messages).expect("renders");
         assert_eq!(rendered, prompt.prompt_text, "{name}");
-        assert_eq!(text.encode(&rendered, false).expect("encodes"), prompt.prompt_ids, "{name}");
-        assert_eq!(text.decode(&prompt.greedy_ids, false), prompt.greedy_text, "{name}");
+        assert_eq!(
+            text.encode(&rendered, false).expect("encodes"),
+            prompt.prompt_ids,
+            "{name}"
+        );
+        assert_eq!(
+            text.decode(&prompt.greedy_ids, false),
+            prompt.greedy_text,
+            "{name}"
+        );
         check_stream(name, &text, &prompt.prompt_ids);
         check_stream(name, &text, &prompt.greedy_ids);
     }
