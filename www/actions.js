@@ -208,6 +208,7 @@ export function createActions(store) {
       const steps = earlier ? continued(earlier, control.signal) : engine.generate(state.run.request, { signal: control.signal });
       for await (const step of steps) take(step);
       setRun({ status: "done" });
+      restarts = 0;
     } catch (error) {
       const { code, message } = plain(error);
       if (code === "aborted") setRun({ status: "stopped" });

@@ -22,6 +22,12 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** An error as a sentence and its code. @param {{code: string, message: string}} error @returns {any[]} */
+export function told({ code, message }) {
+  const sentence = message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
+  return [`${sentence} `, h("code", {}, code)];
+}
+
 /** @param {string} id @returns {any} the element with that id, which index.html promises */
 export function byId(id) {
   const element = document.getElementById(id);

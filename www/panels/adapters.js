@@ -1,5 +1,5 @@
 // The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number.
-import { h, signed } from "../dom.js";
+import { h, signed, told } from "../dom.js";
 
 /** The slider rests here when dragged near. */
 const DETENTS = [-1, 0, 1];
@@ -107,7 +107,7 @@ function adapterCard(first, actions) {
       element.dataset.off = String(!adapter.enabled);
       element.dataset.active = String(state.active === adapter.key);
       error.hidden = !adapter.error;
-      error.replaceChildren(...(adapter.error ? [`${adapter.error.message} `, h("code", {}, adapter.error.code)] : []));
+      error.replaceChildren(...(adapter.error ? told(adapter.error) : []));
       const method = state.engine.methods.find((/** @type {any} */ item) => item.name === (adapter.entry?.method ?? adapter.card?.method));
       tag.textContent = adapter.entry?.title ?? method?.title ?? "";
       const lawName = adapter.entry?.law ?? method?.law;
@@ -132,14 +132,14 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
       h("p.summary", {}, h("strong", {}, method.title), ` ${method.summary}`),
       h("pre.formula", { tabIndex: 0, "aria-label": "Formula" }, method.formula),
       h("p", {}, method.intuition),
-      h("h4", {}, "The coefficient"), h("p", {}, method.coefficient),
-      h("h4", {}, "Numbers in its file"), h("pre.shapes", { tabIndex: 0, "aria-label": "Shapes" }, method.shapes));
+      h("h3", {}, "The coefficient"), h("p", {}, method.coefficient),
+      h("h3", {}, "Numbers in its file"), h("pre.shapes", { tabIndex: 0, "aria-label": "Shapes" }, method.shapes));
   }
   if (entry) {
     parts.push(h("p.facts", {}, `${entry.parameters.toLocaleString("en")} numbers at ${entry.modules} places of the model`));
   }
   const measured = measuredTable(card);
-  if (measured) parts.push(h("h4", {}, "Measured on SmolLM2-135M-Instruct"), measured);
+  if (measured) parts.push(h("h3", {}, "Measured on SmolLM2-135M-Instruct"), measured);
   if (method?.paper) {
     parts.push(h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, "Read the paper")));
   }

@@ -1,5 +1,5 @@
 // The model: load, watch it load, cancel, resume, choose another; and the device in words.
-import { h, megabytes } from "../dom.js";
+import { h, megabytes, told } from "../dom.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 
 /** What each state says while it lasts, in the order in which they come. */
@@ -71,9 +71,9 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ];
   }
   if (model.status === "failed") {
-    const { code, message } = model.error;
+    const { code } = model.error;
     return [
-      h("p.lead.error", { role: "alert" }, `${message} `, h("code", {}, code)),
+      h("p.lead.error", { role: "alert" }, ...told(model.error)),
       h("div.row", {},
         load(code === "network" ? "Try again" : `Load ${source.name}${size}`),
         code === "quota-exceeded" && load("Continue without keeping it", { cache: false }),
@@ -150,7 +150,7 @@ function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /
   const { device } = engine;
   if (engine.status === "failed" || engine.status === "crashed") {
     root.replaceChildren(
-      h("span.error", {}, `The engine stopped: ${engine.error?.message} `), h("code", {}, engine.error?.code ?? ""),
+      h("span.error", {}, "The engine stopped. ", ...told(engine.error)),
       " ", h("button.quiet", { type: "button", onclick: actions.restart }, "Start again"));
     return;
   }

@@ -1,5 +1,5 @@
 // The two texts, growing token by token, with the place where they part.
-import { h, signed } from "../dom.js";
+import { h, signed, told } from "../dom.js";
 
 /**
  * @param {{base: HTMLElement, steered: HTMLElement, dose: HTMLElement, stats: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
@@ -116,12 +116,12 @@ function showNotice(/** @type {HTMLElement} */ root, /** @type {any} */ { run, e
   root.dataset.key = key;
   root.hidden = run.status !== "failed";
   if (root.hidden) return root.replaceChildren();
-  const { code, message } = run.error;
-  const kept = run.tokens?.length ? ` The ${run.tokens.length} tokens below are kept.` : "";
-  const lost = code === "device-lost" || code === "panic";
+  const lost = run.error.code === "device-lost" || run.error.code === "panic";
+  const made = run.tokens?.length ?? 0;
+  const ready = engine.status === "ready" && model.status === "ready";
   root.replaceChildren(
-    h("p", {}, `${message}${lost ? kept : ""} `, h("code", {}, code)),
-    lost && engine.status !== "ready" && engine.status !== "crashed" ? h("p", {}, "Starting a new engine …") : "",
+    h("p", {}, ...told(run.error)),
+    lost ? h("p", {}, made ? `The ${made} tokens below are kept. ` : "", ready || engine.status === "crashed" ? "" : "A new engine is starting and will go on from there.") : "",
     lost && engine.status === "crashed" ? h("button", { type: "button", onclick: actions.restart }, "Start a new engine") : "",
-    lost && engine.status === "ready" && model.status === "ready" ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, "Go on from here") : "");
+    lost && ready ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, "Go on from here") : "");
 }
