@@ -220,9 +220,9 @@ export function createActions(store) {
   }
 
   function request() {
-    const { prompt, chat, sampling, maxTokens, stop, cache } = state;
+    const { prompt, chat, sampling, maxTokens, stop, cache, klAfterSplit } = state;
     const words = chat ? { chat: [{ role: "user", content: prompt }] } : { prompt };
-    return { ...words, maxTokens, sampling, stop, cache, compare: true, top: 8 };
+    return { ...words, maxTokens, sampling, stop, cache, klAfterSplit, compare: true, top: 8 };
   }
 
   /**

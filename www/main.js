@@ -45,7 +45,7 @@ function link() {
   const other = source?.kind === "url" && source.url !== DEFAULT_MODEL.url ? source.url : null;
   return serialise(store.state, defaults(), other ?? modelUrl ?? null);
 }
-store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "adapters", "model", "device"], () => {
+store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "model", "device"], () => {
   clearTimeout(writing);
   writing = setTimeout(() => history.replaceState(null, "", link()), 300);
 });

@@ -108,7 +108,8 @@ function adapterCard(first, actions) {
       element.dataset.active = String(state.active === adapter.key);
       error.hidden = !adapter.error;
       error.replaceChildren(...(adapter.error ? told(adapter.error) : []));
-      const method = state.engine.methods.find((/** @type {any} */ item) => item.name === (adapter.entry?.method ?? adapter.card?.method));
+      const method = state.engine.methods.find((/** @type {any} */ item) =>
+        (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
       tag.textContent = adapter.entry?.title ?? method?.title ?? "";
       const lawName = adapter.entry?.law ?? method?.law;
       const words = adapter.entry?.lawWords ?? method?.lawWords;

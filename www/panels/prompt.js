@@ -35,6 +35,7 @@ export function promptPanel(form, store, actions) {
     rows: 2, spellcheck: false, id: "stops",
     onchange: () => store.set({ stop: stops.value.split("\n").filter(Boolean) }),
   });
+  const distance = h("input", { type: "checkbox", onchange: () => store.set({ klAfterSplit: distance.checked }) });
   const cache = segmented("A turned slider acts", "cache",
     [["keep", "from here on"], ["recompute", "as if from the start"]],
     (value) => actions.setCache(/** @type {any} */ (value)));
@@ -49,19 +50,21 @@ export function promptPanel(form, store, actions) {
         h("button.quiet", { type: "button", id: "reseed", "aria-label": "Another seed", title: "Another seed", onclick: () => reseed(store) }, "⟳"))),
     h("details.sampling", {}, h("summary", {}, "Sampling"),
       h("div.grid", {}, ...boxes.map(([, box]) => box.element), length.element,
-        h("label.field.wide", { htmlFor: "stops" }, h("span", {}, "Stop strings"), stops, h("small", {}, "one a line; the text ends before any of them")))),
+        h("label.field.wide", { htmlFor: "stops" }, h("span", {}, "Stop strings"), stops, h("small", {}, "one a line; the text ends before any of them")),
+        h("label.check.wide", {}, distance, "Measure the distance also after the texts part (a third pass for each token)"))),
     h("div.row.cache", {}, cache.element,
       h("span.hint", {}, "keep or recompute what the model has in memory of earlier tokens")));
 
   form.addEventListener("submit", (event) => { event.preventDefault(); actions.run(); });
 
-  store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache"], (state) => {
+  store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit"], (state) => {
     if (text.value !== state.prompt) text.value = state.prompt;
     mode.set(state.chat ? "chat" : "plain");
     seed.set(state.sampling.seed);
     length.set(state.maxTokens);
     for (const [key, box] of boxes) box.set(state.sampling[key]);
     if (document.activeElement !== stops) stops.value = state.stop.join("\n");
+    distance.checked = state.klAfterSplit;
     cache.set(state.cache);
   });
   store.watch(["run", "model", "engine"], ({ run: { status }, model }) => {

@@ -13,5 +13,5 @@ export const EXAMPLES = [
   "Tell me about the weather today.",
   "Tell me a story about a lighthouse.",
   "My neighbour just got a dog.",
-  "Give me advice for my first day at work.",
+  "What should I cook tonight?",
 ];

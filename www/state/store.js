@@ -33,6 +33,7 @@
  * @property {number} maxTokens
  * @property {string[]} stop
  * @property {"keep"|"recompute"} cache
+ * @property {boolean} klAfterSplit whether the distance is measured behind the first difference
  * @property {"auto"|"webgpu"|"cpu"} device
  * @property {boolean} allowSoftwareGpu
  * @property {any} run
@@ -54,6 +55,7 @@ export function defaults() {
     maxTokens: 96,
     stop: [],
     cache: "keep",
+    klAfterSplit: true,
     device: "auto",
     allowSoftwareGpu: false,
     run: { status: "idle" },

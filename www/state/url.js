@@ -42,6 +42,7 @@ export function parse(hash) {
   if (params.has("stop")) patch.stop = params.getAll("stop").filter(Boolean);
   const cache = params.get("cache");
   if (cache === "keep" || cache === "recompute") patch.cache = cache;
+  if (params.has("kl")) patch.klAfterSplit = params.get("kl") !== "0";
   const device = params.get("device");
   if (device === "cpu" || device === "webgpu" || device === "auto") patch.device = device;
   if (params.get("software") === "1") patch.allowSoftwareGpu = true;
@@ -86,5 +87,6 @@ export function serialise(state, defaults, modelUrl) {
   if (state.maxTokens !== defaults.maxTokens) params.set("n", String(state.maxTokens));
   for (const text of state.stop) params.append("stop", text);
   if (state.cache !== defaults.cache) params.set("cache", state.cache);
+  if (!state.klAfterSplit) params.set("kl", "0");
   return `#${params}`.replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/");
 }

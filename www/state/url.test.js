@@ -9,7 +9,7 @@ const state = (patch = {}) => ({ ...defaults(), ...patch });
 
 test("a state goes into the hash and comes back", () => {
   const one = state({
-    prompt: "Say “hi”, 100 % & more: #1\nnow?", chat: false, maxTokens: 12, stop: ["\n\n", "END"], cache: "recompute", device: "cpu",
+    prompt: "Say “hi”, 100 % & more: #1\nnow?", chat: false, maxTokens: 12, stop: ["\n\n", "END"], cache: "recompute", klAfterSplit: false, device: "cpu",
     sampling: { temperature: 0, topK: 40, topP: 0.9, minP: 0.05, repetitionPenalty: 1.2, seed: 123 },
     adapters: [
       { name: "sunny", coefficient: -0.75, enabled: true },
@@ -22,6 +22,7 @@ test("a state goes into the hash and comes back", () => {
   assert.equal(patch.maxTokens, 12);
   assert.deepEqual(patch.stop, one.stop);
   assert.equal(patch.cache, "recompute");
+  assert.equal(patch.klAfterSplit, false);
   assert.equal(patch.device, "cpu");
   assert.deepEqual(patch.sampling, one.sampling);
   assert.equal(patch.modelUrl, "https://a.example/m.gguf?x=1");
