@@ -235,8 +235,11 @@ impl Text {
     /// `add_special` puts the beginning-of-sequence token first where the model wants one
     /// ([`Self::add_bos`]); leave it off for a rendered chat, which spells it out.
     ///
+    /// Characters for which a vocabulary has neither a token nor bytes are left out, as everywhere
+    /// else; the byte-level vocabularies of Llama models have all bytes.
+    ///
     /// # Errors
-    /// [`Error::BadTokenizer`] when the tokenizer has no token for a part of the text.
+    /// [`Error::BadTokenizer`] with the tokenizer's own complaint.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer
@@ -533,6 +536,13 @@ fn sentence_piece_bpe(
                 ranked.push((*score, *a, *b));
             }
         }
+    }
+    if ranked.len() > 1
+        && ranked
+            .iter()
+            .all(|(score, ..)| Some(score) == scores.last())
+    {
+        return Err("its scores are all equal and give no order of merging".into());
     }
     // Highest score first; of the ways to make one piece, the earlier pieces first.
     ranked.sort_by(|(x, a, b), (y, c, d)| y.total_cmp(x).then((a, b).cmp(&(c, d))));

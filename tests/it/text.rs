@@ -348,6 +348,12 @@ fn tokenizers_that_cannot_be_right_are_refused() {
         ),
         ("no scores", spm("scores", None), "bad-tokenizer", "scores"),
         (
+            "equal scores",
+            spm("scores", Some(Value::Array(Array::F32(vec![0.0; 420])))),
+            "bad-tokenizer",
+            "equal",
+        ),
+        (
             "few scores",
             spm("scores", Some(Value::Array(Array::F32(vec![1.0])))),
             "bad-tokenizer",
@@ -545,7 +551,7 @@ fn with_template(template: &str) -> Text {
 #[test]
 fn templates_render_as_jinja2_renders_them() {
     let templates = goldens().templates;
-    assert_eq!(templates.len(), 12);
+    assert_eq!(templates.len(), 14);
     for Template {
         name,
         template,
