@@ -23,14 +23,14 @@ pub fn build(workspace: &Workspace) -> Result {
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
     let wasm_opt = node::wasm_opt(workspace)?;
 
+    let build = ["rustc", "--release", "--lib", "--crate-type", "cdylib"];
+    let options = ["--no-default-features", "--target", TARGET];
     say(
         "compile",
-        format!("cargo build --release --lib --target {TARGET}"),
+        format!("cargo {} {}", build.join(" "), options.join(" ")),
     );
     run(
-        toolchain
-            .cargo(workspace)
-            .args(["build", "--release", "--lib", "--target", TARGET]),
+        toolchain.cargo(workspace).args(build).args(options),
         "mend the source as the compiler says above",
     )?;
     let compiled = workspace

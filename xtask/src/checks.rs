@@ -124,7 +124,7 @@ fn wasm_tests(workspace: &Workspace) -> Result {
             "--chromedriver",
         ])
         .arg(browser.chromedriver)
-        .args(["--", "--test", "web"])
+        .args(["--", "--no-default-features", "--test", "web"])
         // Seconds: a software GPU takes its time to compile kernels.
         .env("WASM_BINDGEN_TEST_TIMEOUT", "900");
     run(&mut wasm_pack, "see the failed tests above")
