@@ -12,7 +12,7 @@ use crate::node;
 use crate::process::{run, say};
 use crate::serve;
 use crate::tools;
-use crate::wasm::Toolchain;
+use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
 
 /// Which groups of stages were asked for; none means all.
@@ -30,12 +30,17 @@ const NATIVE: &[Stage] = &[
     ("lint", lint),
     ("native tests", native_tests),
 ];
-const WASM: &[Stage] = &[("WebAssembly tests in the browser", wasm_tests)];
+const WASM: &[Stage] = &[
+    ("lint for WebAssembly", wasm_lint),
+    ("WebAssembly tests in the browser", wasm_tests),
+];
 const E2E: &[Stage] = &[
     ("unit tests of the page", page_tests),
     ("build of the page", bundle::build),
     ("end-to-end tests", end_to_end_tests),
 ];
+
+const LINT_MEND: &str = "follow the lints above (`rustup component add clippy` if it is missing)";
 
 /// Runs the stages of `groups` until one fails, and sums up.
 pub fn command(workspace: &Workspace, groups: Groups) -> Result {
@@ -91,7 +96,7 @@ fn lint(workspace: &Workspace) -> Result {
             "--deny",
             "warnings",
         ]),
-        "follow the lints above (`rustup component add clippy` if it is missing)",
+        LINT_MEND,
     )
 }
 
@@ -104,6 +109,25 @@ fn native_tests(workspace: &Workspace) -> Result {
             .args(["test", "--workspace", "--release"])
             .env("PLAYGROUND_MODEL", model),
         "see the failed tests above",
+    )
+}
+
+fn wasm_lint(workspace: &Workspace) -> Result {
+    let toolchain = Toolchain::prepare(workspace)?;
+    toolchain.prepare_clippy()?;
+    run(
+        toolchain
+            .cargo(workspace)
+            .args([
+                "clippy",
+                "--release",
+                "--lib",
+                "--test",
+                "web",
+                "--no-default-features",
+            ])
+            .args(["--target", TARGET, "--", "--deny", "warnings"]),
+        LINT_MEND,
     )
 }
 

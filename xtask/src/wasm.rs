@@ -67,6 +67,14 @@ impl Toolchain {
         cargo
     }
 
+    /// Installs this toolchain's linter; rustup's has one by default.
+    pub fn prepare_clippy(&self) -> Result {
+        match self {
+            Self::Active => Ok(()),
+            Self::Debian => apt::install(&["rust-web-clippy"]),
+        }
+    }
+
     /// Lets `command`, which starts cargo by itself, find this toolchain's,
     /// and the programs in `tools` before others.
     pub fn prepare_command(
