@@ -26,6 +26,11 @@ export function createActions(store) {
 
   // ---- engine ---------------------------------------------------------------------------------
 
+  /** Settles when the engine has started or failed to. @type {(value?: any) => void} */
+  let begun = () => {};
+  /** @type {Promise<any>} */
+  const begin = new Promise((resolve) => { begun = resolve; });
+
   async function start(/** @type {EngineError|undefined} */ why = undefined) {
     engine.start(why);
     store.set({ engine: { ...state.engine, status: "starting", error: null } });
@@ -37,6 +42,8 @@ export function createActions(store) {
     } catch (error) {
       store.set({ engine: { ...state.engine, status: "failed", error: plain(error) } });
       return false;
+    } finally {
+      begun();
     }
   }
 
@@ -82,10 +89,12 @@ export function createActions(store) {
       : source.kind === "file" ? source.file.size
         : source.files.reduce((sum, file) => sum + file.size, 0);
     setModel({ status: "starting", source, name: source.name, bytes: 0, totalBytes, since: Date.now(), from: 0, info: null, error: null });
+    await begin; // a file may be chosen before the engine is there
     const options = {
       signal: control.signal,
       onProgress: (/** @type {any} */ progress) => {
-        if (loading !== control) return;
+        // Ready is when the adapters are there too; below.
+        if (loading !== control || progress.state === "ready") return;
         const since = progress.state === state.model.status ? state.model.since : Date.now();
         const from = progress.state === state.model.status ? state.model.from : progress.bytes;
         setModel({ status: progress.state, bytes: progress.bytes, totalBytes: progress.totalBytes, since, from });
@@ -100,6 +109,7 @@ export function createActions(store) {
       if (loading !== control) return;
       for (const adapter of state.adapters) await attach(adapter.key);
       setModel({ status: "ready", info, error: null });
+      await refreshMemory();
     } catch (error) {
       if (loading !== control) return;
       const { code, message } = plain(error);

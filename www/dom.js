@@ -24,7 +24,9 @@ export function h(tag, props = {}, ...children) {
 
 /** An error as a sentence and its code. @param {{code: string, message: string}} error @returns {any[]} */
 export function told({ code, message }) {
-  const sentence = message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
+  // A plain word may be capitalised; the name of a file or an option may not.
+  const start = /^[a-z]+[ ,]/.test(message) ? message.charAt(0).toUpperCase() : message.charAt(0);
+  const sentence = start + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
   return [`${sentence} `, h("code", {}, code)];
 }
 

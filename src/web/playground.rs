@@ -21,7 +21,7 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
-use crate::weights::ModelFile;
+use crate::weights::{ByteSource, ModelFile};
 
 thread_local! {
     /// burn's GPU runtime starts once per module; later playgrounds share it.
@@ -115,13 +115,13 @@ impl Playground {
         let (session, device) = (self.session.clone(), self.device.clone());
         promise(self.gpu, async move {
             let report = report(&options);
-            let (file, sha256, note) = open(source, &options, &report).await?;
+            let (file, origin) = open(source, &options, &report).await?;
             let file = ModelFile::open_gguf(file).await?;
             let text = match file.metadata() {
                 Some(metadata) => Text::from_gguf(file.name(), metadata)?,
                 None => None,
             };
-            load(&session, &device, file, text, &options, (sha256, note)).await
+            load(&session, &device, file, text, &options, origin).await
         })
     }
 
@@ -167,8 +167,9 @@ impl Playground {
                 )?),
                 None => None,
             };
-            let note = Some("not kept: it is a file of yours".to_owned());
-            load(&session, &device, file, text, &options, (None, note)).await
+            let bytes = files.iter().map(|file| source(file).len_bytes()).sum();
+            let origin = Origin::own_file(bytes);
+            load(&session, &device, file, text, &options, origin).await
         })
     }
 
@@ -452,18 +453,39 @@ struct Progress<'a> {
     total_bytes: u64,
 }
 
-/// The model's bytes, its hash, and why it is not kept.
+/// Where a model came from.
+struct Origin {
+    /// Of the files.
+    bytes: u64,
+    sha256: Option<String>,
+    /// Why no copy is kept, if none is.
+    note: Option<String>,
+}
+
+impl Origin {
+    fn own_file(bytes: u64) -> Self {
+        let note = Some("not kept: it is a file of yours".into());
+        Self {
+            bytes,
+            sha256: None,
+            note,
+        }
+    }
+}
+
+/// The model's bytes and where they came from.
 async fn open(
     source: JsValue,
     options: &JsValue,
     report: &dyn Fn(&str, u64, u64),
-) -> Result<(BlobSource, Option<String>, Option<String>)> {
+) -> Result<(BlobSource, Origin)> {
     if let Some(blob) = source.dyn_ref::<Blob>() {
         let name = get(&source, "name")
             .as_string()
             .unwrap_or_else(|| "model.gguf".into());
-        let note = "not kept: it is a file of yours".to_owned();
-        return Ok((BlobSource::new(name, blob.clone()), None, Some(note)));
+        let file = BlobSource::new(name, blob.clone());
+        let origin = Origin::own_file(file.len_bytes());
+        return Ok((file, origin));
     }
     let text = source
         .as_string()
@@ -481,7 +503,13 @@ async fn open(
         progress: report,
     };
     let fetched = fetch(&want).await?;
-    Ok((fetched.source, Some(fetched.sha256), fetched.note))
+    let bytes = fetched.source.len_bytes();
+    let origin = Origin {
+        bytes,
+        sha256: Some(fetched.sha256),
+        note: fetched.note,
+    };
+    Ok((fetched.source, origin))
 }
 
 /// Uploads and warms up. The earlier model is let go first: there is never room for two.
@@ -491,7 +519,7 @@ async fn load(
     file: ModelFile<BlobSource>,
     text: Option<Text>,
     options: &JsValue,
-    (sha256, note): (Option<String>, Option<String>),
+    origin: Origin,
 ) -> Result<JsValue> {
     let signal = signal(options);
     check(signal.as_ref())?;
@@ -509,11 +537,11 @@ async fn load(
     let config = loaded.model.config();
     let info = ModelInfo {
         name: loaded.model.name().to_owned(),
-        bytes: file.total_bytes(),
+        bytes: origin.bytes,
         weight_bytes: loaded.model.weight_bytes(),
-        sha256,
-        cached: note.is_none(),
-        note,
+        sha256: origin.sha256,
+        cached: origin.note.is_none(),
+        note: origin.note,
         layers: config.num_layers,
         width: config.hidden_size,
         context: config.context,

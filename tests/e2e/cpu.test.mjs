@@ -30,7 +30,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await button.waitFor();
     assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0);
     assert.equal(await page.locator("#run").isDisabled(), true);
-    assert.match(await page.locator(".device").textContent(), /CPU.*asked for/);
+    await page.locator(".device", { hasText: /CPU.*asked for/ }).waitFor();
   });
 
   test("loading shows true bytes and every state", async () => {
@@ -50,7 +50,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     assert.ok(bytes.length > 3, "the bar must move");
     assert.ok(bytes.every(([value, max]) => max === 98362432 && value <= max), "the bytes must be the file's");
     assert.match(await page.locator("#model-facts").textContent(), /98\.4 MB · kept in this browser/);
-    assert.match(await page.locator("#memory").textContent(), /WebAssembly \d+ MB/);
+    await page.locator("#memory", { hasText: /WebAssembly [1-9]\d\d+ MB \(peak/ }).waitFor();
   });
 
   test("streams, changes with the slider while it streams, and comes back to the base at 0", async () => {
@@ -133,7 +133,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   test("an empty prompt says so in the output area", async () => {
     await page.locator("#prompt").fill("  ");
     assert.match(await run(page), /^Failed/);
-    assert.match(await page.locator("#notice").textContent(), /the prompt is empty.*empty-prompt/s);
+    assert.match(await page.locator("#notice").textContent(), /The prompt is empty.*empty-prompt/s);
     await page.locator("#prompt").fill("Tell me about the weather today.");
   });
 
@@ -144,7 +144,8 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(header.length));
     const tensors = Buffer.concat([length, header, Buffer.alloc(16)]);
-    const lying = Buffer.concat([Buffer.from([255, 255, 255, 255, 255, 255, 255, 0]), header]);
+    const lying = Buffer.from(tensors);
+    lying.writeBigUInt64LE(BigInt(header.length + 1000));
     const cases = [
       ["unknown-method", { peft_type: "NO_SUCH" }, tensors],
       ["unexpected-keys|missing-key", { peft_type: "IA3", target_modules: ["k_proj"], feedforward_modules: [] }, tensors],
@@ -169,8 +170,9 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   test("the link brings everything back, and the kept model loads by itself", async () => {
     await turn(page, -0.75);
     await page.locator("#prompt").fill("Describe the sea: 100 % & more.");
-    await page.getByLabel("Seed").fill("4242");
-    await page.getByLabel("Seed").press("Enter").catch(() => {});
+    const seed = page.getByRole("spinbutton", { name: "Seed" });
+    await seed.fill("4242");
+    await seed.blur();
     await page.waitForFunction(() => location.hash.includes("seed=4242") && location.hash.includes("sea"));
     const link = page.url();
     proxy.log.length = 0;
@@ -179,7 +181,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await ready(page);
     assert.equal(await page.locator("#prompt").inputValue(), "Describe the sea: 100 % & more.");
     assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.75");
-    assert.equal(await page.getByLabel("Seed").inputValue(), "4242");
+    assert.equal(await seed.inputValue(), "4242");
     assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0, "the model must come from storage");
   });
 

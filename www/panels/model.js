@@ -53,10 +53,10 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
   if (model.status === "ready") {
     const { info } = model;
     const facts = [
-      info.parameters && `${Math.round(info.parameters / 1e6)} M parameters`,
+      `${info.layers} layers`,
       megabytes(info.bytes),
       info.cached ? "kept in this browser" : info.note ?? "not kept",
-    ].filter(Boolean).join(" · ");
+    ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
       h("details.manage", {}, h("summary", {}, "Model"),

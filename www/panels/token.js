@@ -18,7 +18,7 @@ export function tokenPanel(root, store) {
     root.hidden = !run.tokens?.length;
     if (root.hidden) return;
     const token = run.tokens[run.selected ?? run.tokens.length - 1];
-    const now = `${run.startedAt}|${token.index}`;
+    const now = `${run.startedAt}|${token.index}|${run.selected === null}`;
     if (now === key) return;
     key = now;
     root.dataset.picked = String(run.selected !== null);
