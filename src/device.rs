@@ -31,8 +31,11 @@ const LAUNCHES_PER_SUBMIT: usize = 512;
 /// [`Error::DeviceUnavailable`].
 pub async fn gpu() -> Result<Device> {
     let options = Device::wgpu_options().tasks_max(LAUNCHES_PER_SUBMIT);
-    options.init_async().await.map_err(|error| Error::DeviceUnavailable {
-        asked: "gpu".into(),
-        why: error.to_string(),
-    })
+    options
+        .init_async()
+        .await
+        .map_err(|error| Error::DeviceUnavailable {
+            asked: "gpu".into(),
+            why: error.to_string(),
+        })
 }

@@ -9,49 +9,100 @@ pub enum Error {
     // ---- files -------------------------------------------------------------------------------
     /// The first bytes are not those of the format.
     #[error("{file}: not a {expected} file, its first bytes are {found}; choose another file")]
-    WrongMagic { file: String, expected: &'static str, found: String },
+    WrongMagic {
+        file: String,
+        expected: &'static str,
+        found: String,
+    },
     /// The file ends before what its header promises.
     #[error(
         "{file}: ends at byte {found_bytes} but {what} needs {needed_bytes}; \
          the file is cut short, fetch it again"
     )]
-    Truncated { file: String, what: String, needed_bytes: u64, found_bytes: u64 },
+    Truncated {
+        file: String,
+        what: String,
+        needed_bytes: u64,
+        found_bytes: u64,
+    },
     /// A tensor's data range lies outside the file.
     #[error(
         "{file}: tensor `{key}` ends at byte {end_bytes} of a file of {file_bytes} bytes; \
          the file is cut short or its header is wrong, fetch it again"
     )]
-    TensorBeyondFile { file: String, key: String, end_bytes: u64, file_bytes: u64 },
+    TensorBeyondFile {
+        file: String,
+        key: String,
+        end_bytes: u64,
+        file_bytes: u64,
+    },
     /// The header contradicts itself or the format.
     #[error("{file}: the header is not valid: {why}")]
     BadHeader { file: String, why: String },
     /// The number format of a tensor is not one that we read.
     #[error("{file}: tensor `{key}` is stored as {found}; this program reads {known}")]
-    UnsupportedDtype { file: String, key: String, found: String, known: &'static str },
+    UnsupportedDtype {
+        file: String,
+        key: String,
+        found: String,
+        known: &'static str,
+    },
     /// The model is not one that this program can run.
     #[error("{file}: `{field}` is {found}, this program runs {supported}")]
-    UnsupportedModel { file: String, field: String, found: String, supported: String },
+    UnsupportedModel {
+        file: String,
+        field: String,
+        found: String,
+        supported: String,
+    },
     /// A key that must be there is not.
     #[error("{file}: `{key}` is missing ({what})")]
-    MissingKey { file: String, key: String, what: String },
+    MissingKey {
+        file: String,
+        key: String,
+        what: String,
+    },
     /// Keys that nothing would use: dropping them in silence would change the result.
-    #[error("{file}: nothing in this method uses {}; is it another method's file?", list(keys))]
+    #[error(
+        "{file}: nothing in this method uses {}; is it another method's file?",
+        list(keys)
+    )]
     UnexpectedKeys { file: String, keys: Vec<String> },
     /// A tensor has another shape than the model or the config asks for.
     #[error("{file}: `{key}` has shape {found:?}, expected {expected}; {hint}")]
-    WrongShape { file: String, key: String, expected: String, found: Vec<usize>, hint: &'static str },
+    WrongShape {
+        file: String,
+        key: String,
+        expected: String,
+        found: Vec<usize>,
+        hint: &'static str,
+    },
     /// The file adapts a module that the model does not have.
     #[error(
         "{file}: `{key}` belongs to a module that {model} ({layers} layers) does not have; \
          was it trained on another model?"
     )]
-    NoSuchModule { file: String, key: String, model: String, layers: usize },
+    NoSuchModule {
+        file: String,
+        key: String,
+        model: String,
+        layers: usize,
+    },
     /// A JSON file is not JSON, or a field has the wrong type.
     #[error("{file}: `{field}` is {found}, expected {expected}")]
-    BadConfig { file: String, field: String, expected: String, found: String },
+    BadConfig {
+        file: String,
+        field: String,
+        expected: String,
+        found: String,
+    },
     /// `peft_type` names a method that this build does not know.
     #[error("{file}: method `{found}` is not known here; known are {known}")]
-    UnknownMethod { file: String, found: String, known: String },
+    UnknownMethod {
+        file: String,
+        found: String,
+        known: String,
+    },
     /// The method is known, but not with this option.
     #[error("{file}: {method} with `{field}` = {found} is not supported: {why}")]
     UnsupportedOption {
@@ -65,7 +116,11 @@ pub enum Error {
     // ---- use ---------------------------------------------------------------------------------
     /// A coefficient that is not a finite number inside the law's domain.
     #[error("adapter {adapter}: the coefficient {found} is not {expected}; it stays as it was")]
-    BadCoefficient { adapter: String, found: String, expected: String },
+    BadCoefficient {
+        adapter: String,
+        found: String,
+        expected: String,
+    },
     /// The adapter id is not loaded (any more).
     #[error("no adapter with id {id} is loaded")]
     NoSuchAdapter { id: u32 },
@@ -77,7 +132,11 @@ pub enum Error {
     PromptTooLong { tokens: usize, context: usize },
     /// A generation option outside its range.
     #[error("`{name}` is {found}, expected {expected}")]
-    BadOption { name: &'static str, expected: &'static str, found: String },
+    BadOption {
+        name: &'static str,
+        expected: &'static str,
+        found: String,
+    },
     /// A token id outside the vocabulary.
     #[error("token {id} is outside the vocabulary of {vocab}")]
     BadToken { id: u32, vocab: usize },
@@ -112,10 +171,19 @@ pub enum Error {
         "the browser's storage is full: {needed_bytes} bytes are needed, {available_bytes} are \
          free; delete a cached model or continue without caching"
     )]
-    QuotaExceeded { needed_bytes: u64, available_bytes: u64 },
+    QuotaExceeded {
+        needed_bytes: u64,
+        available_bytes: u64,
+    },
     /// The hash of a download is not the expected one.
-    #[error("{file}: SHA-256 is {found}, expected {expected}; the copy was deleted, fetch it again")]
-    HashMismatch { file: String, expected: String, found: String },
+    #[error(
+        "{file}: SHA-256 is {found}, expected {expected}; the copy was deleted, fetch it again"
+    )]
+    HashMismatch {
+        file: String,
+        expected: String,
+        found: String,
+    },
     /// A network request failed.
     #[error("{url}: {why}; check the address and the connection, then try again")]
     Network { url: String, why: String },

@@ -41,16 +41,36 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadOption`] names the first option outside its range.
     pub fn check(&self) -> Result<()> {
-        let in_range = |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| {
-            match range.contains(&value) {
+        let in_range =
+            |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| match range
+                .contains(&value)
+            {
                 true => Ok(()),
-                false => Err(Error::BadOption { name, expected, found: value.to_string() }),
-            }
-        };
-        in_range("temperature", self.temperature, 0.0..=100.0, "a number from 0 to 100")?;
-        in_range("topP", self.top_p, f32::MIN_POSITIVE..=1.0, "a number above 0, up to 1")?;
+                false => Err(Error::BadOption {
+                    name,
+                    expected,
+                    found: value.to_string(),
+                }),
+            };
+        in_range(
+            "temperature",
+            self.temperature,
+            0.0..=100.0,
+            "a number from 0 to 100",
+        )?;
+        in_range(
+            "topP",
+            self.top_p,
+            f32::MIN_POSITIVE..=1.0,
+            "a number above 0, up to 1",
+        )?;
         in_range("minP", self.min_p, 0.0..=1.0, "a number from 0 to 1")?;
-        in_range("repetitionPenalty", self.repetition_penalty, 0.01..=100.0, "0.01 to 100")
+        in_range(
+            "repetitionPenalty",
+            self.repetition_penalty,
+            0.01..=100.0,
+            "0.01 to 100",
+        )
     }
 
     /// Chooses the token at `position`, given the logits and the ids so far.
@@ -65,9 +85,14 @@ impl Sampling {
         if self.temperature <= 0.0 {
             return argmax(logits.iter().copied().enumerate());
         }
-        logits.iter_mut().for_each(|logit| *logit /= self.temperature);
+        logits
+            .iter_mut()
+            .for_each(|logit| *logit /= self.temperature);
         let kept = self.keep(&logits);
-        argmax(kept.into_iter().map(|id| (id, logits[id] + gumbel(self.seed, position, id))))
+        argmax(
+            kept.into_iter()
+                .map(|id| (id, logits[id] + gumbel(self.seed, position, id))),
+        )
     }
 
     fn penalise(&self, logits: &mut [f32], so_far: &[u32]) {
@@ -78,7 +103,9 @@ impl Sampling {
         seen.sort_unstable();
         seen.dedup();
         for id in seen {
-            let Some(logit) = logits.get_mut(id) else { continue };
+            let Some(logit) = logits.get_mut(id) else {
+                continue;
+            };
             *logit = match *logit > 0.0 {
                 true => *logit / self.repetition_penalty,
                 false => *logit * self.repetition_penalty,
@@ -106,7 +133,10 @@ impl Sampling {
             before < self.top_p
         });
         let kept = nucleus.count();
-        let kept = weights[..kept].iter().take_while(|&&weight| weight >= self.min_p).count();
+        let kept = weights[..kept]
+            .iter()
+            .take_while(|&&weight| weight >= self.min_p)
+            .count();
         ids.truncate(kept.max(1));
         ids
     }
@@ -140,15 +170,26 @@ fn gumbel(seed: u64, position: usize, id: usize) -> f32 {
 #[must_use]
 pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| f64::from(logit - max).exp())
+        .sum();
     let log_sum = f64::from(max) + sum.ln();
-    logits.iter().map(|&logit| f64::from(logit) - log_sum).collect()
+    logits
+        .iter()
+        .map(|&logit| f64::from(logit) - log_sum)
+        .collect()
 }
 
 /// `KL(p ‖ q) = Σ p (ln p − ln q)` in nats, from log-probabilities of equal length.
 #[must_use]
 pub fn kl_nats(log_p: &[f64], log_q: &[f64]) -> f64 {
-    log_p.iter().zip(log_q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>().max(0.0)
+    log_p
+        .iter()
+        .zip(log_q)
+        .map(|(p, q)| p.exp() * (p - q))
+        .sum::<f64>()
+        .max(0.0)
 }
 
 /// The `n` most probable ids, most probable first.
@@ -172,27 +213,55 @@ mod tests {
 
     #[test]
     fn temperature_zero_takes_the_largest() {
-        assert_eq!(Sampling::default().choose(&LOGITS, 7, &[]), 1, "largest logit");
+        assert_eq!(
+            Sampling::default().choose(&LOGITS, 7, &[]),
+            1,
+            "largest logit"
+        );
     }
 
     #[test]
     fn the_penalty_makes_a_seen_token_lose() {
-        let sampling = Sampling { repetition_penalty: 2.0, ..Sampling::default() };
+        let sampling = Sampling {
+            repetition_penalty: 2.0,
+            ..Sampling::default()
+        };
         assert_eq!(sampling.choose(&LOGITS, 0, &[1]), 4, "3.0 / 2 < 2.5");
     }
 
     #[test]
     fn filters_keep_what_they_say() {
-        let sampling = |top_k, top_p, min_p| Sampling { top_k, top_p, min_p, ..Sampling::default() };
+        let sampling = |top_k, top_p, min_p| Sampling {
+            top_k,
+            top_p,
+            min_p,
+            ..Sampling::default()
+        };
         assert_eq!(sampling(2, 1.0, 0.0).keep(&LOGITS), [1, 4], "top-k");
-        assert_eq!(sampling(0, 0.5, 0.0).keep(&LOGITS), [1, 4], "0.47 does not reach 0.5 alone");
-        assert_eq!(sampling(0, 0.01, 0.0).keep(&LOGITS), [1], "one token always stays");
-        assert_eq!(sampling(0, 1.0, 0.3).keep(&LOGITS), [1, 4, 2], "min-p: e^-1 = 0.37 stays");
+        assert_eq!(
+            sampling(0, 0.5, 0.0).keep(&LOGITS),
+            [1, 4],
+            "0.47 does not reach 0.5 alone"
+        );
+        assert_eq!(
+            sampling(0, 0.01, 0.0).keep(&LOGITS),
+            [1],
+            "one token always stays"
+        );
+        assert_eq!(
+            sampling(0, 1.0, 0.3).keep(&LOGITS),
+            [1, 4, 2],
+            "min-p: e^-1 = 0.37 stays"
+        );
     }
 
     #[test]
     fn draws_follow_the_softmax() {
-        let sampling = Sampling { temperature: 1.0, seed: 3, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed: 3,
+            ..Sampling::default()
+        };
         let draws = 20_000;
         let mut counts = [0_u32; 5];
         for position in 0..draws {
@@ -200,7 +269,11 @@ mod tests {
         }
         for (count, log_p) in counts.iter().zip(log_softmax(&LOGITS)) {
             let share = f64::from(*count) / draws as f64;
-            assert!((share - log_p.exp()).abs() < 0.015, "{share} is not {}", log_p.exp());
+            assert!(
+                (share - log_p.exp()).abs() < 0.015,
+                "{share} is not {}",
+                log_p.exp()
+            );
         }
     }
 
@@ -210,15 +283,36 @@ mod tests {
         assert_eq!(kl_nats(&p, &p), 0.0, "identity");
         let q = log_softmax(&[0.0; 5]);
         let entropy: f64 = p.iter().map(|p| -p.exp() * p).sum();
-        assert!((kl_nats(&p, &q) - (5_f64.ln() - entropy)).abs() < 1e-9, "KL to uniform");
+        assert!(
+            (kl_nats(&p, &q) - (5_f64.ln() - entropy)).abs() < 1e-9,
+            "KL to uniform"
+        );
     }
 
     #[test]
     fn ranges_are_checked() {
-        let error = Sampling { top_p: 0.0, ..Sampling::default() }.check().err();
-        assert_eq!(error.map(|error| error.code()), Some("bad-option"), "top-p 0 keeps nothing");
-        let error = Sampling { temperature: f32::NAN, ..Sampling::default() }.check().err();
-        assert_eq!(error.map(|error| error.code()), Some("bad-option"), "NaN is no temperature");
+        let error = Sampling {
+            top_p: 0.0,
+            ..Sampling::default()
+        }
+        .check()
+        .err();
+        assert_eq!(
+            error.map(|error| error.code()),
+            Some("bad-option"),
+            "top-p 0 keeps nothing"
+        );
+        let error = Sampling {
+            temperature: f32::NAN,
+            ..Sampling::default()
+        }
+        .check()
+        .err();
+        assert_eq!(
+            error.map(|error| error.code()),
+            Some("bad-option"),
+            "NaN is no temperature"
+        );
     }
 
     #[test]

@@ -72,7 +72,13 @@ impl Session {
             (text, _) => text,
         };
         let total_bytes = file.total_bytes();
-        let mut report = |state, bytes| progress(LoadProgress { state, bytes, total_bytes });
+        let mut report = |state, bytes| {
+            progress(LoadProgress {
+                state,
+                bytes,
+                total_bytes,
+            })
+        };
         let model = Model::load(file, device, |bytes| report(LoadState::Uploading, bytes)).await?;
         report(LoadState::WarmingUp, total_bytes);
         let mut cache = model.new_cache();
@@ -81,7 +87,11 @@ impl Session {
         }
         report(LoadState::Ready, total_bytes);
         let stack = Rc::new(RefCell::new(Stack::default()));
-        Ok(Self { model: Rc::new(model), text, stack })
+        Ok(Self {
+            model: Rc::new(model),
+            text,
+            stack,
+        })
     }
 
     /// Starts a stream.
@@ -97,7 +107,10 @@ impl Session {
             return Err(Error::EmptyPrompt);
         }
         if prompt.len() >= context {
-            return Err(Error::PromptTooLong { tokens: prompt.len(), context });
+            return Err(Error::PromptTooLong {
+                tokens: prompt.len(),
+                context,
+            });
         }
         let room = context - prompt.len();
         Ok(Generation {
@@ -122,7 +135,9 @@ impl Session {
         if let Some(ids) = &request.ids {
             return Ok(ids.clone());
         }
-        let no_tokenizer = || Error::NoTokenizer { file: self.model.name().into() };
+        let no_tokenizer = || Error::NoTokenizer {
+            file: self.model.name().into(),
+        };
         let text = self.text.as_ref().ok_or_else(no_tokenizer)?;
         match (&request.chat, &request.prompt) {
             (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
@@ -204,7 +219,11 @@ pub enum CacheUse {
 
 /// One report of a [`Generation`].
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Step {
     /// Part of the prompt was read.
     Prefill {
@@ -304,8 +323,16 @@ impl Generation {
     /// Memory of all caches, in bytes.
     #[must_use]
     pub fn cache_bytes(&self) -> u64 {
-        let lanes = [Some(&self.steered), self.base.as_ref(), self.shadow.as_ref()];
-        lanes.into_iter().flatten().map(|lane| lane.cache.bytes()).sum()
+        let lanes = [
+            Some(&self.steered),
+            self.base.as_ref(),
+            self.shadow.as_ref(),
+        ];
+        lanes
+            .into_iter()
+            .flatten()
+            .map(|lane| lane.cache.bytes())
+            .sum()
     }
 
     /// Computes the next step; `None` when every stream has ended.
@@ -332,7 +359,10 @@ impl Generation {
             return Ok(Some(step));
         }
 
-        let steered = self.steered.log_probabilities(&self.model, &steering).await?;
+        let steered = self
+            .steered
+            .log_probabilities(&self.model, &steering)
+            .await?;
         let own = match &mut self.base {
             Some(lane) if self.request.compare => {
                 lane.log_probabilities(&self.model, &base).await?
@@ -346,7 +376,10 @@ impl Generation {
             (Some(_), None) if was_split => None,
             (Some(steered), None) => Some(own.clone().unwrap_or_else(|| steered.clone())),
         };
-        let (steered_p, base_p) = (steered.as_ref().map(|d| &d.log_p), reference.as_ref().map(|d| &d.log_p));
+        let (steered_p, base_p) = (
+            steered.as_ref().map(|d| &d.log_p),
+            reference.as_ref().map(|d| &d.log_p),
+        );
         let kl_nats = match (self.request.compare, steered_p, base_p) {
             (true, Some(p), Some(q)) => Some(kl_nats(p, q)),
             _ => None,
@@ -389,7 +422,9 @@ impl Generation {
 
     /// Whether the two texts differ.
     fn split(&self) -> bool {
-        self.base.as_ref().is_some_and(|base| base.ids != self.steered.ids)
+        self.base
+            .as_ref()
+            .is_some_and(|base| base.ids != self.steered.ids)
     }
 
     /// Gives the base its own stream. Until now no adapter has acted, so all that the steered
@@ -413,18 +448,25 @@ impl Generation {
     /// Reads one more piece of a long prompt, in all streams that have one before them.
     fn prefill(&mut self, steering: &Steering, base: &Steering) -> Result<Option<Step>> {
         let mut worked = false;
-        let lanes = [(Some(&mut self.steered), steering), (self.base.as_mut(), base)];
+        let lanes = [
+            (Some(&mut self.steered), steering),
+            (self.base.as_mut(), base),
+        ];
         for (lane, steering) in lanes {
             if let Some(lane) = lane.filter(|lane| lane.waiting() > PREFILL_TOKENS) {
                 let start = lane.cache.len();
                 let piece = &lane.ids[start..start + PREFILL_TOKENS];
-                self.model.forward(piece, &mut lane.cache, steering, Positions::None)?;
+                self.model
+                    .forward(piece, &mut lane.cache, steering, Positions::None)?;
                 worked = true;
             }
         }
         let done_tokens = self.steered.cache.len();
         let total_tokens = self.steered.ids.len();
-        Ok(worked.then_some(Step::Prefill { done_tokens, total_tokens }))
+        Ok(worked.then_some(Step::Prefill {
+            done_tokens,
+            total_tokens,
+        }))
     }
 
     fn choose(&mut self, base: bool, next: &Distribution) -> LaneStep {
@@ -435,7 +477,10 @@ impl Generation {
         };
         let id = self.request.sampling.choose(&next.logits, index, &lane.ids);
         lane.ids.push(id);
-        let ends = self.text.as_ref().is_some_and(|text| text.stop_ids().contains(&id));
+        let ends = self
+            .text
+            .as_ref()
+            .is_some_and(|text| text.stop_ids().contains(&id));
         let (text, stopped) = lane.speech.push(id, &self.request.stop, ends || last);
         lane.finish = match (ends, stopped, last) {
             (true, ..) => Some(Finish::EndOfText),
@@ -444,20 +489,32 @@ impl Generation {
             _ => None,
         };
         let probability = next.log_p[id as usize].exp();
-        LaneStep { id, text, probability, finish: lane.finish }
+        LaneStep {
+            id,
+            text,
+            probability,
+            finish: lane.finish,
+        }
     }
 
     fn candidates(&self, steered: Option<&Vec<f64>>, base: Option<&Vec<f64>>) -> Vec<Candidate> {
         let n = self.request.top;
-        let mut ids: Vec<u32> =
-            [steered, base].into_iter().flatten().flat_map(|log_p| top(log_p, n)).collect();
+        let mut ids: Vec<u32> = [steered, base]
+            .into_iter()
+            .flatten()
+            .flat_map(|log_p| top(log_p, n))
+            .collect();
         let mut seen = std::collections::HashSet::new();
         ids.retain(|&id| seen.insert(id));
         let probability = |log_p: Option<&Vec<f64>>, id: u32| log_p.map(|p| p[id as usize].exp());
         ids.into_iter()
             .map(|id| Candidate {
                 id,
-                text: self.text.as_ref().and_then(|text| text.token_text(id)).unwrap_or_default(),
+                text: self
+                    .text
+                    .as_ref()
+                    .and_then(|text| text.token_text(id))
+                    .unwrap_or_default(),
                 steered: probability(steered, id),
                 base: probability(base, id),
             })
@@ -510,7 +567,9 @@ impl Lane {
         }
         let waiting = &self.ids[self.cache.len()..];
         let logits = model.forward(waiting, &mut self.cache, steering, Positions::Last)?;
-        let Some(logits) = logits else { return Ok(None) };
+        let Some(logits) = logits else {
+            return Ok(None);
+        };
         let logits = read_back(logits).await?;
         let log_p = log_softmax(&logits);
         Ok(Some(Distribution { logits, log_p }))
@@ -526,7 +585,10 @@ struct Speech {
 
 impl Speech {
     fn new(text: Option<&Text>) -> Self {
-        Self { detokenizer: text.map(|text| text.detokenizer(true)), held: String::new() }
+        Self {
+            detokenizer: text.map(|text| text.detokenizer(true)),
+            held: String::new(),
+        }
     }
 
     /// Text that is certain now, and whether a stop text appeared. With `last`, nothing more
@@ -539,7 +601,10 @@ impl Speech {
             self.held.push_str(&detokenizer.finish());
         }
         let stops = || stops.iter().filter(|stop| !stop.is_empty());
-        if let Some(at) = stops().filter_map(|stop| self.held.find(stop.as_str())).min() {
+        if let Some(at) = stops()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min()
+        {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
         }
@@ -560,6 +625,10 @@ impl Speech {
 /// [`Error::DeviceLost`] when the device cannot answer.
 pub async fn read_back(logits: Tensor<2>) -> Result<Vec<f32>> {
     let lost = |why: String| Error::DeviceLost { why };
-    let data = logits.into_data_async().await.map_err(|error| lost(error.to_string()))?;
-    data.try_into_vec().map_err(|error| lost(format!("{error:?}")))
+    let data = logits
+        .into_data_async()
+        .await
+        .map_err(|error| lost(error.to_string()))?;
+    data.try_into_vec()
+        .map_err(|error| lost(format!("{error:?}")))
 }

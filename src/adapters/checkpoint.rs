@@ -30,9 +30,19 @@ const PREFIX: &str = "base_model.model.";
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
 /// keys of the file already answer (which modules, which layers).
 const COMMON_INERT: &[&str] = &[
-    "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode",
-    "layers_pattern", "layers_to_transform", "peft_type", "peft_version", "revision",
-    "target_modules", "task_type", "fan_in_fan_out",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "target_modules",
+    "task_type",
+    "fan_in_fan_out",
 ];
 
 /// `adapter_config.json`, read by field.
@@ -60,8 +70,16 @@ impl Config {
     }
 
     fn bad(&self, field: &str, expected: &str) -> Error {
-        let found = self.fields.get(field).map_or_else(|| "missing".into(), describe);
-        Error::BadConfig { file: self.file.clone(), field: field.into(), expected: expected.into(), found }
+        let found = self
+            .fields
+            .get(field)
+            .map_or_else(|| "missing".into(), describe);
+        Error::BadConfig {
+            file: self.file.clone(),
+            field: field.into(),
+            expected: expected.into(),
+            found,
+        }
     }
 
     /// A text field.
@@ -70,7 +88,8 @@ impl Config {
     /// [`Error::BadConfig`] when absent or of another type.
     pub fn text(&self, field: &str) -> Result<String> {
         let text = self.fields.get(field).and_then(Value::as_str);
-        text.map(Into::into).ok_or_else(|| self.bad(field, "a text"))
+        text.map(Into::into)
+            .ok_or_else(|| self.bad(field, "a text"))
     }
 
     /// A count.
@@ -78,8 +97,14 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent, of another type, or 0.
     pub fn count(&self, field: &str) -> Result<usize> {
-        let count = self.fields.get(field).and_then(Value::as_u64).filter(|&n| n > 0);
-        count.map(|n| n as usize).ok_or_else(|| self.bad(field, "a whole number above 0"))
+        let count = self
+            .fields
+            .get(field)
+            .and_then(Value::as_u64)
+            .filter(|&n| n > 0);
+        count
+            .map(|n| n as usize)
+            .ok_or_else(|| self.bad(field, "a whole number above 0"))
     }
 
     /// A seed of a random generator.
@@ -96,8 +121,14 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent or of another type.
     pub fn number(&self, field: &str) -> Result<f32> {
-        let number = self.fields.get(field).and_then(Value::as_f64).filter(|n| n.is_finite());
-        number.map(|n| n as f32).ok_or_else(|| self.bad(field, "a finite number"))
+        let number = self
+            .fields
+            .get(field)
+            .and_then(Value::as_f64)
+            .filter(|n| n.is_finite());
+        number
+            .map(|n| n as f32)
+            .ok_or_else(|| self.bad(field, "a finite number"))
     }
 
     /// A switch; absent and `null` mean off.
@@ -116,13 +147,17 @@ impl Config {
             return self.number(field);
         };
         let expected = "an object from module patterns to numbers";
-        let entries = value.as_object().ok_or_else(|| self.bad(pattern, expected))?;
+        let entries = value
+            .as_object()
+            .ok_or_else(|| self.bad(pattern, expected))?;
         for (key, value) in entries {
             let matches = Regex::new(&format!(r"^(.*\.)?({key})$"))
                 .map_err(|_| self.bad(pattern, "an object whose keys are regular expressions"))?;
             if matches.is_match(path) {
                 let number = value.as_f64().filter(|n| n.is_finite());
-                return number.map(|n| n as f32).ok_or_else(|| self.bad(pattern, expected));
+                return number
+                    .map(|n| n as f32)
+                    .ok_or_else(|| self.bad(pattern, expected));
             }
         }
         self.number(field)
@@ -135,13 +170,22 @@ impl Config {
 
     fn refusals(&self, method: &Method) -> Vec<Error> {
         let known = |field: &str| {
-            [COMMON_INERT, method.reads, method.inert].iter().any(|list| list.contains(&field))
+            [COMMON_INERT, method.reads, method.inert]
+                .iter()
+                .any(|list| list.contains(&field))
         };
         let mut refusals: Vec<Error> = self
             .fields
             .iter()
             .filter(|(field, value)| !known(field) && !is_off(value))
-            .map(|(field, value)| self.refuse(method, field, value, "this build does not know what it changes"))
+            .map(|(field, value)| {
+                self.refuse(
+                    method,
+                    field,
+                    value,
+                    "this build does not know what it changes",
+                )
+            })
             .collect();
         if self.flag("fan_in_fan_out") {
             let why = "the layers of a Llama model are stored [out, in]";
@@ -163,7 +207,12 @@ impl Config {
     /// The refusal of a field that a method reads but cannot honour at its present value.
     #[must_use]
     pub fn unsupported(&self, method: &Method, field: &str, why: &'static str) -> Error {
-        self.refuse(method, field, self.fields.get(field).unwrap_or(&Value::Null), why)
+        self.refuse(
+            method,
+            field,
+            self.fields.get(field).unwrap_or(&Value::Null),
+            why,
+        )
     }
 
     /// The raw value of a field.
@@ -220,7 +269,10 @@ pub(super) fn read(files: &AdapterFiles) -> Result<(Config, BTreeMap<String, Hos
 }
 
 pub(super) fn count(tensors: &BTreeMap<String, HostTensor>) -> usize {
-    tensors.values().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    tensors
+        .values()
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum()
 }
 
 /// A linear layer that a checkpoint adapts.
@@ -254,8 +306,15 @@ impl<'a> Loader<'a> {
         tensors: BTreeMap<String, HostTensor>,
         model: &'a Model,
     ) -> Self {
-        let file = config.file.replace(CONFIG_FILE, "adapter_model.safetensors");
-        Self { config, model, file, tensors: RefCell::new(tensors) }
+        let file = config
+            .file
+            .replace(CONFIG_FILE, "adapter_model.safetensors");
+        Self {
+            config,
+            model,
+            file,
+            tensors: RefCell::new(tensors),
+        }
     }
 
     /// The linear layers for which the file has a tensor of this name, in model order.
@@ -299,7 +358,13 @@ impl<'a> Loader<'a> {
             Site::Head => (config.hidden_size, config.vocab_size),
             _ => return Err(missing()),
         };
-        Ok(Target { site, path: path.into(), i, o, key: module.into() })
+        Ok(Target {
+            site,
+            path: path.into(),
+            i,
+            o,
+            key: module.into(),
+        })
     }
 
     /// Takes `<module>.<parameter>` of the given shape.
@@ -369,7 +434,10 @@ impl<'a> Loader<'a> {
     /// The shape of a tensor that is still there.
     #[must_use]
     pub fn shape(&self, key: &str) -> Option<Vec<usize>> {
-        self.tensors.borrow().get(key).map(|tensor| tensor.shape.clone())
+        self.tensors
+            .borrow()
+            .get(key)
+            .map(|tensor| tensor.shape.clone())
     }
 
     /// One extent of a module's tensor, for sizes that only the file knows.
@@ -406,7 +474,10 @@ impl<'a> Loader<'a> {
         let keys = self.keys();
         match keys.is_empty() {
             true => Ok(()),
-            false => Err(Error::UnexpectedKeys { file: self.file, keys }),
+            false => Err(Error::UnexpectedKeys {
+                file: self.file,
+                keys,
+            }),
         }
     }
 }
@@ -460,6 +531,9 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
                 let file = files.name.clone();
                 refused.push(Error::UnexpectedKeys { file, keys: unused });
             }
+            if modules.is_empty() {
+                modules.extend(tensors.keys().cloned());
+            }
             modules.sort();
             modules.dedup();
         }
@@ -471,6 +545,9 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
         base_model: config.text("base_model_name_or_path").ok(),
         modules,
         parameters: count(&tensors),
-        refused: refused.iter().map(|error| (error.code().into(), error.to_string())).collect(),
+        refused: refused
+            .iter()
+            .map(|error| (error.code().into(), error.to_string()))
+            .collect(),
     })
 }

@@ -38,23 +38,34 @@ const DIRECTION: &str = "direction.";
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.model.config();
     let place = |key: String| {
-        let layer: Option<usize> = key.strip_prefix(DIRECTION).and_then(|layer| layer.parse().ok());
-        let layer = layer.filter(|&layer| layer < config.num_layers).ok_or_else(|| {
-            Error::NoSuchModule {
+        let layer: Option<usize> = key
+            .strip_prefix(DIRECTION)
+            .and_then(|layer| layer.parse().ok());
+        let layer = layer
+            .filter(|&layer| layer < config.num_layers)
+            .ok_or_else(|| Error::NoSuchModule {
                 file: loader.config.file.clone(),
                 key: key.clone(),
                 model: loader.model.name().into(),
                 layers: config.num_layers,
-            }
-        })?;
+            })?;
         let direction = loader.shared(&key, [config.hidden_size])?;
         Ok(Placed::new(Site::Residual(layer), move |scale| {
-            vec![Effect::Residual(Shift { direction: direction.clone(), scale })]
+            vec![Effect::Residual(Shift {
+                direction: direction.clone(),
+                scale,
+            })]
         }))
     };
-    let keys = loader.keys().into_iter().filter(|key| key.starts_with(DIRECTION));
+    let keys = loader
+        .keys()
+        .into_iter()
+        .filter(|key| key.starts_with(DIRECTION));
     let placed = keys.map(place).collect::<Result<Vec<_>>>()?;
-    Ok(Loaded { law: Law::Gate, placed })
+    Ok(Loaded {
+        law: Law::Gate,
+        placed,
+    })
 }
 
 /// A GGUF file may hold many things; only control vectors are adapters here.

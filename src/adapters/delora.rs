@@ -45,15 +45,40 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let b = loader.tensor(&target, "delora_B", [target.o, r])?;
         let lambda = loader.tensor(&target, "delora_lambda", [1])?;
         let w_norm = loader.tensor(&target, "delora_w_norm", [target.i])?;
-        let a_length = a.clone().square().sum_dim(1).sqrt().reshape([r]).clamp_min(SHORTEST);
-        let b_length = b.clone().square().sum_dim(0).sqrt().reshape([r]).clamp_min(SHORTEST);
+        let a_length = a
+            .clone()
+            .square()
+            .sum_dim(1)
+            .sqrt()
+            .reshape([r])
+            .clamp_min(SHORTEST);
+        let b_length = b
+            .clone()
+            .square()
+            .sum_dim(0)
+            .sqrt()
+            .reshape([r])
+            .clamp_min(SHORTEST);
         let mid = lambda / (a_length * b_length) / r as f32;
         let a = a * w_norm.unsqueeze();
         Ok(Placed::new(target.site, move |c| {
             let (a, b, mid) = (a.clone(), b.clone(), Some(mid.clone()));
-            vec![Effect::Weight(Delta::LowRank { a, b, mid, out: None, scale: c })]
+            vec![Effect::Weight(Delta::LowRank {
+                a,
+                b,
+                mid,
+                out: None,
+                scale: c,
+            })]
         }))
     };
-    let placed = loader.targets("delora_A")?.into_iter().map(place).collect::<Result<_>>()?;
-    Ok(Loaded { law: Law::Linear, placed })
+    let placed = loader
+        .targets("delora_A")?
+        .into_iter()
+        .map(place)
+        .collect::<Result<_>>()?;
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }

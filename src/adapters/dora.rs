@@ -52,7 +52,9 @@ const DORA_READS: &[&str] = &{
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     check_init(loader.config, &METHOD)?;
     if loader.config.flag("lora_bias") {
-        return Err(loader.config.unsupported(&METHOD, "lora_bias", "PEFT does not define it"));
+        return Err(loader
+            .config
+            .unsupported(&METHOD, "lora_bias", "PEFT does not define it"));
     }
     let place = |target: Target| {
         let Factors { a, b, scale, .. } = Factors::read(loader, &target)?;
@@ -68,10 +70,20 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 out: Some(gain.clone()),
                 scale: c * scale,
             };
-            let rows = Delta::RowGain { gain: gain.clone() - 1.0, scale: c };
+            let rows = Delta::RowGain {
+                gain: gain.clone() - 1.0,
+                scale: c,
+            };
             vec![Effect::Weight(low_rank), Effect::Weight(rows)]
         }))
     };
-    let placed = loader.targets("lora_A.weight")?.into_iter().map(place).collect::<Result<_>>()?;
-    Ok(Loaded { law: Law::Linear, placed })
+    let placed = loader
+        .targets("lora_A.weight")?
+        .into_iter()
+        .map(place)
+        .collect::<Result<_>>()?;
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }

@@ -55,7 +55,13 @@ impl Delta {
     #[must_use]
     pub fn apply(&self, x: &Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
         match self {
-            Self::LowRank { a, b, mid, out, scale } => {
+            Self::LowRank {
+                a,
+                b,
+                mid,
+                out,
+                scale,
+            } => {
                 let inner = x.clone().matmul(a.clone().transpose());
                 let inner = match mid {
                     Some(mid) => inner * mid.clone().unsqueeze(),
@@ -67,9 +73,7 @@ impl Delta {
                     None => y,
                 }
             }
-            Self::RowGain { gain, scale } => {
-                base.clone() * (gain.clone() * *scale).unsqueeze()
-            }
+            Self::RowGain { gain, scale } => base.clone() * (gain.clone() * *scale).unsqueeze(),
             Self::Bias { bias, scale } => (bias.clone() * *scale).unsqueeze(),
         }
     }
@@ -108,12 +112,15 @@ impl Map {
     pub fn apply(&self, z: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Scale { gain } => z * gain.clone().unsqueeze(),
-            Self::Rotate { along, across, group } => {
+            Self::Rotate {
+                along,
+                across,
+                group,
+            } => {
                 let [t, width] = z.dims();
                 let half = group / 2;
                 let pairs = z.clone().reshape([t * width / group, 2, half]);
-                let (first, second) =
-                    (pairs.clone().narrow(1, 0, 1), pairs.narrow(1, 1, 1));
+                let (first, second) = (pairs.clone().narrow(1, 0, 1), pairs.narrow(1, 1, 1));
                 let turned = Tensor::cat(vec![-second, first], 1).reshape([t, width]);
                 z * along.clone().unsqueeze() + turned * across.clone().unsqueeze()
             }

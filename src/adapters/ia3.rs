@@ -38,14 +38,30 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |target: Target| {
         // The shape tells on which side the gains act; a square [1, 1] cannot occur.
         let on_input = loader.extent(&target, "ia3_l", 0)? == 1;
-        let (shape, width) =
-            if on_input { ([1, target.i], target.i) } else { ([target.o, 1], target.o) };
+        let (shape, width) = if on_input {
+            ([1, target.i], target.i)
+        } else {
+            ([target.o, 1], target.o)
+        };
         let change = loader.tensor(&target, "ia3_l", shape)?.reshape([width]) - 1.0;
         Ok(Placed::new(target.site, move |c| {
-            let map = Map::Scale { gain: change.clone() * c + 1.0 };
-            vec![if on_input { Effect::Input(map) } else { Effect::Output(map) }]
+            let map = Map::Scale {
+                gain: change.clone() * c + 1.0,
+            };
+            vec![if on_input {
+                Effect::Input(map)
+            } else {
+                Effect::Output(map)
+            }]
         }))
     };
-    let placed = loader.targets("ia3_l")?.into_iter().map(place).collect::<Result<_>>()?;
-    Ok(Loaded { law: Law::Linear, placed })
+    let placed = loader
+        .targets("ia3_l")?
+        .into_iter()
+        .map(place)
+        .collect::<Result<_>>()?;
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }

@@ -20,9 +20,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{
-    Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc,
-};
+use super::{Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -41,11 +39,20 @@ pub const METHOD: Method = Method {
 
 pub(super) const KEYS: &[&str] = &["lora_A.weight", "lora_B.weight", "lora_B.bias"];
 pub(super) const READS: &[&str] = &[
-    "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "lora_bias",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "lora_bias",
     "init_lora_weights",
 ];
 pub(super) const INERT: &[&str] = &[
-    "lora_dropout", "megatron_core", "qalora_group_size", "eva_config", "runtime_config",
+    "lora_dropout",
+    "megatron_core",
+    "qalora_group_size",
+    "eva_config",
+    "runtime_config",
     "ensure_weight_tying",
 ];
 
@@ -66,7 +73,11 @@ impl Factors {
         let config = loader.config;
         let rank = config.patterned("rank_pattern", &target.path, "r")? as usize;
         let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
-        let divisor = if config.flag("use_rslora") { (rank as f32).sqrt() } else { rank as f32 };
+        let divisor = if config.flag("use_rslora") {
+            (rank as f32).sqrt()
+        } else {
+            rank as f32
+        };
         let bias = match config.flag("lora_bias") {
             true => Some(loader.tensor(target, "lora_B.bias", [target.o])?),
             false => None,
@@ -82,7 +93,10 @@ impl Factors {
 
 /// Refuses files whose numbers are relative to other base weights than the model's.
 pub(super) fn check_init(config: &Config, method: &Method) -> Result<()> {
-    let init = config.get("init_lora_weights").and_then(|value| value.as_str()).unwrap_or("");
+    let init = config
+        .get("init_lora_weights")
+        .and_then(|value| value.as_str())
+        .unwrap_or("");
     match CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
         true => Err(config.unsupported(
             method,
@@ -100,12 +114,28 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let Factors { a, b, bias, scale } = Factors::read(loader, &target)?;
         Ok(Placed::new(target.site, move |c| {
             let scale = c * scale;
-            let product =
-                Delta::LowRank { a: a.clone(), b: b.clone(), mid: None, out: None, scale };
+            let product = Delta::LowRank {
+                a: a.clone(),
+                b: b.clone(),
+                mid: None,
+                out: None,
+                scale,
+            };
             let bias = bias.clone().map(|bias| Delta::Bias { bias, scale });
-            [Some(product), bias].into_iter().flatten().map(Effect::Weight).collect()
+            [Some(product), bias]
+                .into_iter()
+                .flatten()
+                .map(Effect::Weight)
+                .collect()
         }))
     };
-    let placed = loader.targets("lora_A.weight")?.into_iter().map(place).collect::<Result<_>>()?;
-    Ok(Loaded { law: Law::Linear, placed })
+    let placed = loader
+        .targets("lora_A.weight")?
+        .into_iter()
+        .map(place)
+        .collect::<Result<_>>()?;
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod effect;
+mod householder;
 mod stack;
 mod torch_random;
 
@@ -146,7 +147,9 @@ impl Site {
             return Some(Self::Head);
         }
         let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
-        let projection = Projection::ALL.into_iter().find(|projection| projection.path() == rest)?;
+        let projection = Projection::ALL
+            .into_iter()
+            .find(|projection| projection.path() == rest)?;
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
 }
@@ -162,13 +165,18 @@ pub struct Placed {
 impl Placed {
     /// A law at a site.
     pub fn new(site: Site, at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
-        Self { site, at: Box::new(at) }
+        Self {
+            site,
+            at: Box::new(at),
+        }
     }
 }
 
 impl std::fmt::Debug for Placed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Placed").field("site", &self.site).finish_non_exhaustive()
+        f.debug_struct("Placed")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
     }
 }
 
@@ -200,7 +208,13 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
     let loaded = (method.load)(&loader)?;
     loader.finish()?;
     let name = files.name.clone();
-    Ok(Adapter { name, method, law: loaded.law, parameters, placed: loaded.placed })
+    Ok(Adapter {
+        name,
+        method,
+        law: loaded.law,
+        parameters,
+        placed: loaded.placed,
+    })
 }
 
 fn method_of(config: &Config) -> Result<&'static Method> {
@@ -252,8 +266,14 @@ impl Method {
     #[must_use]
     pub fn card(&self) -> Card {
         let doc = std::str::from_utf8(self.doc).unwrap_or_default();
-        let mut lines = doc.lines().map(|line| line.trim_start_matches("//!").trim());
-        let (title, summary) = lines.next().unwrap_or_default().split_once(": ").unwrap_or_default();
+        let mut lines = doc
+            .lines()
+            .map(|line| line.trim_start_matches("//!").trim());
+        let (title, summary) = lines
+            .next()
+            .unwrap_or_default()
+            .split_once(": ")
+            .unwrap_or_default();
         let paper = lines.next().unwrap_or_default().trim_matches(['<', '>']);
         Card {
             name: self.name,
@@ -274,10 +294,14 @@ impl Method {
 /// The README's method table: one row per method, from the heads of their files.
 #[must_use]
 pub fn method_table() -> String {
-    let mut table = String::from("| method | family | what c does | file | paper |\n|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| method | family | what c does | file | paper |\n|---|---|---|---|---|\n");
     for card in METHODS.iter().map(|method| method.card()) {
         let family = serde_json::to_value(card.family).ok();
-        let family = family.as_ref().and_then(|family| family.as_str()).unwrap_or_default();
+        let family = family
+            .as_ref()
+            .and_then(|family| family.as_str())
+            .unwrap_or_default();
         table += &format!(
             "| {} ({}) | {} | {} | [`{name}.rs`](src/adapters/{name}.rs) | [link]({}) |\n",
             card.title,
@@ -309,7 +333,10 @@ fn section(doc: &str, heading: &str) -> String {
 const fn head_len(source: &str) -> usize {
     let bytes = source.as_bytes();
     let mut at = 0;
-    while at + 2 < bytes.len() && bytes[at] == b'/' && bytes[at + 1] == b'/' && bytes[at + 2] == b'!'
+    while at + 2 < bytes.len()
+        && bytes[at] == b'/'
+        && bytes[at + 1] == b'/'
+        && bytes[at + 2] == b'!'
     {
         while at < bytes.len() && bytes[at] != b'\n' {
             at += 1;
@@ -334,7 +361,8 @@ const fn head<const N: usize>(source: &str) -> [u8; N] {
 macro_rules! room_doc {
     ($file:literal) => {{
         const SOURCE: &str = include_str!($file);
-        const HEAD: &[u8] = &$crate::adapters::head::<{ $crate::adapters::head_len(SOURCE) }>(SOURCE);
+        const HEAD: &[u8] =
+            &$crate::adapters::head::<{ $crate::adapters::head_len(SOURCE) }>(SOURCE);
         HEAD
     }};
 }

@@ -16,9 +16,7 @@
 //! Every layer remembers a few words that were never said. The text is then read as if they had
 //! been.
 
-use super::{
-    Effect, ExtraKeyValue, Family, Law, Loaded, Loader, Method, Placed, Site, room_doc,
-};
+use super::{Effect, ExtraKeyValue, Family, Law, Loaded, Loader, Method, Placed, Site, room_doc};
 use crate::error::Result;
 use crate::model::EXTRA_POSITIONS;
 
@@ -30,7 +28,12 @@ pub const METHOD: Method = Method {
     family: Family::Prompt,
     law: Law::AttentionMix,
     keys: &[EMBEDDINGS],
-    reads: &["num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim"],
+    reads: &[
+        "num_virtual_tokens",
+        "num_layers",
+        "num_attention_heads",
+        "token_dim",
+    ],
     inert: &[
         "encoder_hidden_size",
         "init_weights",
@@ -50,7 +53,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let n = loader.config.count("num_virtual_tokens")?;
     if n > EXTRA_POSITIONS {
         let why = "a prefix may have up to 1024 tokens here";
-        return Err(loader.config.unsupported(&METHOD, "num_virtual_tokens", why));
+        return Err(loader
+            .config
+            .unsupported(&METHOD, "num_virtual_tokens", why));
     }
     let prefix = loader
         .shared(EMBEDDINGS, [n, layers * 2 * heads * hd])?
@@ -61,8 +66,15 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let (keys, values) = (part(2 * layer), part(2 * layer + 1));
         Placed::new(Site::Attention(layer), move |coefficient| {
             let (keys, values) = (keys.clone(), values.clone());
-            vec![Effect::KeyValue(ExtraKeyValue { keys, values, coefficient })]
+            vec![Effect::KeyValue(ExtraKeyValue {
+                keys,
+                values,
+                coefficient,
+            })]
         })
     };
-    Ok(Loaded { law: Law::AttentionMix, placed: (0..layers).map(place).collect() })
+    Ok(Loaded {
+        law: Law::AttentionMix,
+        placed: (0..layers).map(place).collect(),
+    })
 }

@@ -66,7 +66,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             }
             "road_4" => {
                 let part = |both: Tensor<1>, at| {
-                    both.reshape([o / group, 2, group]).narrow(1, at, 1).reshape([o])
+                    both.reshape([o / group, 2, group])
+                        .narrow(1, at, 1)
+                        .reshape([o])
                 };
                 let theta = read("road_theta", 2 * o)?;
                 let alpha = read("road_alpha", 2 * o)?;
@@ -81,9 +83,20 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let change = along - 1.0;
         Ok(Placed::new(target.site, move |c| {
             let (along, across) = (change.clone() * c + 1.0, across.clone() * c);
-            vec![Effect::Output(Map::Rotate { along, across, group })]
+            vec![Effect::Output(Map::Rotate {
+                along,
+                across,
+                group,
+            })]
         }))
     };
-    let placed = loader.targets("road_theta")?.into_iter().map(place).collect::<Result<_>>()?;
-    Ok(Loaded { law: Law::Linear, placed })
+    let placed = loader
+        .targets("road_theta")?
+        .into_iter()
+        .map(place)
+        .collect::<Result<_>>()?;
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }

@@ -87,7 +87,10 @@ impl Steering {
                 self.layer_mut(layer).extra.push(extra);
             }
             (Site::Linear(layer, projection), effect) => {
-                add_linear(&mut self.layer_mut(layer).linears[projection as usize], effect);
+                add_linear(
+                    &mut self.layer_mut(layer).linears[projection as usize],
+                    effect,
+                );
             }
             (Site::Head, effect) => add_linear(&mut self.head, effect),
             (site, effect) => unreachable!("{effect:?} cannot act at {site:?}"),
@@ -178,7 +181,12 @@ impl Stack {
     /// Puts an adapter behind the others, at c = 0, and returns its id.
     pub fn add(&mut self, adapter: Adapter) -> u32 {
         self.last_id += 1;
-        self.entries.push(Entry { id: self.last_id, adapter, coefficient: 0.0, enabled: true });
+        self.entries.push(Entry {
+            id: self.last_id,
+            adapter,
+            coefficient: 0.0,
+            enabled: true,
+        });
         self.last_id
     }
 
@@ -189,7 +197,8 @@ impl Stack {
     pub fn remove(&mut self, id: u32) -> Result<Adapter> {
         let at = self.entries.iter().position(|entry| entry.id == id);
         self.built = None;
-        at.map(|at| self.entries.remove(at).adapter).ok_or(Error::NoSuchAdapter { id })
+        at.map(|at| self.entries.remove(at).adapter)
+            .ok_or(Error::NoSuchAdapter { id })
     }
 
     /// Sets c. It acts from the next forward pass on.
@@ -229,18 +238,25 @@ impl Stack {
     /// All effects at the present coefficients. Adapters at c = 0 are skipped, not multiplied.
     pub fn steering(&mut self) -> Rc<Steering> {
         let entries = &self.entries;
-        self.built.get_or_insert_with(|| Rc::new(build(entries))).clone()
+        self.built
+            .get_or_insert_with(|| Rc::new(build(entries)))
+            .clone()
     }
 
     fn entry(&mut self, id: u32) -> Result<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.id == id).ok_or(Error::NoSuchAdapter { id })
+        self.entries
+            .iter_mut()
+            .find(|entry| entry.id == id)
+            .ok_or(Error::NoSuchAdapter { id })
     }
 }
 
 fn build(entries: &[Entry]) -> Steering {
     let active = || entries.iter().filter(|entry| entry.active());
     let mut steering = Steering::base();
-    steering.stamp = active().map(|entry| (entry.id, entry.coefficient)).collect();
+    steering.stamp = active()
+        .map(|entry| (entry.id, entry.coefficient))
+        .collect();
     for entry in active() {
         for placed in &entry.adapter.placed {
             for effect in (placed.at)(entry.coefficient) {

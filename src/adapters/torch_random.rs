@@ -19,8 +19,9 @@ impl TorchRandom {
         state[0] = seed as u32;
         for i in 1..N {
             let last = state[i - 1];
-            state[i] =
-                1_812_433_253_u32.wrapping_mul(last ^ (last >> 30)).wrapping_add(i as u32);
+            state[i] = 1_812_433_253_u32
+                .wrapping_mul(last ^ (last >> 30))
+                .wrapping_add(i as u32);
         }
         Self { state, at: N }
     }
@@ -49,7 +50,9 @@ impl TorchRandom {
     pub fn kaiming_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
         let bound = (3_f64.sqrt() * (2_f64.sqrt() / (fan_in as f64).sqrt())) as f32;
         let span = bound + bound;
-        (0..n).map(|_| (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24) * span - bound).collect()
+        (0..n)
+            .map(|_| (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24) * span - bound)
+            .collect()
     }
 }
 

@@ -56,17 +56,32 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let mut placed = Vec::with_capacity(targets.len());
     for target in targets {
         let (i, o) = (target.i, target.o);
-        let a = a_cuts.entry(i).or_insert_with(|| a.clone().slice([0..r, 0..i])).clone();
-        let b = b_cuts.entry(o).or_insert_with(|| b.clone().slice([0..o, 0..r])).clone();
+        let a = a_cuts
+            .entry(i)
+            .or_insert_with(|| a.clone().slice([0..r, 0..i]))
+            .clone();
+        let b = b_cuts
+            .entry(o)
+            .or_insert_with(|| b.clone().slice([0..o, 0..r]))
+            .clone();
         let out = loader.tensor(&target, "vera_lambda_b", [o])?;
         let mid = loader.tensor(&target, "vera_lambda_d", [r])?;
         placed.push(Placed::new(target.site, move |c| {
             let (a, b) = (a.clone(), b.clone());
             let (mid, out) = (Some(mid.clone()), Some(out.clone()));
-            vec![Effect::Weight(Delta::LowRank { a, b, mid, out, scale: c })]
+            vec![Effect::Weight(Delta::LowRank {
+                a,
+                b,
+                mid,
+                out,
+                scale: c,
+            })]
         }));
     }
-    Ok(Loaded { law: Law::Linear, placed })
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
 }
 
 /// A `[r, widest i]` and B `[widest o, r]`, from the file or from the seed.
@@ -78,10 +93,16 @@ fn projections(
     let widest = |width: fn(&Target) -> usize| targets.iter().map(width).max().unwrap_or(0);
     let (widest_i, widest_o) = (widest(|target| target.i), widest(|target| target.o));
     if loader.shape(A).is_some() {
-        return Ok((loader.shared(A, [r, widest_i])?, loader.shared(B, [widest_o, r])?));
+        return Ok((
+            loader.shared(A, [r, widest_i])?,
+            loader.shared(B, [widest_o, r])?,
+        ));
     }
     let mut random = TorchRandom::new(loader.config.seed("projection_prng_key")?);
     let a = random.kaiming_uniform(r * widest_i, widest_i);
     let b = random.kaiming_uniform(widest_o * r, r);
-    Ok((loader.upload(a, [r, widest_i]), loader.upload(b, [widest_o, r])))
+    Ok((
+        loader.upload(a, [r, widest_i]),
+        loader.upload(b, [widest_o, r]),
+    ))
 }

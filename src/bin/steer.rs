@@ -9,6 +9,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use playground::adapters::{self, AdapterFiles};
+use playground::device;
 use playground::error::{Error, Result};
 use playground::extract;
 use playground::model::Positions;
@@ -16,11 +17,13 @@ use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
 use playground::text::{Message, Text};
 use playground::weights::{ModelFile, NativeFile};
-use playground::device;
 use serde_json::json;
 
 #[derive(Parser)]
-#[command(version, about = "Turn adapters from -1 through 0 to +1 while a small model speaks")]
+#[command(
+    version,
+    about = "Turn adapters from -1 through 0 to +1 while a small model speaks"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -194,7 +197,11 @@ async fn load_model(path: &Path, device: &Device) -> Result<Session> {
 async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)> {
     let config = read(&dir.join("config.json"))?;
     let index_path = dir.join("model.safetensors.index.json");
-    let index = if index_path.exists() { Some(read(&index_path)?) } else { None };
+    let index = if index_path.exists() {
+        Some(read(&index_path)?)
+    } else {
+        None
+    };
     let mut shards = vec![dir.join("model.safetensors")];
     if index.is_some() {
         let entries = fs::read_dir(dir).map_err(|error| io(dir, &error))?;
@@ -204,7 +211,10 @@ async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)
             .collect();
         shards.sort();
     }
-    let shards = shards.iter().map(|path| NativeFile::open(path)).collect::<Result<_>>()?;
+    let shards = shards
+        .iter()
+        .map(|path| NativeFile::open(path))
+        .collect::<Result<_>>()?;
     let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
     let optional = |name: &str| fs::read(dir.join(name)).ok();
     let text = match optional("tokenizer.json") {
@@ -213,7 +223,9 @@ async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)
             &tokenizer,
             optional("tokenizer_config.json").as_deref(),
             optional("generation_config.json").as_deref(),
-            optional("chat_template.jinja").and_then(|bytes| String::from_utf8(bytes).ok()).as_deref(),
+            optional("chat_template.jinja")
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .as_deref(),
         )?),
     };
     Ok((file, text))
@@ -224,18 +236,37 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn io(path: &Path, error: &std::io::Error) -> Error {
-    Error::Io { file: path.display().to_string(), why: error.to_string() }
+    Error::Io {
+        file: path.display().to_string(),
+        why: error.to_string(),
+    }
 }
 
 /// A folder as PEFT writes it, or a single file.
 fn adapter_files(path: &Path) -> Result<AdapterFiles> {
-    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = path
+        .file_stem()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     if path.is_file() {
-        return Ok(AdapterFiles { name, config: None, weights: read(path)? });
+        return Ok(AdapterFiles {
+            name,
+            config: None,
+            weights: read(path)?,
+        });
     }
     let config = path.join("adapter_config.json");
-    let config = if config.exists() { Some(read(&config)?) } else { None };
-    Ok(AdapterFiles { name, config, weights: read(&path.join("adapter_model.safetensors"))? })
+    let config = if config.exists() {
+        Some(read(&config)?)
+    } else {
+        None
+    };
+    Ok(AdapterFiles {
+        name,
+        config,
+        weights: read(&path.join("adapter_model.safetensors"))?,
+    })
 }
 
 async fn open(source: &Source) -> Result<Session> {
@@ -251,7 +282,11 @@ async fn open(source: &Source) -> Result<Session> {
         return Err(Error::BadOption {
             name: "coeff",
             expected: "at most one for each --adapter",
-            found: format!("{} for {}", source.coefficients.len(), source.adapters.len()),
+            found: format!(
+                "{} for {}",
+                source.coefficients.len(),
+                source.adapters.len()
+            ),
         });
     }
     Ok(session)
@@ -261,7 +296,12 @@ async fn generate(args: &Generate) -> Result<()> {
     let started = Instant::now();
     let session = open(&args.source).await?;
     let load_ms = ms(started);
-    let chat = args.chat.clone().map(|content| vec![Message { role: "user".into(), content }]);
+    let chat = args.chat.clone().map(|content| {
+        vec![Message {
+            role: "user".into(),
+            content,
+        }]
+    });
     let mut generation = session.generate(Request {
         prompt: args.prompt.clone(),
         chat,
@@ -283,7 +323,9 @@ async fn generate(args: &Generate) -> Result<()> {
     let mut first_token_ms = None;
     let (mut ids, mut text, mut base_text) = (Vec::new(), String::new(), String::new());
     while let Some(step) = generation.next().await? {
-        let Step::Token { steered, base, .. } = step else { continue };
+        let Step::Token { steered, base, .. } = step else {
+            continue;
+        };
         first_token_ms.get_or_insert_with(|| ms(started));
         if let Some(step) = steered {
             ids.push(step.id);
@@ -318,9 +360,15 @@ async fn generate(args: &Generate) -> Result<()> {
 async fn logits(args: &Logits) -> Result<()> {
     let session = open(&args.source).await?;
     let steering = session.stack.borrow_mut().steering();
-    let positions = if args.all { Positions::All } else { Positions::Last };
+    let positions = if args.all {
+        Positions::All
+    } else {
+        Positions::Last
+    };
     let mut cache = session.model.new_cache();
-    let logits = session.model.forward(&args.tokens, &mut cache, &steering, positions)?;
+    let logits = session
+        .model
+        .forward(&args.tokens, &mut cache, &steering, positions)?;
     let Some(logits) = logits else { return Ok(()) };
     let logits = read_back(logits).await?;
     let vocab = session.model.config().vocab_size;
@@ -348,7 +396,10 @@ fn inspect(dir: &Path, json: bool) -> Result<()> {
     if let Some(card) = &found.method {
         println!("method      {} ({})", card.title, card.summary);
         println!("paper       {}", card.paper);
-        println!("formula     {}", card.formula.replace('\n', "\n            "));
+        println!(
+            "formula     {}",
+            card.formula.replace('\n', "\n            ")
+        );
         println!("law         {}", card.law_words);
     }
     println!("parameters  {}", found.parameters);
@@ -358,7 +409,10 @@ fn inspect(dir: &Path, json: bool) -> Result<()> {
     }
     match found.refused.is_empty() {
         true => println!("refused     nothing"),
-        false => found.refused.iter().for_each(|(code, why)| println!("refused     [{code}] {why}")),
+        false => found
+            .refused
+            .iter()
+            .for_each(|(code, why)| println!("refused     [{code}] {why}")),
     }
     Ok(())
 }
@@ -383,7 +437,10 @@ async fn extract_vector(args: &Extract) -> Result<()> {
         fs::write(&path, bytes).map_err(|error| io(&path, &error))
     };
     write("adapter_config.json", format!("{config:#}\n").as_bytes())?;
-    write("adapter_model.safetensors", &extract::to_safetensors(&vector)?)
+    write(
+        "adapter_model.safetensors",
+        &extract::to_safetensors(&vector)?,
+    )
 }
 
 async fn bench(args: &Bench) -> Result<()> {
@@ -391,7 +448,9 @@ async fn bench(args: &Bench) -> Result<()> {
     let session = open(&args.source).await?;
     let load_ms = ms(started);
     let vocab = session.model.config().vocab_size as u32;
-    let ids: Vec<u32> = (0..args.prefill as u32).map(|at| (at * 7919 + 11) % vocab).collect();
+    let ids: Vec<u32> = (0..args.prefill as u32)
+        .map(|at| (at * 7919 + 11) % vocab)
+        .collect();
     let steering = session.stack.borrow_mut().steering();
     let mut cache = session.model.new_cache();
     let started = Instant::now();
@@ -427,7 +486,9 @@ async fn run(
     cache: &mut playground::model::KvCache,
     steering: &adapters::Steering,
 ) -> Result<u32> {
-    let logits = session.model.forward(ids, cache, steering, Positions::Last)?;
+    let logits = session
+        .model
+        .forward(ids, cache, steering, Positions::Last)?;
     let Some(logits) = logits else { return Ok(0) };
     Ok(Sampling::default().choose(&read_back(logits).await?, 0, &[]))
 }

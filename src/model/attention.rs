@@ -27,15 +27,26 @@ impl Rope {
         let half = config.head_dim / 2;
         let rows = config.context + EXTRA_POSITIONS;
         let wavelengths: Vec<f32> = (0..half)
-            .map(|k| config.rope_theta.powf(-(2.0 * k as f64) / config.head_dim as f64) as f32)
+            .map(|k| {
+                config
+                    .rope_theta
+                    .powf(-(2.0 * k as f64) / config.head_dim as f64) as f32
+            })
             .collect();
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f32> = (0..rows)
-                .flat_map(|p| wavelengths.iter().map(move |w| f(f64::from(p as f32 * w)) as f32))
+                .flat_map(|p| {
+                    wavelengths
+                        .iter()
+                        .map(move |w| f(f64::from(p as f32 * w)) as f32)
+                })
                 .collect();
             Tensor::from_data(TensorData::new(values, [rows, half]), device)
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
     }
 
     /// The rows of positions `start .. start + t`, shaped `[t, 1, hd/2]`.
@@ -79,9 +90,18 @@ impl Attention {
         let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
         let groups = heads / kv_heads;
 
-        let q = self.q.forward(x.clone(), plan.linear(Projection::Q)).reshape([t, heads, hd]);
-        let k = self.k.forward(x.clone(), plan.linear(Projection::K)).reshape([t, kv_heads, hd]);
-        let v = self.v.forward(x, plan.linear(Projection::V)).reshape([t, kv_heads, hd]);
+        let q = self
+            .q
+            .forward(x.clone(), plan.linear(Projection::Q))
+            .reshape([t, heads, hd]);
+        let k = self
+            .k
+            .forward(x.clone(), plan.linear(Projection::K))
+            .reshape([t, kv_heads, hd]);
+        let v = self
+            .v
+            .forward(x, plan.linear(Projection::V))
+            .reshape([t, kv_heads, hd]);
         let k = rotate(k, &turn.rope);
         let (keys, values) = cache.append(layer, turn, k.swap_dims(0, 1), v.swap_dims(0, 1));
 

@@ -138,9 +138,7 @@ impl KvCache {
         // Taken out of the slot so that the write below finds the buffer unshared and stays
         // in place.
         let (keys, values) = self.layers[layer].take().unzip();
-        let write = |old, new| {
-            grown(old).slice_assign([0..heads, turn.start..end, 0..hd], new)
-        };
+        let write = |old, new| grown(old).slice_assign([0..heads, turn.start..end, 0..hd], new);
         let (keys, values) = (write(keys, k), write(values, v));
         self.layers[layer] = Some((keys.clone(), values.clone()));
         (keys.narrow(1, 0, end), values.narrow(1, 0, end))
@@ -152,5 +150,8 @@ fn causal_mask(start: usize, t: usize, device: &Device) -> Tensor<2> {
     let rows = (0..t).flat_map(|row| {
         (0..total).map(move |column| if column > start + row { FUTURE } else { 0.0 })
     });
-    Tensor::from_data(TensorData::new(rows.collect::<Vec<f32>>(), [t, total]), device)
+    Tensor::from_data(
+        TensorData::new(rows.collect::<Vec<f32>>(), [t, total]),
+        device,
+    )
 }

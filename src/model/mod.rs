@@ -41,8 +41,15 @@ pub enum Projection {
 
 impl Projection {
     /// All seven, in the order of computation.
-    pub const ALL: [Self; 7] =
-        [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+    pub const ALL: [Self; 7] = [
+        Self::Q,
+        Self::K,
+        Self::V,
+        Self::O,
+        Self::Gate,
+        Self::Up,
+        Self::Down,
+    ];
 
     /// The module's path inside its block, as Hugging Face and PEFT write it.
     #[must_use]
@@ -89,19 +96,22 @@ impl Linear {
     /// order of the stack. An empty plan is the base layer and nothing else.
     #[must_use]
     pub fn forward(&self, x: Tensor<2>, plan: &SitePlan) -> Tensor<2> {
-        project(x, self.weight.val(), self.bias.as_ref().map(Param::val), plan)
+        project(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            plan,
+        )
     }
 }
 
-fn project(
-    x: Tensor<2>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-    plan: &SitePlan,
-) -> Tensor<2> {
+fn project(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, plan: &SitePlan) -> Tensor<2> {
     let x = plan.inputs.iter().fold(x, |x, map| map.apply(x));
     let base = x.clone().matmul(weight.transpose());
-    let y = plan.deltas.iter().fold(base.clone(), |y, delta| y + delta.apply(&x, &base));
+    let y = plan
+        .deltas
+        .iter()
+        .fold(base.clone(), |y, delta| y + delta.apply(&x, &base));
     let y = match bias {
         Some(bias) => y + bias.unsqueeze(),
         None => y,
@@ -121,7 +131,8 @@ impl Mlp {
     fn forward(&self, x: Tensor<2>, plan: &LayerPlan) -> Tensor<2> {
         let gate = self.gate.forward(x.clone(), plan.linear(Projection::Gate));
         let up = self.up.forward(x, plan.linear(Projection::Up));
-        self.down.forward(activation::silu(gate) * up, plan.linear(Projection::Down))
+        self.down
+            .forward(activation::silu(gate) * up, plan.linear(Projection::Down))
     }
 }
 
@@ -211,17 +222,22 @@ impl Model {
                     true => Some(Param::from_data(read(&bias, &[o]).await?, device)),
                     false => None,
                 };
-                linears.push(Linear { weight: Param::from_data(weight, device), bias });
+                linears.push(Linear {
+                    weight: Param::from_data(weight, device),
+                    bias,
+                });
             }
             let mut norms = Vec::with_capacity(2);
             for norm in ["input_layernorm", "post_attention_layernorm"] {
                 let gamma = read(&format!("model.layers.{layer}.{norm}.weight"), &[d]).await?;
                 norms.push(rms_norm(gamma, &config, device));
             }
-            let [q, k, v, o, gate, up, down]: [Linear; 7] =
-                linears.try_into().unwrap_or_else(|_| unreachable!("seven projections"));
-            let [input_layernorm, post_attention_layernorm]: [RmsNorm; 2] =
-                norms.try_into().unwrap_or_else(|_| unreachable!("two norms"));
+            let [q, k, v, o, gate, up, down]: [Linear; 7] = linears
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("seven projections"));
+            let [input_layernorm, post_attention_layernorm]: [RmsNorm; 2] = norms
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("two norms"));
             layers.push(Block {
                 input_layernorm,
                 attention: Attention { q, k, v, o },
@@ -238,7 +254,15 @@ impl Model {
             }
         };
         let rope = Rope::new(&config, device);
-        Ok(Self { embed_tokens, layers, norm, lm_head, rope, config, name: file.name().into() })
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+            rope,
+            config,
+            name: file.name().into(),
+        })
     }
 
     /// Sizes and constants.
@@ -310,7 +334,7 @@ impl Model {
         Ok(Some(project(h, self.head_weight(), None, &steering.head)))
     }
 
-    /// The residual stream of the last token at the output of every block, each `[1, d]`.
+    /// The residual stream at the output of every block, each `[t, d]`.
     ///
     /// # Errors
     /// As [`Self::forward`].
@@ -318,9 +342,7 @@ impl Model {
         let mut cache = self.new_cache();
         self.check(tokens, &cache)?;
         let mut outputs = Vec::with_capacity(self.layers.len());
-        self.blocks(tokens, &mut cache, steering, |_, h| {
-            outputs.push(h.clone().narrow(0, tokens.len() - 1, 1));
-        });
+        self.blocks(tokens, &mut cache, steering, |_, h| outputs.push(h.clone()));
         Ok(outputs)
     }
 
@@ -334,7 +356,10 @@ impl Model {
         }
         let total = cache.len() + tokens.len();
         match total > context {
-            true => Err(Error::PromptTooLong { tokens: total, context }),
+            true => Err(Error::PromptTooLong {
+                tokens: total,
+                context,
+            }),
             false => Ok(()),
         }
     }
@@ -355,7 +380,9 @@ impl Model {
         for (layer, block) in self.layers.iter().enumerate() {
             let plan = steering.layer(layer);
             let x = block.input_layernorm.forward(h.clone());
-            h = h + block.attention.forward(x, layer, cache, &turn, &self.config, plan);
+            h = h + block
+                .attention
+                .forward(x, layer, cache, &turn, &self.config, plan);
             let x = block.post_attention_layernorm.forward(h.clone());
             h = h + block.mlp.forward(x, plan);
             h = plan.residual.iter().fold(h, |h, shift| shift.apply(h));
@@ -366,5 +393,8 @@ impl Model {
 }
 
 fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {
-    RmsNorm { gamma: Param::from_data(gamma, device), epsilon: config.rms_norm_eps }
+    RmsNorm {
+        gamma: Param::from_data(gamma, device),
+        epsilon: config.rms_norm_eps,
+    }
 }

@@ -38,7 +38,11 @@ pub fn smollm2() -> Session {
 
 pub fn adapter_files(dir: &Path) -> AdapterFiles {
     AdapterFiles {
-        name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         config: fs::read(dir.join("adapter_config.json")).ok(),
         weights: fs::read(dir.join("adapter_model.safetensors")).expect("adapter weights"),
     }
@@ -47,6 +51,9 @@ pub fn adapter_files(dir: &Path) -> AdapterFiles {
 /// Logits of every position.
 pub fn logits(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
     let mut cache = session.model.new_cache();
-    let logits = session.model.forward(ids, &mut cache, steering, Positions::All).expect("runs");
+    let logits = session
+        .model
+        .forward(ids, &mut cache, steering, Positions::All)
+        .expect("runs");
     pollster::block_on(read_back(logits.expect("logits"))).expect("read")
 }

@@ -28,7 +28,11 @@ fn every_method_explains_itself() {
     for method in METHODS {
         let file = root().join(format!("src/adapters/{}.rs", method.name));
         let lines = fs::read_to_string(&file).expect("a file named after the method");
-        assert!(lines.lines().count() <= 260, "{}: too long for one idea", method.name);
+        assert!(
+            lines.lines().count() <= 260,
+            "{}: too long for one idea",
+            method.name
+        );
         let card = method.card();
         for (heading, text) in [
             ("title", card.title),
@@ -40,7 +44,12 @@ fn every_method_explains_itself() {
         ] {
             assert!(!text.is_empty(), "{}: {heading} is empty", method.name);
         }
-        assert!(card.paper.starts_with("https://"), "{}: paper is {}", method.name, card.paper);
+        assert!(
+            card.paper.starts_with("https://"),
+            "{}: paper is {}",
+            method.name,
+            card.paper
+        );
     }
 }
 
@@ -57,7 +66,11 @@ fn the_readme_table_is_the_code() {
         fs::write(path, readme).expect("writable README");
         return;
     }
-    assert_eq!(table, method_table(), "run `UPDATE=1 cargo test --release the_readme_table`");
+    assert_eq!(
+        table,
+        method_table(),
+        "run `UPDATE=1 cargo test --release the_readme_table`"
+    );
 }
 
 /// Pure maths knows nothing of the browser.

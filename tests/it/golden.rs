@@ -51,19 +51,36 @@ fn cases() -> Vec<Case> {
             let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).ok()?;
             let base = header["__metadata__"]["base"].as_str()?.to_owned();
             let expect = safetensors::read_all(&name, &bytes).expect("expect.safetensors");
-            Some(Case { name, dir, base, expect })
+            Some(Case {
+                name,
+                dir,
+                base,
+                expect,
+            })
         })
         .collect();
     cases.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(cases.len() > 20, "the golden cases are there: {}", cases.len());
+    assert!(
+        cases.len() > 20,
+        "the golden cases are there: {}",
+        cases.len()
+    );
     cases
 }
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "same number of numbers");
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| {
-        if d.is_nan() { f32::INFINITY } else { worst.max(d) }
-    })
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |worst, d| {
+            if d.is_nan() {
+                f32::INFINITY
+            } else {
+                worst.max(d)
+            }
+        })
 }
 
 /// Reports all failing cases, not only the first.
@@ -92,23 +109,42 @@ fn methods_equal_peft() {
                 failures.push(format!("{}: {what} differs by {worst:.1e}", case.name));
             }
         };
-        check("base", &base, case.floats("base_logits").expect("base_logits"), LOGITS);
-        check("c = 0", &logits(&session, &ids, &stack.steering()), &base, 0.0);
+        check(
+            "base",
+            &base,
+            case.floats("base_logits").expect("base_logits"),
+            LOGITS,
+        );
+        check(
+            "c = 0",
+            &logits(&session, &ids, &stack.steering()),
+            &base,
+            0.0,
+        );
         for (c, key) in [(1.0, ""), (-1.0, "_c_-1"), (0.5, "_c_0.5")] {
             stack.set_coefficient(id, c).expect("finite");
             let steering = stack.steering();
             if let Some(expected) = case.floats(&format!("logits{key}")) {
-                check(&format!("logits at {c}"), &logits(&session, &ids, &steering), expected, LOGITS);
+                check(
+                    &format!("logits at {c}"),
+                    &logits(&session, &ids, &steering),
+                    expected,
+                    LOGITS,
+                );
             }
             for (name, tensor) in &case.expect {
-                let Some(path) = name.strip_prefix("layer_input:") else { continue };
+                let Some(path) = name.strip_prefix("layer_input:") else {
+                    continue;
+                };
                 let Some(expected) = case.floats(&format!("layer_output{key}:{path}")) else {
                     continue;
                 };
                 let Some(Site::Linear(layer, projection)) = Site::parse(path) else {
                     panic!("{}: {path} is no linear layer", case.name);
                 };
-                let HostData::Float(input) = &tensor.data else { panic!("float input") };
+                let HostData::Float(input) = &tensor.data else {
+                    panic!("float input")
+                };
                 let shape = [tensor.shape[0], tensor.shape[1]];
                 let x = burn::tensor::TensorData::new(input.clone(), shape);
                 let x = burn::tensor::Tensor::from_data(x, &session.model.device());
@@ -132,8 +168,14 @@ fn methods_equal_peft() {
             failures.push(format!("{}: back at c = 0 is not the base", case.name));
         }
     }
-    let missing: Vec<_> = METHODS.iter().filter(|m| !methods_seen.contains(&m.name)).collect();
-    assert!(missing.is_empty(), "methods without a golden case: {missing:?}");
+    let missing: Vec<_> = METHODS
+        .iter()
+        .filter(|m| !methods_seen.contains(&m.name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "methods without a golden case: {missing:?}"
+    );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -141,7 +183,10 @@ fn methods_equal_peft() {
 #[test]
 fn the_cache_changes_nothing() {
     for name in ["lora", "prefix", "hra_even"] {
-        let case = cases().into_iter().find(|case| case.name == name).expect("case");
+        let case = cases()
+            .into_iter()
+            .find(|case| case.name == name)
+            .expect("case");
         let session = tiny(&case.base);
         let adapter = adapters::load(&adapter_files(&case.dir), &session.model).expect("loads");
         let mut stack = Stack::default();
@@ -153,12 +198,17 @@ fn the_cache_changes_nothing() {
         let mut cache = session.model.new_cache();
         let mut last = Vec::new();
         for id in &ids {
-            let row = session.model.forward(&[*id], &mut cache, &steering, Positions::Last);
+            let row = session
+                .model
+                .forward(&[*id], &mut cache, &steering, Positions::Last);
             let row = row.expect("runs").expect("logits");
             last = pollster::block_on(read_back(row)).expect("read");
         }
         let worst = worst(&last, &whole[whole.len() - last.len()..]);
-        assert!(worst < LOGITS, "{name}: cached logits differ by {worst:.1e}");
+        assert!(
+            worst < LOGITS,
+            "{name}: cached logits differ by {worst:.1e}"
+        );
         assert_eq!(cache.len(), ids.len(), "cache length");
     }
 }

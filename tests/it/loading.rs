@@ -32,28 +32,28 @@ fn with_header(mut files: AdapterFiles, edit: impl Fn(&str) -> String) -> Adapte
 }
 
 fn refusal(files: &AdapterFiles) -> Error {
-    adapters::load(files, &tiny("base").model).map(|_| ()).expect_err("must not load")
+    adapters::load(files, &tiny("base").model)
+        .map(|_| ())
+        .expect_err("must not load")
 }
 
 #[test]
 fn bad_checkpoints_say_why() {
-    let key = "layers.1.mlp.down_proj.lora_A.weight";
+    let key = "layers.1.mlp.down_proj.lora_B.weight";
     let cases: Vec<(&str, AdapterFiles, &str, &str)> = vec![
         (
-            "an adapter of another width",
-            adapter_files(&golden_dir().join("lora_untied")),
-            "wrong-shape",
-            "another model",
-        ),
-        (
             "a layer that the model lacks",
-            with_header(lora(), |h| h.replace("layers.1.mlp.down", "layers.7.mlp.down")),
+            with_header(lora(), |h| {
+                h.replace("layers.1.mlp.down", "layers.7.mlp.down")
+            }),
             "no-such-module",
             "layers.7.mlp.down_proj",
         ),
         (
             "a missing key",
-            with_header(lora(), |h| h.replace(key, "layers.1.mlp.down_proj.lora_X.weight")),
+            with_header(lora(), |h| {
+                h.replace(key, "layers.1.mlp.down_proj.lora_X.weight")
+            }),
             "missing-key",
             "",
         ),
@@ -89,24 +89,51 @@ fn bad_checkpoints_say_why() {
             "unknown-method",
             "TELEPATHY",
         ),
-        ("a rank of 0", with_field(lora(), "r", 0.into()), "wrong-shape", ""),
-        ("a rank in words", with_field(lora(), "r", "four".into()), "bad-config", "four"),
-        ("no config", AdapterFiles { config: None, ..lora() }, "missing-key", "adapter_config"),
+        (
+            "a rank of 0",
+            with_field(lora(), "r", 0.into()),
+            "wrong-shape",
+            "",
+        ),
+        (
+            "a rank in words",
+            with_field(lora(), "r", "four".into()),
+            "bad-config",
+            "four",
+        ),
+        (
+            "no config",
+            AdapterFiles {
+                config: None,
+                ..lora()
+            },
+            "missing-key",
+            "adapter_config",
+        ),
         (
             "a config that is no JSON",
-            AdapterFiles { config: Some(b"{".to_vec()), ..lora() },
+            AdapterFiles {
+                config: Some(b"{".to_vec()),
+                ..lora()
+            },
             "bad-config",
             "not valid JSON",
         ),
         (
             "a cut file",
-            AdapterFiles { weights: lora().weights[..3000].to_vec(), ..lora() },
+            AdapterFiles {
+                weights: lora().weights[..20_000].to_vec(),
+                ..lora()
+            },
             "tensor-beyond-file",
             "",
         ),
         (
             "a header longer than the file",
-            AdapterFiles { weights: [&[255_u8; 7][..], &[0; 9]].concat(), ..lora() },
+            AdapterFiles {
+                weights: [&[255_u8; 7][..], &[0; 9]].concat(),
+                ..lora()
+            },
             "",
             "",
         ),
@@ -115,10 +142,20 @@ fn bad_checkpoints_say_why() {
     for (what, files, code, part) in &cases {
         let error = refusal(files);
         if (!code.is_empty() && error.code() != *code) || !error.to_string().contains(part) {
-            failures.push(format!("{what}: expected {code} with «{part}», got {error:?}: {error}"));
+            failures.push(format!(
+                "{what}: expected {code} with «{part}», got {error:?}: {error}"
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn another_model_shows_in_the_shapes() {
+    let error = adapters::load(&lora(), &tiny("base_untied").model).map(|_| ());
+    let error = error.expect_err("another width");
+    assert_eq!(error.code(), "wrong-shape", "{error}");
+    assert!(error.to_string().contains("another model"), "{error}");
 }
 
 #[test]
@@ -130,11 +167,24 @@ fn inspect_explains_every_golden_case() {
         }
         let files = adapter_files(&entry.path());
         let found = adapters::inspect(&files).expect("readable");
-        assert!(found.refused.is_empty(), "{}: {:?}", found.name, found.refused);
-        assert!(!found.modules.is_empty() && found.parameters > 0, "{}: {found:?}", found.name);
+        assert!(
+            found.refused.is_empty(),
+            "{}: {:?}",
+            found.name,
+            found.refused
+        );
+        assert!(
+            !found.modules.is_empty() && found.parameters > 0,
+            "{}: {found:?}",
+            found.name
+        );
         seen.insert(found.method.expect("known").name, found.name);
     }
-    assert_eq!(seen.len(), adapters::METHODS.len(), "all methods are there: {seen:?}");
+    assert_eq!(
+        seen.len(),
+        adapters::METHODS.len(),
+        "all methods are there: {seen:?}"
+    );
     let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));
     let refused = refused.expect("readable").refused;
     assert_eq!(refused[0].0, "unsupported-option", "what load would refuse");

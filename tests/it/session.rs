@@ -20,7 +20,11 @@ fn request(seed: u64) -> Request {
     Request {
         ids: Some(PROMPT.to_vec()),
         max_tokens: 24,
-        sampling: Sampling { temperature: 1.0, seed, ..Sampling::default() },
+        sampling: Sampling {
+            temperature: 1.0,
+            seed,
+            ..Sampling::default()
+        },
         compare: true,
         ..Request::default()
     }
@@ -47,7 +51,10 @@ fn ids(steps: &[Step]) -> (Vec<u32>, Vec<u32>) {
         Step::Prefill { .. } => (None, None),
     };
     let (steered, base): (Vec<_>, Vec<_>) = steps.iter().map(pair).unzip();
-    (steered.into_iter().flatten().collect(), base.into_iter().flatten().collect())
+    (
+        steered.into_iter().flatten().collect(),
+        base.into_iter().flatten().collect(),
+    )
 }
 
 #[test]
@@ -58,7 +65,14 @@ fn at_zero_both_streams_are_one() {
     assert_eq!(steered, base, "c = 0");
     assert_eq!(steered.len(), 24, "all tokens");
     for step in &steps {
-        let Step::Token { kl_nats, coefficients, .. } = step else { continue };
+        let Step::Token {
+            kl_nats,
+            coefficients,
+            ..
+        } = step
+        else {
+            continue;
+        };
         assert_eq!(*kl_nats, Some(0.0), "KL at c = 0");
         assert!(coefficients.is_empty(), "an adapter at c = 0 is not active");
     }
@@ -67,10 +81,22 @@ fn at_zero_both_streams_are_one() {
 #[test]
 fn the_same_seed_says_the_same() {
     let (session, id) = with_adapter("lora");
-    session.stack.borrow_mut().set_coefficient(id, 1.0).expect("finite");
+    session
+        .stack
+        .borrow_mut()
+        .set_coefficient(id, 1.0)
+        .expect("finite");
     let first = ids(&run(&session, request(9), |_| {}));
-    assert_eq!(first, ids(&run(&session, request(9), |_| {})), "seed 9 twice");
-    assert_ne!(first, ids(&run(&session, request(10), |_| {})), "another seed");
+    assert_eq!(
+        first,
+        ids(&run(&session, request(9), |_| {})),
+        "seed 9 twice"
+    );
+    assert_ne!(
+        first,
+        ids(&run(&session, request(10), |_| {})),
+        "another seed"
+    );
     assert_ne!(first.0, first.1, "this adapter changes the text");
 }
 
@@ -79,39 +105,83 @@ fn a_change_in_mid_stream_acts_at_the_next_token_and_is_recorded() {
     let (session, id) = with_adapter("lora");
     let turn = |at: usize| {
         let c = if (6..12).contains(&at) { 2.0 } else { 0.0 };
-        session.stack.borrow_mut().set_coefficient(id, c).expect("finite");
+        session
+            .stack
+            .borrow_mut()
+            .set_coefficient(id, c)
+            .expect("finite");
     };
     let steps = run(&session, request(4), turn);
     for (at, step) in steps.iter().enumerate() {
-        let Step::Token { coefficients, cache, kl_nats, .. } = step else { continue };
+        let Step::Token {
+            coefficients,
+            cache,
+            kl_nats,
+            ..
+        } = step
+        else {
+            continue;
+        };
         let active = (6..12).contains(&at);
         assert_eq!(coefficients.len(), usize::from(active), "step {at}");
-        assert_eq!(*cache == CacheUse::Kept, at >= 6, "old entries are kept, step {at}");
-        assert_eq!(kl_nats.is_some_and(|kl| kl > 0.0), at >= 6, "the effect shows, step {at}");
+        assert_eq!(
+            *cache == CacheUse::Kept,
+            at >= 6,
+            "old entries are kept, step {at}"
+        );
+        assert_eq!(
+            kl_nats.is_some_and(|kl| kl > 0.0),
+            at >= 6,
+            "the effect shows, step {at}"
+        );
     }
     let (steered, base) = ids(&steps);
     assert_eq!(steered[..6], base[..6], "before the change");
-    assert_eq!(ids(&run(&session, request(4), |_| {})).1, base, "the base never changes");
+    assert_eq!(
+        ids(&run(&session, request(4), |_| {})).1,
+        base,
+        "the base never changes"
+    );
 }
 
 #[test]
 fn recomputing_is_as_if_from_the_start() {
     let (session, id) = with_adapter("hra_even");
-    let request = Request { cache: CachePolicy::Recompute, ..request(4) };
+    let request = Request {
+        cache: CachePolicy::Recompute,
+        ..request(4)
+    };
     let turn = |at: usize| {
         let c = if at >= 6 { 1.5 } else { 0.0 };
-        session.stack.borrow_mut().set_coefficient(id, c).expect("finite");
+        session
+            .stack
+            .borrow_mut()
+            .set_coefficient(id, c)
+            .expect("finite");
     };
     let steps = run(&session, request, turn);
     let steering = session.stack.borrow_mut().steering();
     let (steered, _) = ids(&steps);
     for (at, step) in steps.iter().enumerate() {
-        let Step::Token { cache, steered: Some(step), .. } = step else { continue };
-        assert_eq!(*cache == CacheUse::Recomputed, at == 6, "once, at the change: step {at}");
+        let Step::Token {
+            cache,
+            steered: Some(step),
+            ..
+        } = step
+        else {
+            continue;
+        };
+        assert_eq!(
+            *cache == CacheUse::Recomputed,
+            at == 6,
+            "once, at the change: step {at}"
+        );
         if at >= 6 {
             let so_far = [&PROMPT[..], &steered[..at]].concat();
             let mut fresh = session.model.new_cache();
-            let logits = session.model.forward(&so_far, &mut fresh, &steering, Positions::Last);
+            let logits = session
+                .model
+                .forward(&so_far, &mut fresh, &steering, Positions::Last);
             let logits = logits.expect("runs").expect("logits");
             let logits = pollster::block_on(read_back(logits)).expect("read");
             let expected = log_softmax(&logits)[step.id as usize].exp();
@@ -123,26 +193,44 @@ fn recomputing_is_as_if_from_the_start() {
 #[test]
 fn the_kl_after_the_split_is_of_the_steered_text() {
     let (session, id) = with_adapter("lora");
-    session.stack.borrow_mut().set_coefficient(id, 1.0).expect("finite");
+    session
+        .stack
+        .borrow_mut()
+        .set_coefficient(id, 1.0)
+        .expect("finite");
     let steering = session.stack.borrow_mut().steering();
     let steps = run(&session, request(4), |_| {});
     let (steered, base) = ids(&steps);
-    let split = steered.iter().zip(&base).position(|(a, b)| a != b).expect("they differ");
-    assert!(split + 3 < steps.len(), "enough is said behind the split at {split}");
+    let split = steered
+        .iter()
+        .zip(&base)
+        .position(|(a, b)| a != b)
+        .expect("they differ");
+    assert!(
+        split + 3 < steps.len(),
+        "enough is said behind the split at {split}"
+    );
     let distribution = |ids: &[u32], steering: &adapters::Steering| {
         let mut cache = session.model.new_cache();
-        let logits = session.model.forward(ids, &mut cache, steering, Positions::Last);
+        let logits = session
+            .model
+            .forward(ids, &mut cache, steering, Positions::Last);
         let logits = logits.expect("runs").expect("logits");
         log_softmax(&pollster::block_on(read_back(logits)).expect("read"))
     };
     for (at, step) in steps.iter().enumerate() {
-        let Step::Token { kl_nats: found, .. } = step else { continue };
+        let Step::Token { kl_nats: found, .. } = step else {
+            continue;
+        };
         let so_far = [&PROMPT[..], &steered[..at]].concat();
         let p = distribution(&so_far, &steering);
         let q = distribution(&so_far, &adapters::Steering::base());
         let expected = kl_nats(&p, &q);
         let found = found.expect("both streams run");
-        assert!((found - expected).abs() < 1e-4, "step {at}: {found} is not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-4,
+            "step {at}: {found} is not {expected}"
+        );
     }
 }
 
@@ -156,7 +244,10 @@ fn switching_off_keeps_the_coefficient() {
     stack.set_enabled(id, true).expect("known");
     assert_eq!(stack.steering().stamp()[..], [(id, 0.5)], "on again");
     stack.remove(id).expect("known");
-    assert_eq!(stack.set_enabled(id, true).map_err(|e| e.code()), Err("no-such-adapter"));
+    assert_eq!(
+        stack.set_enabled(id, true).map_err(|e| e.code()),
+        Err("no-such-adapter")
+    );
 }
 
 #[test]
@@ -165,7 +256,8 @@ fn several_adapters_stack_in_order() {
     let road = adapters::load(&adapter_files(&golden_dir().join("ia3")), &session.model);
     let mut stack = session.stack.borrow_mut();
     let road = stack.add(road.expect("loads"));
-    let run = |stack: &mut adapters::Stack| crate::common::logits(&session, &PROMPT, &stack.steering());
+    let run =
+        |stack: &mut adapters::Stack| crate::common::logits(&session, &PROMPT, &stack.steering());
     let base = run(&mut stack);
     stack.set_coefficient(lora, 1.0).expect("finite");
     let one = run(&mut stack);
@@ -182,20 +274,47 @@ fn several_adapters_stack_in_order() {
 fn bad_requests_say_why() {
     let (session, id) = with_adapter("lora");
     let code = |request: Request| session.generate(request).map(|_| ()).map_err(|e| e.code());
-    let with_ids = |ids: &[u32]| Request { ids: Some(ids.to_vec()), ..Request::default() };
+    let with_ids = |ids: &[u32]| Request {
+        ids: Some(ids.to_vec()),
+        ..Request::default()
+    };
     assert_eq!(code(with_ids(&[])), Err("empty-prompt"), "no ids");
-    assert_eq!(code(Request::default()), Err("no-tokenizer"), "text without a tokenizer");
+    assert_eq!(
+        code(Request::default()),
+        Err("no-tokenizer"),
+        "text without a tokenizer"
+    );
     let context = session.model.config().context;
-    assert_eq!(code(with_ids(&vec![1; context])), Err("prompt-too-long"), "the whole context");
-    let sampling = Sampling { top_p: 2.0, ..Sampling::default() };
-    assert_eq!(code(Request { sampling, ..with_ids(&PROMPT) }), Err("bad-option"), "top-p 2");
+    assert_eq!(
+        code(with_ids(&vec![1; context])),
+        Err("prompt-too-long"),
+        "the whole context"
+    );
+    let sampling = Sampling {
+        top_p: 2.0,
+        ..Sampling::default()
+    };
+    assert_eq!(
+        code(Request {
+            sampling,
+            ..with_ids(&PROMPT)
+        }),
+        Err("bad-option"),
+        "top-p 2"
+    );
     let mut generation = session.generate(with_ids(&[99_999])).expect("starts");
-    let error = pollster::block_on(generation.next()).map(|_| ()).map_err(|e| e.code());
+    let error = pollster::block_on(generation.next())
+        .map(|_| ())
+        .map_err(|e| e.code());
     assert_eq!(error, Err("bad-token"), "an id outside the vocabulary");
     let mut stack = session.stack.borrow_mut();
     for c in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let error = stack.set_coefficient(id, c).map_err(|e| e.code());
         assert_eq!(error, Err("bad-coefficient"), "{c}");
     }
-    assert_eq!(stack.entries()[0].coefficient, 0.0, "a refused coefficient changes nothing");
+    assert_eq!(
+        stack.entries()[0].coefficient,
+        0.0,
+        "a refused coefficient changes nothing"
+    );
 }

@@ -17,11 +17,19 @@ pub const NAME: &str = "playground";
 
 const OPTIMISE: &[&str] = &["-O3"];
 
-/// Brings `pkg/` up to date.
+/// Brings `pkg/` up to date, as the compiler leaves it.
 pub fn build(workspace: &Workspace) -> Result {
+    compile(workspace, None)
+}
+
+/// Brings `pkg/` up to date for others to download: smaller, after many minutes of `wasm-opt`.
+pub fn build_optimised(workspace: &Workspace) -> Result {
+    compile(workspace, node::wasm_opt(workspace)?)
+}
+
+fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
     let toolchain = Toolchain::prepare(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
-    let wasm_opt = node::wasm_opt(workspace)?;
 
     let build = ["rustc", "--release", "--lib", "--crate-type", "cdylib"];
     let options = ["--no-default-features", "--target", TARGET];

@@ -26,7 +26,7 @@ pub fn command(workspace: &Workspace, folder: &Path, with_model: bool) -> Result
             "empty it or name another folder",
         ));
     }
-    bundle::build(workspace)?;
+    bundle::build_optimised(workspace)?;
     let model = with_model.then(|| model::fetch(workspace)).transpose()?;
     assemble(workspace, folder, model.as_deref()).or_mend(
         format!("could not write {}", folder.display()),
