@@ -1,6 +1,7 @@
 //! The WebAssembly package in `pkg/`: compiled, bound to JavaScript, optimised.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,14 +16,15 @@ use crate::workspace::Workspace;
 /// The name of the crate, of its module and of the JavaScript around it.
 pub const NAME: &str = "playground";
 
-const OPTIMISE: &[&str] = &["-O3"];
+/// Takes a fifth off the module in some minutes; higher levels take a quarter of an hour.
+const OPTIMISE: &str = "-O1";
 
 /// Brings `pkg/` up to date, as the compiler leaves it.
 pub fn build(workspace: &Workspace) -> Result {
     compile(workspace, None)
 }
 
-/// Brings `pkg/` up to date for others to download: smaller, after many minutes of `wasm-opt`.
+/// Brings `pkg/` up to date for others to download: smaller, by `wasm-opt`.
 pub fn build_optimised(workspace: &Workspace) -> Result {
     compile(workspace, node::wasm_opt(workspace)?)
 }
@@ -62,21 +64,20 @@ fn package(
 
     let module = pkg.join(format!("{NAME}_bg.wasm"));
     let stamp = pkg.join(".stamp");
-    let recipe = [
+    let plain = format!(
+        "{}\n{}\n",
         sha256(compiled).or_mend(could_not("read", compiled), mend)?,
         output(Command::new(wasm_bindgen).arg("--version")).unwrap_or_default(),
-        match wasm_opt {
-            Some(_) => format!("wasm-opt {} {}", node::BINARYEN, OPTIMISE.join(" ")),
-            None => "not optimised".into(),
-        },
-    ]
-    .join("\n");
-    if module.is_file() && fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == recipe) {
+    );
+    let optimised = format!("{plain}wasm-opt {} {OPTIMISE}\n", node::BINARYEN);
+    let found = fs::read_to_string(&stamp).unwrap_or_default();
+    // What was optimised already is as good where that is not asked for.
+    if module.is_file() && (found == optimised || wasm_opt.is_none() && found == plain) {
         say("package", format!("{} is up to date", pkg.display()));
         return Ok(());
     }
 
-    drop(fs::remove_file(&stamp));
+    clear(&pkg).or_mend(could_not("clear", &pkg), mend)?;
     say("package", "wasm-bindgen");
     run(
         Command::new(wasm_bindgen)
@@ -91,31 +92,40 @@ fn package(
             .arg(compiled),
         mend,
     )?;
-    if let Some(wasm_opt) = wasm_opt {
-        say(
-            "package",
-            format!("wasm-opt {} (some minutes)", OPTIMISE.join(" ")),
-        );
-        let optimised = pkg.join("optimised.wasm");
+    if let Some(wasm_opt) = &wasm_opt {
+        say("package", format!("wasm-opt {OPTIMISE} (some minutes)"));
+        let smaller = pkg.join("optimised.wasm");
         run(
             Command::new("node")
                 .arg(wasm_opt)
-                .args(OPTIMISE)
-                .arg(&module)
-                .arg("-o")
-                .arg(&optimised),
+                .args([OPTIMISE.as_ref(), module.as_os_str()])
+                .args(["-o".as_ref(), smaller.as_os_str()]),
             mend,
         )?;
-        fs::rename(&optimised, &module).or_mend(could_not("write", &module), mend)?;
+        fs::rename(&smaller, &module).or_mend(could_not("write", &module), mend)?;
     }
     let description = pkg.join("package.json");
     fs::write(&description, package_json()).or_mend(could_not("write", &description), mend)?;
+    let recipe = if wasm_opt.is_some() { optimised } else { plain };
     fs::write(&stamp, recipe).or_mend(could_not("write", &stamp), mend)?;
     let size = fs::metadata(&module).map_or(0, |metadata| metadata.len());
     say(
         "package",
         format!("{} ({:.1} MB)", module.display(), size as f64 / 1e6),
     );
+    Ok(())
+}
+
+/// Deletes what earlier runs have left in `pkg`; `README.md` is not of them.
+fn clear(pkg: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(pkg)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else if !path.ends_with("README.md") {
+            fs::remove_file(path)?;
+        }
+    }
     Ok(())
 }
 
@@ -129,7 +139,7 @@ fn package_json() -> String {
   "type": "module",
   "main": "{NAME}.js",
   "types": "{NAME}.d.ts",
-  "files": ["{NAME}.js", "{NAME}.d.ts", "{NAME}_bg.wasm", "{NAME}_bg.wasm.d.ts"],
+  "files": ["{NAME}.js", "{NAME}.d.ts", "{NAME}_bg.wasm", "{NAME}_bg.wasm.d.ts", "snippets"],
   "sideEffects": false
 }}
 "#,
