@@ -5,6 +5,10 @@ use burn::tensor::Tensor;
 
 /// One effect at one site, already at its coefficient.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; effects are few and built once per coefficient"
+)]
 pub enum Effect {
     /// The weight of a linear layer changes: `y += Δ(x)`.
     Weight(Delta),
@@ -20,6 +24,10 @@ pub enum Effect {
 
 /// An additive change of a linear layer.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; effects are few and built once per coefficient"
+)]
 pub enum Delta {
     /// `scale · (((x Aᵀ) ∘ mid) Bᵀ) ∘ out`
     LowRank {
