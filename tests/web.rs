@@ -55,7 +55,7 @@ fn json(text: &str) -> JsValue {
 }
 
 fn keys(object: &JsValue) -> Vec<String> {
-    let mut keys: Vec<String> = Object::keys(object.unchecked_ref())
+    let mut keys: Vec<String> = Object::keys(object.unchecked_ref::<Object>())
         .iter()
         .filter_map(|key| key.as_string())
         .collect();
