@@ -126,7 +126,8 @@ fn wasm_lint(workspace: &Workspace) -> Result {
                 "web",
                 "--no-default-features",
             ])
-            .args(["--target", TARGET, "--", "--deny", "warnings"]),
+            // Warnings are shown, not denied: Debian's clippy is newer than the pinned one.
+            .args(["--target", TARGET]),
         LINT_MEND,
     )
 }
