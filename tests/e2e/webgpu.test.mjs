@@ -58,9 +58,7 @@ async function loseDevice(page) {
   }
 }
 
-// The general kernels need many minutes on a software GPU: run these with PLAYGROUND_SLOW=1.
-const slow = { timeout: 4 * VERY_LONG, skip: !process.env.PLAYGROUND_SLOW };
-test("the device is lost in mid-stream: the text is kept, a new worker goes on from it", slow, async () => {
+test("the device is lost in mid-stream: the text is kept, a new worker goes on from it", { timeout: VERY_LONG }, async () => {
   proxy.prelude = PRELUDE;
   const { page, context } = await open(browser, `${proxy.url}#v=1&device=webgpu&software=1&chat=0&p=abcabc&t=0&tp=1&rp=1&n=12`);
   await page.locator(".device", { hasText: "WebGPU on" }).waitFor();
@@ -94,6 +92,8 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
   await context.close();
 });
 
+// The general kernels need many minutes for this on a software GPU: run it with PLAYGROUND_SLOW=1.
+const slow = { timeout: 4 * VERY_LONG, skip: !process.env.PLAYGROUND_SLOW };
 test("the first 8 greedy ids of the real model equal the reference", slow, async (t) => {
   const { prompt_ids: ids, greedy_ids: expected, name } = reference.prompts.find(({ name }) => name === "capital");
   proxy.files.set("/bare.html", { type: "text/html", body: "<!doctype html><title>bare</title>" });
