@@ -156,7 +156,7 @@ function measuredTable(card) {
     h("caption", {}, what),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "c"), h("th", { scope: "col" }, "value"))),
     h("tbody", {}, ...c.map((/** @type {number} */ coefficient, /** @type {number} */ at) => h("tr", {},
-      h("th", { scope: "row" }, signed(coefficient)), h("td", {}, Number(value[at]).toFixed(2))))));
+      h("th", { scope: "row" }, signed(coefficient)), h("td", {}, signed(Number(value[at])))))));
 }
 
 /** Load your own: by picker or by drop. */
