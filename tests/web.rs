@@ -112,7 +112,7 @@ async fn with_vector(playground: &JsValue) -> f64 {
 
 /// Every step of a request.
 async fn steps(playground: &JsValue, request: &JsValue) -> Result<Vec<JsValue>, JsValue> {
-    let stream = call(playground, "generate", &[request.clone()]).await?;
+    let stream = call(playground, "generate", std::slice::from_ref(request)).await?;
     assert!(
         Reflect::has(&stream, &Symbol::async_iterator()).unwrap(),
         "generate must give something for `for await`"
@@ -223,10 +223,10 @@ async fn errors_carry_stable_codes() {
     assert_code(outcome, "no-such-adapter");
     let adapter = json(r#"{"name":"x","config":"{\"peft_type\":\"NOPE\"}"}"#);
     assert_code(
-        call(&playground, "loadAdapter", &[adapter.clone()]).await,
+        call(&playground, "loadAdapter", std::slice::from_ref(&adapter)).await,
         "bad-option",
     );
-    Reflect::set(&adapter, &"weights".into(), &Uint8Array::from(&WEIGHTS[..])).unwrap();
+    Reflect::set(&adapter, &"weights".into(), &Uint8Array::from(WEIGHTS)).unwrap();
     assert_code(
         call(&playground, "loadAdapter", &[adapter]).await,
         "unknown-method",
@@ -285,7 +285,7 @@ async fn an_aborted_stream_says_so_and_leaves_the_model_usable() {
     let control = Reflect::construct(&class, &Array::new()).unwrap();
     let request = json(r#"{"ids":[1,2,3],"maxTokens":20}"#);
     Reflect::set(&request, &"signal".into(), &get(&control, "signal")).unwrap();
-    let stream = call(&playground, "generate", &[request.clone()])
+    let stream = call(&playground, "generate", std::slice::from_ref(&request))
         .await
         .unwrap();
     call(&stream, "next", &[]).await.unwrap();
