@@ -10,7 +10,7 @@ use playground::session::{Session, read_back};
 use playground::weights::{ModelFile, NativeFile};
 
 pub fn golden_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    PathBuf::from("tests/golden")
 }
 
 /// A tiny base model of the goldens, on the CPU, without text.

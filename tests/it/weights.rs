@@ -15,9 +15,7 @@ use playground::weights::{ByteSource, Bytes, HostData, HostTensor, ModelFile, Na
 use pollster::block_on;
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name);
+    let path = Path::new("tests/fixtures").join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
