@@ -43,6 +43,13 @@ const COMMON_INERT: &[&str] = &[
     "target_modules",
     "task_type",
     "fan_in_fan_out",
+    // Of the base model or its tokenizer; the tensors' shapes answer.
+    "num_attention_heads",
+    "num_layers",
+    "num_transformer_submodules",
+    "token_dim",
+    "tokenizer_kwargs",
+    "tokenizer_name_or_path",
 ];
 
 /// `adapter_config.json`, read by field.
@@ -331,24 +338,63 @@ impl<'a> Loader<'a> {
             .map(|(key, module)| self.target(key, module))
             .collect::<Result<Vec<_>>>()?;
         targets.sort_by_key(|target| target.site);
-        if targets.is_empty() {
-            return Err(Error::MissingKey {
-                file: self.file.clone(),
-                key: format!("{PREFIX}<module>.{parameter}"),
-                what: "no module has it".into(),
-            });
+        match targets.is_empty() {
+            true => Err(self.no_module_has(parameter)),
+            false => Ok(targets),
         }
-        Ok(targets)
+    }
+
+    /// The blocks for which the file has a tensor of this name: number and path, in model order.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for blocks that the model lacks, [`Error::MissingKey`] when there
+    /// is none at all.
+    pub fn blocks(&self, parameter: &str) -> Result<Vec<(usize, String)>> {
+        let number = |block: &str| {
+            let number = block.strip_prefix(PREFIX)?.strip_prefix("model.layers.")?;
+            let number = number.parse::<usize>().ok()?;
+            (number < self.model.config().num_layers).then_some(number)
+        };
+        let mut blocks = self
+            .keys()
+            .into_iter()
+            .filter_map(|key| {
+                let block = key.strip_suffix(parameter)?.strip_suffix('.')?.to_owned();
+                Some((key, block))
+            })
+            .map(|(key, block)| {
+                let number = number(&block).ok_or_else(|| self.no_such_module(&key))?;
+                Ok((number, block))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        blocks.sort();
+        match blocks.is_empty() {
+            true => Err(self.no_module_has(parameter)),
+            false => Ok(blocks),
+        }
+    }
+
+    /// The error of a key whose module the model lacks.
+    pub(super) fn no_such_module(&self, key: &str) -> Error {
+        Error::NoSuchModule {
+            file: self.file.clone(),
+            key: key.into(),
+            model: self.model.name().into(),
+            layers: self.model.config().num_layers,
+        }
+    }
+
+    fn no_module_has(&self, parameter: &str) -> Error {
+        Error::MissingKey {
+            file: self.file.clone(),
+            key: format!("{PREFIX}<module>.{parameter}"),
+            what: "no module has it".into(),
+        }
     }
 
     fn target(&self, key: &str, module: &str) -> Result<Target> {
         let config = self.model.config();
-        let missing = || Error::NoSuchModule {
-            file: self.file.clone(),
-            key: key.into(),
-            model: self.model.name().into(),
-            layers: config.num_layers,
-        };
+        let missing = || self.no_such_module(key);
         let path = module.strip_prefix(PREFIX).ok_or_else(missing)?;
         let site = Site::parse(path).ok_or_else(missing)?;
         let (i, o) = match site {

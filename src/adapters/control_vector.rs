@@ -43,12 +43,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             .and_then(|layer| layer.parse().ok());
         let layer = layer
             .filter(|&layer| layer < config.num_layers)
-            .ok_or_else(|| Error::NoSuchModule {
-                file: loader.config.file.clone(),
-                key: key.clone(),
-                model: loader.model.name().into(),
-                layers: config.num_layers,
-            })?;
+            .ok_or_else(|| loader.no_such_module(&key))?;
         let direction = loader.shared(&key, [config.hidden_size])?;
         Ok(Placed::new(Site::Residual(layer), move |scale| {
             vec![Effect::Residual(Shift {

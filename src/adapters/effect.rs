@@ -157,22 +157,37 @@ impl Shift {
     }
 }
 
-/// Keys (not rotated) and values that every query of a layer sees besides the sequence's own;
-/// the sequence then counts its positions from [`Self::tokens`] on.
+/// Keys and values that every query of a layer sees besides the sequence's own. The keys are as the
+/// queries meet them: nothing rotates them any more.
 #[derive(Debug, Clone)]
 pub struct ExtraKeyValue {
     /// `[kv_heads, n, hd]`
     pub keys: Tensor<3>,
     /// `[kv_heads, n, hd]`
     pub values: Tensor<3>,
-    /// c of `attn₀ + c·(attn_extra − attn₀)`
+    /// carries the coefficient
     pub coefficient: f32,
+    /// How they join the sequence's own.
+    pub join: Join,
+}
+
+/// How extra keys and values join the sequence's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// In front of it, in one softmax: `attn₀ + c·(attn_with_extra − attn₀)`. The sequence then
+    /// counts its positions from n on.
+    InFront,
+    /// Beside it, in a softmax of their own: `attn₀ + c·attn_extra`. Positions stay.
+    Beside,
 }
 
 impl ExtraKeyValue {
-    /// n, the number of extra positions.
+    /// By how many positions the queries stand later when they meet these keys.
     #[must_use]
-    pub fn tokens(&self) -> usize {
-        self.keys.dims()[1]
+    pub fn offset(&self) -> usize {
+        match self.join {
+            Join::InFront => self.keys.dims()[1],
+            Join::Beside => 0,
+        }
     }
 }

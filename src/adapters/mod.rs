@@ -9,19 +9,24 @@ mod effect;
 mod householder;
 mod stack;
 mod torch_random;
+mod virtual_tokens;
 
+pub mod adaption_prompt;
 pub mod control_vector;
+pub mod cpt;
 pub mod delora;
 pub mod dora;
 pub mod hra;
 pub mod ia3;
 pub mod lora;
+pub mod p_tuning;
 pub mod prefix_tuning;
+pub mod prompt_tuning;
 pub mod road;
 pub mod vera;
 
 pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
-pub use effect::{Delta, Effect, ExtraKeyValue, Map, Shift};
+pub use effect::{Delta, Effect, ExtraKeyValue, Join, Map, Shift};
 pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
 
 use serde::Serialize;
@@ -38,7 +43,11 @@ pub static METHODS: &[&Method] = &[
     &ia3::METHOD,
     &road::METHOD,
     &hra::METHOD,
+    &prompt_tuning::METHOD,
+    &p_tuning::METHOD,
+    &cpt::METHOD,
     &prefix_tuning::METHOD,
+    &adaption_prompt::METHOD,
     &control_vector::METHOD,
 ];
 

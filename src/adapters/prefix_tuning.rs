@@ -16,9 +16,9 @@
 //! Every layer remembers a few words that were never said. The text is then read as if they had
 //! been.
 
-use super::{Effect, ExtraKeyValue, Family, Law, Loaded, Loader, Method, Placed, Site, room_doc};
+use super::virtual_tokens::{self, EMBEDDINGS};
+use super::{Family, Law, Loaded, Loader, Method, room_doc};
 use crate::error::Result;
-use crate::model::EXTRA_POSITIONS;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -28,16 +28,10 @@ pub const METHOD: Method = Method {
     family: Family::Prompt,
     law: Law::AttentionMix,
     keys: &[EMBEDDINGS],
-    reads: &[
-        "num_virtual_tokens",
-        "num_layers",
-        "num_attention_heads",
-        "token_dim",
-    ],
+    reads: &["num_virtual_tokens"],
     inert: &[
         "encoder_hidden_size",
         "init_weights",
-        "num_transformer_submodules",
         // The projection is already multiplied out in the saved file.
         "prefix_projection",
     ],
@@ -45,34 +39,16 @@ pub const METHOD: Method = Method {
     load,
 };
 
-const EMBEDDINGS: &str = "prompt_embeddings";
-
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let model = loader.model.config();
     let (layers, heads, hd) = (model.num_layers, model.num_kv_heads, model.head_dim);
-    let n = loader.config.count("num_virtual_tokens")?;
-    if n > EXTRA_POSITIONS {
-        let why = "a prefix may have up to 1024 tokens here";
-        return Err(loader
-            .config
-            .unsupported(&METHOD, "num_virtual_tokens", why));
-    }
+    let n = virtual_tokens::count(loader, &METHOD)?;
     let prefix = loader
         .shared(EMBEDDINGS, [n, layers * 2 * heads * hd])?
         .reshape([n, 2 * layers, heads, hd])
         .permute([1, 2, 0, 3]);
     let part = |at| prefix.clone().narrow(0, at, 1).reshape([heads, n, hd]);
-    let place = |layer| {
-        let (keys, values) = (part(2 * layer), part(2 * layer + 1));
-        Placed::new(Site::Attention(layer), move |coefficient| {
-            let (keys, values) = (keys.clone(), values.clone());
-            vec![Effect::KeyValue(ExtraKeyValue {
-                keys,
-                values,
-                coefficient,
-            })]
-        })
-    };
+    let place = |layer| virtual_tokens::in_layer(layer, part(2 * layer), part(2 * layer + 1));
     Ok(Loaded {
         law: Law::AttentionMix,
         placed: (0..layers).map(place).collect(),

@@ -5,10 +5,10 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::cache::Turn;
 use super::{KvCache, Linear, LlamaConfig, Projection};
-use crate::adapters::{ExtraKeyValue, LayerPlan};
+use crate::adapters::{ExtraKeyValue, Join, LayerPlan};
 
-/// How many positions beyond the context the tables hold: the un-rotated keys of prefix tuning
-/// are met by queries that stand that much later.
+/// How many positions beyond the context the tables hold: tokens that an adapter puts in front of
+/// the text are met by queries that stand that much later.
 pub const EXTRA_POSITIONS: usize = 1024;
 
 /// Cosines and sines of the rotary embedding.
@@ -120,7 +120,7 @@ impl Attention {
         }
         let mut mixed = activation::softmax(scores.clone(), 2).matmul(values);
         for extra in &plan.extra {
-            let q = by_kv_head(rotate(q.clone(), &turn.rope_after(extra.tokens())));
+            let q = by_kv_head(rotate(q.clone(), &turn.rope_after(extra.offset())));
             mixed = mix_in(mixed, &scores, q, extra);
         }
         let joined = mixed
@@ -131,14 +131,20 @@ impl Attention {
     }
 }
 
-/// `attn(c) = attn₀ + c·w·(attn_extra − attn₀)`, where `w` is the share of the softmax that the
-/// extra keys would take: at c = 1 this is softmax attention over both sets of keys.
+/// Beside: `attn₀ + c·attn_extra`. In front: `attn₀ + c·w·(attn_extra − attn₀)`, where `w` is the
+/// share of the softmax that the extra keys would take: at c = 1 this is softmax attention over
+/// both sets of keys.
 fn mix_in(base: Tensor<3>, scores: &Tensor<3>, q: Tensor<3>, extra: &ExtraKeyValue) -> Tensor<3> {
     let extra_scores = q.matmul(extra.keys.clone().swap_dims(1, 2));
-    let share =
-        activation::sigmoid(log_sum_exp(extra_scores.clone()) - log_sum_exp(scores.clone()));
-    let attended = activation::softmax(extra_scores, 2).matmul(extra.values.clone());
-    base.clone() + (attended - base) * share * extra.coefficient
+    let attended = activation::softmax(extra_scores.clone(), 2).matmul(extra.values.clone());
+    let step = match extra.join {
+        Join::Beside => attended,
+        Join::InFront => {
+            let share = log_sum_exp(extra_scores) - log_sum_exp(scores.clone());
+            (attended - base.clone()) * activation::sigmoid(share)
+        }
+    };
+    base + step * extra.coefficient
 }
 
 /// `ln Σ exp` over the last dimension, `[a, b, n] -> [a, b, 1]`.

@@ -93,6 +93,15 @@ impl KvCache {
         self.stamps.iter().all(|(_, found)| found == stamp)
     }
 
+    /// Keys (rotated) and values of every layer, each `[kv_heads, len, hd]`.
+    pub(super) fn into_layers(self) -> Vec<(Tensor<3>, Tensor<3>)> {
+        let held = |rows: Tensor<3>| rows.narrow(1, 0, self.len);
+        let layers = self.layers.into_iter().flatten();
+        layers
+            .map(|(keys, values)| (held(keys), held(values)))
+            .collect()
+    }
+
     /// Opens a forward pass over `t` new tokens.
     pub(super) fn begin(&mut self, t: usize, stamp: &Stamp, rope: &Rope) -> Turn {
         let start = self.len;

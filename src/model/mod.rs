@@ -324,7 +324,7 @@ impl Model {
         positions: Positions,
     ) -> Result<Option<Tensor<2>>> {
         self.check(tokens, cache)?;
-        let h = self.blocks(tokens, cache, steering, |_, _| {});
+        let h = self.blocks(self.embed(tokens), cache, steering, |_, _| {});
         let h = match positions {
             Positions::None => return Ok(None),
             Positions::Last => h.narrow(0, tokens.len() - 1, 1),
@@ -342,8 +342,18 @@ impl Model {
         let mut cache = self.new_cache();
         self.check(tokens, &cache)?;
         let mut outputs = Vec::with_capacity(self.layers.len());
-        self.blocks(tokens, &mut cache, steering, |_, h| outputs.push(h.clone()));
+        let h = self.embed(tokens);
+        self.blocks(h, &mut cache, steering, |_, h| outputs.push(h.clone()));
         Ok(outputs)
+    }
+
+    /// What every layer of the base keeps of embeddings `[n, d]` at positions 0 … n−1: keys
+    /// (rotated) and values, each `[kv_heads, n, hd]`; n up to [`EXTRA_POSITIONS`].
+    #[must_use]
+    pub fn keys_values(&self, embeddings: Tensor<2>) -> Vec<(Tensor<3>, Tensor<3>)> {
+        let mut cache = self.new_cache();
+        self.blocks(embeddings, &mut cache, &Steering::base(), |_, _| {});
+        cache.into_layers()
     }
 
     fn check(&self, tokens: &[u32], cache: &KvCache) -> Result<()> {
@@ -364,19 +374,23 @@ impl Model {
         }
     }
 
-    /// Embeds `tokens` and runs all blocks: `[t, d]`. `tap` sees every block's output.
+    /// The embeddings of `tokens`: `[t, d]`.
+    fn embed(&self, tokens: &[u32]) -> Tensor<2> {
+        let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
+        let ids = TensorData::new(ids, [tokens.len()]);
+        let ids = Tensor::<1, Int>::from_data(ids, &self.device());
+        self.embed_tokens.val().select(0, ids)
+    }
+
+    /// Runs all blocks over `h [t, d]`. `tap` sees every block's output.
     fn blocks(
         &self,
-        tokens: &[u32],
+        mut h: Tensor<2>,
         cache: &mut KvCache,
         steering: &Steering,
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
-        let device = self.device();
-        let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &device);
-        let mut h = self.embed_tokens.val().select(0, ids);
-        let turn = cache.begin(tokens.len(), steering.stamp(), &self.rope);
+        let turn = cache.begin(h.dims()[0], steering.stamp(), &self.rope);
         for (layer, block) in self.layers.iter().enumerate() {
             let plan = steering.layer(layer);
             let x = block.input_layernorm.forward(h.clone());

@@ -85,8 +85,9 @@ def rope(x, pos, theta):
     return x * cos + torch.cat((-x[..., h:], x[..., :h]), -1) * sin
 
 
-def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None):
-    """lin: module path -> (x -> y); prefix: per layer (K, V) [kv_heads, n, head_dim]; block: layer -> vector added to its output."""
+def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None):
+    """lin: module path -> (x -> y); prefix: per layer (K, V) [kv_heads, n, head_dim]; block: layer -> vector added to its output;
+    beside: layer -> (K, V, gate), attended to in a softmax of their own."""
     k = BASES[base]
     H, KV, D, eps, theta = k["num_attention_heads"], k["num_key_value_heads"], k["head_dim"], k["rms_norm_eps"], k["rope_theta"]
     lin = lin or {}
@@ -111,6 +112,10 @@ def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None):
         a = attend(kk, v, 0)
         if prefix:
             a = a + c * (attend(torch.cat((prefix[l][0], kk), 1), torch.cat((prefix[l][1], v), 1), n) - a)
+        if beside and l in beside:
+            K, V, gate = beside[l]
+            s = (q @ K.repeat_interleave(H // KV, 0).transpose(1, 2) / math.sqrt(D)).softmax(-1)
+            a = a + c * gate * (s @ V.repeat_interleave(H // KV, 0)).transpose(0, 1).reshape(t, H * D)
         x = x + L(f"{p}.self_attn.o_proj", a)
         h = rms(x, sd[f"{p}.post_attention_layernorm.weight"], eps)
         g = L(f"{p}.mlp.gate_proj", h)
@@ -450,5 +455,7 @@ if __name__ == "__main__":
             make_case(c)
     if not only or "control_vector" in only:
         make_control_vector()
+    import prompts
+    prompts.make_all(sys.modules[__name__], only)
     total = sum(os.path.getsize(f"{r}/{f}") for r, _, fs in os.walk(ROOT) for f in fs)
     print(f"total {total/1024:.0f} KiB", VERSIONS)

@@ -182,7 +182,13 @@ fn methods_equal_peft() {
 /// The cache must not change anything: one token at a time equals all at once.
 #[test]
 fn the_cache_changes_nothing() {
-    for name in ["lora", "prefix", "hra_even"] {
+    for name in [
+        "lora",
+        "prefix",
+        "prompt_tuning",
+        "adaption_prompt",
+        "hra_even",
+    ] {
         let case = cases()
             .into_iter()
             .find(|case| case.name == name)
