@@ -112,6 +112,13 @@ pub enum Error {
         found: String,
         why: &'static str,
     },
+    /// A task that the adapter does not have, or none where one has to be chosen.
+    #[error("{file}: the task is {found}, expected {expected}")]
+    BadTask {
+        file: String,
+        found: String,
+        expected: String,
+    },
 
     // ---- use ---------------------------------------------------------------------------------
     /// A coefficient that is not a finite number inside the law's domain.
@@ -213,6 +220,7 @@ impl Error {
             Self::BadConfig { .. } => "bad-config",
             Self::UnknownMethod { .. } => "unknown-method",
             Self::UnsupportedOption { .. } => "unsupported-option",
+            Self::BadTask { .. } => "bad-task",
             Self::BadCoefficient { .. } => "bad-coefficient",
             Self::NoSuchAdapter { .. } => "no-such-adapter",
             Self::EmptyPrompt => "empty-prompt",

@@ -1,6 +1,6 @@
 //! A checkpoint on its way in: `adapter_config.json`, its tensors, and strictness about both.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
@@ -22,6 +22,8 @@ pub struct AdapterFiles {
     pub config: Option<Vec<u8>>,
     /// `adapter_model.safetensors`, or a control vector's `.gguf`.
     pub weights: Vec<u8>,
+    /// Which of its tasks to run, counted from 0, for a method that was trained for several.
+    pub task: Option<usize>,
 }
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -51,6 +53,9 @@ const COMMON_INERT: &[&str] = &[
     "tokenizer_kwargs",
     "tokenizer_name_or_path",
 ];
+
+/// Config fields that say for how many tasks a method was trained.
+const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
 
 /// `adapter_config.json`, read by field.
 #[derive(Debug, Clone)]
@@ -142,6 +147,21 @@ impl Config {
     #[must_use]
     pub fn flag(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(|value| !is_off(value))
+    }
+
+    /// Refuses blocks that do not divide both widths of a layer.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] naming the field that gave their number or size.
+    pub fn check_divides(&self, field: &str, blocks: usize, target: &Target) -> Result<()> {
+        let (i, o) = (target.i, target.o);
+        match blocks > 0 && i.is_multiple_of(blocks) && o.is_multiple_of(blocks) {
+            true => Ok(()),
+            false => Err(self.bad(
+                field,
+                &format!("a divisor of {i} and {o}, the widths of {}", target.path),
+            )),
+        }
     }
 
     /// The number for a module: the first entry of `pattern` whose key matches the module path
@@ -305,6 +325,7 @@ pub struct Loader<'a> {
     pub model: &'a Model,
     file: String,
     tensors: RefCell<BTreeMap<String, HostTensor>>,
+    task: Cell<Option<usize>>,
 }
 
 impl<'a> Loader<'a> {
@@ -312,6 +333,7 @@ impl<'a> Loader<'a> {
         config: &'a Config,
         tensors: BTreeMap<String, HostTensor>,
         model: &'a Model,
+        task: Option<usize>,
     ) -> Self {
         let file = config
             .file
@@ -321,6 +343,28 @@ impl<'a> Loader<'a> {
             model,
             file,
             tensors: RefCell::new(tensors),
+            task: Cell::new(task),
+        }
+    }
+
+    /// Takes the number of the task to run, for a method that was trained for `tasks` of them.
+    /// Where there is only one it need not be given.
+    ///
+    /// # Errors
+    /// [`Error::BadTask`] when several are there and none was chosen, or one that is not there.
+    pub fn task(&self, tasks: usize) -> Result<usize> {
+        let asked = self.task.take();
+        match asked {
+            Some(task) if task < tasks => Ok(task),
+            None if tasks == 1 => Ok(0),
+            _ => Err(Error::BadTask {
+                file: self.file.clone(),
+                found: asked.map_or_else(|| "not given".into(), |task| task.to_string()),
+                expected: format!(
+                    "0 to {}: it was trained for {tasks}",
+                    tasks.saturating_sub(1)
+                ),
+            }),
         }
     }
 
@@ -517,6 +561,13 @@ impl<'a> Loader<'a> {
 
     /// Refuses what nothing took.
     pub(super) fn finish(self) -> Result<()> {
+        if let Some(task) = self.task.take() {
+            return Err(Error::BadTask {
+                file: self.file,
+                found: task.to_string(),
+                expected: "left out: this method has no tasks".into(),
+            });
+        }
         let keys = self.keys();
         match keys.is_empty() {
             true => Ok(()),
@@ -544,6 +595,8 @@ pub struct Inspection {
     pub modules: Vec<String>,
     /// Numbers in the file.
     pub parameters: usize,
+    /// How many tasks it was trained for, where one of them has to be chosen.
+    pub tasks: Option<usize>,
     /// Why loading would fail, if it would: `(code, sentence)`.
     pub refused: Vec<(String, String)>,
 }
@@ -584,8 +637,13 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
             modules.dedup();
         }
     }
+    let tasks = TASK_COUNTS
+        .iter()
+        .filter(|field| matches!(&method, Ok(method) if method.reads.contains(field)))
+        .find_map(|field| config.count(field).ok());
     Ok(Inspection {
         name: files.name.clone(),
+        tasks,
         law: method.as_ref().ok().map(|method| method.law),
         method: method.ok().map(Method::card),
         base_model: config.text("base_model_name_or_path").ok(),

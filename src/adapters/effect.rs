@@ -49,6 +49,13 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
+    /// `scale · x Δᵀ`, a whole matrix.
+    Dense {
+        /// Δ `[o, i]`
+        delta: Tensor<2>,
+        /// carries the coefficient
+        scale: f32,
+    },
     /// `scale · b`
     Bias {
         /// `[o]`
@@ -59,6 +66,49 @@ pub enum Delta {
 }
 
 impl Delta {
+    /// `scale · B A`, with A `[r, i]` and B `[o, r]`: as two thin matrices while they are the
+    /// smaller ones, else as the whole matrix.
+    #[must_use]
+    pub fn product(a: Tensor<2>, b: Tensor<2>, scale: f32) -> Self {
+        let ([r, i], [o, _]) = (a.dims(), b.dims());
+        match r * (i + o) < i * o {
+            true => Self::LowRank {
+                a,
+                b,
+                mid: None,
+                out: None,
+                scale,
+            },
+            false => Self::Dense {
+                delta: b.matmul(a),
+                scale,
+            },
+        }
+    }
+
+    /// The same change times c.
+    #[must_use]
+    pub fn times(&self, c: f32) -> Self {
+        let mut delta = self.clone();
+        match &mut delta {
+            Self::LowRank { scale, .. }
+            | Self::Dense { scale, .. }
+            | Self::RowGain { scale, .. }
+            | Self::Bias { scale, .. } => *scale *= c,
+        }
+        delta
+    }
+
+    /// Bytes of a whole matrix, 0 for the thin forms.
+    #[must_use]
+    pub fn dense_bytes(&self) -> u64 {
+        match self {
+            Self::Dense { delta, .. } => {
+                (delta.dims().iter().product::<usize>() * delta.dtype().size()) as u64
+            }
+            _ => 0,
+        }
+    }
     /// What is added to `base = x Wᵀ [t, o]` for the input `x [t, i]`.
     #[must_use]
     pub fn apply(&self, x: &Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
@@ -81,6 +131,7 @@ impl Delta {
                     None => y,
                 }
             }
+            Self::Dense { delta, scale } => x.clone().matmul(delta.clone().transpose()) * *scale,
             Self::RowGain { gain, scale } => base.clone() * (gain.clone() * *scale).unsqueeze(),
             Self::Bias { bias, scale } => (bias.clone() * *scale).unsqueeze(),
         }

@@ -20,6 +20,7 @@ pub mod hra;
 pub mod ia3;
 pub mod lora;
 pub mod p_tuning;
+pub mod poly;
 pub mod prefix_tuning;
 pub mod prompt_tuning;
 pub mod road;
@@ -40,6 +41,7 @@ pub static METHODS: &[&Method] = &[
     &dora::METHOD,
     &delora::METHOD,
     &vera::METHOD,
+    &poly::METHOD,
     &ia3::METHOD,
     &road::METHOD,
     &hra::METHOD,
@@ -135,6 +137,28 @@ pub struct Loaded {
     pub placed: Vec<Placed>,
 }
 
+impl Loaded {
+    /// The linear law: the changes of each linear layer that has `parameter` in the file.
+    ///
+    /// # Errors
+    /// Those of [`Loader::targets`] and of `deltas`.
+    pub fn linear(
+        loader: &Loader<'_>,
+        parameter: &str,
+        deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
+    ) -> Result<Self> {
+        let place = |target: &Target| Ok(Placed::linear(target.site, deltas(target)?));
+        Ok(Self {
+            law: Law::Linear,
+            placed: loader
+                .targets(parameter)?
+                .iter()
+                .map(place)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
 /// Where an effect acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
@@ -169,6 +193,8 @@ pub struct Placed {
     pub site: Site,
     /// c -> effects.
     pub at: Box<dyn Fn(f32) -> Vec<Effect>>,
+    /// Bytes of whole matrices that it keeps on the device.
+    pub dense_bytes: u64,
 }
 
 impl Placed {
@@ -177,6 +203,21 @@ impl Placed {
         Self {
             site,
             at: Box::new(at),
+            dense_bytes: 0,
+        }
+    }
+
+    /// The linear law: c times changes of a weight.
+    #[must_use]
+    pub fn linear(site: Site, deltas: Vec<Delta>) -> Self {
+        let dense_bytes = deltas.iter().map(Delta::dense_bytes).sum();
+        let at = move |c| {
+            let scaled = deltas.iter().map(|delta| delta.times(c));
+            scaled.map(Effect::Weight).collect()
+        };
+        Self {
+            dense_bytes,
+            ..Self::new(site, at)
         }
     }
 }
@@ -204,6 +245,15 @@ pub struct Adapter {
     pub placed: Vec<Placed>,
 }
 
+impl Adapter {
+    /// Bytes of whole matrices that it keeps on the device, as large as the layers they change;
+    /// 0 for the methods that need none.
+    #[must_use]
+    pub fn dense_bytes(&self) -> u64 {
+        self.placed.iter().map(|placed| placed.dense_bytes).sum()
+    }
+}
+
 /// Loads a checkpoint for a model.
 ///
 /// # Errors
@@ -213,7 +263,7 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
     let method = method_of(&config)?;
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);
-    let loader = Loader::new(&config, tensors, model);
+    let loader = Loader::new(&config, tensors, model, files.task);
     let loaded = (method.load)(&loader)?;
     loader.finish()?;
     let name = files.name.clone();

@@ -140,6 +140,8 @@ pub struct EntryView {
     pub modules: usize,
     /// Numbers in its file.
     pub parameters: usize,
+    /// Bytes of whole matrices that it keeps on the device, 0 for most methods.
+    pub dense_bytes: u64,
     /// c
     pub coefficient: f32,
     /// Whether it takes part.
@@ -163,6 +165,7 @@ impl Entry {
             law_words: self.adapter.law.words(),
             modules: self.adapter.placed.len(),
             parameters: self.adapter.parameters,
+            dense_bytes: self.adapter.dense_bytes(),
             coefficient: self.coefficient,
             enabled: self.enabled,
         }

@@ -65,6 +65,21 @@ struct Source {
     /// The coefficient of the adapter at the same place; 1 where none is given.
     #[arg(long = "coeff", allow_negative_numbers = true)]
     coefficients: Vec<f32>,
+    /// The task of the adapter at the same place, from 0, if it was trained for several; `none`
+    /// for one without tasks.
+    #[arg(long = "task", value_parser = task)]
+    tasks: Vec<Task>,
+}
+
+/// A task's number, or none.
+#[derive(Clone, Copy)]
+struct Task(Option<usize>);
+
+fn task(text: &str) -> Result<Task, std::num::ParseIntError> {
+    match text {
+        "none" => Ok(Task(None)),
+        number => number.parse().map(|number| Task(Some(number))),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -254,6 +269,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
             name,
             config: None,
             weights: read(path)?,
+            task: None,
         });
     }
     let config = path.join("adapter_config.json");
@@ -266,6 +282,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
         name,
         config,
         weights: read(&path.join("adapter_model.safetensors"))?,
+        task: None,
     })
 }
 
@@ -273,21 +290,28 @@ async fn open(source: &Source) -> Result<Session> {
     let device = open_device(source.device).await?;
     let session = load_model(&source.model, &device).await?;
     for (at, path) in source.adapters.iter().enumerate() {
-        let adapter = adapters::load(&adapter_files(path)?, &session.model)?;
+        let task = source.tasks.get(at).and_then(|Task(number)| *number);
+        let files = AdapterFiles {
+            task,
+            ..adapter_files(path)?
+        };
+        let adapter = adapters::load(&files, &session.model)?;
         let mut stack = session.stack.borrow_mut();
         let id = stack.add(adapter);
         stack.set_coefficient(id, source.coefficients.get(at).copied().unwrap_or(1.0))?;
     }
-    if source.coefficients.len() > source.adapters.len() {
-        return Err(Error::BadOption {
-            name: "coeff",
-            expected: "at most one for each --adapter",
-            found: format!(
-                "{} for {}",
-                source.coefficients.len(),
-                source.adapters.len()
-            ),
-        });
+    let counts = [
+        ("coeff", source.coefficients.len()),
+        ("task", source.tasks.len()),
+    ];
+    for (name, count) in counts {
+        if count > source.adapters.len() {
+            return Err(Error::BadOption {
+                name,
+                expected: "at most one for each --adapter",
+                found: format!("{count} for {}", source.adapters.len()),
+            });
+        }
     }
     Ok(session)
 }
@@ -403,6 +427,9 @@ fn inspect(dir: &Path, json: bool) -> Result<()> {
         println!("law         {}", card.law_words);
     }
     println!("parameters  {}", found.parameters);
+    if let Some(tasks) = found.tasks {
+        println!("tasks       {tasks}, choose one with --task");
+    }
     println!("modules     {}", found.modules.len());
     for module in &found.modules {
         println!("            {module}");

@@ -567,10 +567,20 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
         expected: "the bytes of adapter_model.safetensors or of a .gguf",
         found: "nothing".into(),
     })?;
+    let task = get(value, "task");
+    let number = task.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
+    if number.is_none() && !task.is_undefined() && !task.is_null() {
+        return Err(Error::BadOption {
+            name: "task",
+            expected: "a whole number from 0",
+            found: format!("{task:?}"),
+        });
+    }
     Ok(AdapterFiles {
         name,
         config,
         weights,
+        task: number.map(|n| n as usize),
     })
 }
 

@@ -15,7 +15,7 @@ export class PlaygroundError extends Error {
 export type ErrorCode =
   | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
   | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
-  | "unknown-method" | "unsupported-option" | "bad-coefficient" | "no-such-adapter"
+  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-coefficient" | "no-such-adapter"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
   | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"
@@ -95,6 +95,8 @@ export interface AdapterFiles {
   config?: string | ArrayBuffer | Uint8Array | Blob | null;
   /** `adapter_model.safetensors`, or a control vector's `.gguf`. */
   weights: ArrayBuffer | Uint8Array | Blob;
+  /** Which of its tasks to run, from 0, for a method trained for several (`Inspection.tasks`). */
+  task?: number | null;
 }
 
 export interface AdapterEntry {
@@ -110,6 +112,8 @@ export interface AdapterEntry {
   modules: number;
   /** Numbers in its file. */
   parameters: number;
+  /** Bytes of whole matrices that it keeps on the device, 0 for most methods. */
+  denseBytes: number;
   coefficient: number;
   enabled: boolean;
 }
@@ -140,6 +144,8 @@ export interface Inspection {
   baseModel: string | null;
   modules: string[];
   parameters: number;
+  /** How many tasks it was trained for, where one of them has to be chosen. */
+  tasks: number | null;
   /** Why loading would fail: pairs of code and sentence. */
   refused: [code: string, sentence: string][];
 }

@@ -18,6 +18,8 @@ if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT writes sets as lists: fix th
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 warnings.filterwarnings("ignore")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import additive
 import gguf, numpy as np, peft, safetensors, torch, transformers
 from importlib.metadata import version
 from peft import (DeloraConfig, HRAConfig, IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, RoadConfig, VeraConfig,
@@ -166,13 +168,16 @@ def pair_rotations(U, c):
     return M.T if c < 0 else M
 
 
-def effective(cfg, ad, path, W, c, law, dims):
+def effective(cfg, ad, path, W, c, law, dims, task=None):
     """x -> y of one adapted linear layer with coefficient c."""
     s = {k[len(f"base_model.model.{path}."):]: v.float() for k, v in ad.items() if k.startswith(f"base_model.model.{path}.")}
     (o, i), t = W.shape, cfg["peft_type"]
     if not s:
         return None
     linear = lambda D, bias=0.0: (lambda x: x @ W.T + c * (x @ D.T + bias))
+    D = additive.delta(cfg, ad, s, path, W, dims, pat, task)
+    if D is not None:
+        return linear(D)
     if t == "LORA":
         A, B = s["lora_A.weight"], s["lora_B.weight"]
         r, a = pat(cfg["rank_pattern"], path, cfg["r"]), pat(cfg["alpha_pattern"], path, cfg["lora_alpha"])
@@ -283,7 +288,9 @@ CASES = {  # name: (base, config, checked modules, laws: first is the default)
     "prefix": ("base", lambda: PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5), [], ["linear"]),
     "prefix_proj": ("base", lambda: PrefixTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=16), [], ["linear"]),
+    **additive.CASES,
 }
+TASKS = {**additive.TASKS}  # case: the task to run, for methods trained for several
 
 
 def randomise(pm, g):
@@ -292,7 +299,9 @@ def randomise(pm, g):
         if not p.requires_grad:
             continue
         z = torch.randn(p.shape, generator=g)
-        if "lora_A" in n: v = z / math.sqrt(p.shape[1])
+        v = additive.randomise(n, p, z)
+        if v is not None: pass
+        elif "lora_A" in n: v = z / math.sqrt(p.shape[1])
         elif "lora_B" in n and p.dim() == 1: v = 0.05 * z
         elif "lora_B" in n: v = 0.12 * z / math.sqrt(p.shape[1])
         elif "magnitude" in n: v = p * (1 + 0.1 * z)
@@ -359,10 +368,13 @@ def make_case(name):
     pm = PeftModel.from_pretrained(load_base(base), d).eval()
     cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
     sd, ids = load_file(f"{ROOT}/{base}/model.safetensors"), tokens(base)
+    kw = {"task_ids": torch.tensor([TASKS[name]])} if name in TASKS else {}
     out = {"input_ids": ids, "base_logits": load_base(base)(ids[None]).logits[0],
-           "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None])).logits[0][-len(ids):]}
+           "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), **kw).logits[0][-len(ids):]}
     errors = [err(forward(base, sd, ids), out["base_logits"])]
     meta = {"modules": " ".join(mods), "laws": " ".join(laws)}
+    if name in TASKS:
+        meta["task"] = TASKS[name]
     if cfg["peft_type"] == "PREFIX_TUNING":
         k, P = BASES[base], ad["prompt_embeddings"]
         X = P.view(P.shape[0], 2 * k["num_hidden_layers"], k["num_key_value_heads"], k["head_dim"]).permute(1, 2, 0, 3)
@@ -372,12 +384,12 @@ def make_case(name):
         paths = sorted({k[:-7] for k in sd if k.endswith("_proj.weight")})
         hit = [p for p in paths if any(k.startswith(f"base_model.model.{p}.") for k in ad)]
         dims = tuple(max(sd[p + ".weight"].shape[j] for p in hit) for j in (0, 1))
-        fn = lambda p, c, law: effective(cfg, ad, p, sd[p + ".weight"], c, law, dims)
+        fn = lambda p, c, law: effective(cfg, ad, p, sd[p + ".weight"], c, law, dims, TASKS.get(name))
         run = lambda c, law: forward(base, sd, ids, {p: fn(p, c, law) for p in hit})
         meta["adapted"] = len(hit)
         for p in mods:
             x = torch.randn(4, sd[p + ".weight"].shape[1], generator=g)
-            y = pm.base_model.model.get_submodule(p)(x[None])[0]
+            y = pm.base_model.model.get_submodule(p)(x[None], **kw)[0]
             out[f"layer_input:{p}"], out[f"layer_output:{p}"] = x, y
             for law in laws:
                 errors.append(err(fn(p, 1.0, law)(x), y))

@@ -36,8 +36,19 @@ pub fn smollm2() -> Session {
     .expect("the real model loads")
 }
 
+/// What a safetensors file says of itself.
+pub fn metadata(bytes: &[u8]) -> Option<serde_json::Value> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(bytes.get(8..8 + length)?).ok()?;
+    Some(header["__metadata__"].take())
+}
+
+/// The checkpoint of a golden case, with the task that its expectation was made for.
 pub fn adapter_files(dir: &Path) -> AdapterFiles {
+    let expect = fs::read(dir.join("expect.safetensors")).unwrap_or_default();
+    let task = metadata(&expect).and_then(|about| about["task"].as_str()?.parse().ok());
     AdapterFiles {
+        task,
         name: dir
             .file_name()
             .unwrap_or_default()

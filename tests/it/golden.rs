@@ -12,7 +12,7 @@ use playground::model::Positions;
 use playground::session::read_back;
 use playground::weights::{HostData, HostTensor, safetensors};
 
-use crate::common::{adapter_files, golden_dir, logits, tiny};
+use crate::common::{adapter_files, golden_dir, logits, metadata, tiny};
 
 const LOGITS: f32 = 1e-4;
 const LAYER: f32 = 1e-5;
@@ -47,9 +47,7 @@ fn cases() -> Vec<Case> {
             let dir = entry.ok()?.path();
             let bytes = fs::read(dir.join("expect.safetensors")).ok()?;
             let name = dir.file_name()?.to_string_lossy().into_owned();
-            let header: usize = u64::from_le_bytes(bytes[..8].try_into().ok()?) as usize;
-            let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).ok()?;
-            let base = header["__metadata__"]["base"].as_str()?.to_owned();
+            let base = metadata(&bytes)?["base"].as_str()?.to_owned();
             let expect = safetensors::read_all(&name, &bytes).expect("expect.safetensors");
             Some(Case {
                 name,

@@ -7,8 +7,12 @@ use playground::error::Error;
 
 use crate::common::{adapter_files, golden_dir, tiny};
 
+fn golden(case: &str) -> AdapterFiles {
+    adapter_files(&golden_dir().join(case))
+}
+
 fn lora() -> AdapterFiles {
-    adapter_files(&golden_dir().join("lora"))
+    golden("lora")
 }
 
 fn with_field(mut files: AdapterFiles, field: &str, value: serde_json::Value) -> AdapterFiles {
@@ -82,6 +86,39 @@ fn bad_checkpoints_say_why() {
             with_field(lora(), "init_lora_weights", "pissa_niter_4".into()),
             "unsupported-option",
             "path_initial_model_for_weight_conversion",
+        ),
+        (
+            "a task where one must be chosen",
+            AdapterFiles {
+                task: None,
+                ..golden("poly")
+            },
+            "bad-task",
+            "not given, expected 0 to 2",
+        ),
+        (
+            "a task that is not there",
+            AdapterFiles {
+                task: Some(3),
+                ..golden("poly")
+            },
+            "bad-task",
+            "expected 0 to 2",
+        ),
+        (
+            "a task for a method without tasks",
+            AdapterFiles {
+                task: Some(0),
+                ..lora()
+            },
+            "bad-task",
+            "no tasks",
+        ),
+        (
+            "splits that do not divide the widths",
+            with_field(golden("poly"), "n_splits", 5.into()),
+            "bad-config",
+            "a divisor of 48",
         ),
         (
             "an unknown method",
@@ -198,6 +235,7 @@ fn a_control_vector_loads_from_gguf_too() {
         name: "vector".into(),
         config: None,
         weights: std::fs::read(dir.join("control_vector.gguf")).expect("gguf"),
+        task: None,
     };
     let from_gguf = adapters::load(&files, &session.model).expect("loads");
     let from_safetensors = adapters::load(&adapter_files(&dir), &session.model).expect("loads");
