@@ -27,7 +27,7 @@ pub struct AdapterFiles {
 }
 
 const CONFIG_FILE: &str = "adapter_config.json";
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
 /// keys of the file already answer (which modules, which layers).
@@ -39,6 +39,7 @@ const COMMON_INERT: &[&str] = &[
     "inference_mode",
     "layers_pattern",
     "layers_to_transform",
+    "modules_to_save",
     "peft_type",
     "peft_version",
     "revision",
@@ -126,6 +127,19 @@ impl Config {
     pub fn seed(&self, field: &str) -> Result<u64> {
         let seed = self.fields.get(field).and_then(Value::as_u64);
         seed.ok_or_else(|| self.bad(field, "a whole number"))
+    }
+
+    /// Token ids below `vocab`: `value`, which stands in the field.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for anything else.
+    pub fn ids(&self, field: &str, value: Option<&Value>, vocab: usize) -> Result<Vec<u32>> {
+        let ids = value.and_then(Value::as_array).map(|ids| {
+            let id = |id: &Value| id.as_u64().filter(|&id| id < vocab as u64);
+            ids.iter().map(|value| Some(id(value)? as u32)).collect()
+        });
+        let expected = format!("a list of token ids below {vocab}");
+        ids.flatten().ok_or_else(|| self.bad(field, &expected))
     }
 
     /// A finite number.
@@ -374,6 +388,18 @@ impl<'a> Loader<'a> {
     /// [`Error::NoSuchModule`] for layers that the model lacks, [`Error::MissingKey`] when there
     /// is none at all.
     pub fn targets(&self, parameter: &str) -> Result<Vec<Target>> {
+        let targets = self.tables(parameter)?;
+        match targets.iter().find(|target| target.site == Site::Embedding) {
+            Some(target) => Err(self.no_such_module(&self.key(target, parameter))),
+            None => Ok(targets),
+        }
+    }
+
+    /// As [`Self::targets`], and the embedding besides, as a matrix of one row per token.
+    ///
+    /// # Errors
+    /// As [`Self::targets`].
+    pub fn tables(&self, parameter: &str) -> Result<Vec<Target>> {
         let mut targets = self
             .tensors
             .borrow()
@@ -428,7 +454,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn no_module_has(&self, parameter: &str) -> Error {
+    /// The error of a tensor that is nowhere in the file.
+    pub(super) fn no_module_has(&self, parameter: &str) -> Error {
         Error::MissingKey {
             file: self.file.clone(),
             key: format!("{PREFIX}<module>.{parameter}"),
@@ -436,7 +463,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn target(&self, key: &str, module: &str) -> Result<Target> {
+    /// The layer of a module's path, which stands in `key`.
+    pub(super) fn target(&self, key: &str, module: &str) -> Result<Target> {
         let config = self.model.config();
         let missing = || self.no_such_module(key);
         let path = module.strip_prefix(PREFIX).ok_or_else(missing)?;
@@ -445,7 +473,7 @@ impl<'a> Loader<'a> {
             Site::Linear(layer, projection) if layer < config.num_layers => {
                 projection.widths(config)
             }
-            Site::Head => (config.hidden_size, config.vocab_size),
+            Site::Head | Site::Embedding => (config.hidden_size, config.vocab_size),
             _ => return Err(missing()),
         };
         Ok(Target {
@@ -544,6 +572,12 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// Whether some module has a tensor of this name.
+    #[must_use]
+    pub fn any(&self, parameter: &str) -> bool {
+        self.keys().iter().any(|key| key.ends_with(parameter))
+    }
+
     /// The names of all tensors not yet taken.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
@@ -555,7 +589,20 @@ impl<'a> Loader<'a> {
     pub fn base_weight(&self, target: &Target) -> Tensor<2> {
         match target.site {
             Site::Linear(layer, projection) => self.model.linear(layer, projection).weight.val(),
+            Site::Embedding => self.model.embedding_weight(),
             _ => self.model.head_weight(),
+        }
+    }
+
+    /// A linear layer's bias `[o]`, where it has one.
+    #[must_use]
+    pub fn base_bias(&self, target: &Target) -> Option<Tensor<1>> {
+        match target.site {
+            Site::Linear(layer, projection) => {
+                let bias = self.model.linear(layer, projection).bias.as_ref();
+                bias.map(|bias| bias.val())
+            }
+            _ => None,
         }
     }
 
@@ -623,7 +670,10 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
                     None if method.keys.iter().any(|name| key.starts_with(name)) => {
                         modules.push(key.clone());
                     }
-                    None => unused.push(key.clone()),
+                    None => match super::saved::module(key) {
+                        Some(module) => modules.push(module.replace(PREFIX, "")),
+                        None => unused.push(key.clone()),
+                    },
                 }
             }
             if !unused.is_empty() {

@@ -11,18 +11,22 @@
 //! <module>.lora_A.weight           A [r, i]
 //! <module>.lora_B.weight           B [o, r]
 //! <module>.lora_magnitude_vector   m [o]
+//! embed_tokens.lora_embedding_A    A [r, vocabulary], .lora_embedding_B   B [d, r], m [d]
 //! ```
 //! # Coefficient
 //! Linear: c multiplies the whole change of the weight, length and direction together, so that
 //! c = 0 is the base (scaling only B A would leave (m/‖W‖)∘W behind).
 //! # Intuition
 //! A low-rank change turns each row of the weight, and a separate number sets the row's length.
-//! Direction and length can so be learned apart.
+//! Direction and length can so be learned apart. An embedding's columns take the place of the rows.
 //! # Differs from PEFT
 //! ‖V‖ needs the base weight; it is read once while loading, dequantised if the file is quantised.
+//! An adapted embedding is kept as a second one of its size.
 
 use super::lora::{Factors, INERT, READS, check_init};
-use super::{Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc};
+use super::{
+    Delta, Effect, Family, Law, Loaded, Loader, Lookup, Method, Placed, Target, room_doc, tokens,
+};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -32,12 +36,22 @@ pub const METHOD: Method = Method {
     matches: |config| config.flag("use_dora"),
     family: Family::LowRank,
     law: Law::Linear,
-    keys: &["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"],
+    keys: &[
+        "lora_A.weight",
+        "lora_B.weight",
+        MAGNITUDE,
+        tokens::A,
+        tokens::B,
+        tokens::ROWS,
+        tokens::FROZEN,
+    ],
     reads: DORA_READS,
     inert: INERT,
     doc: room_doc!("dora.rs"),
     load,
 };
+
+const MAGNITUDE: &str = "lora_magnitude_vector";
 
 const DORA_READS: &[&str] = &{
     let mut reads = ["use_dora"; READS.len() + 1];
@@ -58,7 +72,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     }
     let place = |target: Target| {
         let Factors { a, b, scale, .. } = Factors::read(loader, &target)?;
-        let magnitude = loader.tensor(&target, "lora_magnitude_vector", [target.o])?;
+        let magnitude = loader.tensor(&target, MAGNITUDE, [target.o])?;
         let turned = loader.base_weight(&target) + b.clone().matmul(a.clone()) * scale;
         let length = turned.square().sum_dim(1).sqrt().reshape([target.o]);
         let gain = magnitude / length;
@@ -77,11 +91,28 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             vec![Effect::Weight(low_rank), Effect::Weight(rows)]
         }))
     };
-    let placed = loader
-        .targets("lora_A.weight")?
-        .into_iter()
-        .map(place)
-        .collect::<Result<_>>()?;
+    let embedding = |target: Target| {
+        let (a, b, scale) = tokens::factors(loader, &target)?;
+        let magnitude = loader.tensor(&target, MAGNITUDE, [target.i])?.unsqueeze();
+        let base = loader.base_weight(&target);
+        let turned = base.clone() + a.matmul(b.transpose()) * scale;
+        let gain = magnitude / turned.clone().square().sum_dim(0).sqrt();
+        let change = Lookup::table(turned * gain - base, None);
+        Ok(Placed::new(target.site, move |c| {
+            vec![Effect::Embedding(change.times(c))]
+        }))
+    };
+    let mut placed = Vec::new();
+    tokens::take_frozen(loader)?;
+    if loader.any(tokens::A) {
+        let targets = loader.tables(tokens::A)?.into_iter();
+        placed = targets.map(embedding).collect::<Result<_>>()?;
+    }
+    placed.extend(tokens::rows_of_lora(loader)?);
+    if placed.is_empty() || loader.any("lora_A.weight") {
+        let targets = loader.targets("lora_A.weight")?.into_iter();
+        placed.extend(targets.map(place).collect::<Result<Vec<_>>>()?);
+    }
     Ok(Loaded {
         law: Law::Linear,
         placed,

@@ -1,7 +1,10 @@
 //! The few shapes that an adapter's effect can have. The model runs these and knows no method;
 //! a method's file builds them from its tensors and its coefficient.
 
-use burn::tensor::Tensor;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 /// One effect at one site, already at its coefficient.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub enum Effect {
     Residual(Shift),
     /// Attention sees extra keys and values.
     KeyValue(ExtraKeyValue),
+    /// Embeddings of tokens change.
+    Embedding(Lookup),
 }
 
 /// An additive change of a linear layer.
@@ -53,6 +58,15 @@ pub enum Delta {
     Dense {
         /// Δ `[o, i]`
         delta: Tensor<2>,
+        /// carries the coefficient
+        scale: f32,
+    },
+    /// `scale · x Rᵀ` on some outputs only: some rows of W change.
+    Rows {
+        /// Which, `[n]`, each once
+        ids: Tensor<1, Int>,
+        /// R `[n, i]`
+        rows: Tensor<2>,
         /// carries the coefficient
         scale: f32,
     },
@@ -94,6 +108,7 @@ impl Delta {
             Self::LowRank { scale, .. }
             | Self::Dense { scale, .. }
             | Self::RowGain { scale, .. }
+            | Self::Rows { scale, .. }
             | Self::Bias { scale, .. } => *scale *= c,
         }
         delta
@@ -109,6 +124,7 @@ impl Delta {
             _ => 0,
         }
     }
+
     /// What is added to `base = x Wᵀ [t, o]` for the input `x [t, i]`.
     #[must_use]
     pub fn apply(&self, x: &Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
@@ -133,6 +149,11 @@ impl Delta {
             }
             Self::Dense { delta, scale } => x.clone().matmul(delta.clone().transpose()) * *scale,
             Self::RowGain { gain, scale } => base.clone() * (gain.clone() * *scale).unsqueeze(),
+            Self::Rows { ids, rows, scale } => {
+                let values = x.clone().matmul(rows.clone().transpose()) * *scale;
+                let nothing = base.zeros_like();
+                nothing.select_assign(1, ids.clone(), values, IndexingUpdateOp::Add)
+            }
             Self::Bias { bias, scale } => (bias.clone() * *scale).unsqueeze(),
         }
     }
@@ -205,6 +226,79 @@ impl Shift {
     #[must_use]
     pub fn apply(&self, h: Tensor<2>) -> Tensor<2> {
         h + (self.direction.clone() * self.scale).unsqueeze()
+    }
+}
+
+/// A change of embeddings: `h[t] += scale · row(t)`, or `scale · row(t) Bᵀ`, for the tokens t that
+/// have a row.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// `[rows, d]`, or `[rows, r]` in front of B
+    table: Tensor<2>,
+    /// token -> row; without it, the token's id is the row
+    rows: Option<Rc<HashMap<u32, i32>>>,
+    /// B `[d, r]`
+    b: Option<Tensor<2>>,
+    /// carries the coefficient
+    scale: f32,
+}
+
+impl Lookup {
+    /// Rows for all tokens, `[vocabulary, d]`, or `[vocabulary, r]` in front of B `[d, r]`.
+    #[must_use]
+    pub fn table(table: Tensor<2>, b: Option<Tensor<2>>) -> Self {
+        Self {
+            table,
+            rows: None,
+            b,
+            scale: 1.0,
+        }
+    }
+
+    /// Rows `[n, d]` for some tokens.
+    #[must_use]
+    pub fn rows(tokens: &[u32], rows: Tensor<2>) -> Self {
+        let row_of = tokens.iter().copied().zip(0..).collect();
+        Self {
+            rows: Some(Rc::new(row_of)),
+            ..Self::table(rows, None)
+        }
+    }
+
+    /// The same change times c.
+    #[must_use]
+    pub fn times(&self, c: f32) -> Self {
+        Self {
+            scale: self.scale * c,
+            ..self.clone()
+        }
+    }
+
+    /// `h [t, d] -> [t, d]`, the embeddings of `tokens`.
+    #[must_use]
+    pub fn apply(&self, h: Tensor<2>, tokens: &[u32]) -> Tensor<2> {
+        let row = |&token: &u32| match &self.rows {
+            Some(rows) => rows.get(&token).copied(),
+            None => Some(token as i32),
+        };
+        let found = (0..).zip(tokens);
+        let (places, rows): (Vec<i32>, Vec<i32>) = found
+            .filter_map(|(place, token)| Some((place, row(token)?)))
+            .unzip();
+        if places.is_empty() {
+            return h;
+        }
+        let indices = |numbers: Vec<i32>| {
+            let count = numbers.len();
+            Tensor::<1, Int>::from_data(TensorData::new(numbers, [count]), &h.device())
+        };
+        let (places, rows) = (indices(places), indices(rows));
+        let step = self.table.clone().select(0, rows) * self.scale;
+        let step = match &self.b {
+            Some(b) => step.matmul(b.clone().transpose()),
+            None => step,
+        };
+        h.select_assign(0, places, step, IndexingUpdateOp::Add)
     }
 }
 

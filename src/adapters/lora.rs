@@ -4,23 +4,32 @@
 //! # Formula
 //! ```text
 //! y = W x + c·s·(B A x + b_B),   s = α/r, with rsLoRA α/√r
+//! embedding:  h = E[t] + c·s·B A[:, t]
 //! ```
 //! # Shapes
 //! ```text
 //! <module>.lora_A.weight   A [r, i]
 //! <module>.lora_B.weight   B [o, r]
 //! <module>.lora_B.bias     b_B [o], only with lora_bias
+//! embed_tokens.lora_embedding_A, _B                     A [r, vocabulary], B [d, r]
+//! <module>.token_adapter.trainable_tokens_delta         whole rows, see trainable tokens
 //! ```
 //! # Coefficient
 //! Linear: c multiplies the whole added term. r and α may differ per module (rank_pattern,
-//! alpha_pattern).
+//! alpha_pattern). Rows of trainable_token_indices move from the old embedding to the trained one.
+//! A head that is the embedding takes no part in the embedding's LoRA, as in PEFT, but in the rows.
 //! # Intuition
 //! Reads the input along a few directions and adds a few other directions to the output in
 //! proportion. Small files can still turn the whole layer, as long as the turn needs few directions.
+//! # Differs from PEFT
+//! With an adapted embedding PEFT saves the frozen embedding (base_layer.weight) and loads it into
+//! the model. Here its shape is checked and the model's own is used.
 
 use burn::tensor::Tensor;
 
-use super::{Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc};
+use super::{
+    Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc, tokens,
+};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -37,7 +46,15 @@ pub const METHOD: Method = Method {
     load,
 };
 
-pub(super) const KEYS: &[&str] = &["lora_A.weight", "lora_B.weight", "lora_B.bias"];
+pub(super) const KEYS: &[&str] = &[
+    "lora_A.weight",
+    "lora_B.weight",
+    "lora_B.bias",
+    tokens::A,
+    tokens::B,
+    tokens::ROWS,
+    tokens::FROZEN,
+];
 pub(super) const READS: &[&str] = &[
     "r",
     "lora_alpha",
@@ -46,6 +63,7 @@ pub(super) const READS: &[&str] = &[
     "alpha_pattern",
     "lora_bias",
     "init_lora_weights",
+    "trainable_token_indices",
 ];
 pub(super) const INERT: &[&str] = &[
     "lora_dropout",
@@ -71,13 +89,7 @@ impl Factors {
     /// Reads A, B, the bias and the module's own α and r.
     pub(super) fn read(loader: &Loader<'_>, target: &Target) -> Result<Self> {
         let config = loader.config;
-        let rank = config.patterned("rank_pattern", &target.path, "r")? as usize;
-        let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
-        let divisor = if config.flag("use_rslora") {
-            (rank as f32).sqrt()
-        } else {
-            rank as f32
-        };
+        let (rank, scale) = scale(config, target)?;
         let bias = match config.flag("lora_bias") {
             true => Some(loader.tensor(target, "lora_B.bias", [target.o])?),
             false => None,
@@ -86,9 +98,34 @@ impl Factors {
             a: loader.tensor(target, "lora_A.weight", [rank, target.i])?,
             b: loader.tensor(target, "lora_B.weight", [target.o, rank])?,
             bias,
-            scale: alpha / divisor,
+            scale,
         })
     }
+
+    /// s·B A and s·b_B.
+    pub(super) fn deltas(self) -> Vec<Delta> {
+        let Self { a, b, bias, scale } = self;
+        let product = Delta::LowRank {
+            a,
+            b,
+            mid: None,
+            out: None,
+            scale,
+        };
+        let bias = bias.map(|bias| Delta::Bias { bias, scale });
+        std::iter::once(product).chain(bias).collect()
+    }
+}
+
+/// A module's own r, and s = α/r or α/√r.
+pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
+    let rank = config.patterned("rank_pattern", &target.path, "r")?;
+    let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
+    let divisor = match config.flag("use_rslora") {
+        true => rank.sqrt(),
+        false => rank,
+    };
+    Ok((rank as usize, alpha / divisor))
 }
 
 /// Refuses files whose numbers are relative to other base weights than the model's.
@@ -111,29 +148,16 @@ pub(super) fn check_init(config: &Config, method: &Method) -> Result<()> {
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     check_init(loader.config, &METHOD)?;
     let place = |target: Target| {
-        let Factors { a, b, bias, scale } = Factors::read(loader, &target)?;
-        Ok(Placed::new(target.site, move |c| {
-            let scale = c * scale;
-            let product = Delta::LowRank {
-                a: a.clone(),
-                b: b.clone(),
-                mid: None,
-                out: None,
-                scale,
-            };
-            let bias = bias.clone().map(|bias| Delta::Bias { bias, scale });
-            [Some(product), bias]
-                .into_iter()
-                .flatten()
-                .map(Effect::Weight)
-                .collect()
-        }))
+        let factors = Factors::read(loader, &target)?;
+        Ok(Placed::linear(target.site, factors.deltas()))
     };
-    let placed = loader
-        .targets("lora_A.weight")?
-        .into_iter()
-        .map(place)
-        .collect::<Result<_>>()?;
+    let mut placed = tokens::low_rank(loader)?;
+    placed.extend(tokens::rows_of_lora(loader)?);
+    if placed.is_empty() || loader.any("lora_A.weight") {
+        for target in loader.targets("lora_A.weight")? {
+            placed.push(place(target)?);
+        }
+    }
     Ok(Loaded {
         law: Law::Linear,
         placed,

@@ -7,7 +7,9 @@
 mod checkpoint;
 mod effect;
 mod householder;
+mod saved;
 mod stack;
+mod tokens;
 mod torch_random;
 mod virtual_tokens;
 
@@ -19,17 +21,20 @@ pub mod dora;
 pub mod hra;
 pub mod ia3;
 pub mod lora;
+pub mod multitask_prompt_tuning;
 pub mod p_tuning;
 pub mod poly;
 pub mod prefix_tuning;
 pub mod prompt_tuning;
 pub mod road;
+pub mod trainable_tokens;
 pub mod vera;
 
 pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
-pub use effect::{Delta, Effect, ExtraKeyValue, Join, Map, Shift};
+pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
 pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
 
+use checkpoint::PREFIX;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -48,8 +53,10 @@ pub static METHODS: &[&Method] = &[
     &prompt_tuning::METHOD,
     &p_tuning::METHOD,
     &cpt::METHOD,
+    &multitask_prompt_tuning::METHOD,
     &prefix_tuning::METHOD,
     &adaption_prompt::METHOD,
+    &trainable_tokens::METHOD,
     &control_vector::METHOD,
 ];
 
@@ -170,14 +177,18 @@ pub enum Site {
     Residual(usize),
     /// The output head.
     Head,
+    /// The embedding of the tokens.
+    Embedding,
 }
 
 impl Site {
-    /// The site of a linear layer, from its path in Hugging Face's names.
+    /// The site of a linear layer, the head or the embedding, from its path in Hugging Face's names.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
-        if path == "lm_head" {
-            return Some(Self::Head);
+        match path {
+            "lm_head" => return Some(Self::Head),
+            "model.embed_tokens" => return Some(Self::Embedding),
+            _ => {}
         }
         let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
         let projection = Projection::ALL
@@ -264,7 +275,8 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);
     let loader = Loader::new(&config, tensors, model, files.task);
-    let loaded = (method.load)(&loader)?;
+    let mut loaded = (method.load)(&loader)?;
+    loaded.placed.extend(saved::copies(&loader)?);
     loader.finish()?;
     let name = files.name.clone();
     Ok(Adapter {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Map, Shift, Site};
+use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Lookup, Map, Shift, Site};
 use crate::error::{Error, Result};
 use crate::model::{Projection, Stamp};
 
@@ -40,6 +40,8 @@ impl LayerPlan {
 /// All effects at fixed coefficients: what a forward pass reads.
 #[derive(Debug)]
 pub struct Steering {
+    /// Changes of the embedding.
+    pub embedding: Vec<Lookup>,
     layers: Vec<LayerPlan>,
     /// The plan of the output head.
     pub head: SitePlan,
@@ -52,6 +54,7 @@ impl Steering {
     #[must_use]
     pub fn base() -> Self {
         Self {
+            embedding: Vec::new(),
             layers: Vec::new(),
             head: SitePlan::default(),
             stamp: Rc::from([]),
@@ -92,6 +95,7 @@ impl Steering {
                     effect,
                 );
             }
+            (Site::Embedding, Effect::Embedding(lookup)) => self.embedding.push(lookup),
             (Site::Head, effect) => add_linear(&mut self.head, effect),
             (site, effect) => unreachable!("{effect:?} cannot act at {site:?}"),
         }

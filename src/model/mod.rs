@@ -289,6 +289,12 @@ impl Model {
         self.layers[layer].linear(projection)
     }
 
+    /// The embedding `[vocab, d]`.
+    #[must_use]
+    pub fn embedding_weight(&self) -> Tensor<2> {
+        self.embed_tokens.val()
+    }
+
     /// The head's weight `[vocab, d]`: `lm_head`, or the embedding when they are tied.
     #[must_use]
     pub fn head_weight(&self) -> Tensor<2> {
@@ -324,7 +330,7 @@ impl Model {
         positions: Positions,
     ) -> Result<Option<Tensor<2>>> {
         self.check(tokens, cache)?;
-        let h = self.blocks(self.embed(tokens), cache, steering, |_, _| {});
+        let h = self.blocks(self.embed(tokens, steering), cache, steering, |_, _| {});
         let h = match positions {
             Positions::None => return Ok(None),
             Positions::Last => h.narrow(0, tokens.len() - 1, 1),
@@ -342,7 +348,7 @@ impl Model {
         let mut cache = self.new_cache();
         self.check(tokens, &cache)?;
         let mut outputs = Vec::with_capacity(self.layers.len());
-        let h = self.embed(tokens);
+        let h = self.embed(tokens, steering);
         self.blocks(h, &mut cache, steering, |_, h| outputs.push(h.clone()));
         Ok(outputs)
     }
@@ -375,11 +381,13 @@ impl Model {
     }
 
     /// The embeddings of `tokens`: `[t, d]`.
-    fn embed(&self, tokens: &[u32]) -> Tensor<2> {
+    fn embed(&self, tokens: &[u32], steering: &Steering) -> Tensor<2> {
         let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
         let ids = TensorData::new(ids, [tokens.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &self.device());
-        self.embed_tokens.val().select(0, ids)
+        let h = self.embed_tokens.val().select(0, ids);
+        let changes = steering.embedding.iter();
+        changes.fold(h, |h, change| change.apply(h, tokens))
     }
 
     /// Runs all blocks over `h [t, d]`. `tap` sees every block's output.

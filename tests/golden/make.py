@@ -46,6 +46,9 @@ BASES = {
     "base_untied": dict(hidden_size=40, intermediate_size=72, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
                         head_dim=16, vocab_size=64, tie_word_embeddings=False, max_position_embeddings=32, rope_theta=10000.0,
                         rms_norm_eps=1e-6),
+    "base_bias": dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                      head_dim=6, vocab_size=48, tie_word_embeddings=True, max_position_embeddings=64, rope_theta=10000.0,
+                      rms_norm_eps=1e-6, attention_bias=True, mlp_bias=True),
 }
 
 
@@ -58,7 +61,7 @@ def make_base(name):
     for n, p in m.named_parameters():
         z = torch.randn(p.shape, generator=g)
         if p.dim() == 1:
-            p.copy_(1 + 0.2 * z)
+            p.copy_(0.2 * z if "bias" in n else 1 + 0.2 * z)
         else:
             p.copy_(z * (0.3 if "embed" in n or "lm_head" in n else 1 / math.sqrt(p.shape[1])))
     m.tie_weights()
@@ -458,9 +461,10 @@ def make_configs():
 
 if __name__ == "__main__":
     only = sys.argv[1:]
-    if not only:
-        for b in BASES:
+    for b in BASES:
+        if not only or b in only:
             make_base(b)
+    if not only:
         make_configs()
     for c in CASES:
         if not only or c in only:

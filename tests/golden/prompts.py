@@ -4,10 +4,12 @@ As there, c = 1 is PEFT's forward on the reloaded checkpoint; c = -1 and 0.5 com
 import json, math, os, shutil
 
 import torch
-from peft import (AdaptionPromptConfig, CPTConfig, PeftModel, PromptEncoderConfig, PromptTuningConfig, get_peft_model)
+from peft import (AdaptionPromptConfig, CPTConfig, IA3Config, LoraConfig, MultitaskPromptTuningConfig, PeftModel, PromptEncoderConfig,
+                  PromptTuningConfig, TrainableTokensConfig, get_peft_model)
 from safetensors.torch import load_file, save_file
 
 T = dict(task_type="CAUSAL_LM")
+Q = dict(target_modules=["q_proj", "down_proj"], r=3, lora_alpha=5, **T)
 CASES = {  # name: (base, config)
     "prompt_tuning": ("base", lambda: PromptTuningConfig(num_virtual_tokens=5, **T)),
     "prompt_tuning_untied": ("base_untied", lambda: PromptTuningConfig(num_virtual_tokens=7, **T)),
@@ -16,17 +18,49 @@ CASES = {  # name: (base, config)
         num_virtual_tokens=3, encoder_reparameterization_type="LSTM", encoder_hidden_size=16, encoder_num_layers=1, **T)),
     "cpt": ("base", lambda: CPTConfig(cpt_token_ids=[5, 9, 17, 33], cpt_mask=[1] * 4, cpt_tokens_type_mask=[1, 2, 3, 4],
                                       opt_projection_epsilon=5.0, opt_projection_format_epsilon=5.0, **T)),
+    "mpt": ("base", lambda: MultitaskPromptTuningConfig(num_virtual_tokens=4, num_tasks=3, num_ranks=2, **T)),
+    "mpt_one_task": ("base_untied", lambda: MultitaskPromptTuningConfig(num_virtual_tokens=3, num_tasks=1, **T)),
+    "trainable_tokens": ("base", lambda: TrainableTokensConfig(token_indices=[7, 3, 41, 88], **T)),
+    "trainable_tokens_untied": ("base_untied", lambda: TrainableTokensConfig(token_indices=[5, 60, 9], **T)),
+    "trainable_tokens_both": ("base_untied", lambda: TrainableTokensConfig(
+        token_indices=[5, 60, 9], target_modules=["embed_tokens", "lm_head"], **T)),
+    "lora_tokens": ("base", lambda: LoraConfig(trainable_token_indices=[7, 3, 41], **Q)),
+    "lora_tokens_both": ("base", lambda: LoraConfig(trainable_token_indices={"embed_tokens": [7, 3], "lm_head": [4, 9, 11]}, **Q)),
+    "lora_embedding": ("base", lambda: LoraConfig(
+        r=3, lora_alpha=5, target_modules=["embed_tokens", "v_proj"], rank_pattern={"embed_tokens": 4}, use_rslora=True, **T)),
+    "lora_embedding_head": ("base_untied", lambda: LoraConfig(r=2, lora_alpha=3, target_modules=["embed_tokens", "lm_head"], **T)),
+    "dora_embedding": ("base", lambda: LoraConfig(
+        r=2, lora_alpha=3, target_modules=["embed_tokens", "q_proj"], use_dora=True, **T)),
+    "saved_embedding": ("base", lambda: LoraConfig(modules_to_save=["embed_tokens"], **Q)),
+    "saved_head": ("base", lambda: LoraConfig(modules_to_save=["lm_head", "up_proj"], **Q)),
+    "saved_tied": ("base", lambda: LoraConfig(modules_to_save=["embed_tokens"], ensure_weight_tying=True, **Q)),
+    "saved_mlp": ("base_untied", lambda: IA3Config(
+        target_modules=["k_proj"], feedforward_modules=[], modules_to_save=["mlp", "embed_tokens", "lm_head"], **T)),
+    "bias_all": ("base_bias", lambda: LoraConfig(bias="all", **Q)),
+    "bias_lora_only": ("base_bias", lambda: LoraConfig(bias="lora_only", **Q)),
+    "adaption_prompt_bias": ("base_bias", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=1, **T)),
     "adaption_prompt": ("base", lambda: AdaptionPromptConfig(adapter_len=6, adapter_layers=1, **T)),
     "adaption_prompt_all": ("base", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=2, **T)),
 }
 
 
+TASKS = {"mpt": 2, "mpt_one_task": 0}
+
+
 def trained(n, p, z):
+    if "trainable_tokens" in n: return p + 0.3 * z
+    if "magnitude" in n: return p * (1 + 0.1 * z)
+    if "lora_embedding_B" in n: return 0.1 * z
+    if "lora_A" in n: return z / math.sqrt(p.shape[1])
+    if "lora_B" in n: return 0.12 * z / math.sqrt(p.shape[1])
+    if "prefix_task" in n: return z
     if "adaption_gate" in n: return 0.7 + 0.2 * z
     if "adaption_prompt" in n: return z
     if "delta_embedding" in n: return 0.4 * z
     if "lstm" in n: return p + 0.3 * z
     if "mlp_head" in n: return z / math.sqrt(p.shape[-1])
+    if "ia3_l" in n: return 1 + 0.3 * z
+    if "modules_to_save" in n or "bias" in n: return p + 0.05 * z
     return 0.6 * z  # prompt embeddings
 
 
@@ -56,19 +90,77 @@ def beside(make, base, sd, ad):
     for l in range(k["num_hidden_layers"]):
         p = f"base_model.model.model.layers.{l}.self_attn.adaption_"
         if p + "gate" in ad:
-            at = lambda n: (ad[p + "prompt"][0] @ sd[f"model.layers.{l}.self_attn.{n}.weight"].T).view(
+            w = f"model.layers.{l}.self_attn."
+            at = lambda n: (ad[p + "prompt"][0] @ sd[f"{w}{n}.weight"].T + sd.get(f"{w}{n}.bias", 0.0)).view(
                 -1, k["num_key_value_heads"], k["head_dim"]).transpose(0, 1)
             out[l] = (at("k_proj"), at("v_proj"), ad[p + "gate"])
     return out
 
 
-def run_of(make, base, cfg, ad, sd, ids):
+def ids_of(listed, path):
+    return next(v for k, v in listed.items() if path.endswith(k)) if isinstance(listed, dict) else listed
+
+
+def tables(base, cfg, ad, sd, c):
+    """The embedding and the head with coefficient c. A tied head follows trained rows, but no LoRA of the embedding."""
+    E0 = sd["model.embed_tokens.weight"]
+    E, H = E0.clone(), sd.get("lm_head.weight", E0).clone()
+    key = lambda path, name: ad.get(f"base_model.model.{path}.{name}")
+    for name in ("trainable_tokens_delta", "token_adapter.trainable_tokens_delta"):
+        listed = cfg.get("token_indices", cfg.get("trainable_token_indices"))
+        rows, head = key("model.embed_tokens", name), key("lm_head", name)
+        if rows is not None:
+            ids = ids_of(listed, "model.embed_tokens")
+            E[ids] = E0[ids] + c * (rows - E0[ids])
+            if head is None and "lm_head.weight" not in sd:
+                H[ids] = E[ids]
+        if head is not None:
+            ids = ids_of(listed, "lm_head")
+            H[ids] = H[ids] + c * (head - H[ids])
+    A, B, m = (key("model.embed_tokens", n) for n in ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"))
+    if A is not None:
+        V = E0 + cfg["lora_alpha"] / (math.sqrt(A.shape[0]) if cfg["use_rslora"] else A.shape[0]) * (B @ A).T
+        E = E + c * ((V if m is None else V * m / V.norm(dim=0)) - E0)
+    if key("model.embed_tokens", "weight") is not None:
+        E = E0 + c * (key("model.embed_tokens", "weight") - E0)
+    if key("lm_head", "weight") is not None:
+        H = H + c * (key("lm_head", "weight") - H)
+    A, B = key("lm_head", "lora_A.weight"), key("lm_head", "lora_B.weight")
+    if A is not None:
+        H = H + c * cfg["lora_alpha"] / cfg["r"] * B @ A
+    return {**sd, "model.embed_tokens.weight": E, "lm_head.weight": H}
+
+
+def layer(make, cfg, ad, sd, p, c):
+    """x -> y of one linear layer: adapted, replaced by a saved copy, or as it is; its bias moves too."""
+    W, b = sd[p + ".weight"], sd.get(p + ".bias", torch.zeros(()))
+    new = [v for k, v in ad.items() if k in (f"base_model.model.{p}.bias", f"base_model.model.{p}.base_layer.bias")]
+    b = b + c * (new[0] - b) if new else b
+    copy = ad.get(f"base_model.model.{p}.weight")
+    if copy is not None:
+        return lambda x: x @ (W + c * (copy - W)).T + b
+    own = {k: v for k, v in ad.items() if "bias" not in k}
+    f = make.effective(cfg, own, p, W, c, "linear", None)
+    return lambda x: (f(x) if f else x @ W.T) + b
+
+
+def run_of(make, base, cfg, ad, sd, ids, task):
     """c -> logits, without PEFT."""
     t = cfg["peft_type"]
+    if t in ("LORA", "TRAINABLE_TOKENS", "IA3"):
+        at = lambda p, c: layer(make, cfg, ad, sd, p, c)
+        paths = [k[:-7] for k in sd if k.endswith("_proj.weight")]
+        return lambda c: make.forward(base, tables(base, cfg, ad, sd, c), ids, {p: at(p, c) for p in paths})
     if t == "ADAPTION_PROMPT":
         extra = beside(make, base, sd, ad)
-        return lambda c: make.forward(base, sd, ids, beside=extra, c=c)
-    prefix = kept(make, base, sd, ad["prompt_embeddings"])
+        biased = {k[:-5]: sd[k] for k in sd if k.endswith("_proj.bias")}
+        again = lambda p, c: sum(c for l in extra if p == f"model.layers.{l}.self_attn.o_proj")  # o_proj's bias
+        at = lambda p, c: (lambda x: x @ sd[p + ".weight"].T + biased[p] * (1 + again(p, c)))
+        return lambda c: make.forward(base, sd, ids, {p: at(p, c) for p in biased}, beside=extra, c=c)
+    E = ad["prompt_embeddings"]
+    if t == "MULTITASK_PROMPT_TUNING":
+        E = E * (ad["prefix_task_cols"][task] @ ad["prefix_task_rows"][task])
+    prefix = kept(make, base, sd, E)
     return lambda c: make.forward(base, sd, ids, prefix=prefix, c=c)
 
 
@@ -88,12 +180,18 @@ def make_case(make, name):
     pm = PeftModel.from_pretrained(make.load_base(base), d).eval()
     cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
     sd, ids = load_file(f"{make.ROOT}/{base}/model.safetensors"), make.tokens(base)
+    if "tokens" in name:  # the trained tokens must occur
+        ids[[1, 4, 8]] = torch.tensor([3, 7, 41] if base == "base" else [5, 60, 9])
+    kw = {"task_ids": torch.tensor([TASKS[name]])} if name in TASKS else {}
     out = {"input_ids": ids, "base_logits": make.load_base(base)(ids[None]).logits[0],
-           "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None])).logits[0][-len(ids):]}
-    run = run_of(make, base, cfg, ad, sd, ids)
+           "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), **kw).logits[0][-len(ids):]}
+    run = run_of(make, base, cfg, ad, sd, ids, TASKS.get(name))
     errors = [make.err(run(0.0), out["base_logits"]), make.err(run(1.0), out["logits"])]
     out.update({f"logits_c_{c:g}": run(c) for c in (-1.0, 0.5)})
-    make.finish(name, base, out, {"modules": "", "laws": "linear"}, errors)
+    meta = {"modules": "", "laws": "linear"}
+    if name in TASKS:
+        meta["task"] = TASKS[name]
+    make.finish(name, base, out, meta, errors)
 
 
 def make_all(make, only):

@@ -1,0 +1,69 @@
+//! Whole copies of modules that a checkpoint carries beside its method: `modules_to_save`, trained
+//! biases. Each is kept as its difference from the base, which c multiplies.
+
+use burn::tensor::Tensor;
+use serde_json::Value;
+
+use super::{Delta, Effect, Loader, Lookup, Placed, Site};
+use crate::error::Result;
+
+/// The module whose whole weight or bias a key holds.
+pub(super) fn module(key: &str) -> Option<&str> {
+    let module = key.strip_suffix(".weight").or_else(|| {
+        let module = key.strip_suffix(".bias")?;
+        Some(module.strip_suffix(".base_layer").unwrap_or(module))
+    })?;
+    Site::parse(module.strip_prefix(super::PREFIX)?)?;
+    Some(module)
+}
+
+/// The copies among the tensors that no method took.
+pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    let keys = loader.keys();
+    let named: Vec<&str> = match loader.config.get("modules_to_save") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    for name in &named {
+        let inside = |key: &String| key.contains(&format!(".{name}."));
+        if !keys.iter().any(inside) {
+            return Err(loader.no_module_has(&format!("{name}.weight")));
+        }
+    }
+    let mut placed = Vec::new();
+    for key in &keys {
+        let Some(module) = module(key) else { continue };
+        let target = loader.target(key, module)?;
+        if !key.ends_with(".weight") {
+            let bias = loader.base_bias(&target);
+            let Some(base) = bias else { continue };
+            let bias = loader.shared(key, [target.o])? - base;
+            placed.push(Placed::linear(
+                target.site,
+                vec![Delta::Bias { bias, scale: 1.0 }],
+            ));
+            continue;
+        }
+        let copy: Tensor<2> = loader.shared(key, [target.o, target.i])?;
+        let delta = copy - loader.base_weight(&target);
+        let dense = |site, delta| Placed::linear(site, vec![Delta::Dense { delta, scale: 1.0 }]);
+        if target.site != Site::Embedding {
+            placed.push(dense(target.site, delta));
+            continue;
+        }
+        // A head that is the embedding follows a new embedding, unless the file has a head too or
+        // the embedding was trained as a copy of its own, which the head then is not.
+        let tied = loader.model.config().tie_word_embeddings
+            && !named.contains(&"embed_tokens")
+            && !keys.iter().any(|key| key.ends_with("lm_head.weight"));
+        let lookup = Lookup::table(delta.clone(), None);
+        let mut embedding = Placed::new(target.site, move |c| {
+            vec![Effect::Embedding(lookup.times(c))]
+        });
+        let head = dense(Site::Head, delta);
+        embedding.dense_bytes = head.dense_bytes;
+        placed.push(embedding);
+        placed.extend(tied.then_some(head));
+    }
+    Ok(placed)
+}

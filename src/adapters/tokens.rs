@@ -1,0 +1,124 @@
+//! Single tokens and the embedding, for the methods that train them: some rows of a matrix with one
+//! row per token, or a low-rank change of the whole embedding.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Int, Tensor, TensorData};
+use serde_json::Value;
+
+use super::lora::scale;
+use super::{Delta, Effect, Loader, Lookup, Placed, Site, Target};
+use crate::error::Result;
+
+/// The trained rows of every module that has `parameter`, which holds whole rows and no
+/// differences. `ids` tells which rows they are. On a model whose head is the embedding, the
+/// embedding's rows are the head's too, unless the file has some for the head.
+pub(super) fn trained_rows(
+    loader: &Loader<'_>,
+    parameter: &str,
+    ids: impl Fn(&Target) -> Result<Vec<u32>>,
+) -> Result<Vec<Placed>> {
+    let targets = loader.tables(parameter)?;
+    let tied = loader.model.config().tie_word_embeddings
+        && targets.iter().all(|target| target.site != Site::Head);
+    let mut placed = Vec::new();
+    for target in targets {
+        let listed = ids(&target)?;
+        let rows = loader.host(&loader.key(&target, parameter), [listed.len(), target.i])?;
+        // Of an id that is listed twice, the last row counts.
+        let row_of: BTreeMap<u32, usize> = listed.iter().copied().zip(0..).collect();
+        let (ids, rows): (Vec<u32>, Vec<f32>) = {
+            let row = |at: usize| rows[at * target.i..][..target.i].iter().copied();
+            (
+                row_of.keys().copied().collect(),
+                row_of.values().flat_map(|&at| row(at)).collect(),
+            )
+        };
+        let indices = ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
+        let indices = TensorData::new(indices, [ids.len()]);
+        let indices = Tensor::<1, Int>::from_data(indices, &loader.model.device());
+        let rows = loader.upload(rows, [ids.len(), target.i]);
+        let change = rows - loader.base_weight(&target).select(0, indices.clone());
+        if target.site == Site::Embedding {
+            let lookup = Lookup::rows(&ids, change.clone());
+            placed.push(Placed::new(target.site, move |c| {
+                vec![Effect::Embedding(lookup.times(c))]
+            }));
+        }
+        let outputs = match target.site {
+            Site::Embedding => tied.then_some(Site::Head),
+            site => Some(site),
+        };
+        placed.extend(outputs.map(|site| {
+            let (ids, rows) = (indices.clone(), change.clone());
+            let scale = 1.0;
+            Placed::linear(site, vec![Delta::Rows { ids, rows, scale }])
+        }));
+    }
+    Ok(placed)
+}
+
+/// The rows of LoRA's `trainable_token_indices`: a list, for the embedding, or an object from
+/// module names to lists.
+pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    if !loader.any(ROWS) {
+        return Ok(Vec::new());
+    }
+    let field = "trainable_token_indices";
+    let listed = loader.config.get(field);
+    trained_rows(loader, ROWS, |target| {
+        let own = listed.and_then(Value::as_object).and_then(|modules| {
+            let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
+            modules.iter().find(named)
+        });
+        let own = own.map_or(listed, |(_, ids)| Some(ids));
+        loader.config.ids(field, own, target.o)
+    })
+}
+
+/// LoRA of the embedding: a token's own r numbers, through B. The head stays as it is, also where
+/// it is the embedding.
+pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    take_frozen(loader)?;
+    if !loader.any(A) {
+        return Ok(Vec::new());
+    }
+    let place = |target: Target| {
+        let (table, b, s) = factors(loader, &target)?;
+        let lookup = Lookup::table(table, Some(b));
+        Ok(Placed::new(target.site, move |c| {
+            vec![Effect::Embedding(lookup.times(c * s))]
+        }))
+    };
+    loader.tables(A)?.into_iter().map(place).collect()
+}
+
+/// Takes the frozen weights that PEFT saves along with adapted embeddings and heads. They are the
+/// model's own; only their shape is checked.
+pub(super) fn take_frozen(loader: &Loader<'_>) -> Result<()> {
+    if loader.any(FROZEN) {
+        for target in loader.tables(FROZEN)? {
+            loader.host(&loader.key(&target, FROZEN), [target.o, target.i])?;
+        }
+    }
+    Ok(())
+}
+
+/// Aᵀ [vocabulary, r], B [d, r] and s of an embedding's LoRA.
+pub(super) fn factors(loader: &Loader<'_>, target: &Target) -> Result<(Tensor<2>, Tensor<2>, f32)> {
+    let (rank, s) = scale(loader.config, target)?;
+    let a = loader.host(&loader.key(target, A), [rank, target.o])?;
+    let of_token = |id| (0..rank).map(move |row| row * target.o + id);
+    let table = (0..target.o).flat_map(of_token).map(|at| a[at]).collect();
+    let table = loader.upload(table, [target.o, rank]);
+    Ok((table, loader.tensor(target, B, [target.i, rank])?, s))
+}
+
+/// A [r, vocabulary].
+pub(super) const A: &str = "lora_embedding_A";
+/// B [d, r].
+pub(super) const B: &str = "lora_embedding_B";
+/// Whole rows of trainable_token_indices.
+pub(super) const ROWS: &str = "token_adapter.trainable_tokens_delta";
+/// What PEFT saves of adapted embeddings and heads besides.
+pub(super) const FROZEN: &str = "base_layer.weight";
