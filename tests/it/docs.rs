@@ -45,6 +45,11 @@ fn every_method_explains_itself() {
             ("Intuition", &card.intuition),
         ] {
             assert!(!text.is_empty(), "{}: {heading} is empty", method.name);
+            assert!(
+                !text.contains("TODO"),
+                "{}: {heading} is still to be written",
+                method.name
+            );
         }
         assert!(
             card.paper.starts_with("https://"),

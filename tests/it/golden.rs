@@ -166,10 +166,8 @@ fn methods_equal_peft() {
             failures.push(format!("{}: back at c = 0 is not the base", case.name));
         }
     }
-    let missing: Vec<_> = METHODS
-        .iter()
-        .filter(|m| !methods_seen.contains(&m.name))
-        .collect();
+    let names = METHODS.iter().map(|method| method.name);
+    let missing: Vec<_> = names.filter(|name| !methods_seen.contains(name)).collect();
     assert!(
         missing.is_empty(),
         "methods without a golden case: {missing:?}"

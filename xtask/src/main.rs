@@ -11,6 +11,7 @@ mod dist;
 mod failure;
 mod http;
 mod model;
+mod new_method;
 mod node;
 mod process;
 mod serve;
@@ -34,6 +35,7 @@ Usage: cargo xtask <command>
   model                            fetch and check the model; its path is the last line printed
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
   test [--native] [--wasm] [--e2e] run the checks of these groups, all of them by default
+  new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   setup                            install every tool that the commands above need
 
 The tools and the model are kept in $PLAYGROUND_CACHE
@@ -90,6 +92,14 @@ fn run(mut args: Vec<String>) -> Result {
             };
             no_more(&args)?;
             checks::command(&workspace, groups)
+        }
+        "new-method" => {
+            if args.is_empty() {
+                return Err(usage("new-method needs a name"));
+            }
+            let name = args.remove(0);
+            no_more(&args)?;
+            new_method::command(&workspace, &name)
         }
         "setup" => {
             no_more(&args)?;
