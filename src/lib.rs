@@ -7,6 +7,7 @@
 //! model/      the Llama decoder over burn tensors, its hook points, the kv cache
 //! adapters/   one file per method; the effects they share; the stack of loaded adapters
 //! extract.rs  contrast pairs -> a control vector
+//! export.rs   an adapter -> a GGUF file for llama.cpp
 //! sample.rs   logits -> token: filters, shared noise, KL
 //! session.rs  prompt -> steps: base and steered in lockstep; no I/O, no clock, no JS
 //! device.rs   which device computes, and why
@@ -18,6 +19,7 @@
 pub mod adapters;
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod extract;
 pub mod model;
 pub mod sample;

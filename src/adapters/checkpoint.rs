@@ -18,9 +18,9 @@ use crate::weights::{HostData, HostTensor, gguf, safetensors};
 pub struct AdapterFiles {
     /// A name for the user, usually the folder's.
     pub name: String,
-    /// `adapter_config.json`; a control vector may come without.
+    /// `adapter_config.json`; a control vector and a `.gguf` may come without.
     pub config: Option<Vec<u8>>,
-    /// `adapter_model.safetensors`, or a control vector's `.gguf`.
+    /// `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector.
     pub weights: Vec<u8>,
     /// Which of its tasks to run, counted from 0, for a method that was trained for several.
     pub task: Option<usize>,
@@ -82,7 +82,8 @@ impl Config {
         }
     }
 
-    fn bad(&self, field: &str, expected: &str) -> Error {
+    /// The error of a field that is not as expected.
+    pub(super) fn bad(&self, field: &str, expected: &str) -> Error {
         let found = self
             .fields
             .get(field)
@@ -283,21 +284,37 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Reads config and tensors, whichever container they came in.
-pub(super) fn read(files: &AdapterFiles) -> Result<(Config, BTreeMap<String, HostTensor>)> {
-    let (tensors, vector) = if files.weights.starts_with(b"GGUF") {
-        let (metadata, tensors) = gguf::read_all(&format!("{}.gguf", files.name), &files.weights)?;
-        super::control_vector::check_gguf(&files.name, &metadata)?;
-        (tensors, true)
-    } else {
-        let file = format!("{}/adapter_model.safetensors", files.name);
-        let tensors = safetensors::read_all(&file, &files.weights)?;
-        let vector = tensors.keys().all(|key| key.starts_with("direction."));
-        (tensors, vector)
-    };
+/// Reads config and tensors, whichever container they came in. The head's width is that of the
+/// model they are for, if there is one.
+pub(super) fn read(
+    files: &AdapterFiles,
+    head_dim: Option<usize>,
+) -> Result<(Config, BTreeMap<String, HostTensor>)> {
+    let vector = br#"{"peft_type":"CONTROL_VECTOR"}"#;
+    if files.weights.starts_with(b"GGUF") {
+        let file = format!("{}.gguf", files.name);
+        let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
+        let (json, tensors) = match metadata.string("general.type")? {
+            Some("adapter") => {
+                let (json, tensors) = super::gguf_lora::read(&metadata, tensors, head_dim)?;
+                (json.to_string().into_bytes(), tensors)
+            }
+            _ => {
+                super::control_vector::check_gguf(&metadata)?;
+                (vector.to_vec(), tensors)
+            }
+        };
+        let json = files.config.as_ref().unwrap_or(&json);
+        let config = Config::parse(&files.name, json)?;
+        return Ok((Config { file, ..config }, tensors));
+    }
+    let file = format!("{}/adapter_model.safetensors", files.name);
+    let tensors = safetensors::read_all(&file, &files.weights)?;
     let config = match &files.config {
         Some(json) => Config::parse(&files.name, json)?,
-        None if vector => Config::parse(&files.name, br#"{"peft_type":"CONTROL_VECTOR"}"#)?,
+        None if tensors.keys().all(|key| key.starts_with("direction.")) => {
+            Config::parse(&files.name, vector)?
+        }
         None => {
             return Err(Error::MissingKey {
                 file: files.name.clone(),
@@ -654,7 +671,7 @@ pub struct Inspection {
 /// Only when the files cannot be read at all; what they ask for and cannot get is listed in
 /// [`Inspection::refused`].
 pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
-    let (config, tensors) = read(files)?;
+    let (config, tensors) = read(files, None)?;
     let method = super::method_of(&config);
     let mut refused: Vec<Error> = Vec::new();
     let mut modules = Vec::new();

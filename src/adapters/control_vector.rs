@@ -63,14 +63,14 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     })
 }
 
-/// A GGUF file may hold many things; only control vectors are adapters here.
-pub(super) fn check_gguf(name: &str, metadata: &Metadata) -> Result<()> {
+/// A GGUF file may hold many things; of those, LoRAs and control vectors are adapters here.
+pub(super) fn check_gguf(metadata: &Metadata) -> Result<()> {
     match metadata.string("general.architecture")? {
         Some("controlvector") => Ok(()),
         found => Err(Error::UnknownMethod {
-            file: format!("{name}.gguf"),
+            file: metadata.file.clone(),
             found: found.unwrap_or("no general.architecture").into(),
-            known: "general.architecture = controlvector".into(),
+            known: "general.architecture = controlvector, general.type = adapter".into(),
         }),
     }
 }

@@ -274,6 +274,13 @@ impl Lookup {
         }
     }
 
+    /// `[vocabulary, r]`, B `[d, r]` and the scale, of a low-rank change of the whole embedding.
+    #[must_use]
+    pub fn low_rank(&self) -> Option<(Tensor<2>, Tensor<2>, f32)> {
+        let b = self.b.clone().filter(|_| self.rows.is_none())?;
+        Some((self.table.clone(), b, self.scale))
+    }
+
     /// `h [t, d] -> [t, d]`, the embeddings of `tokens`.
     #[must_use]
     pub fn apply(&self, h: Tensor<2>, tokens: &[u32]) -> Tensor<2> {

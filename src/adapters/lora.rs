@@ -27,9 +27,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{
-    Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc, tokens,
-};
+use super::{Config, Delta, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc, tokens};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -120,6 +118,9 @@ impl Factors {
 /// A module's own r, and s = α/r or α/√r.
 pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
     let rank = config.patterned("rank_pattern", &target.path, "r")?;
+    if rank < 1.0 {
+        return Err(config.bad("r", "a rank above 0 for every layer"));
+    }
     let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
     let divisor = match config.flag("use_rslora") {
         true => rank.sqrt(),

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod effect;
+mod gguf_lora;
 mod householder;
 mod saved;
 mod stack;
@@ -270,7 +271,7 @@ impl Adapter {
 /// # Errors
 /// An unknown method, an option that is not honoured, missing or unused keys, wrong shapes.
 pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files)?;
+    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
     let method = method_of(&config)?;
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Lookup, Map, Shift, Site};
+use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Lookup, Map, Placed, Shift, Site};
 use crate::error::{Error, Result};
 use crate::model::{Projection, Stamp};
 
@@ -157,6 +157,16 @@ impl Entry {
         self.enabled && self.coefficient != 0.0
     }
 
+    /// Its effects at its coefficient, by site.
+    #[must_use]
+    pub fn effects(&self) -> Vec<(Site, Effect)> {
+        let placed = self.adapter.placed.iter();
+        let at = |placed: &Placed| (placed.at)(self.coefficient).into_iter();
+        placed
+            .flat_map(|placed| at(placed).map(|effect| (placed.site, effect)))
+            .collect()
+    }
+
     /// What a user sees of it.
     #[must_use]
     pub fn view(&self) -> EntryView {
@@ -265,10 +275,8 @@ fn build(entries: &[Entry]) -> Steering {
         .map(|entry| (entry.id, entry.coefficient))
         .collect();
     for entry in active() {
-        for placed in &entry.adapter.placed {
-            for effect in (placed.at)(entry.coefficient) {
-                steering.add(placed.site, effect);
-            }
+        for (site, effect) in entry.effects() {
+            steering.add(site, effect);
         }
     }
     steering

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use playground::adapters::{self, AdapterFiles};
 use playground::device;
 use playground::error::{Error, Result};
+use playground::export;
 use playground::extract;
 use playground::model::Positions;
 use playground::sample::Sampling;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
+    /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
+    Export(Export),
     /// Measure loading, prefill and decoding.
     Bench(Bench),
     /// Print the method table of the README.
@@ -158,6 +161,15 @@ struct Extract {
 }
 
 #[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    source: Source,
+    /// The file to write; it holds the one --adapter at its --coeff.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+#[derive(Args)]
 struct Bench {
     #[command(flatten)]
     source: Source,
@@ -178,6 +190,7 @@ fn main() -> ExitCode {
         Command::Logits(args) => pollster::block_on(logits(&args)),
         Command::Inspect { dir, json } => inspect(&dir, json),
         Command::Extract(args) => pollster::block_on(extract_vector(&args)),
+        Command::Export(args) => pollster::block_on(export_gguf(&args)),
         Command::Bench(args) => pollster::block_on(bench(&args)),
         Command::Methods => {
             print!("{}", adapters::method_table());
@@ -468,6 +481,22 @@ async fn extract_vector(args: &Extract) -> Result<()> {
         "adapter_model.safetensors",
         &extract::to_safetensors(&vector)?,
     )
+}
+
+async fn export_gguf(args: &Export) -> Result<()> {
+    let session = open(&args.source).await?;
+    let export = match session.stack.borrow().entries() {
+        [entry] => export::Export::new(entry),
+        entries => {
+            return Err(Error::BadOption {
+                name: "adapter",
+                expected: "exactly one to export",
+                found: entries.len().to_string(),
+            });
+        }
+    };
+    let bytes = export.gguf(&session.model).await?;
+    fs::write(&args.to, bytes).map_err(|error| io(&args.to, &error))
 }
 
 async fn bench(args: &Bench) -> Result<()> {

@@ -29,7 +29,7 @@ pub(super) fn bare(name: &str) -> &str {
 }
 
 /// llama.cpp's name of a tensor that has this [`bare`] Hugging Face name.
-pub(super) fn gguf_name(bare: &str) -> Option<String> {
+pub(crate) fn gguf_name(bare: &str) -> Option<String> {
     match bare {
         "embed_tokens.weight" => return Some("token_embd.weight".into()),
         "norm.weight" => return Some("output_norm.weight".into()),
@@ -43,7 +43,7 @@ pub(super) fn gguf_name(bare: &str) -> Option<String> {
 }
 
 /// The inverse of [`gguf_name`].
-pub(super) fn bare_name(gguf: &str) -> Option<String> {
+pub(crate) fn bare_name(gguf: &str) -> Option<String> {
     match gguf {
         "token_embd.weight" => return Some("embed_tokens.weight".into()),
         "output_norm.weight" => return Some("norm.weight".into()),
@@ -106,7 +106,7 @@ pub(super) fn tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
 }
 
 /// Whether llama.cpp reorders the rows of this tensor: see [`unpermute`].
-pub(super) fn is_permuted(name: &str) -> bool {
+pub(crate) fn is_permuted(name: &str) -> bool {
     name.contains(".self_attn.q_proj.") || name.contains(".self_attn.k_proj.")
 }
 
@@ -116,19 +116,29 @@ pub(super) fn is_permuted(name: &str) -> bool {
 /// Rotary embedding turns pairs of rows. Hugging Face pairs row `j` of a head with row
 /// `j + hd / 2`, llama.cpp pairs neighbours, so its converter moved row `p hd / 2 + j` of each head
 /// to `2 j + p`. `width` is the length of a row, 1 for a bias.
-pub(super) fn unpermute(values: &mut [f32], head_dim: usize, width: usize) {
+pub(crate) fn unpermute(values: &mut [f32], head_dim: usize, width: usize) {
+    reorder(values, head_dim, width, |at| {
+        (at % 2) * (head_dim / 2) + at / 2
+    });
+}
+
+/// The inverse of [`unpermute`]: Hugging Face's order into llama.cpp's.
+pub(crate) fn permute(values: &mut [f32], head_dim: usize, width: usize) {
+    reorder(values, head_dim, width, |at| {
+        2 * (at % (head_dim / 2)) + at / (head_dim / 2)
+    });
+}
+
+/// Moves row `at` of each head to row `place(at)`.
+fn reorder(values: &mut [f32], head_dim: usize, width: usize, place: impl Fn(usize) -> usize) {
     if width == 0 || head_dim < 2 {
         return;
     }
-    let mut head = Vec::with_capacity(head_dim * width);
     for rows in values.chunks_exact_mut(head_dim * width) {
-        head.clear();
-        for part in 0..2 {
-            for row in rows.chunks_exact(width).skip(part).step_by(2) {
-                head.extend_from_slice(row);
-            }
+        let old = rows.to_vec();
+        for (at, row) in old.chunks_exact(width).enumerate() {
+            rows[place(at) * width..][..width].copy_from_slice(row);
         }
-        rows.copy_from_slice(&head);
     }
 }
 

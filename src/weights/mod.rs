@@ -10,7 +10,7 @@
 //! ```
 
 pub mod gguf;
-mod llama;
+pub(crate) mod llama;
 mod model_file;
 pub mod quant;
 pub mod safetensors;

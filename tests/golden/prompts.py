@@ -194,7 +194,37 @@ def make_case(make, name):
     make.finish(name, base, out, meta, errors)
 
 
+def make_gguf(make, name):
+    """llama_cpp.gguf beside a LoRA, as llama.cpp's convert_lora_to_gguf.py writes it: rows of q and k in another order."""
+    d = f"{make.ROOT}/{name}"
+    cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
+    k = make.BASES[[b for b in make.BASES if cfg["base_model_name_or_path"].endswith("/" + b)][0]]
+    names = dict(q_proj="attn_q", k_proj="attn_k", v_proj="attn_v", o_proj="attn_output", gate_proj="ffn_gate", up_proj="ffn_up",
+                 down_proj="ffn_down")
+    w = make.gguf.GGUFWriter(f"{d}/llama_cpp.gguf", "llama")
+    w.add_type(make.gguf.GGUFType.ADAPTER)
+    w.add_string(make.gguf.Keys.Adapter.TYPE, "lora")
+    w.add_float32(make.gguf.Keys.Adapter.LORA_ALPHA, float(cfg["lora_alpha"]))
+    for key, v in ad.items():
+        path = key.removeprefix("base_model.model.").split(".lora_")[0]
+        if "base_layer" in key:
+            continue
+        part = "lora_a" if "_A" in key else "lora_b"
+        module = path.rsplit(".", 1)[-1]
+        if module in ("q_proj", "k_proj") and part == "lora_b":
+            h = k["num_attention_heads" if module == "q_proj" else "num_key_value_heads"]
+            v = v.reshape(h, 2, v.shape[0] // h // 2, v.shape[1]).transpose(1, 2).reshape(v.shape)
+        if module == "embed_tokens" and part == "lora_a":
+            v = v.T
+        block = {"embed_tokens": "token_embd", "lm_head": "output"}.get(module) or f"blk.{path.split('.')[2]}.{names[module]}"
+        w.add_tensor(f"{block}.weight.{part}", v.contiguous().numpy())
+    w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+
+
 def make_all(make, only):
     for name in CASES:
         if not only or name in only:
             make_case(make, name)
+    for name in ("lora_untied", "lora_embedding_head"):
+        if not only or name in only or name + "_gguf" in only:
+            make_gguf(make, name)

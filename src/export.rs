@@ -1,0 +1,179 @@
+//! An adapter at one coefficient as a GGUF file for llama.cpp: a LoRA, or a control vector.
+
+use burn::tensor::Tensor;
+
+use crate::adapters::{Delta, Effect, Entry, Site};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::session::read_back;
+use crate::weights::gguf::{self, Value};
+use crate::weights::{HostData, HostTensor, llama};
+
+/// What one site of the file will hold.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there are few, for a moment"
+)]
+enum Part {
+    /// A `[r, i]` (for the embedding `[vocabulary, r]`), B `[o, r]`, and α, which llama.cpp
+    /// divides by r.
+    LowRank(Tensor<2>, Tensor<2>, f32),
+    /// `[1, d]`
+    Direction(Tensor<2>),
+}
+
+/// The effects of a stack's entry at its present coefficient, as one adapter of llama.cpp's that
+/// does the same at its scale 1.
+#[derive(Debug)]
+pub struct Export {
+    name: String,
+    title: &'static str,
+    effects: Vec<(Site, Effect)>,
+}
+
+impl Export {
+    /// Takes the effects of an entry.
+    #[must_use]
+    pub fn new(entry: &Entry) -> Self {
+        Self {
+            name: entry.adapter.name.clone(),
+            title: entry.adapter.method.card().title,
+            effects: entry.effects(),
+        }
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedOption`] for effects that such a file cannot hold.
+    pub async fn gguf(self, model: &Model) -> Result<Vec<u8>> {
+        let mut parts = Vec::new();
+        for (site, effect) in &self.effects {
+            let part = match (site, effect) {
+                (Site::Linear(..) | Site::Head, Effect::Weight(delta)) => low_rank(delta),
+                (Site::Embedding, Effect::Embedding(lookup)) => {
+                    let factors = lookup.low_rank();
+                    factors.map(|(a, b, scale)| {
+                        let rank = b.dims()[1] as f32;
+                        Part::LowRank(a, b, scale * rank)
+                    })
+                }
+                (Site::Residual(layer), Effect::Residual(shift)) if *layer > 0 => {
+                    let step = shift.direction.clone() * shift.scale;
+                    Some(Part::Direction(step.unsqueeze()))
+                }
+                _ => None,
+            };
+            let part = part.ok_or_else(|| self.refuse(*site))?;
+            parts.push((*site, part));
+        }
+        let alpha = parts.iter().find_map(|(_, part)| match part {
+            Part::LowRank(.., alpha) => Some(*alpha),
+            Part::Direction(_) => None,
+        });
+        let mut tensors: Vec<(String, HostTensor)> = Vec::new();
+        for (site, part) in parts {
+            let name = name(site);
+            let low_rank = format!("{name}.lora_a");
+            if tensors
+                .iter()
+                .any(|(known, _)| *known == name || *known == low_rank)
+            {
+                return Err(self.refuse(site));
+            }
+            match (part, alpha) {
+                (Part::LowRank(a, b, own), Some(alpha)) => {
+                    // One α serves the whole file; another module's goes into its B.
+                    let b = if own == alpha { b } else { b * (own / alpha) };
+                    let mut b = host(b).await?;
+                    let permuted = matches!(site, Site::Linear(_, projection) if
+                        llama::is_permuted(&format!(".{}.", projection.path())));
+                    if let (true, HostData::Float(values)) = (permuted, &mut b.data) {
+                        llama::permute(values, model.config().head_dim, b.shape[1]);
+                    }
+                    tensors.push((low_rank, host(a).await?));
+                    tensors.push((format!("{name}.lora_b"), b));
+                }
+                (Part::Direction(step), None) => {
+                    let mut step = host(step).await?;
+                    step.shape.remove(0);
+                    tensors.push((name, step));
+                }
+                _ => return Err(self.refuse(site)),
+            }
+        }
+        let text = |key: &str, value: &str| (key.to_owned(), Value::String(value.into()));
+        let metadata = match alpha {
+            Some(alpha) => vec![
+                text("general.architecture", "llama"),
+                text("general.type", "adapter"),
+                text("general.name", &self.name),
+                text("adapter.type", "lora"),
+                ("adapter.lora.alpha".into(), Value::F32(alpha)),
+            ],
+            None => vec![
+                text("general.architecture", "controlvector"),
+                text("controlvector.model_hint", "llama"),
+                (
+                    "controlvector.layer_count".into(),
+                    Value::U32(tensors.len() as u32),
+                ),
+            ],
+        };
+        gguf::write(&metadata, &tensors)
+    }
+
+    fn refuse(&self, site: Site) -> Error {
+        Error::UnsupportedOption {
+            file: self.name.clone(),
+            method: self.title.into(),
+            field: "export".into(),
+            found: format!("{site:?}"),
+            why: "a GGUF file for llama.cpp holds one low-rank change for each linear layer, or \
+                  one direction for each block from the second on",
+        }
+    }
+}
+
+/// Everything but A and B folded into them and into α.
+fn low_rank(delta: &Delta) -> Option<Part> {
+    let Delta::LowRank {
+        a,
+        b,
+        mid,
+        out,
+        scale,
+    } = delta
+    else {
+        return None;
+    };
+    let (mut a, mut b) = (a.clone(), b.clone());
+    if let Some(mid) = mid {
+        a = a * mid.clone().unsqueeze_dim(1);
+    }
+    if let Some(out) = out {
+        b = b * out.clone().unsqueeze_dim(1);
+    }
+    let rank = a.dims()[0] as f32;
+    Some(Part::LowRank(a, b, scale * rank))
+}
+
+/// llama.cpp's name of what changes a site.
+fn name(site: Site) -> String {
+    match site {
+        Site::Linear(layer, projection) => {
+            let bare = format!("layers.{layer}.{}.weight", projection.path());
+            llama::gguf_name(&bare).unwrap_or(bare)
+        }
+        Site::Head => "output.weight".into(),
+        Site::Embedding => "token_embd.weight".into(),
+        Site::Residual(layer) | Site::Attention(layer) => format!("direction.{layer}"),
+    }
+}
+
+async fn host(tensor: Tensor<2>) -> Result<HostTensor> {
+    Ok(HostTensor {
+        shape: tensor.dims().to_vec(),
+        data: HostData::Float(read_back(tensor).await?),
+    })
+}
