@@ -58,7 +58,9 @@ impl Export {
                         Part::LowRank(a, b, scale * rank)
                     })
                 }
-                (Site::Residual(layer), Effect::Residual(shift)) if *layer > 0 => {
+                (Site::Residual(layer), Effect::Residual(shift))
+                    if *layer > 0 && !shift.keep_length =>
+                {
                     let step = shift.direction.clone() * shift.scale;
                     Some(Part::Direction(step.unsqueeze()))
                 }

@@ -4,13 +4,15 @@
 //! # Formula
 //! ```text
 //! h_L ← h_L + c·v_L   at the output of block L
+//! with normalize:  h_L ← (h_L + c·v_L)·‖h_L‖ / ‖h_L + c·v_L‖
 //! ```
 //! # Shapes
 //! ```text
 //! direction.L   v_L [d], for each block L it acts on (GGUF or safetensors)
 //! ```
 //! # Coefficient
-//! Gate: c is the length of the step along the direction, in units of the stored vector.
+//! Gate: c is the length of the step along the direction, in units of the stored vector. With
+//! normalize in the config the stream keeps its length and only turns.
 //! # Intuition
 //! The difference between what the model thinks while reading one kind of text and its opposite
 //! is an arrow. Adding the arrow makes every token a little more of that kind.
@@ -27,15 +29,20 @@ pub const METHOD: Method = Method {
     family: Family::Vector,
     law: Law::Gate,
     keys: &[DIRECTION],
-    reads: &[],
+    reads: &["normalize"],
     inert: &["model_hint", "layer_count"],
     doc: room_doc!("control_vector.rs"),
     load,
 };
 
-const DIRECTION: &str = "direction.";
+pub(super) const DIRECTION: &str = "direction.";
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    directions(loader, loader.config.flag("normalize"))
+}
+
+/// The steps at the output of each block that has a direction.
+pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loaded> {
     let config = loader.model.config();
     let place = |key: String| {
         let layer: Option<usize> = key
@@ -49,6 +56,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             vec![Effect::Residual(Shift {
                 direction: direction.clone(),
                 scale,
+                keep_length,
             })]
         }))
     };

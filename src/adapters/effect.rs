@@ -219,13 +219,21 @@ pub struct Shift {
     pub direction: Tensor<1>,
     /// carries the coefficient
     pub scale: f32,
+    /// Whether h is stretched back to the length that it had.
+    pub keep_length: bool,
 }
 
 impl Shift {
     /// `h [t, d] -> [t, d]`
     #[must_use]
     pub fn apply(&self, h: Tensor<2>) -> Tensor<2> {
-        h + (self.direction.clone() * self.scale).unsqueeze()
+        let moved = h.clone() + (self.direction.clone() * self.scale).unsqueeze();
+        if !self.keep_length {
+            return moved;
+        }
+        let length = |h: Tensor<2>| h.square().sum_dim(1).sqrt();
+        let new = length(moved.clone()).clamp_min(1e-12);
+        moved * (length(h) / new)
     }
 }
 

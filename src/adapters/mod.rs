@@ -15,6 +15,7 @@ mod torch_random;
 mod virtual_tokens;
 
 pub mod adaption_prompt;
+pub mod bipo;
 pub mod control_vector;
 pub mod cpt;
 pub mod delora;
@@ -59,6 +60,7 @@ pub static METHODS: &[&Method] = &[
     &adaption_prompt::METHOD,
     &trainable_tokens::METHOD,
     &control_vector::METHOD,
+    &bipo::METHOD,
 ];
 
 /// What a method does to a layer, for grouping.

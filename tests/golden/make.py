@@ -90,9 +90,9 @@ def rope(x, pos, theta):
     return x * cos + torch.cat((-x[..., h:], x[..., :h]), -1) * sin
 
 
-def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None):
+def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None, keep_length=False):
     """lin: module path -> (x -> y); prefix: per layer (K, V) [kv_heads, n, head_dim]; block: layer -> vector added to its output;
-    beside: layer -> (K, V, gate), attended to in a softmax of their own."""
+    beside: layer -> (K, V, gate), attended to in a softmax of their own; keep_length: block's vectors only turn."""
     k = BASES[base]
     H, KV, D, eps, theta = k["num_attention_heads"], k["num_key_value_heads"], k["head_dim"], k["rms_norm_eps"], k["rope_theta"]
     lin = lin or {}
@@ -126,7 +126,9 @@ def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None
         g = L(f"{p}.mlp.gate_proj", h)
         x = x + L(f"{p}.mlp.down_proj", g * torch.sigmoid(g) * L(f"{p}.mlp.up_proj", h))
         if block and l in block:
+            was = x.norm(dim=-1, keepdim=True)
             x = x + c * block[l]
+            x = x / x.norm(dim=-1, keepdim=True) * was if keep_length else x
     x = rms(x, sd["model.norm.weight"], eps)
     return x @ sd.get("lm_head.weight", sd["model.embed_tokens.weight"]).T
 

@@ -194,6 +194,41 @@ def make_case(make, name):
     make.finish(name, base, out, meta, errors)
 
 
+VECTORS = {  # name: (base, config, blocks)
+    "control_vector_normalize": ("base", {"peft_type": "CONTROL_VECTOR", "normalize": True}, (0, 1)),
+    "bipo": ("base_untied", {"peft_type": "BIPO"}, (1,)),
+}
+
+
+def make_vector(make, name):
+    """Steps at the output of blocks; with normalize the stream keeps its length, as in repeng's control.py."""
+    base, cfg, layers = VECTORS[name]
+    d = f"{make.ROOT}/{name}"
+    shutil.rmtree(d, ignore_errors=True)
+    os.makedirs(d)
+    g = torch.Generator().manual_seed(len(name))
+    vec = {l: 0.5 * torch.randn(make.BASES[base]["hidden_size"], generator=g) for l in layers}
+    save_file({f"direction.{l}": v for l, v in vec.items()}, f"{d}/adapter_model.safetensors", {"format": "pt"})
+    json.dump(cfg, open(f"{d}/adapter_config.json", "w"), indent=2)
+    sd, ids, m = load_file(f"{make.ROOT}/{base}/model.safetensors"), make.tokens(base), make.load_base(base)
+    out = {"input_ids": ids, "base_logits": m(ids[None]).logits[0]}
+    keep = cfg.get("normalize", False)
+
+    def hook(mod, args, o, v):
+        h = o if torch.is_tensor(o) else o[0]
+        new = h + v
+        new = new / new.norm(dim=-1, keepdim=True) * h.norm(dim=-1, keepdim=True) if keep else new
+        return new if torch.is_tensor(o) else (new,) + tuple(o[1:])
+
+    for l, v in vec.items():
+        m.model.layers[l].register_forward_hook(lambda mod, args, o, v=v: hook(mod, args, o, v))
+    out["logits"] = m(ids[None]).logits[0]
+    run = lambda c: make.forward(base, sd, ids, block=vec, c=c, keep_length=keep)
+    errors = [make.err(run(0.0), out["base_logits"]), make.err(run(1.0), out["logits"])]
+    out.update({f"logits_c_{c:g}": run(c) for c in (-1.0, 0.5)})
+    make.finish(name, base, out, {"modules": "", "laws": "linear"}, errors)
+
+
 def make_gguf(make, name):
     """llama_cpp.gguf beside a LoRA, as llama.cpp's convert_lora_to_gguf.py writes it: rows of q and k in another order."""
     d = f"{make.ROOT}/{name}"
@@ -225,6 +260,9 @@ def make_all(make, only):
     for name in CASES:
         if not only or name in only:
             make_case(make, name)
+    for name in VECTORS:
+        if not only or name in only:
+            make_vector(make, name)
     for name in ("lora_untied", "lora_embedding_head"):
         if not only or name in only or name + "_gguf" in only:
             make_gguf(make, name)
