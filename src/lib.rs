@@ -5,6 +5,7 @@
 //! weights/    bytes -> tensors: GGUF, safetensors, dequantisation, one façade over both
 //! text.rs     tokenizer, chat template, incremental decoding
 //! model/      the Llama decoder over burn tensors, its hook points, the kv cache
+//! quantised/  matrices that stay quantised, and integer products with them
 //! adapters/   one file per method; the effects they share; the stack of loaded adapters
 //! extract.rs  contrast pairs -> a control vector
 //! export.rs   an adapter -> a GGUF file for llama.cpp
@@ -22,6 +23,7 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod model;
+pub mod quantised;
 pub mod sample;
 pub mod session;
 pub mod text;

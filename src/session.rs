@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapters::{Stack, Steering};
 use crate::error::{Error, Result};
-use crate::model::{KvCache, Model, Positions};
+use crate::model::{KvCache, Model, Positions, Weights};
 use crate::sample::{Sampling, kl_nats, log_softmax, top};
 use crate::text::{Detokenizer, Message, Text};
 use crate::weights::{ByteSource, ModelFile};
@@ -65,6 +65,7 @@ impl Session {
         file: &ModelFile<S>,
         text: Option<Text>,
         device: &Device,
+        weights: Weights,
         mut progress: impl FnMut(LoadProgress),
     ) -> Result<Self> {
         let text = match (text, file.metadata()) {
@@ -79,7 +80,8 @@ impl Session {
                 total_bytes,
             })
         };
-        let model = Model::load(file, device, |bytes| report(LoadState::Uploading, bytes)).await?;
+        let uploaded = |bytes| report(LoadState::Uploading, bytes);
+        let model = Model::load(file, device, weights, uploaded).await?;
         report(LoadState::WarmingUp, total_bytes);
         let mut cache = model.new_cache();
         if let Some(logits) = model.forward(&[0], &mut cache, &Steering::base(), Positions::Last)? {

@@ -605,7 +605,7 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn base_weight(&self, target: &Target) -> Tensor<2> {
         match target.site {
-            Site::Linear(layer, projection) => self.model.linear(layer, projection).weight.val(),
+            Site::Linear(layer, projection) => self.model.linear(layer, projection).weight.dense(),
             Site::Embedding => self.model.embedding_weight(),
             _ => self.model.head_weight(),
         }

@@ -19,6 +19,19 @@ pub struct SitePlan {
     pub outputs: Vec<Map>,
 }
 
+impl SitePlan {
+    /// Whether the base layer is all there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            inputs,
+            deltas,
+            outputs,
+        } = self;
+        inputs.is_empty() && deltas.is_empty() && outputs.is_empty()
+    }
+}
+
 /// What one block gets.
 #[derive(Debug, Clone, Default)]
 pub struct LayerPlan {

@@ -1,6 +1,5 @@
 //! Grouped-query attention with rotary positions, and the mix-in of extra keys and values.
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::cache::Turn;
@@ -12,7 +11,7 @@ use crate::adapters::{ExtraKeyValue, Join, LayerPlan};
 pub const EXTRA_POSITIONS: usize = 1024;
 
 /// Cosines and sines of the rotary embedding.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Rope {
     /// `[positions, hd/2]`
     cos: Tensor<2>,
@@ -67,7 +66,7 @@ fn rotate(x: Tensor<3>, (cos, sin): &(Tensor<3>, Tensor<3>)) -> Tensor<3> {
 }
 
 /// Self-attention of one block.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Attention {
     pub(super) q: Linear,
     pub(super) k: Linear,

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::weight::to_host;
 use super::{LlamaConfig, Rope};
 
 /// The `(adapter id, coefficient)` pairs that were active, in stack order; empty for the base.
@@ -24,6 +25,8 @@ const GROWTH: usize = 256;
 pub struct KvCache {
     /// Per layer `[kv_heads, capacity, hd]`, keys and values.
     layers: Vec<Option<(Tensor<3>, Tensor<3>)>>,
+    /// Instead of these, for a model in host memory: per layer `[len, kv_heads, hd]`.
+    on_host: Option<Vec<(Vec<f32>, Vec<f32>)>>,
     len: usize,
     capacity: usize,
     stamps: Vec<(usize, Stamp)>,
@@ -51,9 +54,10 @@ impl Turn {
 }
 
 impl KvCache {
-    pub(super) fn new(config: &LlamaConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &LlamaConfig, device: &Device, on_host: bool) -> Self {
         Self {
             layers: vec![None; config.num_layers],
+            on_host: on_host.then(|| vec![Default::default(); config.num_layers]),
             len: 0,
             capacity: 0,
             stamps: Vec::new(),
@@ -78,6 +82,13 @@ impl KvCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let [heads, hd] = self.width;
+        if let Some(layers) = &self.on_host {
+            let numbers: usize = layers
+                .iter()
+                .map(|(k, v)| k.capacity() + v.capacity())
+                .sum();
+            return (numbers * size_of::<f32>()) as u64;
+        }
         (self.layers.len() * 2 * heads * hd * self.capacity * size_of::<f32>()) as u64
     }
 
@@ -95,6 +106,12 @@ impl KvCache {
 
     /// Keys (rotated) and values of every layer, each `[kv_heads, len, hd]`.
     pub(super) fn into_layers(self) -> Vec<(Tensor<3>, Tensor<3>)> {
+        if let Some(layers) = &self.on_host {
+            let each = layers.iter();
+            return each
+                .map(|(keys, values)| (self.tensor(keys), self.tensor(values)))
+                .collect();
+        }
         let held = |rows: Tensor<3>| rows.narrow(1, 0, self.len);
         let layers = self.layers.into_iter().flatten();
         layers
@@ -131,6 +148,12 @@ impl KvCache {
     ) -> (Tensor<3>, Tensor<3>) {
         let [heads, hd] = self.width;
         let end = turn.start + turn.t;
+        if self.on_host.is_some() {
+            let [k, v] = [k, v].map(|new| to_host(new.swap_dims(0, 1)));
+            self.append_on_host(layer, turn, &k, &v);
+            let (keys, values) = self.rows_on_host(layer);
+            return (self.tensor(keys), self.tensor(values));
+        }
         let grown = |old: Option<Tensor<3>>| match old {
             Some(old) if old.dims()[1] == turn.capacity => old,
             old => {
@@ -151,6 +174,30 @@ impl KvCache {
         let (keys, values) = (write(keys, k), write(values, v));
         self.layers[layer] = Some((keys.clone(), values.clone()));
         (keys.narrow(1, 0, end), values.narrow(1, 0, end))
+    }
+
+    /// Writes `k`, `v` `[t, kv_heads, hd]` of one layer of a cache in host memory.
+    pub(super) fn append_on_host(&mut self, layer: usize, turn: &Turn, k: &[f32], v: &[f32]) {
+        let room = turn.capacity * self.width[0] * self.width[1];
+        if let Some((keys, values)) = self.on_host.as_mut().map(|layers| &mut layers[layer]) {
+            for (all, new) in [(keys, k), (values, v)] {
+                all.reserve_exact(room - all.len());
+                all.extend_from_slice(new);
+            }
+        }
+    }
+
+    /// All keys and values of a layer of a cache in host memory, `[len, kv_heads, hd]`.
+    pub(super) fn rows_on_host(&self, layer: usize) -> (&[f32], &[f32]) {
+        let rows = self.on_host.as_ref().map(|layers| &layers[layer]);
+        rows.map_or((&[], &[]), |(keys, values)| (keys, values))
+    }
+
+    /// Rows in host memory `[len, kv_heads, hd]` as a tensor `[kv_heads, len, hd]`.
+    fn tensor(&self, rows: &[f32]) -> Tensor<3> {
+        let [heads, hd] = self.width;
+        let rows = TensorData::new(rows.to_vec(), [rows.len() / (heads * hd), heads, hd]);
+        Tensor::<3>::from_data(rows, &self.device).swap_dims(0, 1)
     }
 }
 

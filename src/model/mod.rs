@@ -7,18 +7,27 @@
 mod attention;
 mod cache;
 mod config;
+mod host;
+mod weight;
 
 pub use attention::{Attention, EXTRA_POSITIONS, Rope};
 pub use cache::{KvCache, Stamp};
 pub use config::LlamaConfig;
+pub use weight::{Weight, Weights};
 
-use burn::module::{Module, Param};
+use std::cell::Cell;
+
+use burn::module::Param;
 use burn::nn::RmsNorm;
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::adapters::{LayerPlan, SitePlan, Steering};
+use crate::device;
 use crate::error::{Error, Result};
 use crate::weights::{ByteSource, ModelFile};
+use cache::Turn;
+use host::HostRope;
+use weight::Arithmetic;
 
 /// The seven linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -82,10 +91,10 @@ impl Projection {
 }
 
 /// `y = x Wᵀ + b` with W `[o, i]`, the layout of checkpoints, so that one row is one output.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Linear {
     /// W `[o, i]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     /// b `[o]`.
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -96,18 +105,13 @@ impl Linear {
     /// order of the stack. An empty plan is the base layer and nothing else.
     #[must_use]
     pub fn forward(&self, x: Tensor<2>, plan: &SitePlan) -> Tensor<2> {
-        project(
-            x,
-            self.weight.val(),
-            self.bias.as_ref().map(Param::val),
-            plan,
-        )
+        project(x, &self.weight, self.bias.as_ref().map(Param::val), plan)
     }
 }
 
-fn project(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, plan: &SitePlan) -> Tensor<2> {
+fn project(x: Tensor<2>, weight: &Weight, bias: Option<Tensor<1>>, plan: &SitePlan) -> Tensor<2> {
     let x = plan.inputs.iter().fold(x, |x, map| map.apply(x));
-    let base = x.clone().matmul(weight.transpose());
+    let base = weight.product(x.clone());
     let y = plan
         .deltas
         .iter()
@@ -120,7 +124,7 @@ fn project(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, plan: &Site
 }
 
 /// SwiGLU: `down(silu(gate(x)) ∘ up(x))`.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Mlp {
     gate: Linear,
     up: Linear,
@@ -137,7 +141,7 @@ impl Mlp {
 }
 
 /// One decoder block.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Block {
     input_layernorm: RmsNorm,
     attention: Attention,
@@ -146,6 +150,21 @@ pub struct Block {
 }
 
 impl Block {
+    /// `h [t, d] -> [t, d]`, without the plan's steps in the residual stream.
+    fn forward(
+        &self,
+        h: Tensor<2>,
+        (layer, cache): (usize, &mut KvCache),
+        turn: &Turn,
+        config: &LlamaConfig,
+        plan: &LayerPlan,
+    ) -> Tensor<2> {
+        let x = self.input_layernorm.forward(h.clone());
+        let h = h + self.attention.forward(x, layer, cache, turn, config, plan);
+        let x = self.post_attention_layernorm.forward(h.clone());
+        h + self.mlp.forward(x, plan)
+    }
+
     /// The linear layer at a projection.
     #[must_use]
     pub fn linear(&self, projection: Projection) -> &Linear {
@@ -173,17 +192,17 @@ pub enum Positions {
 }
 
 /// A Llama-architecture language model.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Model {
-    embed_tokens: Param<Tensor<2>>,
+    embed_tokens: Weight,
     layers: Vec<Block>,
     norm: RmsNorm,
-    lm_head: Option<Param<Tensor<2>>>,
+    lm_head: Option<Weight>,
     rope: Rope,
-    #[module(skip)]
     config: LlamaConfig,
-    #[module(skip)]
     name: String,
+    arithmetic: String,
+    weights: Weights,
 }
 
 impl Model {
@@ -192,44 +211,67 @@ impl Model {
     /// the file bytes consumed so far.
     ///
     /// # Errors
-    /// Whatever reading meets: missing tensors, wrong shapes, truncated files.
+    /// Whatever reading meets: missing tensors, wrong shapes, truncated files;
+    /// [`Error::BadOption`] for [`Weights::Quantised`] on another device than the CPU.
     pub async fn load<S: ByteSource>(
         file: &ModelFile<S>,
         device: &Device,
+        weights: Weights,
         mut progress: impl FnMut(u64),
     ) -> Result<Self> {
+        if weights == Weights::Quantised && *device != device::cpu() {
+            return Err(Error::BadOption {
+                name: "weights",
+                expected: "quantised weights on the CPU, f32 elsewhere",
+                found: "quantised weights on another device".into(),
+            });
+        }
         let config = file.config().clone();
-        let mut done_bytes = 0;
-        let mut read = async |name: &str, shape: &[usize]| -> Result<TensorData> {
-            let values = file.tensor(name, shape).await?;
-            done_bytes += file.tensor_bytes(name);
-            progress(done_bytes);
-            Ok(TensorData::new(values, shape.to_vec()))
+        let done_bytes = Cell::new(0);
+        let mut done = |name: &str| {
+            done_bytes.set(done_bytes.get() + file.tensor_bytes(name));
+            progress(done_bytes.get());
+        };
+        let mut arithmetic = Arithmetic::default();
+        let mut matrix = async |name: &str, shape: [usize; 2]| -> Result<Weight> {
+            let packed = match weights {
+                Weights::Quantised => file.packed(name, shape).await?,
+                Weights::Dense => None,
+            };
+            arithmetic.count(file.kind(name), packed.is_some());
+            let weight = match packed {
+                Some(packed) => Weight::Packed(packed),
+                None => {
+                    let values = TensorData::new(file.tensor(name, &shape).await?, shape);
+                    Weight::Dense(Param::from_data(values, device))
+                }
+            };
+            done(name);
+            Ok(weight)
+        };
+        let vector = async |name: &str, len: usize| -> Result<TensorData> {
+            Ok(TensorData::new(file.tensor(name, &[len]).await?, [len]))
         };
         let d = config.hidden_size;
 
-        let embed = read("model.embed_tokens.weight", &[config.vocab_size, d]).await?;
-        let embed_tokens = Param::from_data(embed, device);
+        let embed_tokens = matrix("model.embed_tokens.weight", [config.vocab_size, d]).await?;
         let mut layers = Vec::with_capacity(config.num_layers);
         for layer in 0..config.num_layers {
             let mut linears = Vec::with_capacity(7);
             for projection in Projection::ALL {
                 let (i, o) = projection.widths(&config);
                 let path = format!("model.layers.{layer}.{}", projection.path());
-                let weight = read(&format!("{path}.weight"), &[o, i]).await?;
+                let weight = matrix(&format!("{path}.weight"), [o, i]).await?;
                 let bias = format!("{path}.bias");
                 let bias = match file.has(&bias) {
-                    true => Some(Param::from_data(read(&bias, &[o]).await?, device)),
+                    true => Some(Param::from_data(vector(&bias, o).await?, device)),
                     false => None,
                 };
-                linears.push(Linear {
-                    weight: Param::from_data(weight, device),
-                    bias,
-                });
+                linears.push(Linear { weight, bias });
             }
             let mut norms = Vec::with_capacity(2);
             for norm in ["input_layernorm", "post_attention_layernorm"] {
-                let gamma = read(&format!("model.layers.{layer}.{norm}.weight"), &[d]).await?;
+                let gamma = vector(&format!("model.layers.{layer}.{norm}.weight"), d).await?;
                 norms.push(rms_norm(gamma, &config, device));
             }
             let [q, k, v, o, gate, up, down]: [Linear; 7] = linears
@@ -245,13 +287,10 @@ impl Model {
                 mlp: Mlp { gate, up, down },
             });
         }
-        let norm = rms_norm(read("model.norm.weight", &[d]).await?, &config, device);
+        let norm = rms_norm(vector("model.norm.weight", d).await?, &config, device);
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => {
-                let weight = read("lm_head.weight", &[config.vocab_size, d]).await?;
-                Some(Param::from_data(weight, device))
-            }
+            false => Some(matrix("lm_head.weight", [config.vocab_size, d]).await?),
         };
         let rope = Rope::new(&config, device);
         Ok(Self {
@@ -262,6 +301,8 @@ impl Model {
             rope,
             config,
             name: file.name().into(),
+            arithmetic: arithmetic.words(),
+            weights,
         })
     }
 
@@ -280,7 +321,13 @@ impl Model {
     /// The device that holds the weights.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.embed_tokens.val().device()
+        self.embed_tokens.device()
+    }
+
+    /// Which numbers are multiplied, in words: f32, or the quantised formats and how.
+    #[must_use]
+    pub fn arithmetic(&self) -> &str {
+        &self.arithmetic
     }
 
     /// The linear layer of a block.
@@ -292,28 +339,37 @@ impl Model {
     /// The embedding `[vocab, d]`.
     #[must_use]
     pub fn embedding_weight(&self) -> Tensor<2> {
-        self.embed_tokens.val()
+        self.embed_tokens.dense()
     }
 
     /// The head's weight `[vocab, d]`: `lm_head`, or the embedding when they are tied.
     #[must_use]
     pub fn head_weight(&self) -> Tensor<2> {
-        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+        self.head().dense()
     }
 
-    /// Bytes of weights that computing one token reads: every linear layer and the head, in f32.
+    fn head(&self) -> &Weight {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
+    /// Bytes of weights that computing one token reads: every linear layer and the head.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let widths = Projection::ALL.map(|projection| projection.widths(&self.config));
-        let block: usize = widths.iter().map(|(i, o)| i * o).sum();
-        let head = self.config.vocab_size * self.config.hidden_size;
-        ((block * self.config.num_layers + head) * size_of::<f32>()) as u64
+        let linears = self.layers.iter().flat_map(|block| {
+            Projection::ALL.map(|projection| block.linear(projection).weight.bytes())
+        });
+        linears.sum::<u64>() + self.head().bytes()
+    }
+
+    /// Whether blocks run over slices in host memory where they can.
+    fn on_host(&self) -> bool {
+        self.weights == Weights::Quantised
     }
 
     /// An empty cache for one sequence.
     #[must_use]
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(&self.config, &self.device())
+        KvCache::new(&self.config, &self.device(), self.on_host())
     }
 
     /// Runs `tokens` behind what `cache` holds, extends the cache, and returns the logits of
@@ -337,7 +393,7 @@ impl Model {
             Positions::All => h,
         };
         let h = self.norm.forward(h);
-        Ok(Some(project(h, self.head_weight(), None, &steering.head)))
+        Ok(Some(project(h, self.head(), None, &steering.head)))
     }
 
     /// The residual stream at the output of every block, each `[t, d]`.
@@ -382,10 +438,7 @@ impl Model {
 
     /// The embeddings of `tokens`: `[t, d]`.
     fn embed(&self, tokens: &[u32], steering: &Steering) -> Tensor<2> {
-        let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
-        let ids = TensorData::new(ids, [tokens.len()]);
-        let ids = Tensor::<1, Int>::from_data(ids, &self.device());
-        let h = self.embed_tokens.val().select(0, ids);
+        let h = self.embed_tokens.select(tokens);
         let changes = steering.embedding.iter();
         changes.fold(h, |h, change| change.apply(h, tokens))
     }
@@ -399,14 +452,13 @@ impl Model {
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
         let turn = cache.begin(h.dims()[0], steering.stamp(), &self.rope);
+        let host_rope = self.on_host().then(|| HostRope::new(&turn));
         for (layer, block) in self.layers.iter().enumerate() {
             let plan = steering.layer(layer);
-            let x = block.input_layernorm.forward(h.clone());
-            h = h + block
-                .attention
-                .forward(x, layer, cache, &turn, &self.config, plan);
-            let x = block.post_attention_layernorm.forward(h.clone());
-            h = h + block.mlp.forward(x, plan);
+            h = match host_rope.as_ref().filter(|_| Block::runs_on_host(plan)) {
+                Some(rope) => block.on_host(h, (layer, cache), (&turn, rope), &self.config, plan),
+                None => block.forward(h, (layer, cache), &turn, &self.config, plan),
+            };
             h = plan.residual.iter().fold(h, |h, shift| shift.apply(h));
             tap(layer, &h);
         }

@@ -19,6 +19,7 @@ use super::storage::Storage;
 use crate::adapters::{self, AdapterFiles, Method};
 use crate::device;
 use crate::error::{Error, Result};
+use crate::model::Weights;
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
 use crate::weights::{ByteSource, ModelFile};
@@ -34,6 +35,7 @@ thread_local! {
 pub struct Playground {
     device: Device,
     gpu: bool,
+    weights: Weights,
     about: JsValue,
     session: Rc<RefCell<Option<Session>>>,
     /// Told to the generation under way before its next step.
@@ -45,6 +47,7 @@ pub struct Playground {
 struct CreateOptions {
     device: Wish,
     allow_software_gpu: bool,
+    exact: bool,
 }
 
 /// What `device` tells.
@@ -66,6 +69,7 @@ struct ModelInfo {
     name: String,
     bytes: u64,
     weight_bytes: u64,
+    arithmetic: String,
     sha256: Option<String>,
     cached: bool,
     note: Option<String>,
@@ -113,6 +117,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
     ) -> Promise {
         let (session, device) = (self.session.clone(), self.device.clone());
+        let weights = self.weights;
         promise(self.gpu, async move {
             let report = report(&options);
             let (file, origin) = open(source, &options, &report).await?;
@@ -121,7 +126,7 @@ impl Playground {
                 Some(metadata) => Text::from_gguf(file.name(), metadata)?,
                 None => None,
             };
-            load(&session, &device, file, text, &options, origin).await
+            load(&session, (&device, weights), file, text, &options, origin).await
         })
     }
 
@@ -134,6 +139,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
     ) -> Promise {
         let (session, device) = (self.session.clone(), self.device.clone());
+        let weights = self.weights;
         promise(self.gpu, async move {
             let files: Vec<File> = Array::from(&files)
                 .iter()
@@ -169,7 +175,7 @@ impl Playground {
             };
             let bytes = files.iter().map(|file| source(file).len_bytes()).sum();
             let origin = Origin::own_file(bytes);
-            load(&session, &device, file, text, &options, origin).await
+            load(&session, (&device, weights), file, text, &options, origin).await
         })
     }
 
@@ -367,10 +373,12 @@ impl Steps {
 }
 
 async fn create(value: JsValue) -> Result<Playground> {
-    let expected = "{ device?: \"auto\" | \"webgpu\" | \"cpu\", allowSoftwareGpu?: boolean }";
+    let expected = "{ device?: \"auto\" | \"webgpu\" | \"cpu\", allowSoftwareGpu?: boolean, \
+                    exact?: boolean }";
     let CreateOptions {
         device: wish,
         allow_software_gpu,
+        exact,
     } = options("options", expected, &value)?;
     let facts = match wish {
         Wish::Cpu => GpuFacts::default(),
@@ -403,6 +411,10 @@ async fn create(value: JsValue) -> Result<Playground> {
     Ok(Playground {
         device,
         gpu: choice.webgpu,
+        weights: match exact || choice.webgpu {
+            true => Weights::Dense,
+            false => Weights::Quantised,
+        },
         about: plain(&about),
         session: Rc::default(),
         policy: Rc::default(),
@@ -515,7 +527,7 @@ async fn open(
 /// Uploads and warms up. The earlier model is let go first: there is never room for two.
 async fn load(
     session: &RefCell<Option<Session>>,
-    device: &Device,
+    (device, weights): (&Device, Weights),
     file: ModelFile<BlobSource>,
     text: Option<Text>,
     options: &JsValue,
@@ -525,7 +537,7 @@ async fn load(
     check(signal.as_ref())?;
     *session.borrow_mut() = None;
     let tell = report(options);
-    let loaded = Session::load(&file, text, device, |progress| {
+    let loaded = Session::load(&file, text, device, weights, |progress| {
         let state = match progress.state {
             LoadState::Uploading => "uploading",
             LoadState::WarmingUp => "warming-up",
@@ -539,6 +551,7 @@ async fn load(
         name: loaded.model.name().to_owned(),
         bytes: origin.bytes,
         weight_bytes: loaded.model.weight_bytes(),
+        arithmetic: loaded.model.arithmetic().to_owned(),
         sha256: origin.sha256,
         cached: origin.note.is_none(),
         note: origin.note,

@@ -142,6 +142,15 @@ fn reorder(values: &mut [f32], head_dim: usize, width: usize, place: impl Fn(usi
     }
 }
 
+/// Where [`unpermute`] puts a row.
+pub(super) fn unpermuted_row(row: usize, head_dim: usize) -> usize {
+    if head_dim < 2 {
+        return row;
+    }
+    let place = row % head_dim;
+    row - place + place % 2 * (head_dim / 2) + place / 2
+}
+
 /// Bounds that no Llama model comes near; products of these stay far inside 64 bits.
 const MAX_EXTENT: u64 = 1 << 24;
 

@@ -90,17 +90,30 @@ async fn read_floats<S: ByteSource>(
                 span.elements
             ),
         })?;
+    read_pieces(source, span, kind, |piece| {
+        quant::dequantise_into(kind, piece, &mut values)
+    })
+    .await?;
+    Ok(values)
+}
+
+/// Hands a tensor's bytes to `take`, whole blocks at a time.
+async fn read_pieces<S: ByteSource>(
+    source: &S,
+    span: &Span,
+    kind: Kind,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let piece = PIECE_BYTES - PIECE_BYTES % kind.block_bytes();
     let mut done = 0;
     while done < span.bytes {
         let bytes = usize::try_from(span.bytes - done)
             .unwrap_or(piece)
             .min(piece);
-        let block = source.read_at(span.offset + done, bytes).await?;
-        quant::dequantise_into(kind, &block, &mut values)?;
+        take(&source.read_at(span.offset + done, bytes).await?)?;
         done += bytes as u64;
     }
-    Ok(values)
+    Ok(())
 }
 
 /// Says so when two tensors share bytes: a file that does is damaged or made to confuse.

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::model::LlamaConfig;
+use crate::quantised::{BLOCK, Packed};
 use crate::weights::gguf::{Gguf, Metadata};
-use crate::weights::quant::Kind;
+use crate::weights::quant::{self, Kind};
 use crate::weights::safetensors::{Dtype, SafeTensors};
-use crate::weights::{ByteSource, Span, llama, read_floats};
+use crate::weights::{ByteSource, Span, llama, read_floats, read_pieces};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A Llama model's weights under Hugging Face's names, whichever format they are in.
@@ -295,6 +296,56 @@ impl<S: ByteSource> ModelFile<S> {
             llama::unpermute(&mut values, self.config.head_dim, width);
         }
         Ok(values)
+    }
+
+    /// How a tensor's numbers are written; `None` when there is no such tensor.
+    #[must_use]
+    pub fn kind(&self, hf_name: &str) -> Option<Kind> {
+        let entry = self.tensors.get(llama::bare(hf_name));
+        entry.map(|entry| entry.kind)
+    }
+
+    /// Reads a quantised matrix `[rows, cols]` as it is, in Hugging Face's order of rows; `None`
+    /// when its numbers are floats or its rows no whole blocks. At most 4 MB of the file are held
+    /// at a time.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub async fn packed(&self, hf_name: &str, shape: [usize; 2]) -> Result<Option<Packed>> {
+        let entry = self.entry(hf_name)?;
+        if entry.shape != shape {
+            return Err(self.wrong_shape(&shape, entry));
+        }
+        let Some(source) = self.sources.get(entry.source) else {
+            return Err(self.missing(llama::bare(hf_name)));
+        };
+        let [rows, cols] = shape;
+        let Some(width) = entry
+            .kind
+            .packed_width()
+            .filter(|_| cols.is_multiple_of(BLOCK))
+        else {
+            return Ok(None);
+        };
+        let mut packed = Packed::new(rows, cols, width).ok_or_else(|| Error::Io {
+            file: source.name().into(),
+            why: format!("there is no memory for the {rows} x {cols} numbers of `{hf_name}`"),
+        })?;
+        let permuted = self.metadata.is_some() && llama::is_permuted(hf_name);
+        let mut next = 0;
+        read_pieces(source, &entry.span, entry.kind, |piece| {
+            quant::blocks(entry.kind, piece, |block| {
+                let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
+                let row = match permuted {
+                    true => llama::unpermuted_row(row, self.config.head_dim),
+                    false => row,
+                };
+                packed.set(row, column, &block);
+                next += 1;
+            })
+        })
+        .await?;
+        Ok(Some(packed))
     }
 }
 

@@ -5,6 +5,7 @@
 //! 256-wide "K" formats one more small factor for each group of 16 or 32 numbers.
 
 use crate::error::{Error, Result};
+use crate::quantised::{BLOCK, Block, Width};
 use half::{bf16, f16};
 
 /// How the numbers of a tensor are written.
@@ -110,6 +111,120 @@ impl Kind {
     pub fn block_bytes(self) -> usize {
         self.row().3
     }
+
+    /// Whether [`blocks`] gives the file's own codes: formats with one scale for each 32 numbers.
+    #[must_use]
+    pub fn keeps_codes(self) -> bool {
+        self.packed_width().is_some() && !matches!(self, Self::Q2_K | Self::Q3_K | Self::Q6_K)
+    }
+
+    /// Bits of the codes that [`blocks`] gives; `None` for floats, which have none.
+    #[must_use]
+    pub fn packed_width(self) -> Option<Width> {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 | Self::F64 => None,
+            Self::Q4_0 | Self::Q4_1 | Self::Q4_K => Some(Width::Four),
+            _ => Some(Width::Eight),
+        }
+    }
+}
+
+/// Takes quantised numbers apart, 32 at a time, in order. Formats whose scales belong to fewer than
+/// 32 are rounded to 8 bits first; for the others `scale·code + offset` is what [`dequantise`]
+/// gives. Floats have no codes, and give nothing.
+///
+/// # Errors
+/// As [`dequantise`].
+pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<()> {
+    whole_blocks(kind, bytes)?;
+    match kind {
+        Kind::F32 | Kind::F16 | Kind::BF16 | Kind::F64 => {}
+        Kind::Q4_0 => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
+            let d = half(d0, d1);
+            each(block(|n| nibble_of_16(q, n) as i8, d, -8.0 * d));
+        }),
+        Kind::Q4_1 => apart(bytes, |&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]| {
+            each(block(
+                |n| nibble_of_16(q, n) as i8,
+                half(d0, d1),
+                half(m0, m1),
+            ));
+        }),
+        Kind::Q5_0 => apart(bytes, |&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]| {
+            let high = u32::from_le_bytes([h0, h1, h2, h3]);
+            let code = |n| (nibble_of_16(q, n) | fifth(high, n)) as i8 - 16;
+            each(block(code, half(d0, d1), 0.0));
+        }),
+        Kind::Q5_1 => apart(
+            bytes,
+            |&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]| {
+                let high = u32::from_le_bytes([h0, h1, h2, h3]);
+                let code = |n| (nibble_of_16(q, n) | fifth(high, n)) as i8;
+                each(block(code, half(d0, d1), half(m0, m1)));
+            },
+        ),
+        Kind::Q8_0 => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 34]| {
+            each(block(|n| q[n] as i8, half(d0, d1), 0.0));
+        }),
+        Kind::IQ4_NL => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
+            let code = |n| IQ4_NL_VALUES[usize::from(nibble_of_16(q, n))];
+            each(block(code, half(d0, d1), 0.0));
+        }),
+        Kind::Q4_K => apart(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]| {
+            let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
+            for group in 0..8 {
+                let (factor, offset) = factor_and_offset(scales, group);
+                let code = |n| nibble(q, 32 * group + n) as i8;
+                each(block(code, half(d0, d1) * factor, -half(m0, m1) * offset));
+            }
+        }),
+        Kind::Q5_K => apart(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]| {
+            let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
+            let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
+            for group in 0..8 {
+                let (factor, offset) = factor_and_offset(scales, group);
+                let code = |n| (nibble(q, 32 * group + n) | (high[n] >> group & 1) << 4) as i8;
+                each(block(code, half(d0, d1) * factor, -half(m0, m1) * offset));
+            }
+        }),
+        Kind::Q2_K | Kind::Q3_K | Kind::Q6_K => {
+            for bytes in bytes.chunks_exact(kind.block_bytes()) {
+                let values = dequantise(kind, bytes)?;
+                values
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .for_each(|values| each(rounded(values)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apart<const B: usize>(bytes: &[u8], each: impl FnMut(&[u8; B])) {
+    bytes.as_chunks::<B>().0.iter().for_each(each);
+}
+
+fn block(code: impl Fn(usize) -> i8, scale: f32, offset: f32) -> Block {
+    let codes = std::array::from_fn(code);
+    Block {
+        codes,
+        scale,
+        offset,
+    }
+}
+
+/// The nearest 8-bit codes.
+fn rounded(values: &[f32; BLOCK]) -> Block {
+    let largest = values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    block(|n| (values[n] * inverse).round() as i8, scale, 0.0)
+}
+
+/// Number `n` of a 32-wide block: low nibbles are numbers 0 to 15, high nibbles 16 to 31.
+fn nibble_of_16(q: &[u8; 16], n: usize) -> u8 {
+    if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }
 }
 
 /// Widens whole blocks to `f32`.
@@ -127,15 +242,7 @@ pub fn dequantise(kind: Kind, bytes: &[u8]) -> Result<Vec<f32>> {
 /// # Errors
 /// [`Error::Truncated`] when the bytes end inside a block; nothing is appended then.
 pub fn dequantise_into(kind: Kind, bytes: &[u8], values: &mut Vec<f32>) -> Result<()> {
-    if !bytes.len().is_multiple_of(kind.block_bytes()) {
-        let whole = bytes.len().div_ceil(kind.block_bytes()) * kind.block_bytes();
-        return Err(Error::Truncated {
-            file: format!("{} data", kind.name()),
-            what: "its last block".into(),
-            needed_bytes: whole as u64,
-            found_bytes: bytes.len() as u64,
-        });
-    }
+    whole_blocks(kind, bytes)?;
     match kind {
         Kind::F32 => each(bytes, values, |b| [f32::from_le_bytes(*b)]),
         Kind::F16 => each(bytes, values, |b| [f16::from_le_bytes(*b).to_f32()]),
@@ -152,6 +259,19 @@ pub fn dequantise_into(kind: Kind, bytes: &[u8], values: &mut Vec<f32>) -> Resul
         Kind::Q5_K => each(bytes, values, q5_k),
         Kind::Q6_K => each(bytes, values, q6_k),
         Kind::IQ4_NL => each(bytes, values, iq4_nl),
+    }
+    Ok(())
+}
+
+fn whole_blocks(kind: Kind, bytes: &[u8]) -> Result<()> {
+    if !bytes.len().is_multiple_of(kind.block_bytes()) {
+        let whole = bytes.len().div_ceil(kind.block_bytes()) * kind.block_bytes();
+        return Err(Error::Truncated {
+            file: format!("{} data", kind.name()),
+            what: "its last block".into(),
+            needed_bytes: whole as u64,
+            found_bytes: bytes.len() as u64,
+        });
     }
     Ok(())
 }
@@ -183,19 +303,19 @@ fn fifth(word: u32, n: usize) -> u8 {
 fn q4_0(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
     let d = half(d0, d1);
     let value = |q: u8| f32::from(q as i8 - 8) * d;
-    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }))
+    std::array::from_fn(|n| value(nibble_of_16(q, n)))
 }
 
 fn q4_1(&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]) -> [f32; 32] {
     let (d, m) = (half(d0, d1), half(m0, m1));
     let value = |q: u8| f32::from(q) * d + m;
-    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }))
+    std::array::from_fn(|n| value(nibble_of_16(q, n)))
 }
 
 fn q5_0(&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]) -> [f32; 32] {
     let (d, high) = (half(d0, d1), u32::from_le_bytes([h0, h1, h2, h3]));
     let value = |q: u8, n| f32::from((q | fifth(high, n)) as i8 - 16) * d;
-    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }, n))
+    std::array::from_fn(|n| value(nibble_of_16(q, n), n))
 }
 
 fn q5_1(&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]) -> [f32; 32] {
@@ -205,7 +325,7 @@ fn q5_1(&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]) -> [f32; 32] {
         u32::from_le_bytes([h0, h1, h2, h3]),
     );
     let value = |q: u8, n| f32::from(q | fifth(high, n)) * d + m;
-    std::array::from_fn(|n| value(if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }, n))
+    std::array::from_fn(|n| value(nibble_of_16(q, n), n))
 }
 
 fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
@@ -213,13 +333,15 @@ fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
     std::array::from_fn(|n| f32::from(q[n] as i8) * d)
 }
 
+/// What the codes of IQ4_NL stand for.
+const IQ4_NL_VALUES: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
+
 fn iq4_nl(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
-    const VALUES: [i8; 16] = [
-        -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
-    ];
     let d = half(d0, d1);
-    let value = |q: u8| d * f32::from(VALUES[usize::from(q & 15)]);
-    std::array::from_fn(|n| value(if n < 16 { q[n] } else { q[n - 16] >> 4 }))
+    let value = |q: u8| d * f32::from(IQ4_NL_VALUES[usize::from(q & 15)]);
+    std::array::from_fn(|n| value(nibble_of_16(q, n)))
 }
 
 // The 256-wide blocks. In Q2_K and Q3_K, number `n` is in byte `32 (n / 128) + n % 32`, two bits
@@ -361,6 +483,53 @@ mod tests {
                 "the length of {}",
                 kind.name()
             );
+        }
+    }
+
+    #[test]
+    fn codes_stand_for_what_dequantising_gives() {
+        // Bytes of all values; the halves among them that are no number compare as equal bits.
+        let mut state = 1_u32;
+        for kind in ALL {
+            let bytes: Vec<u8> = (0..kind.block_bytes() * 64)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as u8
+                })
+                .collect();
+            let expected = dequantise(kind, &bytes).expect("whole blocks");
+            let mut found = Vec::new();
+            blocks(kind, &bytes, |block| {
+                found.extend(block.codes.map(|code| {
+                    let code = f32::from(code);
+                    match block.offset == 0.0 {
+                        true => code * block.scale,
+                        false => code * block.scale + block.offset,
+                    }
+                }));
+            })
+            .expect("whole blocks");
+            if kind.packed_width().is_none() {
+                assert!(found.is_empty(), "{} has no codes", kind.name());
+                continue;
+            }
+            assert_eq!(found.len(), expected.len(), "numbers of {}", kind.name());
+            let groups = found.chunks(32).zip(expected.chunks(32));
+            for (found, expected) in groups.filter(|(_, e)| e.iter().all(|x| x.is_finite())) {
+                let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                let step = if kind.keeps_codes() {
+                    0.0
+                } else {
+                    largest / 127.0
+                };
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() <= step / 2.0 * 1.001,
+                        "{}: {found} is not {expected}",
+                        kind.name()
+                    );
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use playground::adapters::{AdapterFiles, Steering};
 use playground::device;
-use playground::model::Positions;
+use playground::model::{Positions, Weights};
 use playground::session::{Session, read_back};
 use playground::weights::{ModelFile, NativeFile};
 
@@ -15,23 +15,31 @@ pub fn golden_dir() -> PathBuf {
 
 /// A tiny base model of the goldens, on the CPU, without text.
 pub fn tiny(base: &str) -> Session {
+    tiny_with(base, Weights::Dense)
+}
+
+pub fn tiny_with(base: &str, weights: Weights) -> Session {
     let dir = golden_dir().join(base);
     let config = fs::read(dir.join("config.json")).expect("config.json");
-    let weights = NativeFile::open(&dir.join("model.safetensors")).expect("model.safetensors");
+    let file = NativeFile::open(&dir.join("model.safetensors")).expect("model.safetensors");
     pollster::block_on(async {
-        let file = ModelFile::open_folder(&config, vec![weights], None).await?;
-        Session::load(&file, None, &device::cpu(), |_| {}).await
+        let file = ModelFile::open_folder(&config, vec![file], None).await?;
+        Session::load(&file, None, &device::cpu(), weights, |_| {}).await
     })
     .expect("the tiny model loads")
 }
 
 /// The real model, fetched by `cargo xtask model`.
 pub fn smollm2() -> Session {
+    smollm2_with(Weights::Dense)
+}
+
+pub fn smollm2_with(weights: Weights) -> Session {
     let path = std::env::var("PLAYGROUND_MODEL")
         .expect("set PLAYGROUND_MODEL to the file that `cargo xtask model` prints");
     pollster::block_on(async {
         let file = ModelFile::open_gguf(NativeFile::open(Path::new(&path))?).await?;
-        Session::load(&file, None, &device::cpu(), |_| {}).await
+        Session::load(&file, None, &device::cpu(), weights, |_| {}).await
     })
     .expect("the real model loads")
 }

@@ -5,6 +5,7 @@ mod docs;
 mod golden;
 mod loading;
 mod model;
+mod quantised;
 mod session;
 mod text;
 mod weights;

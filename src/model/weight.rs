@@ -1,0 +1,146 @@
+//! A weight matrix, dense on the device or quantised in host memory.
+
+use std::collections::BTreeSet;
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::device;
+use crate::quantised::{Activations, Packed};
+use crate::weights::quant::Kind;
+
+/// How the weights are to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// In f32 on the device: the reference.
+    #[default]
+    Dense,
+    /// As the file has them, on the CPU: what the file holds quantised stays quantised and is
+    /// multiplied in integers; the rest is f32.
+    Quantised,
+}
+
+/// W `[o, i]`: one row is one output.
+#[derive(Debug)]
+pub enum Weight {
+    /// f32 on the device.
+    Dense(Param<Tensor<2>>),
+    /// Quantised, in host memory; only for the CPU device.
+    Packed(Packed),
+}
+
+/// Which formats the matrices of a model have, and what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Arithmetic {
+    dense: BTreeSet<&'static str>,
+    exact: BTreeSet<&'static str>,
+    rounded: BTreeSet<&'static str>,
+}
+
+impl Arithmetic {
+    pub(super) fn count(&mut self, kind: Option<Kind>, packed: bool) {
+        let Some(kind) = kind else { return };
+        let set = match packed {
+            false => &mut self.dense,
+            true if kind.keeps_codes() => &mut self.exact,
+            true => &mut self.rounded,
+        };
+        set.insert(kind.name());
+    }
+
+    pub(super) fn words(&self) -> String {
+        let list = |set: &BTreeSet<&str>| set.iter().copied().collect::<Vec<_>>().join(", ");
+        let mut parts = Vec::new();
+        if !self.exact.is_empty() {
+            parts.push(format!(
+                "{} weights as in the file, activations rounded to 16 bits, integer products",
+                list(&self.exact)
+            ));
+        }
+        if !self.rounded.is_empty() {
+            parts.push(format!(
+                "{} weights rounded to 8 bits, likewise",
+                list(&self.rounded)
+            ));
+        }
+        if !self.dense.is_empty() {
+            parts.push(format!("{} weights in f32", list(&self.dense)));
+        }
+        parts.join("; ")
+    }
+}
+
+impl Weight {
+    /// `x [t, i] -> x Wᵀ [t, o]`
+    #[must_use]
+    pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => x.matmul(weight.val().transpose()),
+            Self::Packed(weight) => {
+                let cols = x.dims()[1];
+                let y = weight.product(&Activations::new(&to_host(x), cols));
+                from_host(y, weight.shape()[0])
+            }
+        }
+    }
+
+    /// W in f32 `[o, i]`; widened for this call when it is quantised.
+    #[must_use]
+    pub fn dense(&self) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => weight.val(),
+            Self::Packed(weight) => from_host(weight.dequantise(), weight.shape()[1]),
+        }
+    }
+
+    /// The rows of these ids, `[t, i]`.
+    #[must_use]
+    pub fn select(&self, ids: &[u32]) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => {
+                let weight = weight.val();
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                let ids = TensorData::new(ids.clone(), [ids.len()]);
+                let device = weight.device();
+                weight.select(0, Tensor::from_data(ids, &device))
+            }
+            Self::Packed(weight) => {
+                let mut rows = Vec::with_capacity(ids.len() * weight.shape()[1]);
+                ids.iter()
+                    .for_each(|&id| weight.row(id as usize, &mut rows));
+                from_host(rows, weight.shape()[1])
+            }
+        }
+    }
+
+    /// Memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Dense(weight) => (weight.val().shape().num_elements() * size_of::<f32>()) as u64,
+            Self::Packed(weight) => weight.bytes(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Dense(weight) => weight.val().device(),
+            Self::Packed(_) => device::cpu(),
+        }
+    }
+}
+
+/// The numbers of a tensor of the CPU device; no copy unless the tensor is shared.
+pub(super) fn to_host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data()
+        .try_into_vec()
+        .unwrap_or_else(|_| unreachable!("the CPU device holds f32 in host memory"))
+}
+
+/// Rows of numbers as a tensor of the CPU device, without a copy.
+pub(super) fn from_host(values: Vec<f32>, width: usize) -> Tensor<2> {
+    let rows = values.len() / width;
+    Tensor::from_data(TensorData::new(values, [rows, width]), &device::cpu())
+}

@@ -1,0 +1,100 @@
+//! Activations as 16-bit integers, one factor for each 32 of them.
+
+use super::BLOCK;
+
+/// The largest code.
+const LARGEST: f32 = 32767.0;
+
+/// Adding this to a float of at most 2²² leaves the nearest integer in its low bits.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// Rows `x [t, cols]`, arranged so that the numbers which the products meet together lie together.
+#[derive(Debug)]
+pub struct Activations {
+    tokens: usize,
+    pub(super) tiles: Tiles,
+}
+
+/// How many tokens are multiplied at a time.
+#[derive(Debug)]
+pub(super) enum Tiles {
+    One(Tiled<1>),
+    Two(Tiled<2>),
+    Four(Tiled<4>),
+}
+
+/// Blocks of 32 columns of T tokens, column block by column block; the last tile may hold fewer
+/// tokens and is filled with zeros.
+#[derive(Debug)]
+pub(super) struct Tiled<const T: usize> {
+    /// Tiles of T tokens.
+    pub count: usize,
+    /// `[cols / 32 · count]`: 16 pairs of codes of each token.
+    pub pairs: Vec<[[i32; T]; BLOCK / 2]>,
+    /// `[cols / 32 · count]`: of each token the factor, and the factor times the sum of the codes.
+    pub factors: Vec<[[f32; T]; 2]>,
+}
+
+impl Activations {
+    /// Rounds `x [t, cols]`, whose width is a multiple of 32. A block that holds an infinity or
+    /// NaN gives a factor that is no number either, so neither can vanish.
+    #[must_use]
+    pub fn new(x: &[f32], cols: usize) -> Self {
+        let tokens = x.len() / cols.max(1);
+        let tiles = match tokens {
+            1 => Tiles::One(Tiled::new(x, cols)),
+            2 => Tiles::Two(Tiled::new(x, cols)),
+            _ => Tiles::Four(Tiled::new(x, cols)),
+        };
+        Self { tokens, tiles }
+    }
+
+    /// t
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+}
+
+impl<const T: usize> Tiled<T> {
+    fn new(x: &[f32], cols: usize) -> Self {
+        let count = x.len().div_ceil(cols * T);
+        let blocks = cols / BLOCK;
+        let mut pairs = vec![[[0; T]; BLOCK / 2]; blocks * count];
+        let mut factors = vec![[[0.0; T]; 2]; blocks * count];
+        for (token, row) in x.chunks_exact(cols).enumerate() {
+            let (tile, lane) = (token / T, token % T);
+            for (block, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
+                let (codes, factor) = round(x);
+                let at = block * count + tile;
+                for (pair, codes) in pairs[at].iter_mut().zip(codes.as_chunks::<2>().0) {
+                    pair[lane] = i32::from(codes[0] as u16) | i32::from(codes[1]) << 16;
+                }
+                let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+                factors[at][0][lane] = factor;
+                factors[at][1][lane] = factor * sum as f32;
+            }
+        }
+        Self {
+            count,
+            pairs,
+            factors,
+        }
+    }
+}
+
+/// `x ≈ factor · codes`, within half of the factor.
+fn round(x: &[f32; BLOCK]) -> ([i16; BLOCK], f32) {
+    // As integers, the bits of positive floats are in the floats' order, with infinity and NaN
+    // above all numbers.
+    let largest = x
+        .iter()
+        .fold(0, |max, x| max.max(x.to_bits() as i32 & i32::MAX));
+    let factor = f32::from_bits(largest as u32) / LARGEST;
+    let inverse = if factor < f32::MIN_POSITIVE {
+        0.0
+    } else {
+        1.0 / factor
+    };
+    (x.map(|x| (x * inverse + ROUNDER).to_bits() as i16), factor)
+}

@@ -1,0 +1,329 @@
+//! Quantised weights: the products against plain arithmetic, the real model against f32, adapters.
+
+use std::fs;
+
+use playground::adapters::{self, Stack, Steering};
+use playground::model::{Positions, Projection, Weights};
+use playground::quantised::{Activations, BLOCK, Block, Packed, Width};
+use playground::session::{Session, read_back};
+use serde_json::Value;
+
+use crate::common::{adapter_files, golden_dir, logits, smollm2, smollm2_with, tiny, tiny_with};
+
+/// A plain random number generator: the tests repeat exactly.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    /// Between −1 and 1.
+    fn unit(&mut self) -> f32 {
+        self.next() as f32 / (1_u32 << 30) as f32 - 1.0
+    }
+}
+
+/// A row-major matrix of blocks, and the same packed.
+fn matrix(
+    random: &mut Random,
+    [rows, cols]: [usize; 2],
+    width: Width,
+    offset: bool,
+) -> (Vec<Block>, Packed) {
+    let mut packed = Packed::new(rows, cols, width).expect("memory");
+    let mut blocks = Vec::new();
+    for row in 0..rows {
+        for at in 0..cols / BLOCK {
+            let block = Block {
+                codes: std::array::from_fn(|_| match width {
+                    Width::Four => (random.next() & 15) as i8,
+                    Width::Eight => random.next() as i8,
+                }),
+                scale: random.unit() / 100.0,
+                offset: if offset { random.unit() / 10.0 } else { 0.0 },
+            };
+            packed.set(row, at, &block);
+            blocks.push(block);
+        }
+    }
+    (blocks, packed)
+}
+
+/// The 16-bit codes and the factor of 32 activations, as plainly as can be.
+fn rounded(x: &[f32]) -> (Vec<i32>, f32) {
+    let factor = x.iter().fold(0.0_f32, |max, x| max.max(x.abs())) / 32767.0;
+    let inverse = if factor > 0.0 { 1.0 / factor } else { 0.0 };
+    (
+        x.iter()
+            .map(|x| (x * inverse).round_ties_even() as i32)
+            .collect(),
+        factor,
+    )
+}
+
+/// Every shape that meets another branch: one token, two, tiles of four and what is left over; rows
+/// that fill no panel; 4 and 8 bits; with and without offsets.
+#[test]
+fn products_equal_plain_integers_bit_for_bit() {
+    let mut random = Random(1);
+    for (rows, cols) in [(8, 32), (13, 96), (1, 64), (192, 576), (24, 1536)] {
+        for width in [Width::Four, Width::Eight] {
+            for offset in [false, true] {
+                let (blocks, packed) = matrix(&mut random, [rows, cols], width, offset);
+                let dense = packed.dequantise();
+                for tokens in [1, 2, 3, 4, 17] {
+                    let mut x: Vec<f32> = (0..tokens * cols).map(|_| random.unit()).collect();
+                    // One column far above the others, as models have, and one empty block.
+                    x[cols / 2] *= 1000.0;
+                    x[cols - BLOCK..cols].fill(0.0);
+                    let y = packed.product(&Activations::new(&x, cols));
+                    assert_eq!(
+                        y.len(),
+                        tokens * rows,
+                        "an output of each row for each token"
+                    );
+                    for (at, found) in y.iter().enumerate() {
+                        let (token, row) = (at / rows, at % rows);
+                        let x = &x[token * cols..][..cols];
+                        let blocks = &blocks[row * cols / BLOCK..][..cols / BLOCK];
+                        let mut sum = 0.0_f32;
+                        for (block, x) in blocks.iter().zip(x.chunks(BLOCK)) {
+                            let (codes, factor) = rounded(x);
+                            let pairs = block.codes.iter().zip(&codes);
+                            let dot: i32 = pairs.map(|(w, x)| i32::from(*w) * x).sum();
+                            let mut y = dot as f32 * (block.scale * factor);
+                            if offset {
+                                y += block.offset * (factor * codes.iter().sum::<i32>() as f32);
+                            }
+                            sum += y;
+                        }
+                        assert_eq!(
+                            found.to_bits(),
+                            sum.to_bits(),
+                            "{width:?}, row {row} of {rows}x{cols}, token {token} of {tokens}"
+                        );
+                        // Each activation is off by half a step of its block at most.
+                        let w = &dense[row * cols..][..cols];
+                        let each = || w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                        let (exact, size): (f64, f64) = (each().sum(), each().map(f64::abs).sum());
+                        let rounding: f32 = w
+                            .chunks(BLOCK)
+                            .zip(x.chunks(BLOCK))
+                            .map(|(w, x)| {
+                                w.iter().map(|w| w.abs()).sum::<f32>() * rounded(x).1 / 2.0
+                            })
+                            .sum();
+                        let bound = f64::from(rounding) + 1e-5 * size;
+                        assert!(
+                            (f64::from(*found) - exact).abs() <= bound,
+                            "{found} is not {exact} within {bound:.1e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_visible() {
+    let (_, packed) = matrix(&mut Random(2), [8, 64], Width::Four, true);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = vec![1.0; 128];
+        x[70] = bad;
+        let y = packed.product(&Activations::new(&x, 64));
+        assert!(
+            y[..8].iter().all(|y| y.is_finite()),
+            "the other token is untouched"
+        );
+        assert!(
+            y[8..].iter().all(|y| !y.is_finite()),
+            "{bad} must not become a number"
+        );
+    }
+}
+
+#[test]
+fn rows_of_broken_blocks_are_refused() {
+    assert!(
+        Packed::new(4, 48, Width::Eight).is_none(),
+        "48 columns are no whole blocks"
+    );
+    assert!(Packed::new(4, 0, Width::Eight).is_none(), "no columns");
+}
+
+fn last_logits(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
+    let mut cache = session.model.new_cache();
+    let logits = session
+        .model
+        .forward(ids, &mut cache, steering, Positions::Last);
+    pollster::block_on(read_back(logits.expect("runs").expect("logits"))).expect("read")
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "same number of logits");
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |max, d| {
+        if d.is_nan() {
+            f32::INFINITY
+        } else {
+            max.max(d)
+        }
+    })
+}
+
+/// The real model with quantised weights: greedy ids as transformers has them in f32, logits within
+/// 0.02 (they are around 20), the file's own numbers in memory.
+#[test]
+fn smollm2_quantised_says_what_f32_says() {
+    let reference = include_str!("../fixtures/smollm2_greedy.json");
+    let reference: Value = serde_json::from_str(reference).expect("JSON");
+    let (fast, exact) = (smollm2_with(Weights::Quantised), smollm2());
+    assert!(
+        fast.model.weight_bytes() < 125_000_000,
+        "{} bytes",
+        fast.model.weight_bytes()
+    );
+    assert!(
+        fast.model
+            .arithmetic()
+            .starts_with("Q4_1, Q8_0 weights as in the file"),
+        "{}",
+        fast.model.arithmetic()
+    );
+    for projection in Projection::ALL {
+        let dense = |session: &Session| session.model.linear(11, projection).weight.dense();
+        let difference = (dense(&fast) - dense(&exact))
+            .abs()
+            .max()
+            .into_scalar::<f32>();
+        assert_eq!(difference, 0.0, "{projection:?} is the file's");
+    }
+    let base = Steering::base();
+    let mut worst = 0.0_f32;
+    for prompt in reference["prompts"].as_array().expect("prompts") {
+        let ids =
+            |key: &str| -> Vec<u32> { serde_json::from_value(prompt[key].clone()).expect("ids") };
+        let (prompt_ids, expected) = (ids("prompt_ids"), ids("greedy_ids"));
+        let difference = largest_difference(
+            &last_logits(&fast, &prompt_ids, &base),
+            &last_logits(&exact, &prompt_ids, &base),
+        );
+        worst = worst.max(difference);
+        let request = playground::session::Request {
+            ids: Some(prompt_ids),
+            max_tokens: expected.len(),
+            ..Default::default()
+        };
+        let mut generation = fast.generate(request).expect("starts");
+        let mut found = Vec::new();
+        while let Some(step) = pollster::block_on(generation.next()).expect("steps") {
+            if let playground::session::Step::Token {
+                steered: Some(step),
+                ..
+            } = step
+            {
+                found.push(step.id);
+            }
+        }
+        assert_eq!(found, expected, "{}: greedy ids", prompt["name"]);
+    }
+    println!("largest difference of a logit: {worst:.1e}");
+    assert!(worst < 0.02, "a logit differs by {worst:.1e}");
+}
+
+/// One token at a time gives the bits of all at once, and c = 0 those of the base.
+#[test]
+fn the_cache_and_a_switched_off_adapter_change_no_bit() {
+    let session = smollm2_with(Weights::Quantised);
+    let ids = [1, 4093, 198, 2683, 359, 260, 5575, 30];
+    let base = Steering::base();
+    let whole = last_logits(&session, &ids, &base);
+    let mut cache = session.model.new_cache();
+    let mut last = Vec::new();
+    for id in ids {
+        let row = session
+            .model
+            .forward(&[id], &mut cache, &base, Positions::Last);
+        last = pollster::block_on(read_back(row.expect("runs").expect("logits"))).expect("read");
+    }
+    assert!(
+        last == whole,
+        "one at a time: {:.1e}",
+        largest_difference(&last, &whole)
+    );
+
+    let exact = smollm2();
+    for name in ["tone-lora", "register-ia3", "mood-vector"] {
+        let files = adapter_files(&std::path::Path::new("www/adapters").join(name));
+        let [mut fast, mut slow] = [&session, &exact].map(|session| {
+            let mut stack = Stack::default();
+            stack.add(adapters::load(&files, &session.model).expect("loads"));
+            stack
+        });
+        assert!(
+            last_logits(&session, &ids, &fast.steering()) == whole,
+            "{name} at 0"
+        );
+        for c in [1.0, -1.0] {
+            for stack in [&mut fast, &mut slow] {
+                stack.set_coefficient(1, c).expect("finite");
+            }
+            let found = last_logits(&session, &ids, &fast.steering());
+            let expected = last_logits(&exact, &ids, &slow.steering());
+            let difference = largest_difference(&found, &expected);
+            assert!(found != whole, "{name} acts at {c}");
+            assert!(
+                difference < 0.05,
+                "{name} at {c}: a logit differs by {difference:.1e}"
+            );
+        }
+        fast.set_coefficient(1, 0.0).expect("finite");
+        assert!(
+            last_logits(&session, &ids, &fast.steering()) == whole,
+            "{name} back at 0"
+        );
+    }
+}
+
+/// Every golden case over the slices of the quantised path, with f32 weights (these tiny models have
+/// no others): all kinds of effects act there as on the tensor path.
+#[test]
+fn every_effect_acts_on_the_host_path() {
+    let mut seen = 0;
+    for entry in fs::read_dir(golden_dir()).expect("tests/golden") {
+        let dir = entry.expect("entry").path();
+        let Ok(expect) = fs::read(dir.join("expect.safetensors")) else {
+            continue;
+        };
+        let Some(metadata) = crate::common::metadata(&expect) else {
+            continue;
+        };
+        let Some(base) = metadata["base"].as_str() else {
+            continue;
+        };
+        let (host, tensors) = (tiny_with(base, Weights::Quantised), tiny(base));
+        let ids = [5, 9, 3, 20, 11];
+        let mut found = Vec::new();
+        for session in [&host, &tensors] {
+            let Ok(adapter) = adapters::load(&adapter_files(&dir), &session.model) else {
+                continue;
+            };
+            let mut stack = Stack::default();
+            let id = stack.add(adapter);
+            stack.set_coefficient(id, 0.7).expect("finite");
+            found.push(logits(session, &ids, &stack.steering()));
+        }
+        if let [host, tensors] = found.as_slice() {
+            let difference = largest_difference(host, tensors);
+            assert!(difference < 1e-4, "{}: {difference:.1e}", dir.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} cases");
+}
