@@ -77,6 +77,14 @@ pub enum Error {
         found: Vec<usize>,
         hint: &'static str,
     },
+    /// A tensor holds a number that means nothing there.
+    #[error("{file}: `{key}` holds {found}, expected {expected}")]
+    BadValue {
+        file: String,
+        key: String,
+        found: String,
+        expected: String,
+    },
     /// The file adapts a module that the model does not have.
     #[error(
         "{file}: `{key}` belongs to a module that {model} ({layers} layers) does not have; \
@@ -216,6 +224,7 @@ impl Error {
             Self::MissingKey { .. } => "missing-key",
             Self::UnexpectedKeys { .. } => "unexpected-keys",
             Self::WrongShape { .. } => "wrong-shape",
+            Self::BadValue { .. } => "bad-value",
             Self::NoSuchModule { .. } => "no-such-module",
             Self::BadConfig { .. } => "bad-config",
             Self::UnknownMethod { .. } => "unknown-method",

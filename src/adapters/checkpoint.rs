@@ -82,8 +82,9 @@ impl Config {
         }
     }
 
-    /// The error of a field that is not as expected.
-    pub(super) fn bad(&self, field: &str, expected: &str) -> Error {
+    /// The refusal of a field that is not what it should be.
+    #[must_use]
+    pub fn bad(&self, field: &str, expected: &str) -> Error {
         let found = self
             .fields
             .get(field)
@@ -179,30 +180,75 @@ impl Config {
         }
     }
 
+    /// r and α/r of a module, for the methods that write α as `alpha`.
+    ///
+    /// # Errors
+    /// As [`Self::patterned`], and [`Error::BadConfig`] for a rank that is no count.
+    pub fn rank_and_scale(&self, target: &Target) -> Result<(usize, f32)> {
+        let rank = self.patterned("rank_pattern", &target.path, "r")?;
+        let alpha = self.patterned("alpha_pattern", &target.path, "alpha")?;
+        Ok((self.whole("r", rank)?, alpha / rank))
+    }
+
     /// The number for a module: the first entry of `pattern` whose key matches the module path
     /// as PEFT matches it, `^(.*\.)?(KEY)$`, else `field`.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for keys that are no regular expression and values that are no number.
     pub fn patterned(&self, pattern: &str, path: &str, field: &str) -> Result<f32> {
+        let found = self.first_match(pattern, path, |key| format!(r"^(.*\.)?({key})$"))?;
+        found.map_or_else(|| self.number(field), Ok)
+    }
+
+    /// The count for a module as FourierFT and C3A match it: the first entry of `pattern` with
+    /// `.*\.KEY$` at the start of the module path, else the one that is the path, else `field`.
+    ///
+    /// # Errors
+    /// As [`Self::patterned`], and [`Error::BadConfig`] for a number that is no count.
+    pub fn patterned_suffix(&self, pattern: &str, path: &str, field: &str) -> Result<usize> {
+        let by_suffix = self.first_match(pattern, path, |key| format!(r"^(?:.*\.{key}$)"))?;
+        let number = match by_suffix {
+            Some(number) => number,
+            None => {
+                let whole = |key: &str| format!("^{}$", regex_lite::escape(key));
+                let by_name = self.first_match(pattern, path, whole)?;
+                by_name.map_or_else(|| self.number(field), Ok)?
+            }
+        };
+        self.whole(field, number)
+    }
+
+    /// A number that has to be a count above 0, after patterns.
+    fn whole(&self, field: &str, number: f32) -> Result<usize> {
+        match number >= 1.0 && number.fract() == 0.0 {
+            true => Ok(number as usize),
+            false => Err(self.bad(field, "a whole number above 0")),
+        }
+    }
+
+    fn first_match(
+        &self,
+        pattern: &str,
+        path: &str,
+        rule: impl Fn(&str) -> String,
+    ) -> Result<Option<f32>> {
         let Some(value) = self.fields.get(pattern).filter(|value| !is_off(value)) else {
-            return self.number(field);
+            return Ok(None);
         };
         let expected = "an object from module patterns to numbers";
         let entries = value
             .as_object()
             .ok_or_else(|| self.bad(pattern, expected))?;
         for (key, value) in entries {
-            let matches = Regex::new(&format!(r"^(.*\.)?({key})$"))
+            let matches = Regex::new(&rule(key))
                 .map_err(|_| self.bad(pattern, "an object whose keys are regular expressions"))?;
             if matches.is_match(path) {
                 let number = value.as_f64().filter(|n| n.is_finite());
-                return number
-                    .map(|n| n as f32)
-                    .ok_or_else(|| self.bad(pattern, expected));
+                let number = number.ok_or_else(|| self.bad(pattern, expected))?;
+                return Ok(Some(number as f32));
             }
         }
-        self.number(field)
+        Ok(None)
     }
 
     /// Refuses every field that is switched on and that nothing would honour.
@@ -357,6 +403,7 @@ pub struct Loader<'a> {
     file: String,
     tensors: RefCell<BTreeMap<String, HostTensor>>,
     task: Cell<Option<usize>>,
+    weights: RefCell<BTreeMap<Site, Vec<f32>>>,
 }
 
 impl<'a> Loader<'a> {
@@ -365,6 +412,7 @@ impl<'a> Loader<'a> {
         tensors: BTreeMap<String, HostTensor>,
         model: &'a Model,
         task: Option<usize>,
+        weights: BTreeMap<Site, Vec<f32>>,
     ) -> Self {
         let file = config
             .file
@@ -375,6 +423,7 @@ impl<'a> Loader<'a> {
             file,
             tensors: RefCell::new(tensors),
             task: Cell::new(task),
+            weights: RefCell::new(weights),
         }
     }
 
@@ -405,9 +454,17 @@ impl<'a> Loader<'a> {
     /// [`Error::NoSuchModule`] for layers that the model lacks, [`Error::MissingKey`] when there
     /// is none at all.
     pub fn targets(&self, parameter: &str) -> Result<Vec<Target>> {
-        let targets = self.tables(parameter)?;
+        self.targets_of_any(&[parameter])
+    }
+
+    /// The linear layers for which the file has a tensor of one of these names, in model order.
+    ///
+    /// # Errors
+    /// As [`Self::targets`].
+    pub fn targets_of_any(&self, parameters: &[&str]) -> Result<Vec<Target>> {
+        let targets = self.tables_of_any(parameters)?;
         match targets.iter().find(|target| target.site == Site::Embedding) {
-            Some(target) => Err(self.no_such_module(&self.key(target, parameter))),
+            Some(target) => Err(self.no_such_module(&self.key(target, parameters[0]))),
             None => Ok(targets),
         }
     }
@@ -417,16 +474,25 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`Self::targets`].
     pub fn tables(&self, parameter: &str) -> Result<Vec<Target>> {
+        self.tables_of_any(&[parameter])
+    }
+
+    fn tables_of_any(&self, parameters: &[&str]) -> Result<Vec<Target>> {
+        let module = |key: &str| {
+            let stem = parameters.iter().find_map(|name| key.strip_suffix(name));
+            stem?.strip_suffix('.').map(str::len)
+        };
         let mut targets = self
             .tensors
             .borrow()
             .keys()
-            .filter_map(|key| Some((key, key.strip_suffix(parameter)?.strip_suffix('.')?)))
+            .filter_map(|key| Some((key, &key[..module(key)?])))
             .map(|(key, module)| self.target(key, module))
             .collect::<Result<Vec<_>>>()?;
         targets.sort_by_key(|target| target.site);
+        targets.dedup_by_key(|target| target.site);
         match targets.is_empty() {
-            true => Err(self.no_module_has(parameter)),
+            true => Err(self.no_module_has(&parameters.join(" or "))),
             false => Ok(targets),
         }
     }
@@ -528,22 +594,7 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`Self::tensor`].
     pub fn host<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Vec<f32>> {
-        let missing = || Error::MissingKey {
-            file: self.file.clone(),
-            key: key.into(),
-            what: format!("expected with shape {shape:?}"),
-        };
-        let tensor = self.tensors.borrow_mut().remove(key).ok_or_else(missing)?;
-        if tensor.shape != shape {
-            return Err(Error::WrongShape {
-                file: self.file.clone(),
-                key: key.into(),
-                expected: format!("{shape:?}"),
-                found: tensor.shape,
-                hint: "was it trained on another model?",
-            });
-        }
-        match tensor.data {
+        match self.take(key, shape)? {
             HostData::Float(values) => Ok(values),
             HostData::Int(_) => Err(Error::UnsupportedDtype {
                 file: self.file.clone(),
@@ -551,6 +602,82 @@ impl<'a> Loader<'a> {
                 found: "integers".into(),
                 known: "floating-point numbers here",
             }),
+        }
+    }
+
+    /// Takes whole numbers from 0 to below `end`, stored as such or as floats.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], but for integers; [`Error::BadValue`] for any other number.
+    pub fn indices<const D: usize>(
+        &self,
+        key: &str,
+        shape: [usize; D],
+        end: usize,
+    ) -> Result<Vec<usize>> {
+        let bad = |found: String| {
+            self.bad_value(key, found, format!("whole numbers from 0 to below {end}"))
+        };
+        match self.take(key, shape)? {
+            HostData::Int(values) => values
+                .into_iter()
+                .map(|value| {
+                    let index = usize::try_from(value).ok().filter(|index| *index < end);
+                    index.ok_or_else(|| bad(value.to_string()))
+                })
+                .collect(),
+            HostData::Float(values) => values
+                .into_iter()
+                .map(
+                    |value| match value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
+                        true => Ok(value as usize),
+                        false => Err(bad(value.to_string())),
+                    },
+                )
+                .collect(),
+        }
+    }
+
+    /// Takes a tensor whatever its dtype, if it has this shape.
+    fn take<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<HostData> {
+        let missing = || Error::MissingKey {
+            file: self.file.clone(),
+            key: key.into(),
+            what: format!("expected with shape {shape:?}"),
+        };
+        let found = self.shape(key).ok_or_else(missing)?;
+        if found != shape {
+            return Err(self.wrong_shape(key, format!("{shape:?}")));
+        }
+        let taken = self.tensors.borrow_mut().remove(key);
+        taken.map(|tensor| tensor.data).ok_or_else(missing)
+    }
+
+    /// Drops a tensor that repeats what is read elsewhere, if it is there.
+    pub fn skip(&self, key: &str) {
+        self.tensors.borrow_mut().remove(key);
+    }
+
+    /// The refusal of a tensor for its shape.
+    #[must_use]
+    pub fn wrong_shape(&self, key: &str, expected: String) -> Error {
+        Error::WrongShape {
+            file: self.file.clone(),
+            key: key.into(),
+            expected,
+            found: self.shape(key).unwrap_or_default(),
+            hint: "was it trained on another model?",
+        }
+    }
+
+    /// The refusal of a tensor for a number in it.
+    #[must_use]
+    pub fn bad_value(&self, key: &str, found: String, expected: String) -> Error {
+        Error::BadValue {
+            file: self.file.clone(),
+            key: key.into(),
+            found,
+            expected,
         }
     }
 
@@ -621,6 +748,22 @@ impl<'a> Loader<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The same weight in host memory, for linear algebra. Where a device cannot be waited for,
+    /// [`super::load_waiting`] has read it before.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when the device does not give it.
+    pub fn base_weight_on_host(&self, target: &Target) -> Result<Vec<f32>> {
+        if let Some(weight) = self.weights.borrow_mut().remove(&target.site) {
+            return Ok(weight);
+        }
+        let lost = |why: String| Error::DeviceLost { why };
+        let data = self.base_weight(target).try_into_data();
+        let data = data.map_err(|error| lost(error.to_string()))?;
+        data.try_into_vec()
+            .map_err(|error| lost(format!("{error:?}")))
     }
 
     /// Refuses what nothing took.

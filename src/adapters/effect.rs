@@ -61,6 +61,15 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
+    /// `scale · x (L ⊗ R)ᵀ`
+    Kronecker {
+        /// L `[p, q]`
+        left: Tensor<2>,
+        /// R `[o/p, i/q]`
+        right: Tensor<2>,
+        /// carries the coefficient
+        scale: f32,
+    },
     /// `scale · x Rᵀ` on some outputs only: some rows of W change.
     Rows {
         /// Which, `[n]`, each once
@@ -107,6 +116,7 @@ impl Delta {
         match &mut delta {
             Self::LowRank { scale, .. }
             | Self::Dense { scale, .. }
+            | Self::Kronecker { scale, .. }
             | Self::RowGain { scale, .. }
             | Self::Rows { scale, .. }
             | Self::Bias { scale, .. } => *scale *= c,
@@ -148,6 +158,15 @@ impl Delta {
                 }
             }
             Self::Dense { delta, scale } => x.clone().matmul(delta.clone().transpose()) * *scale,
+            Self::Kronecker { left, right, scale } => {
+                // x is a matrix [q, i/q] per token; L X Rᵀ, side by side, is the product.
+                let ([t, _], [p, q], [m, n]) = (x.dims(), left.dims(), right.dims());
+                let inner = x.clone().reshape([t * q, n]);
+                let inner = inner.matmul(right.clone().transpose()).reshape([t, q, m]);
+                let inner = (inner.swap_dims(1, 2) * *scale).reshape([t * m, q]);
+                let y = inner.matmul(left.clone().transpose()).reshape([t, m, p]);
+                y.swap_dims(1, 2).reshape([t, p * m])
+            }
             Self::RowGain { gain, scale } => base.clone() * (gain.clone() * *scale).unsqueeze(),
             Self::Rows { ids, rows, scale } => {
                 let values = x.clone().matmul(rows.clone().transpose()) * *scale;

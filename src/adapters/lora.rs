@@ -27,14 +27,16 @@
 
 use burn::tensor::Tensor;
 
-use super::{Config, Delta, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc, tokens};
+use super::{
+    Config, Delta, Family, Law, Loaded, Loader, Method, Placed, Target, pissa, room_doc, tokens,
+};
 use crate::error::Result;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
     name: "lora",
     peft_type: "LORA",
-    matches: |config| !config.flag("use_dora"),
+    matches: |config| !config.flag("use_dora") && !pissa::matches(config),
     family: Family::LowRank,
     law: Law::Linear,
     keys: KEYS,
@@ -148,15 +150,19 @@ pub(super) fn check_init(config: &Config, method: &Method) -> Result<()> {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     check_init(loader.config, &METHOD)?;
-    let place = |target: Target| {
-        let factors = Factors::read(loader, &target)?;
-        Ok(Placed::linear(target.site, factors.deltas()))
-    };
+    load_with(loader, |target| Ok(Factors::read(loader, target)?.deltas()))
+}
+
+/// Changes of the linear layers, and those of the embedding that every kind of LoRA may have.
+pub(super) fn load_with(
+    loader: &Loader<'_>,
+    deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
+) -> Result<Loaded> {
     let mut placed = tokens::low_rank(loader)?;
     placed.extend(tokens::rows_of_lora(loader)?);
     if placed.is_empty() || loader.any("lora_A.weight") {
         for target in loader.targets("lora_A.weight")? {
-            placed.push(place(target)?);
+            placed.push(Placed::linear(target.site, deltas(&target)?));
         }
     }
     Ok(Loaded {

@@ -10,26 +10,39 @@ mod gguf_lora;
 mod householder;
 mod saved;
 mod stack;
+mod svd;
 mod tokens;
 mod torch_random;
 mod virtual_tokens;
 
+pub mod adalora;
 pub mod adaption_prompt;
 pub mod bipo;
+pub mod c3a;
 pub mod control_vector;
 pub mod cpt;
 pub mod delora;
 pub mod dora;
+pub mod fourierft;
 pub mod hra;
 pub mod ia3;
+pub mod loha;
+pub mod lokr;
 pub mod lora;
+pub mod miss;
 pub mod multitask_prompt_tuning;
+pub mod nblora;
 pub mod p_tuning;
+pub mod pissa;
 pub mod poly;
 pub mod prefix_tuning;
 pub mod prompt_tuning;
+pub mod randlora;
 pub mod road;
+pub mod shira;
+pub mod svft;
 pub mod trainable_tokens;
+pub mod vblora;
 pub mod vera;
 
 pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
@@ -37,18 +50,33 @@ pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
 pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
 
 use checkpoint::PREFIX;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::model::{Model, Projection};
+use crate::session::read_back;
 
 /// Every method, in the order of the page and the README.
 pub static METHODS: &[&Method] = &[
     &lora::METHOD,
+    &pissa::METHOD,
     &dora::METHOD,
     &delora::METHOD,
+    &adalora::METHOD,
     &vera::METHOD,
+    &vblora::METHOD,
+    &nblora::METHOD,
+    &miss::METHOD,
     &poly::METHOD,
+    &loha::METHOD,
+    &lokr::METHOD,
+    &randlora::METHOD,
+    &fourierft::METHOD,
+    &c3a::METHOD,
+    &shira::METHOD,
+    &svft::METHOD,
     &ia3::METHOD,
     &road::METHOD,
     &hra::METHOD,
@@ -63,12 +91,17 @@ pub static METHODS: &[&Method] = &[
     &bipo::METHOD,
 ];
 
+/// Methods that PEFT once called by another `peft_type`, and what it calls them now.
+const RENAMED: &[(&str, &str)] = &[("BONE", "MISS")];
+
 /// What a method does to a layer, for grouping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
     /// A low-rank matrix is added to the weight.
     LowRank,
+    /// A whole matrix, written in few numbers, is added to the weight.
+    FullRank,
     /// Activations are multiplied number by number.
     Scale,
     /// Activations are turned.
@@ -148,20 +181,20 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The linear law: the changes of each linear layer that has `parameter` in the file.
+    /// The linear law: the changes of each linear layer that has one of `parameters` in the file.
     ///
     /// # Errors
     /// Those of [`Loader::targets`] and of `deltas`.
     pub fn linear(
         loader: &Loader<'_>,
-        parameter: &str,
+        parameters: &[&str],
         deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
     ) -> Result<Self> {
         let place = |target: &Target| Ok(Placed::linear(target.site, deltas(target)?));
         Ok(Self {
             law: Law::Linear,
             placed: loader
-                .targets(parameter)?
+                .targets_of_any(parameters)?
                 .iter()
                 .map(place)
                 .collect::<Result<_>>()?,
@@ -268,16 +301,42 @@ impl Adapter {
     }
 }
 
-/// Loads a checkpoint for a model.
+/// Loads a checkpoint for a model. In a browser this cannot wait for a GPU, which some methods
+/// have to ask for the base's weights: use [`load_waiting`] there.
 ///
 /// # Errors
 /// An unknown method, an option that is not honoured, missing or unused keys, wrong shapes.
 pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
+    load_with(files, model, BTreeMap::new())
+}
+
+/// As [`load`], after waiting for the base's weights where the method needs them on the host.
+///
+/// # Errors
+/// As [`load`], and [`Error::DeviceLost`].
+pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
+    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let mut weights = BTreeMap::new();
+    if pissa::matches(&config) {
+        let loader = Loader::new(&config, tensors, model, files.task, BTreeMap::new());
+        // What is wrong with the file is told below.
+        for target in loader.targets("lora_A.weight").unwrap_or_default() {
+            weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
+        }
+    }
+    load_with(files, model, weights)
+}
+
+fn load_with(
+    files: &AdapterFiles,
+    model: &Model,
+    weights: BTreeMap<Site, Vec<f32>>,
+) -> Result<Adapter> {
     let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
     let method = method_of(&config)?;
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);
-    let loader = Loader::new(&config, tensors, model, files.task);
+    let loader = Loader::new(&config, tensors, model, files.task, weights);
     let mut loaded = (method.load)(&loader)?;
     loaded.placed.extend(saved::copies(&loader)?);
     loader.finish()?;
@@ -292,7 +351,10 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 }
 
 fn method_of(config: &Config) -> Result<&'static Method> {
-    let peft_type = config.text("peft_type")?;
+    let mut peft_type = config.text("peft_type")?;
+    if let Some((_, now)) = RENAMED.iter().find(|(before, _)| *before == peft_type) {
+        peft_type = (*now).into();
+    }
     METHODS
         .iter()
         .find(|method| method.peft_type == peft_type && (method.matches)(config))

@@ -53,7 +53,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         ["r", "n_tasks", "n_skills", "n_splits"].map(|field| config.count(field));
     let (r, tasks, skills, splits) = (r?, tasks?, skills?, splits?);
     let task = loader.task(tasks)?;
-    Loaded::linear(loader, A, |target| {
+    Loaded::linear(loader, &[A], |target| {
         let (i, o) = (target.i, target.o);
         config.check_divides("n_splits", splits, target)?;
         let logits = loader.host(&loader.key(target, LOGITS), [tasks, splits * skills])?;

@@ -2,6 +2,8 @@
 //! matrix: MT19937 as published by Matsumoto and Nishimura (1998), and torch's ways of making
 //! floats of it.
 
+use std::collections::HashMap;
+
 const N: usize = 624;
 const M: usize = 397;
 
@@ -53,6 +55,42 @@ impl TorchRandom {
         (0..n)
             .map(|_| (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24) * span - bound)
             .collect()
+    }
+
+    /// `torch.nn.init.kaiming_uniform_(a=√5)` of n numbers in bfloat16, `±1/√fan_in`: drawn in
+    /// f32 with one rounding, then rounded; what would become the upper end becomes the lower.
+    pub fn bf16_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
+        let bound = (3_f64.sqrt() * ((2.0_f64 / 6.0).sqrt() / (fan_in as f64).sqrt())) as f32;
+        let end = half::bf16::from_f32(bound);
+        let mut draw = || {
+            let share = (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24);
+            let value = half::bf16::from_f32(share.mul_add(bound + bound, -bound));
+            if value >= end { -end } else { value }.to_f32()
+        };
+        (0..n).map(|_| draw()).collect()
+    }
+
+    /// Of n numbers of `torch.rand` the lowest and the highest half of `share` as −1 and 1, the
+    /// others as 0.
+    pub fn signs(&mut self, n: usize, share: f64) -> Vec<f32> {
+        let (low, high) = ((share / 2.0) as f32, (1.0 - share / 2.0) as f32);
+        let mut draw = || {
+            let x = (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24);
+            f32::from(i8::from(x > high) - i8::from(x < low))
+        };
+        (0..n).map(|_| draw()).collect()
+    }
+
+    /// The first k numbers of `torch.randperm(n)`, for n below 2³²/20, where torch draws 32 bits
+    /// for each.
+    pub fn shuffle_start(&mut self, n: usize, k: usize) -> Vec<usize> {
+        let mut moved = HashMap::new();
+        let mut draw = |at: usize| {
+            let other = at + self.bits() as usize % (n - at).max(1);
+            let here = moved.get(&at).copied().unwrap_or(at);
+            moved.insert(other, here).unwrap_or(other)
+        };
+        (0..k).map(&mut draw).collect()
     }
 }
 

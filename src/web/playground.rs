@@ -213,7 +213,7 @@ impl Playground {
         promise(self.gpu, async move {
             let files = adapter_files(&files).await?;
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            let adapter = adapters::load(&files, &session.model)?;
+            let adapter = adapters::load_waiting(&files, &session.model).await?;
             let mut stack = session.stack.borrow_mut();
             let id = stack.add(adapter);
             let entry = stack.entries().iter().find(|entry| entry.id == id);

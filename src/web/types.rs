@@ -15,7 +15,7 @@ export class PlaygroundError extends Error {
 export type ErrorCode =
   | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
   | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
-  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-coefficient" | "no-such-adapter"
+  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "bad-coefficient" | "no-such-adapter"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
   | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"
@@ -131,7 +131,7 @@ export interface MethodCard {
   summary: string;
   /** Address of the paper. */
   paper: string;
-  family: "low-rank" | "scale" | "rotate" | "prompt" | "vector";
+  family: "low-rank" | "full-rank" | "scale" | "rotate" | "prompt" | "vector";
   law: Law;
   lawWords: string;
   formula: string;
