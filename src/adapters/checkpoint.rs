@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::weights::{HostData, HostTensor, gguf, safetensors};
 
 /// The files of one adapter, as bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct AdapterFiles {
     /// A name for the user, usually the folder's.
     pub name: String,
@@ -24,6 +24,10 @@ pub struct AdapterFiles {
     pub weights: Vec<u8>,
     /// Which of its tasks to run, counted from 0, for a method that was trained for several.
     pub task: Option<usize>,
+    /// The experts of a mixture, in order: PEFT's subfolders `0`, `1`, ….
+    pub experts: Vec<AdapterFiles>,
+    /// Weights for the experts in place of those that the mixture's gate would give.
+    pub expert_weights: Option<Vec<f32>>,
 }
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -404,6 +408,8 @@ pub struct Loader<'a> {
     tensors: RefCell<BTreeMap<String, HostTensor>>,
     task: Cell<Option<usize>>,
     weights: RefCell<BTreeMap<Site, Vec<f32>>>,
+    files: &'a AdapterFiles,
+    mixture: Cell<bool>,
 }
 
 impl<'a> Loader<'a> {
@@ -411,7 +417,7 @@ impl<'a> Loader<'a> {
         config: &'a Config,
         tensors: BTreeMap<String, HostTensor>,
         model: &'a Model,
-        task: Option<usize>,
+        files: &'a AdapterFiles,
         weights: BTreeMap<Site, Vec<f32>>,
     ) -> Self {
         let file = config
@@ -422,9 +428,51 @@ impl<'a> Loader<'a> {
             model,
             file,
             tensors: RefCell::new(tensors),
-            task: Cell::new(task),
             weights: RefCell::new(weights),
+            task: Cell::new(files.task),
+            files,
+            mixture: Cell::new(false),
         }
+    }
+
+    /// The files of a mixture's experts.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] unless there are `count`, and at least one.
+    pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
+        self.mixture.set(true);
+        let experts = &self.files.experts;
+        match experts.len() == count && count > 0 {
+            true => Ok(experts),
+            false => Err(Error::MissingKey {
+                file: self.config.file.clone(),
+                key: format!("{}/", experts.len().min(count)),
+                what: format!("{count} experts are named, {} were given", experts.len()),
+            }),
+        }
+    }
+
+    /// Weights of the user's own for a mixture's experts.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] unless there is one finite number for each.
+    pub fn expert_weights(&self, count: usize) -> Result<Option<&'a [f32]>> {
+        match &self.files.expert_weights {
+            Some(own) if own.len() != count || !own.iter().all(|weight| weight.is_finite()) => {
+                Err(Error::BadOption {
+                    name: "expert weights",
+                    expected: "one finite number for each expert",
+                    found: format!("{own:?} for {count}"),
+                })
+            }
+            own => Ok(own.as_deref()),
+        }
+    }
+
+    /// Takes, unread, every tensor whose name begins so.
+    pub fn drop_all(&self, prefix: &str) {
+        let mut tensors = self.tensors.borrow_mut();
+        tensors.retain(|key, _| !key.starts_with(prefix));
     }
 
     /// Takes the number of the task to run, for a method that was trained for `tasks` of them.
@@ -773,6 +821,14 @@ impl<'a> Loader<'a> {
                 file: self.file,
                 found: task.to_string(),
                 expected: "left out: this method has no tasks".into(),
+            });
+        }
+        let (experts, weights) = (&self.files.experts, &self.files.expert_weights);
+        if !self.mixture.get() && (!experts.is_empty() || weights.is_some()) {
+            return Err(Error::BadOption {
+                name: "experts",
+                expected: "left out: this method is no mixture",
+                found: format!("{} and weights {weights:?}", experts.len()),
             });
         }
         let keys = self.keys();

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
+use super::gate::{ExpertWeights, Gate};
+
 /// One effect at one site, already at its coefficient.
 #[derive(Debug, Clone)]
 #[expect(
@@ -70,6 +72,19 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
+    /// `scale · ((x Aᵀ) ∘ w) Bᵀ`: experts side by side, weighted anew for every token.
+    Experts {
+        /// A `[r, i]`, r the sum over all experts
+        a: Tensor<2>,
+        /// B `[o, r]`
+        b: Tensor<2>,
+        /// The expert of each row of A, `[r]`
+        owner: Tensor<1, Int>,
+        /// w
+        weights: ExpertWeights,
+        /// carries the coefficient
+        scale: f32,
+    },
     /// `scale · x Rᵀ` on some outputs only: some rows of W change.
     Rows {
         /// Which, `[n]`, each once
@@ -119,9 +134,21 @@ impl Delta {
             | Self::Kronecker { scale, .. }
             | Self::RowGain { scale, .. }
             | Self::Rows { scale, .. }
+            | Self::Experts { scale, .. }
             | Self::Bias { scale, .. } => *scale *= c,
         }
         delta
+    }
+
+    /// With the weights of this pass in place of a gate; `of` gives `[t, slots, experts]`.
+    pub(super) fn weigh(&mut self, of: impl Fn(&Rc<Gate>) -> Option<Tensor<3>>) {
+        if let Self::Experts { owner, weights, .. } = self
+            && let ExpertWeights::Gate(gate, slot) = weights
+            && let Some(now) = of(gate)
+        {
+            let now = now.narrow(1, *slot, 1).squeeze_dim::<2>(1);
+            *weights = ExpertWeights::Now(now.select(1, owner.clone()));
+        }
     }
 
     /// Bytes of a whole matrix, 0 for the thin forms.
@@ -168,6 +195,19 @@ impl Delta {
                 y.swap_dims(1, 2).reshape([t, p * m])
             }
             Self::RowGain { gain, scale } => base.clone() * (gain.clone() * *scale).unsqueeze(),
+            Self::Experts {
+                a,
+                b,
+                weights,
+                scale,
+                ..
+            } => {
+                let ExpertWeights::Now(weights) = weights else {
+                    unreachable!("the model weighs the experts before every pass")
+                };
+                let inner = x.clone().matmul(a.clone().transpose()) * weights.clone();
+                (inner * *scale).matmul(b.clone().transpose())
+            }
             Self::Rows { ids, rows, scale } => {
                 let values = x.clone().matmul(rows.clone().transpose()) * *scale;
                 let nothing = base.zeros_like();

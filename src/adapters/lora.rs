@@ -78,6 +78,7 @@ pub(super) const INERT: &[&str] = &[
 const CHANGES_BASE: &[&str] = &["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 /// The low-rank factors of one module.
+#[derive(Clone)]
 pub(super) struct Factors {
     pub a: Tensor<2>,
     pub b: Tensor<2>,
@@ -103,8 +104,8 @@ impl Factors {
     }
 
     /// s·B A and s·b_B.
-    pub(super) fn deltas(self) -> Vec<Delta> {
-        let Self { a, b, bias, scale } = self;
+    pub(super) fn deltas(&self) -> Vec<Delta> {
+        let Self { a, b, bias, scale } = self.clone();
         let product = Delta::LowRank {
             a,
             b,

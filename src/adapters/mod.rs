@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod effect;
+mod gate;
 mod gguf_lora;
 mod householder;
 mod saved;
@@ -44,9 +45,11 @@ pub mod svft;
 pub mod trainable_tokens;
 pub mod vblora;
 pub mod vera;
+pub mod xlora;
 
 pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
 pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
+pub use gate::{ExpertWeights, Gate};
 pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
 
 use checkpoint::PREFIX;
@@ -70,6 +73,7 @@ pub static METHODS: &[&Method] = &[
     &nblora::METHOD,
     &miss::METHOD,
     &poly::METHOD,
+    &xlora::METHOD,
     &loha::METHOD,
     &lokr::METHOD,
     &randlora::METHOD,
@@ -318,7 +322,7 @@ pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter
     let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
     let mut weights = BTreeMap::new();
     if pissa::matches(&config) {
-        let loader = Loader::new(&config, tensors, model, files.task, BTreeMap::new());
+        let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
         // What is wrong with the file is told below.
         for target in loader.targets("lora_A.weight").unwrap_or_default() {
             weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
@@ -336,7 +340,7 @@ fn load_with(
     let method = method_of(&config)?;
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);
-    let loader = Loader::new(&config, tensors, model, files.task, weights);
+    let loader = Loader::new(&config, tensors, model, files, weights);
     let mut loaded = (method.load)(&loader)?;
     loaded.placed.extend(saved::copies(&loader)?);
     loader.finish()?;

@@ -2,9 +2,13 @@
 
 use std::rc::Rc;
 
+use burn::tensor::Tensor;
 use serde::Serialize;
 
-use super::{Adapter, Delta, Effect, ExtraKeyValue, Law, Lookup, Map, Placed, Shift, Site};
+use super::{
+    Adapter, Delta, Effect, ExpertWeights, ExtraKeyValue, Gate, Law, Lookup, Map, Placed, Shift,
+    Site,
+};
 use crate::error::{Error, Result};
 use crate::model::{Projection, Stamp};
 
@@ -51,13 +55,15 @@ impl LayerPlan {
 }
 
 /// All effects at fixed coefficients: what a forward pass reads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Steering {
     /// Changes of the embedding.
     pub embedding: Vec<Lookup>,
     layers: Vec<LayerPlan>,
     /// The plan of the output head.
     pub head: SitePlan,
+    /// What must weigh experts before each pass.
+    pub gates: Vec<Rc<Gate>>,
     stamp: Stamp,
     none: LayerPlan,
 }
@@ -70,6 +76,7 @@ impl Steering {
             embedding: Vec::new(),
             layers: Vec::new(),
             head: SitePlan::default(),
+            gates: Vec::new(),
             stamp: Rc::from([]),
             none: LayerPlan::default(),
         }
@@ -94,7 +101,43 @@ impl Steering {
         &mut self.layers[layer]
     }
 
+    /// These effects, under the base's stamp.
+    pub(super) fn of(effects: impl IntoIterator<Item = (Site, Effect)>) -> Self {
+        let mut steering = Self::base();
+        for (site, effect) in effects {
+            steering.add(site, effect);
+        }
+        steering
+    }
+
+    /// The same with the weights `[t, slots, experts]` that each gate gives in this pass.
+    #[must_use]
+    pub fn weighed(&self, weights: &[Tensor<3>]) -> Self {
+        let mut steering = self.clone();
+        let linears = steering
+            .layers
+            .iter_mut()
+            .flat_map(|plan| &mut plan.linears);
+        let plans = linears.chain([&mut steering.head]);
+        for delta in plans.flat_map(|plan| &mut plan.deltas) {
+            delta.weigh(|gate| {
+                let at = self
+                    .gates
+                    .iter()
+                    .position(|known| Rc::ptr_eq(known, gate))?;
+                weights.get(at).cloned()
+            });
+        }
+        steering
+    }
+
     fn add(&mut self, site: Site, effect: Effect) {
+        if let Effect::Weight(Delta::Experts { weights, .. }) = &effect
+            && let ExpertWeights::Gate(gate, _) = weights
+            && !self.gates.iter().any(|known| Rc::ptr_eq(known, gate))
+        {
+            self.gates.push(gate.clone());
+        }
         match (site, effect) {
             (Site::Residual(layer), Effect::Residual(shift)) => {
                 self.layer_mut(layer).residual.push(shift);
@@ -283,14 +326,10 @@ impl Stack {
 
 fn build(entries: &[Entry]) -> Steering {
     let active = || entries.iter().filter(|entry| entry.active());
-    let mut steering = Steering::base();
-    steering.stamp = active()
-        .map(|entry| (entry.id, entry.coefficient))
-        .collect();
-    for entry in active() {
-        for (site, effect) in entry.effects() {
-            steering.add(site, effect);
-        }
+    Steering {
+        stamp: active()
+            .map(|entry| (entry.id, entry.coefficient))
+            .collect(),
+        ..Steering::of(active().flat_map(Entry::effects))
     }
-    steering
 }

@@ -76,6 +76,26 @@ struct Source {
     /// for one without tasks.
     #[arg(long = "task", value_parser = task)]
     tasks: Vec<Task>,
+    /// Weights, separated by commas, for the experts of the adapter at the same place, instead of
+    /// those that its own gate would give; `none` leaves them to the gate.
+    #[arg(long = "experts", value_parser = experts, allow_hyphen_values = true)]
+    experts: Vec<Experts>,
+}
+
+/// Weights of experts, or none.
+#[derive(Clone)]
+struct Experts(Option<Vec<f32>>);
+
+fn experts(text: &str) -> Result<Experts, std::num::ParseFloatError> {
+    match text {
+        "none" => Ok(Experts(None)),
+        numbers => {
+            let numbers = numbers.split(',').map(|number| number.trim().parse());
+            numbers
+                .collect::<Result<_, _>>()
+                .map(|numbers| Experts(Some(numbers)))
+        }
+    }
 }
 
 /// A task's number, or none.
@@ -284,9 +304,8 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
     if path.is_file() {
         return Ok(AdapterFiles {
             name,
-            config: None,
             weights: read(path)?,
-            task: None,
+            ..AdapterFiles::default()
         });
     }
     let config = path.join("adapter_config.json");
@@ -295,11 +314,18 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
     } else {
         None
     };
+    // The experts of a mixture lie in subfolders.
+    let experts = (0..)
+        .map(|number: usize| path.join(number.to_string()))
+        .take_while(|folder| folder.join("adapter_config.json").exists())
+        .map(|folder| adapter_files(&folder))
+        .collect::<Result<_>>()?;
     Ok(AdapterFiles {
         name,
         config,
         weights: read(&path.join("adapter_model.safetensors"))?,
-        task: None,
+        experts,
+        ..AdapterFiles::default()
     })
 }
 
@@ -312,8 +338,10 @@ async fn open(source: &Source) -> Result<Session> {
     let session = load_model(&source.model, &device, weights).await?;
     for (at, path) in source.adapters.iter().enumerate() {
         let task = source.tasks.get(at).and_then(|Task(number)| *number);
+        let weights = source.experts.get(at);
         let files = AdapterFiles {
             task,
+            expert_weights: weights.and_then(|Experts(weights)| weights.clone()),
             ..adapter_files(path)?
         };
         let adapter = adapters::load(&files, &session.model)?;

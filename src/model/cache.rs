@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::weight::to_host;
 use super::{LlamaConfig, Rope};
+use crate::adapters::Gate;
 
 /// The `(adapter id, coefficient)` pairs that were active, in stack order; empty for the base.
 pub type Stamp = Rc<[(u32, f32)]>;
@@ -30,6 +31,10 @@ pub struct KvCache {
     len: usize,
     capacity: usize,
     stamps: Vec<(usize, Stamp)>,
+    /// The tokens held, for gates whose scouts start later.
+    pub(super) tokens: Vec<u32>,
+    /// The caches of the scouts that gates listen to.
+    scouts: Vec<(Rc<Gate>, KvCache)>,
     width: [usize; 2],
     device: Device,
 }
@@ -61,6 +66,8 @@ impl KvCache {
             len: 0,
             capacity: 0,
             stamps: Vec::new(),
+            tokens: Vec::new(),
+            scouts: Vec::new(),
             width: [config.num_kv_heads, config.head_dim],
             device: device.clone(),
         }
@@ -82,14 +89,15 @@ impl KvCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let [heads, hd] = self.width;
-        if let Some(layers) = &self.on_host {
-            let numbers: usize = layers
+        let numbers = match &self.on_host {
+            Some(layers) => layers
                 .iter()
                 .map(|(k, v)| k.capacity() + v.capacity())
-                .sum();
-            return (numbers * size_of::<f32>()) as u64;
-        }
-        (self.layers.len() * 2 * heads * hd * self.capacity * size_of::<f32>()) as u64
+                .sum(),
+            None => self.layers.len() * 2 * heads * hd * self.capacity,
+        };
+        let scouts = self.scouts.iter().map(|(_, scout)| scout.bytes());
+        (numbers * size_of::<f32>()) as u64 + scouts.sum::<u64>()
     }
 
     /// `(first token, what computed it and those after it)`, in order.
@@ -117,6 +125,17 @@ impl KvCache {
         layers
             .map(|(keys, values)| (held(keys), held(values)))
             .collect()
+    }
+
+    /// The cache of a gate's scout, empty at first; it is put back with [`Self::put_scout`].
+    pub(super) fn take_scout(&mut self, gate: &Rc<Gate>, empty: impl Fn() -> Self) -> Self {
+        let at = self.scouts.iter().position(|(of, _)| Rc::ptr_eq(of, gate));
+        at.map_or_else(empty, |at| self.scouts.swap_remove(at).1)
+    }
+
+    /// Keeps the cache of a gate's scout.
+    pub(super) fn put_scout(&mut self, gate: &Rc<Gate>, scout: Self) {
+        self.scouts.push((gate.clone(), scout));
     }
 
     /// Opens a forward pass over `t` new tokens.

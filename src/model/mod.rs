@@ -16,12 +16,13 @@ pub use config::LlamaConfig;
 pub use weight::{Weight, Weights};
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use burn::module::Param;
 use burn::nn::RmsNorm;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use crate::adapters::{LayerPlan, SitePlan, Steering};
+use crate::adapters::{Gate, LayerPlan, SitePlan, Steering};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::weights::{ByteSource, ModelFile};
@@ -386,6 +387,8 @@ impl Model {
         positions: Positions,
     ) -> Result<Option<Tensor<2>>> {
         self.check(tokens, cache)?;
+        let weighed = self.weighed(tokens, cache, steering);
+        let steering = weighed.as_ref().unwrap_or(steering);
         let h = self.blocks(self.embed(tokens, steering), cache, steering, |_, _| {});
         let h = match positions {
             Positions::None => return Ok(None),
@@ -404,6 +407,8 @@ impl Model {
         let mut cache = self.new_cache();
         self.check(tokens, &cache)?;
         let mut outputs = Vec::with_capacity(self.layers.len());
+        let weighed = self.weighed(tokens, &mut cache, steering);
+        let steering = weighed.as_ref().unwrap_or(steering);
         let h = self.embed(tokens, steering);
         self.blocks(h, &mut cache, steering, |_, h| outputs.push(h.clone()));
         Ok(outputs)
@@ -434,6 +439,30 @@ impl Model {
             }),
             false => Ok(()),
         }
+    }
+
+    /// Lets the scout of every gate read up to the end of `tokens`, and weighs the experts for
+    /// these tokens; `None` without gates.
+    fn weighed(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        steering: &Steering,
+    ) -> Option<Steering> {
+        cache.tokens.extend(tokens);
+        let weigh = |gate: &Rc<Gate>| {
+            let mut scout = cache.take_scout(gate, || self.new_cache());
+            let behind = &cache.tokens[scout.len()..];
+            let h = self.embed(behind, &gate.scout);
+            let h = self.blocks(h, &mut scout, &gate.scout, |_, _| {});
+            cache.put_scout(gate, scout);
+            let h = h
+                .clone()
+                .narrow(0, h.dims()[0] - tokens.len(), tokens.len());
+            gate.weigh(self.norm.forward(h))
+        };
+        let weights: Vec<_> = steering.gates.iter().map(weigh).collect();
+        (!weights.is_empty()).then(|| steering.weighed(&weights))
     }
 
     /// The embeddings of `tokens`: `[t, d]`.

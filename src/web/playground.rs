@@ -589,12 +589,39 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
             found: format!("{task:?}"),
         });
     }
+    let mut experts = Vec::new();
+    for expert in list(value, "experts")?.unwrap_or_default() {
+        experts.push(Box::pin(adapter_files(&expert)).await?);
+    }
+    let expert_weights = list(value, "expertWeights")?.map(|weights| {
+        // What is no number becomes one that no mixture takes.
+        let number = |weight: &JsValue| weight.as_f64().unwrap_or(f64::NAN) as f32;
+        weights.iter().map(number).collect()
+    });
     Ok(AdapterFiles {
         name,
         config,
         weights,
         task: number.map(|n| n as usize),
+        experts,
+        expert_weights,
     })
+}
+
+/// The items of an optional list.
+fn list(value: &JsValue, name: &'static str) -> Result<Option<Vec<JsValue>>> {
+    let found = get(value, name);
+    if found.is_undefined() || found.is_null() {
+        return Ok(None);
+    }
+    match found.dyn_ref::<Array>() {
+        Some(items) => Ok(Some(items.to_vec())),
+        None => Err(Error::BadOption {
+            name,
+            expected: "a list",
+            found: format!("{found:?}"),
+        }),
+    }
 }
 
 /// Bytes of an `ArrayBuffer`, a view of one, a `Blob`, or a string.

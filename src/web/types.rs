@@ -96,12 +96,16 @@ export interface CachedModel {
 export interface AdapterFiles {
   /** For messages. */
   name: string;
-  /** `adapter_config.json`; a control vector may come without. */
+  /** `adapter_config.json`; a control vector and a `.gguf` may come without. */
   config?: string | ArrayBuffer | Uint8Array | Blob | null;
-  /** `adapter_model.safetensors`, or a control vector's `.gguf`. */
+  /** `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector. */
   weights: ArrayBuffer | Uint8Array | Blob;
   /** Which of its tasks to run, from 0, for a method trained for several (`Inspection.tasks`). */
   task?: number | null;
+  /** The experts of X-LoRA, in order: PEFT's subfolders `0`, `1`, …. */
+  experts?: AdapterFiles[] | null;
+  /** Weights for the experts, instead of those that X-LoRA's gate gives for every token. */
+  expertWeights?: number[] | null;
 }
 
 export interface AdapterEntry {

@@ -90,7 +90,7 @@ def rope(x, pos, theta):
     return x * cos + torch.cat((-x[..., h:], x[..., :h]), -1) * sin
 
 
-def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None, keep_length=False):
+def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None, keep_length=False, hidden=False):
     """lin: module path -> (x -> y); prefix: per layer (K, V) [kv_heads, n, head_dim]; block: layer -> vector added to its output;
     beside: layer -> (K, V, gate), attended to in a softmax of their own; keep_length: block's vectors only turn."""
     k = BASES[base]
@@ -130,6 +130,8 @@ def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None
             x = x + c * block[l]
             x = x / x.norm(dim=-1, keepdim=True) * was if keep_length else x
     x = rms(x, sd["model.norm.weight"], eps)
+    if hidden:
+        return x
     return x @ sd.get("lm_head.weight", sd["model.embed_tokens.weight"]).T
 
 

@@ -5,7 +5,7 @@ import json, math, os, shutil
 
 import torch
 from peft import (AdaptionPromptConfig, CPTConfig, IA3Config, LoraConfig, MultitaskPromptTuningConfig, PeftModel, PromptEncoderConfig,
-                  PromptTuningConfig, TrainableTokensConfig, get_peft_model)
+                  PromptTuningConfig, TrainableTokensConfig, XLoraConfig, get_peft_model)
 from safetensors.torch import load_file, save_file
 
 T = dict(task_type="CAUSAL_LM")
@@ -229,6 +229,124 @@ def make_vector(make, name):
     make.finish(name, base, out, {"modules": "", "laws": "linear"}, errors)
 
 
+X = dict(xlora_size=10, **T)
+EXPERTS = [dict(r=3, lora_alpha=5, target_modules=["q_proj", "v_proj"]), dict(r=2, lora_alpha=3, target_modules=["q_proj", "down_proj"]),
+           dict(r=1, lora_alpha=4, use_rslora=True, target_modules=["v_proj", "o_proj"])]
+XLORA = {  # name: (base, experts, config, own weights)
+    "xlora": ("base", 2, dict(xlora_depth=2, softmax_temperature=1.7, global_scaling_weight=1.3, **X), None),
+    "xlora_layerwise": ("base_untied", 3, dict(
+        xlora_depth=1, layerwise_scalings=True, enable_softmax=False, enable_softmax_topk=True, top_k_lora=2, **X), None),
+    "xlora_top": ("base_untied", 3, dict(xlora_depth=3, top_k_lora=1, xlora_dropout_p=0.0, **X), None),
+    "xlora_scout": ("base", 2, dict(xlora_depth=2, scaling_pass_value=0.6, global_scaling_weight=0.8, layerwise_scalings=True, **X), None),
+    "xlora_weights": ("base", 2, dict(xlora_depth=2, global_scaling_weight=1.3, **X), [0.7, 0.3]),
+}
+
+
+def make_xlora(make, name):
+    """PEFT 0.21.2 leaves layers.0 of the classifier out of the file (its name filter takes the 0 for an expert). Here it is put
+    back, except in the case with own weights, which shows the file as PEFT writes it: there the classifier that made the
+    numbers always answers these weights."""
+    base, count, kw, own = XLORA[name]
+    d = f"{make.ROOT}/{name}"
+    shutil.rmtree(d, ignore_errors=True)
+    torch.manual_seed(0)
+    g = torch.Generator().manual_seed(sum(ord(ch) * (j + 1) for j, ch in enumerate(name)))
+    draw = lambda p: torch.randn(p.shape, generator=g)
+    for e in range(count):
+        pm = get_peft_model(make.load_base(base), LoraConfig(**EXPERTS[e], **T))
+        for n, p in pm.named_parameters():
+            if "lora_A" in n: p.data = draw(p) / math.sqrt(p.shape[1])
+            if "lora_B" in n: p.data = 0.3 * draw(p) / math.sqrt(p.shape[1])
+        pm.save_pretrained(f"{d}/{e}", save_embedding_layers=False)
+        os.remove(f"{d}/{e}/README.md")
+
+    def load():
+        m = make.load_base(base)
+        m.config.use_cache = False
+        return m
+
+    paths = {str(e): f"{d}/{e}" for e in range(count)}
+    cfg = XLoraConfig(hidden_size=make.BASES[base]["hidden_size"], adapters=paths, **kw)
+    pm = get_peft_model(load(), cfg)
+    gate = pm.base_model.internal_xlora_classifier
+    for p in gate.parameters():
+        p.data = draw(p) / (math.sqrt(p.shape[1]) if p.dim() == 2 else 2)
+    if own:
+        gate.layers[-1].weight.data.zero_()
+        gate.layers[-1].bias.data = torch.tensor(own).log()
+    pm.peft_config["default"].save_pretrained(d)
+    made = load_gate(pm, d)
+    full = {f"base_model.internal_xlora_classifier.{k}": v.clone() for k, v in gate.state_dict().items()}
+    missing = sorted(set(full) - set(made))
+    assert missing and all(".layers." in k for k in missing), missing
+    save_file(made if own else full, f"{d}/adapter_model.safetensors", {"format": "pt"})
+    if not own:
+        pm = PeftModel.from_pretrained(load(), d, adapters=paths)
+    pm.eval()
+    cfg, sd, ids = json.load(open(f"{d}/adapter_config.json")), load_file(f"{make.ROOT}/{base}/model.safetensors"), make.tokens(base)
+    ads = [(json.load(open(f"{d}/{e}/adapter_config.json")), load_file(f"{d}/{e}/adapter_model.safetensors")) for e in range(count)]
+    out = {"input_ids": ids, "base_logits": make.load_base(base)(ids[None]).logits[0],
+           "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None])).logits[0]}
+    run = lambda c: mixture(make, base, cfg, full, ads, sd, ids, c)
+    errors = [make.err(run(0.0), out["base_logits"]), make.err(run(1.0), out["logits"])]
+    out.update({f"logits_c_{c:g}": run(c) for c in (-1.0, 0.5)})
+    meta = {"modules": "", "laws": "linear"}
+    if own:
+        meta["expert_weights"] = " ".join(map(str, own))
+    make.finish(name, base, out, meta, errors)
+
+
+def load_gate(pm, d):
+    """What PEFT itself writes of the classifier."""
+    pm.save_pretrained(f"{d}/.tmp")
+    path = [f"{r}/{f}" for r, _, fs in os.walk(f"{d}/.tmp") for f in fs if f == "adapter_model.safetensors" and "internal" in str(
+        list(load_file(f"{r}/{f}")))]
+    made = load_file(path[0]) if path else {}
+    shutil.rmtree(f"{d}/.tmp")
+    return made
+
+
+def mixture(make, base, cfg, gate, ads, sd, ids, c):
+    """Scout, gate, and the experts with the gate's weights; written without PEFT."""
+    paths = [k[:-7] for k in make_order(make, base) if any(f"base_model.model.{k[:-6]}lora_A.weight" in ad for _, ad in ads)]
+
+    def run(weigh, hidden=False):
+        def at(n, p):
+            def f(x):
+                y = x @ sd[p + ".weight"].T
+                for e, (own, ad) in enumerate(ads):
+                    A, B = (ad.get(f"base_model.model.{p}.lora_{x}.weight") for x in "AB")
+                    if A is not None:
+                        s = own["lora_alpha"] / (math.sqrt(A.shape[0]) if own["use_rslora"] else A.shape[0])
+                        y = y + s * (x * weigh(n, e)) @ A.T @ B.T
+                return y
+            return f
+        lin = {p: at(n, p) for n, p in enumerate(paths)}
+        return make.forward(base, sd, ids, lin, hidden=hidden)
+
+    v, g = cfg["scaling_pass_value"], cfg["global_scaling_weight"]
+    h = run(lambda n, e: v * g, hidden=True)
+    layers = sorted({int(k.split(".")[3]) for k in gate})
+    for j, at in enumerate(layers):
+        W, b = (gate[f"base_model.internal_xlora_classifier.layers.{at}.{x}"] for x in ("weight", "bias"))
+        h = (h if j == 0 else h.clamp(min=0)) @ W.T + b
+    w = h.view(len(ids), -1, len(ads))
+    if cfg["enable_softmax"]:
+        w = (w / cfg["softmax_temperature"]).softmax(-1)
+    if cfg["top_k_lora"]:
+        kept = w >= w.sort(-1, descending=True).values[..., cfg["top_k_lora"] - 1:cfg["top_k_lora"]]
+        w = w * kept
+        if cfg["enable_softmax_topk"]:
+            w = w.exp() * kept / (w.exp() * kept).sum(-1, keepdim=True)
+    return run(lambda n, e: c * g * w[:, n if w.shape[1] > 1 else 0, e:e + 1])
+
+
+def make_order(make, base):
+    """Weights of the linear layers in the order of the model's modules."""
+    return [f"model.layers.{l}.{n}.weight" for l in range(make.BASES[base]["num_hidden_layers"]) for n in (
+        "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")]
+
+
 def make_gguf(make, name):
     """llama_cpp.gguf beside a LoRA, as llama.cpp's convert_lora_to_gguf.py writes it: rows of q and k in another order."""
     d = f"{make.ROOT}/{name}"
@@ -260,6 +378,9 @@ def make_all(make, only):
     for name in CASES:
         if not only or name in only:
             make_case(make, name)
+    for name in XLORA:
+        if not only or name in only:
+            make_xlora(make, name)
     for name in VECTORS:
         if not only or name in only:
             make_vector(make, name)

@@ -54,9 +54,22 @@ pub fn metadata(bytes: &[u8]) -> Option<serde_json::Value> {
 /// The checkpoint of a golden case, with the task that its expectation was made for.
 pub fn adapter_files(dir: &Path) -> AdapterFiles {
     let expect = fs::read(dir.join("expect.safetensors")).unwrap_or_default();
-    let task = metadata(&expect).and_then(|about| about["task"].as_str()?.parse().ok());
+    let about = metadata(&expect);
+    let task = about
+        .as_ref()
+        .and_then(|about| about["task"].as_str()?.parse().ok());
+    let weights = about
+        .as_ref()
+        .and_then(|about| about["expert_weights"].as_str());
+    let number = |weight: &str| weight.parse().expect("a weight");
+    let experts = (0..).map(|number: usize| dir.join(number.to_string()));
     AdapterFiles {
         task,
+        expert_weights: weights.map(|weights| weights.split(' ').map(number).collect()),
+        experts: experts
+            .take_while(|folder| folder.exists())
+            .map(|folder| adapter_files(&folder))
+            .collect(),
         name: dir
             .file_name()
             .unwrap_or_default()

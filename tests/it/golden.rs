@@ -214,3 +214,32 @@ fn the_cache_changes_nothing() {
         assert_eq!(cache.len(), ids.len(), "cache length");
     }
 }
+
+/// A mixture switched on in the middle: its scout has to read what it missed.
+#[test]
+fn a_scout_catches_up() {
+    let find = |case: &Case| case.name == "xlora";
+    let case = cases().into_iter().find(find).expect("case");
+    let session = tiny(&case.base);
+    let adapter = adapters::load(&adapter_files(&case.dir), &session.model).expect("loads");
+    let mut stack = Stack::default();
+    let id = stack.add(adapter);
+    let ids = case.ids();
+    let (before, after) = ids.split_at(5);
+    // Two ways to the same weights: the scout reads everything at once, or along the way.
+    let mut run = |first: f32| {
+        let mut cache = session.model.new_cache();
+        stack.set_coefficient(id, first).expect("finite");
+        let steering = stack.steering();
+        let forward = |ids: &[u32], cache: &mut _, steering: &Steering| {
+            let logits = session.model.forward(ids, cache, steering, Positions::Last);
+            pollster::block_on(read_back(logits.expect("runs").expect("logits"))).expect("read")
+        };
+        forward(before, &mut cache, &steering);
+        stack.set_coefficient(id, 1.0).expect("finite");
+        forward(after, &mut cache, &stack.steering())
+    };
+    let (late, early) = (run(0.0), run(1e-9));
+    let worst = worst(&late, &early);
+    assert!(worst < LOGITS, "differs by {worst:.1e}");
+}

@@ -121,6 +121,73 @@ fn bad_checkpoints_say_why() {
             "a divisor of 48",
         ),
         (
+            "a gate without its first layer, as PEFT 0.21.2 writes it",
+            AdapterFiles {
+                expert_weights: None,
+                ..golden("xlora_weights")
+            },
+            "missing-key",
+            "layers.0.weight",
+        ),
+        (
+            "a mixture without its experts",
+            AdapterFiles {
+                experts: Vec::new(),
+                ..golden("xlora")
+            },
+            "missing-key",
+            "2 experts",
+        ),
+        (
+            "weights for other experts",
+            AdapterFiles {
+                expert_weights: Some(vec![1.0]),
+                ..golden("xlora")
+            },
+            "bad-option",
+            "one finite number for each expert",
+        ),
+        (
+            "experts of no mixture",
+            AdapterFiles {
+                experts: vec![lora()],
+                ..lora()
+            },
+            "bad-option",
+            "no mixture",
+        ),
+        (
+            "a mixture of other things than LoRAs",
+            AdapterFiles {
+                experts: vec![golden("ia3"), lora()],
+                ..golden("xlora")
+            },
+            "unsupported-option",
+            "plain LoRAs",
+        ),
+        (
+            "token ids beyond the vocabulary",
+            with_field(
+                golden("trainable_tokens"),
+                "token_indices",
+                vec![1, 2, 3, 96].into(),
+            ),
+            "bad-config",
+            "below 96",
+        ),
+        (
+            "more virtual tokens than fit",
+            with_field(golden("prompt_tuning"), "num_virtual_tokens", 2000.into()),
+            "unsupported-option",
+            "num_virtual_tokens",
+        ),
+        (
+            "a module to save that is not there",
+            with_field(lora(), "modules_to_save", vec!["lm_head"].into()),
+            "missing-key",
+            "lm_head",
+        ),
+        (
             "an unknown method",
             with_field(lora(), "peft_type", "TELEPATHY".into()),
             "unknown-method",
@@ -233,9 +300,8 @@ fn a_control_vector_loads_from_gguf_too() {
     let dir = golden_dir().join("control_vector");
     let files = AdapterFiles {
         name: "vector".into(),
-        config: None,
         weights: std::fs::read(dir.join("control_vector.gguf")).expect("gguf"),
-        task: None,
+        ..AdapterFiles::default()
     };
     let from_gguf = adapters::load(&files, &session.model).expect("loads");
     let from_safetensors = adapters::load(&adapter_files(&dir), &session.model).expect("loads");
@@ -264,9 +330,8 @@ fn a_gguf_lora_is_the_lora() {
     };
     let gguf = |weights| AdapterFiles {
         name: "gguf".into(),
-        config: None,
         weights,
-        task: None,
+        ..AdapterFiles::default()
     };
     for case in ["lora_untied", "lora_embedding_head"] {
         let theirs = std::fs::read(golden_dir().join(case).join("llama_cpp.gguf")).expect("gguf");

@@ -47,7 +47,7 @@ fn entered(text: &str, name: &str) -> Option<String> {
     let module = format!("pub mod {name};");
     let mut lines: Vec<&str> = text.lines().collect();
     let is_module = |line: &&str| line.starts_with("pub mod ");
-    let first = lines.iter().position(|line| is_module(line))?;
+    let first = lines.iter().position(is_module)?;
     let count = lines[first..]
         .iter()
         .take_while(|line| is_module(line))
