@@ -31,10 +31,6 @@ pub enum Effect {
 
 /// An additive change of a linear layer.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a tensor handle is large; effects are few and built once per coefficient"
-)]
 pub enum Delta {
     /// `scale · (((x Aᵀ) ∘ mid) Bᵀ) ∘ out`
     LowRank {

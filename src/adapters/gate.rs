@@ -65,6 +65,10 @@ impl Gate {
 
 /// The weights of a layer's experts.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there is one for each layer"
+)]
 pub enum ExpertWeights {
     /// Not known before the pass: slot of a gate.
     Gate(Rc<Gate>, usize),
