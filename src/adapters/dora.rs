@@ -43,7 +43,6 @@ pub const METHOD: Method = Method {
         tokens::A,
         tokens::B,
         tokens::ROWS,
-        tokens::FROZEN,
     ],
     reads: DORA_READS,
     inert: INERT,
@@ -103,7 +102,6 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         }))
     };
     let mut placed = Vec::new();
-    tokens::take_frozen(loader)?;
     if loader.any(tokens::A) {
         let targets = loader.tables(tokens::A)?.into_iter();
         placed = targets.map(embedding).collect::<Result<_>>()?;

@@ -53,7 +53,6 @@ pub(super) const KEYS: &[&str] = &[
     tokens::A,
     tokens::B,
     tokens::ROWS,
-    tokens::FROZEN,
 ];
 pub(super) const READS: &[&str] = &[
     "r",

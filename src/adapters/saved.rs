@@ -1,5 +1,7 @@
 //! Whole copies of modules that a checkpoint carries beside its method: `modules_to_save`, trained
-//! biases. Each is kept as its difference from the base, which c multiplies.
+//! biases. Each is kept as its difference from the base, which c multiplies. Of an adapted
+//! embedding or head PEFT saves the frozen weight along; that is the model's own and only its shape
+//! is looked at.
 
 use burn::tensor::Tensor;
 use serde_json::Value;
@@ -9,10 +11,8 @@ use crate::error::Result;
 
 /// The module whose whole weight or bias a key holds.
 pub(super) fn module(key: &str) -> Option<&str> {
-    let module = key.strip_suffix(".weight").or_else(|| {
-        let module = key.strip_suffix(".bias")?;
-        Some(module.strip_suffix(".base_layer").unwrap_or(module))
-    })?;
+    let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
+    let module = module.strip_suffix(".base_layer").unwrap_or(module);
     Site::parse(module.strip_prefix(super::PREFIX)?)?;
     Some(module)
 }
@@ -34,6 +34,10 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     for key in &keys {
         let Some(module) = module(key) else { continue };
         let target = loader.target(key, module)?;
+        if key.ends_with(".base_layer.weight") {
+            loader.host(key, [target.o, target.i])?;
+            continue;
+        }
         if !key.ends_with(".weight") {
             let bias = loader.base_bias(&target);
             let Some(base) = bias else { continue };

@@ -79,7 +79,6 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
 /// LoRA of the embedding: a token's own r numbers, through B. The head stays as it is, also where
 /// it is the embedding.
 pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
-    take_frozen(loader)?;
     if !loader.any(A) {
         return Ok(Vec::new());
     }
@@ -91,17 +90,6 @@ pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         }))
     };
     loader.tables(A)?.into_iter().map(place).collect()
-}
-
-/// Takes the frozen weights that PEFT saves along with adapted embeddings and heads. They are the
-/// model's own; only their shape is checked.
-pub(super) fn take_frozen(loader: &Loader<'_>) -> Result<()> {
-    if loader.any(FROZEN) {
-        for target in loader.tables(FROZEN)? {
-            loader.host(&loader.key(&target, FROZEN), [target.o, target.i])?;
-        }
-    }
-    Ok(())
 }
 
 /// Aᵀ [vocabulary, r], B [d, r] and s of an embedding's LoRA.
@@ -120,5 +108,3 @@ pub(super) const A: &str = "lora_embedding_A";
 pub(super) const B: &str = "lora_embedding_B";
 /// Whole rows of trainable_token_indices.
 pub(super) const ROWS: &str = "token_adapter.trainable_tokens_delta";
-/// What PEFT saves of adapted embeddings and heads besides.
-pub(super) const FROZEN: &str = "base_layer.weight";

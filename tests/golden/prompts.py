@@ -36,6 +36,7 @@ CASES = {  # name: (base, config)
     "saved_tied": ("base", lambda: LoraConfig(modules_to_save=["embed_tokens"], ensure_weight_tying=True, **Q)),
     "saved_mlp": ("base_untied", lambda: IA3Config(
         target_modules=["k_proj"], feedforward_modules=[], modules_to_save=["mlp", "embed_tokens", "lm_head"], **T)),
+    "ia3_head": ("base_untied", lambda: IA3Config(target_modules=["k_proj", "lm_head"], feedforward_modules=[], **T)),
     "bias_all": ("base_bias", lambda: LoraConfig(bias="all", **Q)),
     "bias_lora_only": ("base_bias", lambda: LoraConfig(bias="lora_only", **Q)),
     "adaption_prompt_bias": ("base_bias", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=1, **T)),
@@ -125,6 +126,8 @@ def tables(base, cfg, ad, sd, c):
         E = E0 + c * (key("model.embed_tokens", "weight") - E0)
     if key("lm_head", "weight") is not None:
         H = H + c * (key("lm_head", "weight") - H)
+    if key("lm_head", "ia3_l") is not None:
+        H = H * (1 + c * (key("lm_head", "ia3_l") - 1))
     A, B = key("lm_head", "lora_A.weight"), key("lm_head", "lora_B.weight")
     if A is not None:
         H = H + c * cfg["lora_alpha"] / cfg["r"] * B @ A
