@@ -860,6 +860,8 @@ pub struct Inspection {
     pub parameters: usize,
     /// How many tasks it was trained for, where one of them has to be chosen.
     pub tasks: Option<usize>,
+    /// How many experts it mixes, whose files must be given with it.
+    pub experts: Option<usize>,
     /// Why loading would fail, if it would: `(code, sentence)`.
     pub refused: Vec<(String, String)>,
 }
@@ -878,6 +880,10 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
         Err(error) => refused.push(error.clone()),
         Ok(method) => {
             refused.extend(config.refusals(method));
+            if method.name == super::xlora::METHOD.name && files.expert_weights.is_none() {
+                let has = |key: &str| tensors.contains_key(key);
+                refused.extend(super::gate::check(&config, has).err());
+            }
             let mut unused = Vec::new();
             for key in tensors.keys() {
                 match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
@@ -907,8 +913,10 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
         .iter()
         .filter(|field| matches!(&method, Ok(method) if method.reads.contains(field)))
         .find_map(|field| config.count(field).ok());
+    let experts = config.get("adapters").and_then(Value::as_object);
     Ok(Inspection {
         name: files.name.clone(),
+        experts: experts.map(JsonMap::len),
         tasks,
         law: method.as_ref().ok().map(|method| method.law),
         method: method.ok().map(Method::card),

@@ -29,13 +29,13 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::gate::{ExpertWeights, Gate};
+use super::gate::{CLASSIFIER, ExpertWeights, Gate};
 use super::lora::{self, Factors};
 use super::{
-    Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Site, Steering, checkpoint,
+    Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Site, Steering, checkpoint,
     room_doc,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -64,8 +64,6 @@ pub const METHOD: Method = Method {
     load,
 };
 
-const CLASSIFIER: &str = "base_model.internal_xlora_classifier.";
-
 /// The factors of those experts that have some for one layer.
 struct Layer {
     site: Site,
@@ -83,7 +81,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             loader.drop_all(CLASSIFIER);
             Err(own)
         }
-        None => Ok(Rc::new(gate(loader, &layers, experts, global)?)),
+        None => {
+            let scout = scout(config, &layers, global)?;
+            Ok(Rc::new(Gate::read(loader, scout, layers.len(), experts)?))
+        }
     };
     let layerwise = config.flag("layerwise_scalings");
     let place = |(number, layer): (usize, &Layer)| {
@@ -132,106 +133,45 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
     Ok(by_site.into_iter().map(layer).collect())
 }
 
+/// The model with every expert at scaling_pass_value, which the gate listens to.
+fn scout(config: &Config, layers: &[Layer], global: f32) -> Result<Steering> {
+    let weight = config.number("scaling_pass_value")?;
+    if weight == 0.0 {
+        return Ok(Steering::base());
+    }
+    if config.flag("top_k_lora") || config.flag("enable_softmax_topk") {
+        let why = "with top_k_lora or enable_softmax_topk it does not say which experts";
+        return Err(config.unsupported(&METHOD, "scaling_pass_value", why));
+    }
+    Ok(Steering::of(layers.iter().flat_map(|layer| {
+        let deltas = with_weights(&layer.experts, |_| weight * global).into_iter();
+        deltas.map(|delta| (layer.site, Effect::Weight(delta)))
+    })))
+}
+
 /// The experts of a layer with weights that stay.
 fn with_weights(experts: &[(usize, Factors)], weight: impl Fn(usize) -> f32) -> Vec<Delta> {
-    let weighed = |(expert, factors): &(usize, Factors)| {
-        let deltas = factors.deltas();
-        deltas
-            .into_iter()
-            .map(|delta| delta.times(weight(*expert)))
-            .collect::<Vec<_>>()
-    };
-    experts.iter().flat_map(weighed).collect()
+    let each = experts.iter().flat_map(|(expert, factors)| {
+        let deltas = factors.deltas().into_iter();
+        deltas.map(|delta| delta.times(weight(*expert)))
+    });
+    each.collect()
 }
 
 /// The experts of a layer side by side, each row of A with the number of its expert.
 fn mixed(loader: &Loader<'_>, layer: &Layer, weights: ExpertWeights, scale: f32) -> Vec<Delta> {
-    let factors = || layer.experts.iter().map(|(_, factors)| factors);
-    let owner = layer
-        .experts
-        .iter()
-        .flat_map(|(expert, factors)| std::iter::repeat_n(*expert as i32, factors.a.dims()[0]));
-    let owner: Vec<i32> = owner.collect();
-    let owner = TensorData::new(owner.clone(), [owner.len()]);
+    let (mut a, mut b, mut owner) = (Vec::new(), Vec::new(), Vec::new());
+    for (expert, factors) in &layer.experts {
+        owner.extend(std::iter::repeat_n(*expert as i32, factors.a.dims()[0]));
+        a.push(factors.a.clone());
+        b.push(factors.b.clone() * factors.scale);
+    }
+    let rows = TensorData::new(owner.clone(), [owner.len()]);
     vec![Delta::Experts {
-        a: Tensor::cat(factors().map(|factors| factors.a.clone()).collect(), 0),
-        b: Tensor::cat(
-            factors()
-                .map(|factors| factors.b.clone() * factors.scale)
-                .collect(),
-            1,
-        ),
-        owner: Tensor::from_data(owner, &loader.model.device()),
+        a: Tensor::cat(a, 0),
+        b: Tensor::cat(b, 1),
+        owner: Tensor::from_data(rows, &loader.model.device()),
         weights,
         scale,
     }]
-}
-
-/// The trained gate, and the scout that it listens to.
-fn gate(loader: &Loader<'_>, layers: &[Layer], experts: usize, global: f32) -> Result<Gate> {
-    let config = loader.config;
-    let top = config
-        .flag("top_k_lora")
-        .then(|| config.count("top_k_lora"))
-        .transpose()?;
-    let softmax_top = config.flag("enable_softmax_topk");
-    let scouted = config.number("scaling_pass_value")?;
-    if top.is_some_and(|top| top > experts) {
-        return Err(config.unsupported(&METHOD, "top_k_lora", "there are fewer experts"));
-    }
-    if scouted != 0.0 && (top.is_some() || softmax_top) {
-        let why = "with top_k_lora or enable_softmax_topk it does not say which experts";
-        return Err(config.unsupported(&METHOD, "scaling_pass_value", why));
-    }
-    let slots = if config.flag("layerwise_scalings") {
-        layers.len()
-    } else {
-        1
-    };
-    let (depth, d) = (
-        config.count("xlora_depth")?,
-        loader.model.config().hidden_size,
-    );
-    // In between lie a ReLU and, where there is any, a dropout.
-    let step = if config.flag("xlora_dropout_p") { 3 } else { 2 };
-    let linear = |at: usize| {
-        let size = || config.count("xlora_size");
-        let i = if at == 0 { d } else { size()? };
-        let o = if at + 1 == depth {
-            slots * experts
-        } else {
-            size()?
-        };
-        let key = |part| format!("{CLASSIFIER}layers.{}.{part}", at * step);
-        if loader.shape(&key("weight")).is_none() {
-            return Err(Error::MissingKey {
-                file: config.file.clone(),
-                key: key("weight"),
-                what: "PEFT 0.21.2 forgets a part of the gate when it saves; give each expert a \
-                       weight of your own"
-                    .into(),
-            });
-        }
-        Ok((
-            loader.shared(&key("weight"), [o, i])?,
-            loader.shared(&key("bias"), [o])?,
-        ))
-    };
-    let effects = layers.iter().filter(|_| scouted != 0.0).flat_map(|layer| {
-        let deltas = with_weights(&layer.experts, |_| scouted * global);
-        deltas
-            .into_iter()
-            .map(|delta| (layer.site, Effect::Weight(delta)))
-    });
-    Ok(Gate {
-        layers: (0..depth).map(linear).collect::<Result<_>>()?,
-        experts,
-        temperature: match config.flag("enable_softmax") {
-            true => Some(config.number("softmax_temperature")?),
-            false => None,
-        },
-        top,
-        softmax_top,
-        scout: Steering::of(effects),
-    })
 }

@@ -155,6 +155,8 @@ export interface Inspection {
   parameters: number;
   /** How many tasks it was trained for, where one of them has to be chosen. */
   tasks: number | null;
+  /** How many experts it mixes, whose files must be given with it. */
+  experts: number | null;
   /** Why loading would fail: pairs of code and sentence. */
   refused: [code: string, sentence: string][];
 }

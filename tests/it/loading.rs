@@ -292,6 +292,13 @@ fn inspect_explains_every_golden_case() {
     let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));
     let refused = refused.expect("readable").refused;
     assert_eq!(refused[0].0, "unsupported-option", "what load would refuse");
+    let found = adapters::inspect(&AdapterFiles {
+        expert_weights: None,
+        ..golden("xlora_weights")
+    });
+    let found = found.expect("readable");
+    assert_eq!(found.experts, Some(2), "experts are counted");
+    assert_eq!(found.refused[0].0, "missing-key", "a gate saved in part");
 }
 
 #[test]
