@@ -8,6 +8,7 @@ mod attention;
 mod cache;
 mod config;
 mod host;
+mod slices;
 mod weight;
 
 pub use attention::{Attention, EXTRA_POSITIONS, Rope};

@@ -20,7 +20,6 @@ pub struct Activations {
 pub(super) enum Tiles {
     One(Tiled<1>),
     Two(Tiled<2>),
-    Four(Tiled<4>),
 }
 
 /// Blocks of 32 columns of T tokens, column block by column block; the last tile may hold fewer
@@ -43,8 +42,7 @@ impl Activations {
         let tokens = x.len() / cols.max(1);
         let tiles = match tokens {
             1 => Tiles::One(Tiled::new(x, cols)),
-            2 => Tiles::Two(Tiled::new(x, cols)),
-            _ => Tiles::Four(Tiled::new(x, cols)),
+            _ => Tiles::Two(Tiled::new(x, cols)),
         };
         Self { tokens, tiles }
     }

@@ -20,15 +20,19 @@ mod activations;
 mod lanes;
 
 pub use activations::Activations;
+pub(crate) use lanes::Floats;
 
 use activations::{Tiled, Tiles};
-use lanes::{Floats, Ints};
+use lanes::Ints;
 
 /// Columns that share a scale.
 pub const BLOCK: usize = 32;
 
-/// Rows that are stored side by side: two SIMD registers of four.
-const PANEL: usize = 8;
+/// SIMD registers of four rows each.
+const REGISTERS: usize = 4;
+
+/// Rows that are stored side by side.
+const PANEL: usize = 4 * REGISTERS;
 
 /// One block of a row, as a file's format has it: `scale·code + offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,38 +54,42 @@ pub enum Width {
     Eight,
 }
 
-/// The codes of one block of eight rows. Word `[g][half][r]` belongs to row `4·half + r`; its
-/// two halves of 16 bits hold even and odd columns.
-trait Codes: Copy {
-    /// All bits 0.
-    const EMPTY: Self;
-    /// The codes of columns `2n, 2n + 1` as pairs of 16 bits, for rows 0 to 3 and 4 to 7.
-    fn widen(&self) -> [[Ints; 2]; BLOCK / 2];
-    /// Sets one code.
+/// The codes of some columns of a panel: word `[register][lane]` belongs to row `4·register + lane`,
+/// its halves of 16 bits to even and odd columns.
+type Group = [[i32; 4]; REGISTERS];
+
+/// One block of a panel: columns `8g` to `8g + 7` in group g, a pair in each of four nibbles.
+type Four = [Group; 4];
+
+/// One block of a panel: columns `4g` to `4g + 3` in group g, a pair in each of two bytes.
+type Eight = [Group; 8];
+
+/// One block of a panel, whose groups hold P pairs of columns.
+trait Codes<const P: usize> {
+    /// The groups in order.
+    fn groups(&self) -> &[Group];
+    /// The codes of each pair of columns as pairs of 16 bits.
+    fn widen(group: &Group) -> [[Ints; REGISTERS]; P];
+    /// Sets one code, once.
     fn set(&mut self, row: usize, column: usize, code: i8);
     /// Reads one code.
     fn get(&self, row: usize, column: usize) -> i8;
 }
 
-/// Group g has columns 8g to 8g + 7, a pair of columns for each of the four nibbles.
-type Four = [[[i32; 4]; 2]; 4];
-/// Group g has columns 4g to 4g + 3, a pair of columns for each of the two bytes.
-type Eight = [[[i32; 4]; 2]; 8];
-
-impl Codes for Four {
-    const EMPTY: Self = [[[0; 4]; 2]; 4];
+impl Codes<4> for Four {
+    fn groups(&self) -> &[Group] {
+        self
+    }
 
     #[inline(always)]
-    fn widen(&self) -> [[Ints; 2]; BLOCK / 2] {
-        let mut wide = [[Ints::splat(0); 2]; BLOCK / 2];
-        for (group, wide) in self.iter().zip(wide.as_chunks_mut::<4>().0) {
-            for half in 0..2 {
-                let words = Ints::load(group[half]);
-                wide[0][half] = words.nibbles::<0>();
-                wide[1][half] = words.nibbles::<1>();
-                wide[2][half] = words.nibbles::<2>();
-                wide[3][half] = words.nibbles::<3>();
-            }
+    fn widen(group: &Group) -> [[Ints; REGISTERS]; 4] {
+        let mut wide = [[Ints::splat(0); REGISTERS]; 4];
+        for (register, words) in group.iter().enumerate() {
+            let words = Ints::load(*words);
+            wide[0][register] = words.nibbles::<0>();
+            wide[1][register] = words.nibbles::<1>();
+            wide[2][register] = words.nibbles::<2>();
+            wide[3][register] = words.nibbles::<3>();
         }
         wide
     }
@@ -97,18 +105,18 @@ impl Codes for Four {
     }
 }
 
-impl Codes for Eight {
-    const EMPTY: Self = [[[0; 4]; 2]; 8];
+impl Codes<2> for Eight {
+    fn groups(&self) -> &[Group] {
+        self
+    }
 
     #[inline(always)]
-    fn widen(&self) -> [[Ints; 2]; BLOCK / 2] {
-        let mut wide = [[Ints::splat(0); 2]; BLOCK / 2];
-        for (group, wide) in self.iter().zip(wide.as_chunks_mut::<2>().0) {
-            for half in 0..2 {
-                let words = Ints::load(group[half]);
-                wide[0][half] = words.low_bytes();
-                wide[1][half] = words.high_bytes();
-            }
+    fn widen(group: &Group) -> [[Ints; REGISTERS]; 2] {
+        let mut wide = [[Ints::splat(0); REGISTERS]; 2];
+        for (register, words) in group.iter().enumerate() {
+            let words = Ints::load(*words);
+            wide[0][register] = words.low_bytes();
+            wide[1][register] = words.high_bytes();
         }
         wide
     }
@@ -124,7 +132,7 @@ impl Codes for Eight {
     }
 }
 
-/// A quantised matrix W `[rows, cols]`: panels of eight rows, in each the blocks in order.
+/// A quantised matrix W `[rows, cols]`: panels of rows, in each the blocks in order.
 #[derive(Debug)]
 pub struct Packed {
     rows: usize,
@@ -152,8 +160,8 @@ impl Packed {
         }
         let count = rows.div_ceil(PANEL).checked_mul(cols / BLOCK)?;
         let codes = match width {
-            Width::Four => PackedCodes::Four(filled(count, Four::EMPTY)?),
-            Width::Eight => PackedCodes::Eight(filled(count, Eight::EMPTY)?),
+            Width::Four => PackedCodes::Four(filled(count, [[[0; 4]; REGISTERS]; 4])?),
+            Width::Eight => PackedCodes::Eight(filled(count, [[[0; 4]; REGISTERS]; 8])?),
         };
         let scales = filled(count, [0.0; PANEL])?;
         Some(Self {
@@ -238,136 +246,150 @@ impl Packed {
         y
     }
 
-    fn product_with<C: Codes>(&self, codes: &[C], x: &Activations, y: &mut [f32]) {
+    fn product_with<C: Codes<P>, const P: usize>(
+        &self,
+        codes: &[C],
+        x: &Activations,
+        y: &mut [f32],
+    ) {
         match (&x.tiles, self.offsets.is_empty()) {
-            (Tiles::One(x), true) => self.few::<C, 1, false>(codes, x, y),
-            (Tiles::One(x), false) => self.few::<C, 1, true>(codes, x, y),
-            (Tiles::Two(x), true) => self.few::<C, 2, false>(codes, x, y),
-            (Tiles::Two(x), false) => self.few::<C, 2, true>(codes, x, y),
-            (Tiles::Four(x), true) => self.many::<C, 4, false>(codes, x, y),
-            (Tiles::Four(x), false) => self.many::<C, 4, true>(codes, x, y),
+            (Tiles::One(x), true) => self.few::<C, P, 1, false>(codes, x, y),
+            (Tiles::One(x), false) => self.few::<C, P, 1, true>(codes, x, y),
+            (Tiles::Two(x), true) if x.count == 1 => self.few::<C, P, 2, false>(codes, x, y),
+            (Tiles::Two(x), false) if x.count == 1 => self.few::<C, P, 2, true>(codes, x, y),
+            (Tiles::Two(x), true) => self.many::<C, P, 2, false>(codes, x, y),
+            (Tiles::Two(x), false) => self.many::<C, P, 2, true>(codes, x, y),
         }
     }
 
     /// One tile of tokens: every weight is read once and used from registers.
-    fn few<C: Codes, const T: usize, const OFFSET: bool>(
+    fn few<C: Codes<P>, const P: usize, const T: usize, const OFFSET: bool>(
         &self,
         codes: &[C],
         x: &Tiled<T>,
         y: &mut [f32],
     ) {
+        // A number that the compiler does not know keeps it from unrolling the loop over groups,
+        // which would then need more registers than there are.
+        let groups = std::hint::black_box(BLOCK / 2 / P);
         let blocks = self.cols / BLOCK;
-        let panels = codes
-            .chunks_exact(blocks)
-            .zip(self.scales.chunks_exact(blocks));
-        for (panel, (codes, scales)) in panels.enumerate() {
-            let offsets = if OFFSET {
-                &self.offsets[panel * blocks..][..blocks]
-            } else {
-                scales
+        for (panel, codes) in codes.chunks_exact(blocks).enumerate() {
+            let scales = &self.scales[panel * blocks..][..blocks];
+            let offsets = match OFFSET {
+                true => &self.offsets[panel * blocks..][..blocks],
+                false => scales,
             };
-            let mut sums = [[Floats::splat(0.0); 2]; T];
-            let each = codes.iter().zip(scales.iter().zip(offsets));
+            let mut sums = [[Floats::splat(0.0); REGISTERS]; T];
+            let weights = codes.iter().zip(scales.iter().zip(offsets));
             for ((codes, (scales, offsets)), (pairs, factors)) in
-                each.zip(x.pairs.iter().zip(&x.factors))
+                weights.zip(x.pairs.iter().zip(&x.factors))
             {
-                let mut dots = [[Ints::splat(0); 2]; T];
-                for (w, pair) in codes.widen().iter().zip(pairs) {
-                    for t in 0..T {
-                        let x = Ints::splat(pair[t]);
-                        dots[t] = [
-                            dots[t][0].add_products(w[0], x),
-                            dots[t][1].add_products(w[1], x),
-                        ];
+                let mut dots = [[Ints::splat(0); REGISTERS]; T];
+                let (pairs, _) = pairs.as_chunks::<P>();
+                for (group, pairs) in codes.groups().iter().zip(pairs).take(groups) {
+                    for (w, x) in C::widen(group).iter().zip(pairs) {
+                        add_products(&mut dots, w, x);
                     }
                 }
                 add_block::<T, OFFSET>(&mut sums, &dots, scales, offsets, factors);
             }
-            for (t, sums) in sums.iter().enumerate() {
-                self.write(y, t, panel, sums.map(Floats::store));
+            for (token, sums) in sums.iter().enumerate() {
+                self.write(y, token, panel, sums);
             }
         }
     }
 
     /// Many tiles of tokens: a block of weights is widened once and meets all of them.
-    fn many<C: Codes, const T: usize, const OFFSET: bool>(
+    fn many<C: Codes<P>, const P: usize, const T: usize, const OFFSET: bool>(
         &self,
         codes: &[C],
         x: &Tiled<T>,
         y: &mut [f32],
     ) {
+        // As in `few`.
+        let steps = std::hint::black_box(BLOCK / 2);
         let blocks = self.cols / BLOCK;
-        let mut sums = vec![[[[0.0; 4]; 2]; T]; x.count];
+        let mut sums = vec![[[Floats::splat(0.0); REGISTERS]; T]; x.count];
         for (panel, codes) in codes.chunks_exact(blocks).enumerate() {
             for (block, codes) in codes.iter().enumerate() {
                 let at = panel * blocks + block;
-                let offsets = if OFFSET {
-                    &self.offsets[at]
-                } else {
-                    &self.scales[at]
-                };
-                let wide = codes.widen().map(|halves| halves.map(Ints::store));
+                let scales = &self.scales[at];
+                let offsets = if OFFSET { &self.offsets[at] } else { scales };
+                let mut wide = [[Ints::splat(0); REGISTERS]; BLOCK / 2];
+                let (pieces, _) = wide.as_chunks_mut::<P>();
+                for (group, wide) in codes.groups().iter().zip(pieces) {
+                    *wide = C::widen(group);
+                }
                 let tiles = block * x.count..(block + 1) * x.count;
-                let each = x.pairs[tiles.clone()].iter().zip(&x.factors[tiles]);
-                for ((pairs, factors), sums) in each.zip(&mut sums) {
-                    let mut dots = [[Ints::splat(0); 2]; T];
-                    for (w, pair) in wide.iter().zip(pairs) {
-                        let w = w.map(Ints::load);
-                        for t in 0..T {
-                            let x = Ints::splat(pair[t]);
-                            dots[t] = [
-                                dots[t][0].add_products(w[0], x),
-                                dots[t][1].add_products(w[1], x),
-                            ];
-                        }
+                let tiles = x.pairs[tiles.clone()].iter().zip(&x.factors[tiles]);
+                for ((pairs, factors), sums) in tiles.zip(&mut sums) {
+                    let mut dots = [[Ints::splat(0); REGISTERS]; T];
+                    for (w, x) in wide.iter().zip(pairs).take(steps) {
+                        add_products(&mut dots, w, x);
                     }
-                    let mut so_far = sums.map(|sums| sums.map(Floats::load));
-                    add_block::<T, OFFSET>(&mut so_far, &dots, &self.scales[at], offsets, factors);
-                    *sums = so_far.map(|sums| sums.map(Floats::store));
+                    add_block::<T, OFFSET>(sums, &dots, scales, offsets, factors);
                 }
             }
             for (token, sums) in sums.as_flattened_mut().iter_mut().enumerate() {
-                self.write(y, token, panel, std::mem::take(sums));
+                self.write(y, token, panel, sums);
+                *sums = [Floats::splat(0.0); REGISTERS];
             }
         }
     }
 
     /// Writes the results of a panel; rows and tokens that only fill up are left out.
-    fn write(&self, y: &mut [f32], token: usize, panel: usize, sums: [[f32; 4]; 2]) {
+    fn write(&self, y: &mut [f32], token: usize, panel: usize, sums: &[Floats; REGISTERS]) {
         let first = panel * PANEL;
         let count = PANEL.min(self.rows - first);
         let at = token * self.rows + first;
         if let Some(y) = y.get_mut(at..at + count) {
-            y.copy_from_slice(&sums.as_flattened()[..count]);
+            let (fours, rest) = y.as_chunks_mut::<4>();
+            for (y, sums) in fours.iter_mut().zip(sums) {
+                *y = sums.store();
+            }
+            if let Some(sums) = sums.get(fours.len()) {
+                rest.copy_from_slice(&sums.store()[..rest.len()]);
+            }
         }
     }
 }
 
-/// `sums += scale·factor·dots + offset·(factor·Σ code)` for eight rows and T tokens.
+/// `dots += w x` for one pair of columns, all rows of a panel and T tokens.
+#[inline(always)]
+fn add_products<const T: usize>(
+    dots: &mut [[Ints; REGISTERS]; T],
+    w: &[Ints; REGISTERS],
+    x: &[i32; T],
+) {
+    for t in 0..T {
+        let x = Ints::splat(x[t]);
+        for register in 0..REGISTERS {
+            dots[t][register] = dots[t][register].add_products(w[register], x);
+        }
+    }
+}
+
+/// `sums += scale·factor·dots + offset·(factor·Σ code)` for all rows of a panel and T tokens.
 #[inline(always)]
 fn add_block<const T: usize, const OFFSET: bool>(
-    sums: &mut [[Floats; 2]; T],
-    dots: &[[Ints; 2]; T],
+    sums: &mut [[Floats; REGISTERS]; T],
+    dots: &[[Ints; REGISTERS]; T],
     scales: &[f32; PANEL],
     offsets: &[f32; PANEL],
     [factors, factor_sums]: &[[f32; T]; 2],
 ) {
-    for half in 0..2 {
-        let four = |x: &[f32; PANEL]| {
-            Floats::load([
-                x[4 * half],
-                x[4 * half + 1],
-                x[4 * half + 2],
-                x[4 * half + 3],
-            ])
-        };
-        let (scales, offsets) = (four(scales), four(offsets));
+    let (scales, offsets) = (scales.as_chunks().0, offsets.as_chunks().0);
+    for register in 0..REGISTERS {
+        let (scales, offsets) = (
+            Floats::load(scales[register]),
+            Floats::load(offsets[register]),
+        );
         for t in 0..T {
-            let mut y = dots[t][half].to_floats() * (scales * Floats::splat(factors[t]));
+            let mut y = dots[t][register].to_floats() * (scales * Floats::splat(factors[t]));
             if OFFSET {
                 y = y + offsets * Floats::splat(factor_sums[t]);
             }
-            sums[t][half] = sums[t][half] + y;
+            sums[t][register] = sums[t][register] + y;
         }
     }
 }
