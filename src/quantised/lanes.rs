@@ -5,8 +5,8 @@
 mod on_this_machine {
     use core::arch::wasm32::{
         f32x4, f32x4_add, f32x4_convert_i32x4, f32x4_extract_lane as float_lane, f32x4_mul,
-        f32x4_splat, i16x8_shl, i16x8_shr, i32x4, i32x4_add, i32x4_dot_i16x8,
-        i32x4_extract_lane as lane, i32x4_splat, u16x8_shr, v128, v128_and,
+        f32x4_splat, i16x8_shl, i16x8_shr, i32x4, i32x4_add, i32x4_dot_i16x8, i32x4_splat,
+        u16x8_shr, v128, v128_and,
     };
 
     pub type Ints = v128;
@@ -15,10 +15,6 @@ mod on_this_machine {
     #[inline(always)]
     pub fn load([a, b, c, d]: [i32; 4]) -> Ints {
         i32x4(a, b, c, d)
-    }
-    #[inline(always)]
-    pub fn store(x: Ints) -> [i32; 4] {
-        [lane::<0>(x), lane::<1>(x), lane::<2>(x), lane::<3>(x)]
     }
     #[inline(always)]
     pub fn splat(x: i32) -> Ints {
@@ -90,10 +86,6 @@ mod on_this_machine {
         x
     }
     #[inline(always)]
-    pub fn store(x: Ints) -> [i32; 4] {
-        x
-    }
-    #[inline(always)]
     pub fn splat(x: i32) -> Ints {
         [x; 4]
     }
@@ -162,11 +154,6 @@ impl Ints {
     #[inline(always)]
     pub fn load(x: [i32; 4]) -> Self {
         Self(machine::load(x))
-    }
-
-    #[inline(always)]
-    pub fn store(self) -> [i32; 4] {
-        machine::store(self.0)
     }
 
     /// One word, or one pair, four times.

@@ -60,6 +60,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
       h("details.manage", {}, h("summary", {}, "Model"),
+        h("p.hint", {}, `${info.arithmetic}.`),
         info.cached && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(model.source.url) }, "Delete the kept copy"),
         other),
     ];
