@@ -16,8 +16,8 @@
 //! <module>.svft_layer.s_col   [n], whole numbers
 //! <module>.svft_layer.gate    g [1]
 //! ```
-//! There is no file format but the authors' whole model: `www/adapters/convert.py svft` takes
-//! these tensors, under their own names, out of it; the config is `{"peft_type": "SVFT"}`.
+//! There is no file format but the authors' whole model: `convert/svft.py` takes these tensors,
+//! under their own names, out of it; the config is `{"peft_type": "SVFT"}`.
 //! # Coefficient
 //! Linear: c multiplies W' − W, with the base's weights as the device has them.
 //! # Intuition

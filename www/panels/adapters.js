@@ -137,7 +137,8 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
       h("h3", {}, "Numbers in its file"), h("pre.shapes", { tabIndex: 0, "aria-label": "Shapes" }, method.shapes));
   }
   if (entry) {
-    parts.push(h("p.facts", {}, `${entry.parameters.toLocaleString("en")} numbers at ${entry.modules} places of the model`));
+    parts.push(h("p.facts", {}, `${entry.parameters.toLocaleString("en")} numbers at ${entry.modules} places of the model`
+      + (entry.denseBytes ? `, ${Math.ceil(entry.denseBytes / 1e6)} MB of memory for whole matrices` : "")));
   }
   const measured = measuredTable(card);
   if (measured) parts.push(h("h3", {}, "Measured on SmolLM2-135M-Instruct"), measured);
