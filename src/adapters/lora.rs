@@ -21,9 +21,6 @@
 //! # Intuition
 //! Reads the input along a few directions and adds a few other directions to the output in
 //! proportion. Small files can still turn the whole layer, as long as the turn needs few directions.
-//! # Differs from PEFT
-//! With an adapted embedding PEFT saves the frozen embedding (base_layer.weight) and loads it into
-//! the model. Here its shape is checked and the model's own is used.
 
 use burn::tensor::Tensor;
 

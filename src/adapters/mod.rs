@@ -320,13 +320,15 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 /// As [`load`], and [`Error::DeviceLost`].
 pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
     let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
-    let mut weights = BTreeMap::new();
+    let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
+    let mut wanted = saved::frozen(&loader);
     if pissa::matches(&config) {
-        let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
         // What is wrong with the file is told below.
-        for target in loader.targets("lora_A.weight").unwrap_or_default() {
-            weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
-        }
+        wanted.extend(loader.targets("lora_A.weight").unwrap_or_default());
+    }
+    let mut weights = BTreeMap::new();
+    for target in wanted {
+        weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
     }
     load_with(files, model, weights)
 }

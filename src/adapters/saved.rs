@@ -1,12 +1,12 @@
 //! Whole copies of modules that a checkpoint carries beside its method: `modules_to_save`, trained
 //! biases. Each is kept as its difference from the base, which c multiplies. Of an adapted
-//! embedding or head PEFT saves the frozen weight along; that is the model's own and only its shape
-//! is looked at.
+//! embedding or head PEFT saves the frozen weight along and loads it; where it is the model's own,
+//! nothing is kept.
 
 use burn::tensor::Tensor;
 use serde_json::Value;
 
-use super::{Delta, Effect, Loader, Lookup, Placed, Site};
+use super::{Delta, Effect, Loader, Lookup, Placed, Site, Target};
 use crate::error::Result;
 
 /// The module whose whole weight or bias a key holds.
@@ -15,6 +15,16 @@ pub(super) fn module(key: &str) -> Option<&str> {
     let module = module.strip_suffix(".base_layer").unwrap_or(module);
     Site::parse(module.strip_prefix(super::PREFIX)?)?;
     Some(module)
+}
+
+const FROZEN: &str = "base_layer.weight";
+
+/// The layers of which the file has the frozen weight, for comparison with the base's.
+pub(super) fn frozen(loader: &Loader<'_>) -> Vec<Target> {
+    match loader.any(FROZEN) {
+        true => loader.tables(FROZEN).unwrap_or_default(),
+        false => Vec::new(),
+    }
 }
 
 /// The copies among the tensors that no method took.
@@ -34,10 +44,6 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     for key in &keys {
         let Some(module) = module(key) else { continue };
         let target = loader.target(key, module)?;
-        if key.ends_with(".base_layer.weight") {
-            loader.host(key, [target.o, target.i])?;
-            continue;
-        }
         if !key.ends_with(".weight") {
             let bias = loader.base_bias(&target);
             let Some(base) = bias else { continue };
@@ -48,7 +54,11 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
             ));
             continue;
         }
-        let copy: Tensor<2> = loader.shared(key, [target.o, target.i])?;
+        let copy = loader.host(key, [target.o, target.i])?;
+        if key.ends_with(FROZEN) && copy == loader.base_weight_on_host(&target)? {
+            continue;
+        }
+        let copy: Tensor<2> = loader.upload(copy, [target.o, target.i]);
         let delta = copy - loader.base_weight(&target);
         let dense = |site, delta| Placed::linear(site, vec![Delta::Dense { delta, scale: 1.0 }]);
         if target.site != Site::Embedding {
@@ -59,7 +69,9 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         // the embedding was trained as a copy of its own, which the head then is not.
         let tied = loader.model.config().tie_word_embeddings
             && !named.contains(&"embed_tokens")
-            && !keys.iter().any(|key| key.ends_with("lm_head.weight"));
+            && !keys
+                .iter()
+                .any(|key| key.contains(".lm_head.") && key.ends_with(".weight"));
         let lookup = Lookup::table(delta.clone(), None);
         let mut embedding = Placed::new(target.site, move |c| {
             vec![Effect::Embedding(lookup.times(c))]
