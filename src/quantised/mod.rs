@@ -13,7 +13,7 @@
 //!
 //! ```text
 //! activations.rs  floats -> 16-bit codes
-//! lanes.rs        the SIMD instructions, on each machine
+//! lanes.rs        128 bits of SIMD
 //! ```
 
 mod activations;
@@ -23,7 +23,7 @@ pub use activations::Activations;
 pub(crate) use lanes::Floats;
 
 use activations::{Tiled, Tiles};
-use lanes::Ints;
+use lanes::{Pairs, Sums};
 
 /// Columns that share a scale.
 pub const BLOCK: usize = 32;
@@ -69,7 +69,7 @@ trait Codes<const P: usize> {
     /// The groups in order.
     fn groups(&self) -> &[Group];
     /// The codes of each pair of columns as pairs of 16 bits.
-    fn widen(group: &Group) -> [[Ints; REGISTERS]; P];
+    fn widen(group: &Group) -> [[Pairs; REGISTERS]; P];
     /// Sets one code, once.
     fn set(&mut self, row: usize, column: usize, code: i8);
     /// Reads one code.
@@ -82,10 +82,10 @@ impl Codes<4> for Four {
     }
 
     #[inline(always)]
-    fn widen(group: &Group) -> [[Ints; REGISTERS]; 4] {
-        let mut wide = [[Ints::splat(0); REGISTERS]; 4];
+    fn widen(group: &Group) -> [[Pairs; REGISTERS]; 4] {
+        let mut wide = [[Pairs::splat(0); REGISTERS]; 4];
         for (register, words) in group.iter().enumerate() {
-            let words = Ints::load(*words);
+            let words = Pairs::load(*words);
             wide[0][register] = words.nibbles::<0>();
             wide[1][register] = words.nibbles::<1>();
             wide[2][register] = words.nibbles::<2>();
@@ -111,10 +111,10 @@ impl Codes<2> for Eight {
     }
 
     #[inline(always)]
-    fn widen(group: &Group) -> [[Ints; REGISTERS]; 2] {
-        let mut wide = [[Ints::splat(0); REGISTERS]; 2];
+    fn widen(group: &Group) -> [[Pairs; REGISTERS]; 2] {
+        let mut wide = [[Pairs::splat(0); REGISTERS]; 2];
         for (register, words) in group.iter().enumerate() {
-            let words = Ints::load(*words);
+            let words = Pairs::load(*words);
             wide[0][register] = words.low_bytes();
             wide[1][register] = words.high_bytes();
         }
@@ -279,12 +279,12 @@ impl Packed {
                 true => &self.offsets[panel * blocks..][..blocks],
                 false => scales,
             };
-            let mut sums = [[Floats::splat(0.0); REGISTERS]; T];
+            let mut sums = [[Floats::ZERO; REGISTERS]; T];
             let weights = codes.iter().zip(scales.iter().zip(offsets));
             for ((codes, (scales, offsets)), (pairs, factors)) in
                 weights.zip(x.pairs.iter().zip(&x.factors))
             {
-                let mut dots = [[Ints::splat(0); REGISTERS]; T];
+                let mut dots = [[Sums::ZERO; REGISTERS]; T];
                 let (pairs, _) = pairs.as_chunks::<P>();
                 for (group, pairs) in codes.groups().iter().zip(pairs).take(groups) {
                     for (w, x) in C::widen(group).iter().zip(pairs) {
@@ -309,13 +309,13 @@ impl Packed {
         // As in `few`.
         let steps = std::hint::black_box(BLOCK / 2);
         let blocks = self.cols / BLOCK;
-        let mut sums = vec![[[Floats::splat(0.0); REGISTERS]; T]; x.count];
+        let mut sums = vec![[[Floats::ZERO; REGISTERS]; T]; x.count];
         for (panel, codes) in codes.chunks_exact(blocks).enumerate() {
             for (block, codes) in codes.iter().enumerate() {
                 let at = panel * blocks + block;
                 let scales = &self.scales[at];
                 let offsets = if OFFSET { &self.offsets[at] } else { scales };
-                let mut wide = [[Ints::splat(0); REGISTERS]; BLOCK / 2];
+                let mut wide = [[Pairs::splat(0); REGISTERS]; BLOCK / 2];
                 let (pieces, _) = wide.as_chunks_mut::<P>();
                 for (group, wide) in codes.groups().iter().zip(pieces) {
                     *wide = C::widen(group);
@@ -323,7 +323,7 @@ impl Packed {
                 let tiles = block * x.count..(block + 1) * x.count;
                 let tiles = x.pairs[tiles.clone()].iter().zip(&x.factors[tiles]);
                 for ((pairs, factors), sums) in tiles.zip(&mut sums) {
-                    let mut dots = [[Ints::splat(0); REGISTERS]; T];
+                    let mut dots = [[Sums::ZERO; REGISTERS]; T];
                     for (w, x) in wide.iter().zip(pairs).take(steps) {
                         add_products(&mut dots, w, x);
                     }
@@ -332,7 +332,7 @@ impl Packed {
             }
             for (token, sums) in sums.as_flattened_mut().iter_mut().enumerate() {
                 self.write(y, token, panel, sums);
-                *sums = [Floats::splat(0.0); REGISTERS];
+                *sums = [Floats::ZERO; REGISTERS];
             }
         }
     }
@@ -357,12 +357,12 @@ impl Packed {
 /// `dots += w x` for one pair of columns, all rows of a panel and T tokens.
 #[inline(always)]
 fn add_products<const T: usize>(
-    dots: &mut [[Ints; REGISTERS]; T],
-    w: &[Ints; REGISTERS],
+    dots: &mut [[Sums; REGISTERS]; T],
+    w: &[Pairs; REGISTERS],
     x: &[i32; T],
 ) {
     for t in 0..T {
-        let x = Ints::splat(x[t]);
+        let x = Pairs::splat(x[t]);
         for register in 0..REGISTERS {
             dots[t][register] = dots[t][register].add_products(w[register], x);
         }
@@ -373,7 +373,7 @@ fn add_products<const T: usize>(
 #[inline(always)]
 fn add_block<const T: usize, const OFFSET: bool>(
     sums: &mut [[Floats; REGISTERS]; T],
-    dots: &[[Ints; REGISTERS]; T],
+    dots: &[[Sums; REGISTERS]; T],
     scales: &[f32; PANEL],
     offsets: &[f32; PANEL],
     [factors, factor_sums]: &[[f32; T]; 2],
