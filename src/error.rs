@@ -136,6 +136,14 @@ pub enum Error {
         found: String,
         expected: String,
     },
+    /// A law that this checkpoint cannot follow.
+    #[error("adapter {adapter} cannot follow the {found} law: {why}; it can follow {known}")]
+    BadLaw {
+        adapter: String,
+        found: &'static str,
+        why: &'static str,
+        known: String,
+    },
     /// The adapter id is not loaded (any more).
     #[error("no adapter with id {id} is loaded")]
     NoSuchAdapter { id: u32 },
@@ -231,6 +239,7 @@ impl Error {
             Self::UnsupportedOption { .. } => "unsupported-option",
             Self::BadTask { .. } => "bad-task",
             Self::BadCoefficient { .. } => "bad-coefficient",
+            Self::BadLaw { .. } => "bad-law",
             Self::NoSuchAdapter { .. } => "no-such-adapter",
             Self::EmptyPrompt => "empty-prompt",
             Self::PromptTooLong { .. } => "prompt-too-long",

@@ -406,7 +406,10 @@ impl Generation {
         };
         let index = self.index;
         self.index += 1;
-        let coefficients = steering.stamp().to_vec();
+        let acting = steering.stamp().iter();
+        let coefficients = acting
+            .map(|acting| (acting.id, acting.coefficient))
+            .collect();
         Ok(Some(Step::Token {
             index,
             steered: steered_step,

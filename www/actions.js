@@ -146,6 +146,8 @@ export function createActions(store) {
       const now = find();
       if (!now) return;
       await engine.call("setEnabled", [entry.id, now.enabled]);
+      if (now.law) await setLaw(key, now.law);
+      if (now.layers || now.modules) await setMask(key, now.layers ?? "", now.modules ?? "");
       await engine.call("setCoefficient", [entry.id, now.coefficient]);
     } catch (error) {
       store.setAdapter(key, { id: null, error: plain(error) });
@@ -191,6 +193,38 @@ export function createActions(store) {
       if (Number.isNaN(sent)) break;
     }
     waiting.delete(key);
+  }
+
+  /** How c acts, from the next token on. @param {string} key @param {string} law */
+  async function setLaw(key, law) {
+    await choose(key, { law }, "setLaw", [law], (entry) => ({
+      law, lawWords: entry.laws.find((/** @type {any} */ offer) => offer.law === law)?.words,
+    }));
+  }
+
+  /** Where it acts, from the next token on. @param {string} key @param {string} layers @param {string} modules */
+  async function setMask(key, layers, modules) {
+    await choose(key, { layers, modules }, "setMask", [layers, modules], () => ({
+      maskLayers: layers || "all", maskModules: modules || "all",
+    }));
+  }
+
+  /**
+   * Asks the engine for a choice; a refusal is shown and leaves all as it was.
+   * @param {string} key @param {Partial<import("./state/store.js").Adapter>} patch
+   * @param {"setLaw"|"setMask"} call @param {any[]} args @param {(entry: any) => any} told
+   */
+  async function choose(key, patch, call, args, told) {
+    const adapter = state.adapters.find((item) => item.key === key);
+    if (!adapter) return;
+    try {
+      if (adapter.id !== null) await engine.call(call, [adapter.id, ...args]);
+      const entry = adapter.entry && { ...adapter.entry, ...told(adapter.entry) };
+      store.setAdapter(key, { ...patch, entry, error: null });
+    } catch (error) {
+      store.setAdapter(key, { error: plain(error) });
+    }
+    store.set({ active: key });
   }
 
   /** @param {string} key @param {boolean} enabled */
@@ -310,7 +344,7 @@ export function createActions(store) {
 
   return {
     start, setDevice, loadModel, cancelLoad, isCached, forgetModel,
-    addAdapter, removeAdapter, setCoefficient, setEnabled,
+    addAdapter, removeAdapter, setCoefficient, setLaw, setMask, setEnabled,
     run, stop, setCache, select, refreshMemory,
     restart: () => { restarts = 0; return restore(state.model.source !== null); },
   };

@@ -11,7 +11,7 @@ async function get(path) {
 /**
  * Lists them, with the coefficients of the link where it names them. Without a link the first
  * one is turned to 1, so that the first run shows a difference.
- * @param {{name: string, coefficient: number, enabled: boolean}[]|null} asked
+ * @param {import("./state/url.js").Asked[]|null} asked
  * @returns {Promise<import("./state/store.js").Adapter[]>}
  */
 export async function shippedAdapters(asked) {
@@ -23,6 +23,7 @@ export async function shippedAdapters(asked) {
       ...adapter,
       coefficient: wish?.coefficient ?? (asked === null && at === 0 ? 1 : 0),
       enabled: wish?.enabled ?? true,
+      law: wish?.law, layers: wish?.layers, modules: wish?.modules,
     };
   });
 }

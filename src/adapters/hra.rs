@@ -14,14 +14,19 @@
 //! Geodesic for even r: two reflections are one rotation by twice the angle between their
 //! vectors, and c scales that angle, so M(c) keeps every length and M(−c) = M(c)⁻¹. An odd
 //! number of reflections is no rotation and has no path to the identity, and after apply_GS every
-//! rotation is a half turn, whose reverse is itself; then c is linear, x + c·(M x − x).
+//! rotation is a half turn, whose reverse is itself; then c is linear, x + c·(M x − x), which may
+//! also be chosen for even r.
 //! # Invariant
 //! ‖M x‖ = ‖x‖
 //! # Intuition
 //! Mirrors in front of the layer: two mirrors together turn the picture. Nothing gets louder or
 //! quieter, it only points elsewhere.
 
-use super::householder::{Reflections, scaled};
+use std::rc::Rc;
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::householder::{Matrix, Reflections, scaled};
 use super::{Effect, Family, Law, Loaded, Loader, Map, Method, Placed, Target, room_doc};
 use crate::error::Result;
 
@@ -42,8 +47,11 @@ pub const METHOD: Method = Method {
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let r = loader.config.count("r")?;
     let gram_schmidt = loader.config.flag("apply_GS");
-    let turns = r.is_multiple_of(2) && !gram_schmidt;
-    let law = if turns { Law::Geodesic } else { Law::Linear };
+    let no_turn = match (gram_schmidt, r.is_multiple_of(2)) {
+        (true, _) => Some("after apply_GS every rotation is a half turn, its own reverse"),
+        (false, false) => Some("an odd number of reflections is no rotation"),
+        (false, true) => None,
+    };
     let place = |target: Target| {
         let u = loader.host(&loader.key(&target, "hra_u"), [target.i, r])?;
         let reflections = Reflections::new(&u, target.i, r, gram_schmidt);
@@ -52,21 +60,26 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             .collect();
         let basis = loader.upload(basis, [target.i, r]);
         let device = loader.model.device();
-        Ok(Placed::new(target.site, move |c| {
-            let kernel = match law {
-                Law::Geodesic => reflections.turned(c.into()),
-                _ => scaled(&reflections.reflected(), c.into()),
-            };
+        let effect = Rc::new(move |kernel: Matrix| {
             // Rows of x are mapped as x Mᵀ, hence the transpose.
             let kernel: Vec<f32> = (0..r * r).map(|at| kernel[at % r][at / r] as f32).collect();
-            let kernel = burn::tensor::TensorData::new(kernel, [r, r]);
-            let kernel = burn::tensor::Tensor::from_data(kernel, &device);
+            let kernel = Tensor::from_data(TensorData::new(kernel, [r, r]), &device);
             vec![Effect::Input(Map::Span {
                 basis: basis.clone(),
                 kernel,
             })]
-        }))
+        });
+        let (mirrored, mirror) = (reflections.reflected(), effect.clone());
+        let linear = move |c: f32| mirror(scaled(&mirrored, c.into()));
+        Ok(match no_turn {
+            Some(why) => Placed::new(target.site, linear).cannot(Law::Geodesic, why),
+            None => {
+                let turned = move |c: f32| effect(reflections.turned(c.into()));
+                Placed::new(target.site, turned).or(Law::Linear, linear)
+            }
+        })
     };
+    let law = no_turn.map_or(Law::Geodesic, |_| Law::Linear);
     let placed = loader
         .targets("hra_u")?
         .into_iter()

@@ -5,14 +5,15 @@
 //! ```text
 //! attention:     y = l(c)∘(W x)
 //! feed-forward:  y = W (l(c)∘x)
-//! l(c) = 1 + c·(l − 1)
+//! l(c) = 1 + c·(l − 1)   or, under the power law, l^c
 //! ```
 //! # Shapes
 //! ```text
 //! <module>.ia3_l   l [o, 1] on outputs, [1, i] on inputs (feedforward_modules)
 //! ```
 //! # Coefficient
-//! Linear in the distance of each gain from 1: a gain of 1.3 becomes 0.7 at c = −1.
+//! Linear in the distance of each gain from 1: a gain of 1.3 becomes 0.7 at c = −1. Under the
+//! power law it becomes 1/1.3, which undoes it; that needs gains above 0.
 //! # Intuition
 //! A row of volume knobs, one for each number that passes. It can make features louder or
 //! quieter, but cannot create new ones.
@@ -43,17 +44,19 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         } else {
             ([target.o, 1], target.o)
         };
-        let change = loader.tensor(&target, "ia3_l", shape)?.reshape([width]) - 1.0;
-        Ok(Placed::new(target.site, move |c| {
-            let map = Map::Scale {
-                gain: change.clone() * c + 1.0,
-            };
+        let gains = loader.host(&loader.key(&target, "ia3_l"), shape)?;
+        let gain = loader.upload(gains.clone(), [width]);
+        let effect = move |gain| {
+            let map = Map::Scale { gain };
             vec![if on_input {
                 Effect::Input(map)
             } else {
                 Effect::Output(map)
             }]
-        }))
+        };
+        let (change, exponent) = (gain.clone() - 1.0, gain.log());
+        let linear = Placed::new(target.site, move |c| effect(change.clone() * c + 1.0));
+        Ok(linear.or_power(&gains, move |c| effect((exponent.clone() * c).exp())))
     };
     let placed = loader
         .targets("ia3_l")?

@@ -9,6 +9,8 @@ mod effect;
 mod gate;
 mod gguf_lora;
 mod householder;
+mod law;
+mod mask;
 mod saved;
 mod stack;
 mod svd;
@@ -50,7 +52,9 @@ pub mod xlora;
 pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
 pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
 pub use gate::{ExpertWeights, Gate};
-pub use stack::{Entry, LayerPlan, SitePlan, Stack, Steering};
+pub use law::{Domain, Law, Offer, Placed};
+pub use mask::Mask;
+pub use stack::{Acting, Entry, LayerPlan, SitePlan, Stack, Steering};
 
 use checkpoint::PREFIX;
 use std::collections::BTreeMap;
@@ -116,40 +120,6 @@ pub enum Family {
     Vector,
 }
 
-/// How the coefficient `c` acts. Every law is the base at 0 and the trained adapter at 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Law {
-    /// `y₀ + c·(y₁ − y₀)` at every site.
-    Linear,
-    /// The generator of a rotation is scaled: `R(c)`, with `R(−c) = R(c)⁻¹`.
-    Geodesic,
-    /// A vector or an inner gate is multiplied by c.
-    Gate,
-    /// `attn₀ + c·(attn_with_prefix − attn₀)` in every layer.
-    AttentionMix,
-}
-
-impl Law {
-    /// The law in plain words.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Linear => {
-                "c stretches the trained change: twice c is twice the change, −c is its mirror image"
-            }
-            Self::Geodesic => {
-                "c turns the trained rotation further or back: lengths never change, −c undoes c"
-            }
-            Self::Gate => "c is the length of the step: 0 is no step, −c steps the opposite way",
-            Self::AttentionMix => {
-                "c blends attention without and with the prefix: 0 ignores it, negative c is \
-                 repelled by it"
-            }
-        }
-    }
-}
-
 /// One method of the catalogue: its facts, and how its checkpoints are read.
 #[derive(Debug)]
 pub struct Method {
@@ -178,7 +148,8 @@ pub struct Method {
 /// What [`Method::load`] gives back.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The law that this checkpoint follows (a method may have to fall back, and says so).
+    /// The law that this checkpoint follows unless the user chooses another (a method may have
+    /// to fall back, and says so).
     pub law: Law,
     /// The laws of each site.
     pub placed: Vec<Placed>,
@@ -236,48 +207,14 @@ impl Site {
             .find(|projection| projection.path() == rest)?;
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
-}
 
-/// A site and its law: the effects for a coefficient. Never called with c = 0, which is the base.
-pub struct Placed {
-    /// Where.
-    pub site: Site,
-    /// c -> effects.
-    pub at: Box<dyn Fn(f32) -> Vec<Effect>>,
-    /// Bytes of whole matrices that it keeps on the device.
-    pub dense_bytes: u64,
-}
-
-impl Placed {
-    /// A law at a site.
-    pub fn new(site: Site, at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
-        Self {
-            site,
-            at: Box::new(at),
-            dense_bytes: 0,
-        }
-    }
-
-    /// The linear law: c times changes of a weight.
+    /// The block it belongs to.
     #[must_use]
-    pub fn linear(site: Site, deltas: Vec<Delta>) -> Self {
-        let dense_bytes = deltas.iter().map(Delta::dense_bytes).sum();
-        let at = move |c| {
-            let scaled = deltas.iter().map(|delta| delta.times(c));
-            scaled.map(Effect::Weight).collect()
-        };
-        Self {
-            dense_bytes,
-            ..Self::new(site, at)
+    pub fn layer(self) -> Option<usize> {
+        match self {
+            Self::Linear(layer, _) | Self::Attention(layer) | Self::Residual(layer) => Some(layer),
+            Self::Head | Self::Embedding => None,
         }
-    }
-}
-
-impl std::fmt::Debug for Placed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Placed")
-            .field("site", &self.site)
-            .finish_non_exhaustive()
     }
 }
 
@@ -288,8 +225,10 @@ pub struct Adapter {
     pub name: String,
     /// Its method.
     pub method: &'static Method,
-    /// How c acts for this checkpoint.
-    pub law: Law,
+    /// How c can act for this checkpoint, never empty, the default first.
+    pub laws: Vec<Offer>,
+    /// Laws of the method that this checkpoint's numbers do not admit, and why.
+    pub laws_refused: Vec<(Law, &'static str)>,
     /// Numbers in its file.
     pub parameters: usize,
     /// Its laws, by site.
@@ -343,16 +282,17 @@ fn load_with(
     config.check_fields(method)?;
     let parameters = checkpoint::count(&tensors);
     let loader = Loader::new(&config, tensors, model, files, weights);
-    let mut loaded = (method.load)(&loader)?;
-    loaded.placed.extend(saved::copies(&loader)?);
+    let Loaded { law, mut placed } = (method.load)(&loader)?;
+    placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
     loader.finish()?;
-    let name = files.name.clone();
+    placed.iter_mut().for_each(|placed| placed.settle(law));
     Ok(Adapter {
-        name,
+        name: files.name.clone(),
         method,
-        law: loaded.law,
+        laws: law::offers(law, &placed),
+        laws_refused: law::impossible(&placed),
         parameters,
-        placed: loaded.placed,
+        placed,
     })
 }
 

@@ -5,6 +5,7 @@
 //! ```text
 //! y' = a(c)∘y + b(c)∘turn(y),   y = W x
 //! a = α cos θ, b = α sin θ;   a(c) = 1 + c·(a − 1), b(c) = c·b
+//! power law: a(c) = α^c cos cθ, b(c) = α^c sin cθ
 //! turn: inside each group the halves (y₁, y₂) become (−y₂, y₁)
 //! ```
 //! # Shapes
@@ -16,7 +17,8 @@
 //! ```
 //! # Coefficient
 //! Linear: the change of the output is multiplied by c. At small angles that is a turn by c·θ;
-//! at large ones it also changes length.
+//! at large ones it also changes length. Under the power law, for road_1 and road_2, c scales
+//! the angle and the logarithm of the stretch, so that −c undoes c; road_4 is no rotation.
 //! # Intuition
 //! Pairs of output numbers are turned like the hands of a clock and stretched. Turning moves
 //! information between two features instead of making either louder.
@@ -49,45 +51,54 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             let why = "the group size must be even and divide the width of every adapted layer";
             return Err(loader.config.unsupported(&METHOD, "group_size", why));
         }
-        let read = |name, n| loader.tensor(&target, name, [n]);
-        let (along, across) = match variant.as_str() {
-            "road_1" => {
-                let both = |half: Tensor<1>| {
-                    let half = half.reshape([o / group, 1, group / 2]);
-                    Tensor::cat(vec![half.clone(), half], 1).reshape([o])
-                };
-                let theta = both(read("road_theta", o / 2)?);
-                let alpha = both(read("road_alpha", o / 2)?);
-                (alpha.clone() * theta.clone().cos(), alpha * theta.sin())
-            }
-            "road_2" => {
-                let (theta, alpha) = (read("road_theta", o)?, read("road_alpha", o)?);
-                (alpha.clone() * theta.clone().cos(), alpha * theta.sin())
-            }
-            "road_4" => {
-                let part = |both: Tensor<1>, at| {
-                    both.reshape([o / group, 2, group])
-                        .narrow(1, at, 1)
-                        .reshape([o])
-                };
-                let theta = read("road_theta", 2 * o)?;
-                let alpha = read("road_alpha", 2 * o)?;
-                let along = part(alpha.clone(), 0) * part(theta.clone(), 0).cos();
-                (along, part(alpha, 1) * part(theta, 1).sin())
-            }
+        let n = match variant.as_str() {
+            "road_1" => o / 2,
+            "road_2" => o,
+            "road_4" => 2 * o,
             _ => {
                 let why = "known are road_1, road_2 and road_4";
                 return Err(loader.config.unsupported(&METHOD, "variant", why));
             }
         };
-        let change = along - 1.0;
-        Ok(Placed::new(target.site, move |c| {
-            let (along, across) = (change.clone() * c + 1.0, across.clone() * c);
+        let read = |name| loader.host(&loader.key(&target, name), [n]);
+        let (angles, stretches) = (read("road_theta")?, read("road_alpha")?);
+        // From the file's order to one number for each output.
+        let spread = |numbers: &[f32], row: usize| {
+            let numbers: Tensor<1> = loader.upload(numbers.to_vec(), [n]);
+            match n / (o / 2) {
+                1 => {
+                    let half = numbers.reshape([o / group, 1, group / 2]);
+                    Tensor::cat(vec![half.clone(), half], 1).reshape([o])
+                }
+                2 => numbers,
+                _ => {
+                    let both = numbers.reshape([o / group, 2, group]);
+                    both.narrow(1, row, 1).reshape([o])
+                }
+            }
+        };
+        let part = |row| (spread(&stretches, row), spread(&angles, row));
+        let ((alpha, theta), (alpha_b, theta_b)) = (part(0), part(1));
+        let effect = move |along, across| {
             vec![Effect::Output(Map::Rotate {
                 along,
                 across,
                 group,
             })]
+        };
+        let change = alpha.clone() * theta.clone().cos() - 1.0;
+        let across = alpha_b * theta_b.sin();
+        let linear = Placed::new(target.site, move |c| {
+            effect(change.clone() * c + 1.0, across.clone() * c)
+        });
+        if variant == "road_4" {
+            let why = "road_4 has an angle for each of a and b and is no rotation";
+            return Ok(linear.cannot(Law::Power, why));
+        }
+        let exponent = alpha.log();
+        Ok(linear.or_power(&stretches, move |c| {
+            let (alpha, theta) = ((exponent.clone() * c).exp(), theta.clone() * c);
+            effect(alpha.clone() * theta.clone().cos(), alpha * theta.sin())
         }))
     };
     let placed = loader

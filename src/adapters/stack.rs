@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::{
-    Adapter, Delta, Effect, ExpertWeights, ExtraKeyValue, Gate, Law, Lookup, Map, Placed, Shift,
-    Site,
+    Adapter, Delta, Effect, ExpertWeights, ExtraKeyValue, Gate, Law, Lookup, Map, Mask, Offer,
+    Shift, Site,
 };
 use crate::error::{Error, Result};
 use crate::model::{Projection, Stamp};
@@ -82,7 +82,7 @@ impl Steering {
         }
     }
 
-    /// Which adapters at which coefficients this is.
+    /// Which adapters this is, and how and where they act.
     #[must_use]
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
@@ -167,6 +167,19 @@ fn add_linear(plan: &mut SitePlan, effect: Effect) {
     }
 }
 
+/// One adapter that acts, and how: two sets of these that differ compute different numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acting {
+    /// Its handle.
+    pub id: u32,
+    /// c, never 0.
+    pub coefficient: f32,
+    /// How c acts.
+    pub law: Law,
+    /// Where it acts.
+    pub mask: Mask,
+}
+
 /// One adapter of the stack and its state.
 #[derive(Debug)]
 pub struct Entry {
@@ -176,6 +189,10 @@ pub struct Entry {
     pub adapter: Adapter,
     /// c, kept while switched off.
     pub coefficient: f32,
+    /// How c acts: one of [`Adapter::laws`].
+    pub law: Law,
+    /// Where it may act.
+    pub mask: Mask,
     /// Whether it takes part.
     pub enabled: bool,
 }
@@ -192,12 +209,20 @@ pub struct EntryView {
     pub method: &'static str,
     /// Title of the method.
     pub title: &'static str,
-    /// How c acts for this checkpoint.
+    /// How c acts.
     pub law: Law,
     /// The law in plain words.
     pub law_words: &'static str,
+    /// All laws that this checkpoint can follow.
+    pub laws: Vec<Offer>,
+    /// Laws of the method that its numbers do not admit, and why.
+    pub laws_refused: Vec<(Law, &'static str)>,
     /// Sites it acts on.
     pub modules: usize,
+    /// Blocks on which it may act, as `5-20` or `all`.
+    pub mask_layers: String,
+    /// Linear layers on which it may act, as `q_proj,v_proj` or `all`.
+    pub mask_modules: String,
     /// Numbers in its file.
     pub parameters: usize,
     /// Bytes of whole matrices that it keeps on the device, 0 for most methods.
@@ -217,10 +242,45 @@ impl Entry {
     #[must_use]
     pub fn effects(&self) -> Vec<(Site, Effect)> {
         let placed = self.adapter.placed.iter();
-        let at = |placed: &Placed| (placed.at)(self.coefficient).into_iter();
         placed
-            .flat_map(|placed| at(placed).map(|effect| (placed.site, effect)))
+            .filter(|placed| self.mask.allows(placed.site))
+            .flat_map(|placed| {
+                let effects = placed.effects(self.law, self.coefficient).into_iter();
+                effects.map(|effect| (placed.site, effect))
+            })
             .collect()
+    }
+
+    fn acting(&self) -> Acting {
+        Acting {
+            id: self.id,
+            coefficient: self.coefficient,
+            law: self.law,
+            mask: self.mask.clone(),
+        }
+    }
+
+    /// Refuses coefficients that mean nothing under a law.
+    fn check(&self, law: Law, c: f32) -> Result<()> {
+        let refuse = |expected: String| Error::BadCoefficient {
+            adapter: self.adapter.name.clone(),
+            found: c.to_string(),
+            expected,
+        };
+        if !c.is_finite() {
+            return Err(refuse("a finite number".into()));
+        }
+        let offer = self.adapter.laws.iter().find(|offer| offer.law == law);
+        match offer.and_then(|offer| offer.domain.as_ref()) {
+            Some(domain) if !domain.range.contains(&c) => {
+                let (low, high) = (domain.range.start(), domain.range.end());
+                let (name, why) = (law.name(), domain.why);
+                Err(refuse(format!(
+                    "between {low} and {high}, where the {name} law of this checkpoint holds ({why})"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a user sees of it.
@@ -231,9 +291,13 @@ impl Entry {
             name: self.adapter.name.clone(),
             method: self.adapter.method.name,
             title: self.adapter.method.card().title,
-            law: self.adapter.law,
-            law_words: self.adapter.law.words(),
+            law: self.law,
+            law_words: self.law.words(),
+            laws: self.adapter.laws.clone(),
+            laws_refused: self.adapter.laws_refused.clone(),
             modules: self.adapter.placed.len(),
+            mask_layers: self.mask.layers_text(),
+            mask_modules: self.mask.modules_text(),
             parameters: self.adapter.parameters,
             dense_bytes: self.adapter.dense_bytes(),
             coefficient: self.coefficient,
@@ -251,13 +315,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Puts an adapter behind the others, at c = 0, and returns its id.
+    /// Puts an adapter behind the others, at c = 0, under its default law, and returns its id.
     pub fn add(&mut self, adapter: Adapter) -> u32 {
         self.last_id += 1;
         self.entries.push(Entry {
             id: self.last_id,
+            law: adapter.laws[0].law,
             adapter,
             coefficient: 0.0,
+            mask: Mask::default(),
             enabled: true,
         });
         self.last_id
@@ -277,17 +343,59 @@ impl Stack {
     /// Sets c. It acts from the next forward pass on.
     ///
     /// # Errors
-    /// [`Error::NoSuchAdapter`]; [`Error::BadCoefficient`] unless c is finite.
+    /// [`Error::NoSuchAdapter`]; [`Error::BadCoefficient`] unless c is finite and in the domain of
+    /// the adapter's law.
     pub fn set_coefficient(&mut self, id: u32, c: f32) -> Result<()> {
         let entry = self.entry(id)?;
-        if !c.is_finite() {
-            return Err(Error::BadCoefficient {
-                adapter: entry.adapter.name.clone(),
-                found: c.to_string(),
-                expected: "a finite number".into(),
+        entry.check(entry.law, c)?;
+        entry.coefficient = c;
+        self.built = None;
+        Ok(())
+    }
+
+    /// Chooses how c acts. It acts from the next forward pass on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`]; [`Error::BadLaw`] for a law that the checkpoint cannot follow;
+    /// [`Error::BadCoefficient`] when the present c is outside that law's domain.
+    pub fn set_law(&mut self, id: u32, law: Law) -> Result<()> {
+        let entry = self.entry(id)?;
+        let adapter = &entry.adapter;
+        if adapter.laws.iter().all(|offer| offer.law != law) {
+            let refused = adapter.laws_refused.iter().find(|(other, _)| *other == law);
+            let known: Vec<&str> = adapter.laws.iter().map(|offer| offer.law.name()).collect();
+            return Err(Error::BadLaw {
+                adapter: adapter.name.clone(),
+                found: law.name(),
+                why: refused.map_or("its method has no such law", |(_, why)| why),
+                known: known.join(", "),
             });
         }
-        entry.coefficient = c;
+        entry.check(law, entry.coefficient)?;
+        entry.law = law;
+        self.built = None;
+        Ok(())
+    }
+
+    /// Chooses where an adapter may act. It acts from the next forward pass on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for a mask that leaves it no place at all.
+    pub fn set_mask(&mut self, id: u32, mask: Mask) -> Result<()> {
+        let entry = self.entry(id)?;
+        if entry
+            .adapter
+            .placed
+            .iter()
+            .all(|placed| !mask.allows(placed.site))
+        {
+            return Err(Error::BadOption {
+                name: "mask",
+                expected: "one that leaves at least one place where this adapter acts",
+                found: mask.to_string(),
+            });
+        }
+        entry.mask = mask;
         self.built = None;
         Ok(())
     }
@@ -327,9 +435,7 @@ impl Stack {
 fn build(entries: &[Entry]) -> Steering {
     let active = || entries.iter().filter(|entry| entry.active());
     Steering {
-        stamp: active()
-            .map(|entry| (entry.id, entry.coefficient))
-            .collect(),
+        stamp: active().map(Entry::acting).collect(),
         ..Steering::of(active().flat_map(Entry::effects))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use playground::adapters::{self, AdapterFiles};
+use playground::adapters::{self, AdapterFiles, Law, Mask};
 use playground::device;
 use playground::error::{Error, Result};
 use playground::export;
@@ -80,6 +80,16 @@ struct Source {
     /// those that its own gate would give; `none` leaves them to the gate.
     #[arg(long = "experts", value_parser = experts, allow_hyphen_values = true)]
     experts: Vec<Experts>,
+    /// How the coefficient of the adapter at the same place acts, such as linear or geodesic;
+    /// its default where none is given.
+    #[arg(long = "law", value_parser = law)]
+    laws: Vec<Law>,
+    /// Blocks on which the adapter at the same place acts: 5-20, 7, or all.
+    #[arg(long)]
+    layers: Vec<String>,
+    /// Linear layers on which the adapter at the same place acts: q_proj,v_proj or all.
+    #[arg(long)]
+    modules: Vec<String>,
 }
 
 /// Weights of experts, or none.
@@ -107,6 +117,12 @@ fn task(text: &str) -> Result<Task, std::num::ParseIntError> {
         "none" => Ok(Task(None)),
         number => number.parse().map(|number| Task(Some(number))),
     }
+}
+
+fn law(name: &str) -> Result<Law, String> {
+    let found = Law::ALL.into_iter().find(|law| law.name() == name);
+    let names = Law::ALL.map(Law::name).join(", ");
+    found.ok_or_else(|| format!("known are {names}"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -347,18 +363,27 @@ async fn open(source: &Source) -> Result<Session> {
         let adapter = adapters::load(&files, &session.model)?;
         let mut stack = session.stack.borrow_mut();
         let id = stack.add(adapter);
+        if let Some(&law) = source.laws.get(at) {
+            stack.set_law(id, law)?;
+        }
+        let text = |list: &[String]| list.get(at).cloned().unwrap_or_default();
+        let mask = Mask::parse(&text(&source.layers), &text(&source.modules))?;
+        stack.set_mask(id, mask)?;
         stack.set_coefficient(id, source.coefficients.get(at).copied().unwrap_or(1.0))?;
     }
-    let counts = [
+    for (name, given) in [
         ("coeff", source.coefficients.len()),
         ("task", source.tasks.len()),
-    ];
-    for (name, count) in counts {
-        if count > source.adapters.len() {
+        ("experts", source.experts.len()),
+        ("law", source.laws.len()),
+        ("layers", source.layers.len()),
+        ("modules", source.modules.len()),
+    ] {
+        if given > source.adapters.len() {
             return Err(Error::BadOption {
                 name,
                 expected: "at most one for each --adapter",
-                found: format!("{count} for {}", source.adapters.len()),
+                found: format!("{given} for {}", source.adapters.len()),
             });
         }
     }

@@ -6,10 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::weight::to_host;
 use super::{LlamaConfig, Rope};
-use crate::adapters::Gate;
+use crate::adapters::{Acting, Gate};
 
-/// The `(adapter id, coefficient)` pairs that were active, in stack order; empty for the base.
-pub type Stamp = Rc<[(u32, f32)]>;
+/// The adapters that were active, in stack order, and how they acted; empty for the base.
+pub type Stamp = Rc<[Acting]>;
 
 /// Added to the scores of keys that lie ahead: its exponential is exactly 0, and unlike an
 /// infinity it is a number that every shader compiler must honour.

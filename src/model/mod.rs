@@ -76,6 +76,13 @@ impl Projection {
         }
     }
 
+    /// The module's own name, such as `q_proj`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.split_once('.').map_or(path, |(_, name)| name)
+    }
+
     /// `(i, o)`: input and output width of this projection.
     #[must_use]
     pub fn widths(self, config: &LlamaConfig) -> (usize, usize) {

@@ -16,7 +16,7 @@ use super::glue::{
     check, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu, when_lost,
 };
 use super::storage::Storage;
-use crate::adapters::{self, AdapterFiles, Method};
+use crate::adapters::{self, AdapterFiles, Law, Mask, Method};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::Weights;
@@ -239,7 +239,7 @@ impl Playground {
     }
 
     /// Sets an adapter's coefficient: 0 is the base model, 1 as trained, −1 reversed, any finite
-    /// number is allowed. It acts from the next token on, also while one is computed.
+    /// number in the domain of its law is allowed. It acts from the next token on, also while one is computed.
     #[wasm_bindgen(js_name = setCoefficient)]
     pub fn set_coefficient(&self, id: u32, coefficient: f64) -> Result<()> {
         #[allow(
@@ -251,6 +251,31 @@ impl Playground {
             .stack
             .borrow_mut()
             .set_coefficient(id, coefficient)
+    }
+
+    /// Chooses how an adapter's coefficient acts: one of its entry's `laws`, else `bad-law` says
+    /// why not. It acts from the next token on.
+    #[wasm_bindgen(js_name = setLaw)]
+    pub fn set_law(
+        &self,
+        id: u32,
+        #[wasm_bindgen(unchecked_param_type = "Law")] law: &str,
+    ) -> Result<()> {
+        let found = Law::ALL.into_iter().find(|known| known.name() == law);
+        let law = found.ok_or_else(|| Error::BadOption {
+            name: "law",
+            expected: "the name of a law",
+            found: law.into(),
+        })?;
+        self.session()?.stack.borrow_mut().set_law(id, law)
+    }
+
+    /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which of their linear layers
+    /// (`"q_proj,v_proj"`, `"all"`) an adapter acts, from the next token on.
+    #[wasm_bindgen(js_name = setMask)]
+    pub fn set_mask(&self, id: u32, layers: &str, modules: &str) -> Result<()> {
+        let mask = Mask::parse(layers, modules)?;
+        self.session()?.stack.borrow_mut().set_mask(id, mask)
     }
 
     /// Switches an adapter on or off; its coefficient is kept.

@@ -15,7 +15,8 @@ export class PlaygroundError extends Error {
 export type ErrorCode =
   | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
   | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
-  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "bad-coefficient" | "no-such-adapter"
+  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "bad-coefficient"
+  | "bad-law" | "no-such-adapter"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
   | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"
@@ -114,9 +115,17 @@ export interface AdapterEntry {
   /** Name of the method, as in `MethodCard.name`. */
   method: string;
   title: string;
-  /** How the coefficient acts for this checkpoint. */
+  /** How the coefficient acts. */
   law: Law;
   lawWords: string;
+  /** The laws that `setLaw` may choose for this checkpoint, the default first. */
+  laws: Offer[];
+  /** Laws of the method that this checkpoint's numbers do not admit, and why. */
+  lawsRefused: [law: Law, why: string][];
+  /** Blocks on which it may act, as `5-20` or `all`: see `setMask`. */
+  maskLayers: string;
+  /** Linear layers on which it may act, as `q_proj,v_proj` or `all`. */
+  maskModules: string;
   /** Places of the model on which it acts. */
   modules: number;
   /** Numbers in its file. */
@@ -127,7 +136,14 @@ export interface AdapterEntry {
   enabled: boolean;
 }
 
-export type Law = "linear" | "geodesic" | "gate" | "attention-mix";
+export type Law = "linear" | "geodesic" | "power" | "gate" | "attention-mix";
+
+export interface Offer {
+  law: Law;
+  words: string;
+  /** Coefficients outside it are refused, for this reason; null when any number will do. */
+  domain: { range: { start: number; end: number }; why: string } | null;
+}
 
 export interface MethodCard {
   name: string;

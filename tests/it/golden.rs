@@ -32,6 +32,13 @@ impl Case {
         }
     }
 
+    /// What numbers under another law than the default end in.
+    fn second_law(&self) -> &str {
+        let ends = [":linear", ":geodesic"];
+        let has = |end: &&str| self.expect.keys().any(|key| key.ends_with(end));
+        ends.into_iter().find(has).unwrap_or(":none")
+    }
+
     fn ids(&self) -> Vec<u32> {
         match &self.expect["input_ids"].data {
             HostData::Int(ids) => ids.iter().map(|&id| id as u32).collect(),
@@ -119,12 +126,26 @@ fn methods_equal_peft() {
             &base,
             0.0,
         );
-        for (c, key) in [(1.0, ""), (-1.0, "_c_-1"), (0.5, "_c_0.5")] {
-            stack.set_coefficient(id, c).expect("finite");
+        // Numbers of a second law carry the name of a family of laws behind the path.
+        let laws: Vec<_> = stack.entries()[0]
+            .adapter
+            .laws
+            .iter()
+            .map(|o| o.law)
+            .collect();
+        let under = |at: usize| if at == 0 { "" } else { case.second_law() };
+        let points = [(1.0, ""), (-1.0, "_c_-1"), (0.5, "_c_0.5")];
+        let points = points
+            .iter()
+            .flat_map(|point| laws.iter().enumerate().map(move |law| (point, law)));
+        for (&(c, key), (at, &law)) in points {
+            let suffix = if key.is_empty() { "" } else { under(at) };
+            stack.set_law(id, law).expect("offered");
+            stack.set_coefficient(id, c).expect("in the domain");
             let steering = stack.steering();
-            if let Some(expected) = case.floats(&format!("logits{key}")) {
+            if let Some(expected) = case.floats(&format!("logits{key}{suffix}")) {
                 check(
-                    &format!("logits at {c}"),
+                    &format!("logits at {c} under {law:?}"),
                     &logits(&session, &ids, &steering),
                     expected,
                     LOGITS,
@@ -134,7 +155,8 @@ fn methods_equal_peft() {
                 let Some(path) = name.strip_prefix("layer_input:") else {
                     continue;
                 };
-                let Some(expected) = case.floats(&format!("layer_output{key}:{path}")) else {
+                let Some(expected) = case.floats(&format!("layer_output{key}:{path}{suffix}"))
+                else {
                     continue;
                 };
                 let Some(Site::Linear(layer, projection)) = Site::parse(path) else {
@@ -150,9 +172,15 @@ fn methods_equal_peft() {
                 let y = session.model.linear(layer, projection).forward(x, plan);
                 let y = pollster::block_on(read_back(y)).expect("read");
                 let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-                check(&format!("{path} at {c}"), &y, expected, LAYER * largest);
+                check(
+                    &format!("{path} at {c} under {law:?}"),
+                    &y,
+                    expected,
+                    LAYER * largest,
+                );
             }
         }
+        stack.set_law(id, laws[0]).expect("offered");
         for c in [-4.0, -2.5, 0.1, 2.0, 4.0] {
             stack.set_coefficient(id, c).expect("finite");
             let steered = logits(&session, &ids, &stack.steering());

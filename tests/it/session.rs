@@ -242,7 +242,8 @@ fn switching_off_keeps_the_coefficient() {
     stack.set_enabled(id, false).expect("known");
     assert!(stack.steering().stamp().is_empty(), "off");
     stack.set_enabled(id, true).expect("known");
-    assert_eq!(stack.steering().stamp()[..], [(id, 0.5)], "on again");
+    let acting = stack.steering().stamp().to_vec();
+    assert_eq!((acting[0].id, acting[0].coefficient), (id, 0.5), "on again");
     stack.remove(id).expect("known");
     assert_eq!(
         stack.set_enabled(id, true).map_err(|e| e.code()),

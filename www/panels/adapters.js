@@ -38,6 +38,8 @@ function adapterCard(first, actions) {
   const id = key.replace(/\W/g, "-");
   let c = first.coefficient;
   let dragging = false;
+  /** Coefficients that mean something under the present law. */
+  let domain = { start: -Infinity, end: Infinity };
 
   const slider = h("input.dose-slider", {
     type: "range", min: "-2", max: "2", step: "0.05", id: `${id}-slider`,
@@ -47,7 +49,7 @@ function adapterCard(first, actions) {
       let value = Number(slider.value);
       const near = DETENTS.find((detent) => Math.abs(detent - value) <= 0.1);
       if (dragging && near !== undefined) value = near;
-      actions.setCoefficient(key, value);
+      actions.setCoefficient(key, Math.min(domain.end, Math.max(domain.start, value)));
     },
     ondblclick: () => actions.setCoefficient(key, 0),
   });
@@ -71,6 +73,11 @@ function adapterCard(first, actions) {
   const sentence = h("p.sentence");
   const poles = h("p.poles");
   const law = h("p.law");
+  const lawChoice = h("select", { id: `${id}-law`, onchange: () => actions.setLaw(key, lawChoice.value) });
+  const lawRow = h("p.law-row", { hidden: true }, h("label", { htmlFor: lawChoice.id }, "How c acts "), lawChoice);
+  const mask = () => actions.setMask(key, layers.value.trim(), modules.value.trim());
+  const layers = h("input", { type: "text", id: `${id}-layers`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
+  const modules = h("input", { type: "text", id: `${id}-modules`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
   const error = h("p.error", { role: "alert", hidden: true });
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
@@ -80,7 +87,10 @@ function adapterCard(first, actions) {
       h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
         ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
       box),
-    poles, error, law,
+    poles, error, lawRow, law,
+    h("details.where", {}, h("summary", {}, "Where it acts"),
+      h("p", {}, h("label", { htmlFor: layers.id }, "Layers, as 5-20 "), layers),
+      h("p", {}, h("label", { htmlFor: modules.id }, "Modules, as q_proj,v_proj "), modules)),
     h("details.more", {}, h("summary", {}, "How it works"), card));
 
   let filled = "";
@@ -111,9 +121,23 @@ function adapterCard(first, actions) {
       const method = state.engine.methods.find((/** @type {any} */ item) =>
         (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
       tag.textContent = adapter.entry?.title ?? method?.title ?? "";
+      const laws = adapter.entry?.laws ?? [];
+      lawRow.hidden = laws.length < 2;
+      const names = laws.map((/** @type {any} */ offer) => offer.law);
+      if (lawChoice.dataset.laws !== names.join()) {
+        lawChoice.dataset.laws = names.join();
+        lawChoice.replaceChildren(...names.map((/** @type {string} */ name) => h("option", { value: name }, name)));
+      }
+      const range = laws.find((/** @type {any} */ offer) => offer.law === adapter.entry.law)?.domain?.range;
+      domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
+      lawChoice.value = adapter.entry?.law ?? "";
+      for (const [input, value] of /** @type {[HTMLInputElement, string|undefined][]} */ ([[layers, adapter.layers], [modules, adapter.modules]])) {
+        if (document.activeElement !== input) input.value = value ?? "";
+      }
       const lawName = adapter.entry?.law ?? method?.law;
       const words = adapter.entry?.lawWords ?? method?.lawWords;
-      law.textContent = words ? `${lawName}: ${words}` : "";
+      const limits = range ? `; between ${signed(range.start)} and ${signed(range.end)}` : "";
+      law.textContent = words ? `${lawName}: ${words}${limits}` : "";
       const version = `${method?.name}|${adapter.id}`;
       if (version !== filled) {
         filled = version;

@@ -11,6 +11,9 @@
  * @property {number|null} id       the engine's id while loaded
  * @property {number} coefficient
  * @property {boolean} enabled
+ * @property {string} [law]         how c acts; the checkpoint's default unless chosen
+ * @property {string} [layers]      blocks it may touch, "5-20"; all unless chosen
+ * @property {string} [modules]     linear layers it may touch, "q_proj,v_proj"; all unless chosen
  * @property {any} [entry]          what the engine tells: method, law, modules, parameters
  * @property {{code: string, message: string}|null} error
  *

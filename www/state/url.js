@@ -1,6 +1,6 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
-//   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off&seed=7&t=0.8&n=96&m=https://…/model.gguf
+//   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj&seed=7&t=0.8&n=96&m=https://…/model.gguf
 
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
@@ -20,8 +20,16 @@ const SAMPLING = /** @type {const} */ ([
 ]);
 
 /**
+ * An adapter as a link names it; law, layers and modules only where they are not the default.
+ * @typedef {{name: string, coefficient: number, enabled: boolean, law?: string, layers?: string, modules?: string}} Asked
+ */
+
+/** What may follow an adapter's coefficient: link key, state key. */
+const CHOICES = /** @type {const} */ ([["law", "law"], ["on", "layers"], ["of", "modules"]]);
+
+/**
  * @param {string} hash with or without "#"
- * @returns {{patch: any, adapters: {name: string, coefficient: number, enabled: boolean}[]|null}}
+ * @returns {{patch: any, adapters: Asked[]|null}}
  */
 export function parse(hash) {
   const params = new URLSearchParams(hash.replace(/^#/, ""));
@@ -51,11 +59,17 @@ export function parse(hash) {
 
   const listed = params.get("a");
   const adapters = listed === null ? null : listed.split(",").flatMap((item) => {
-    const [name, c, off] = item.split(":");
+    const [name, c, ...more] = item.split(":");
     const coefficient = number(c ?? null);
     if (!name || coefficient === undefined) return [];
     try {
-      return [{ name: decodeURIComponent(name), coefficient, enabled: off !== "off" }];
+      /** @type {Asked} */
+      const asked = { name: decodeURIComponent(name), coefficient, enabled: !more.includes("off") };
+      for (const [key, field] of CHOICES) {
+        const choice = more.find((part) => part.startsWith(`${key}=`));
+        if (choice) asked[field] = choice.slice(key.length + 1).replaceAll(".", ",");
+      }
+      return [asked];
     } catch {
       return []; // a stray % in a hand-written link
     }
@@ -76,6 +90,7 @@ export function serialise(state, defaults, modelUrl) {
   if (state.adapters.length) {
     params.set("a", state.adapters.map((adapter) => [
       encodeURIComponent(adapter.name), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
+      ...CHOICES.flatMap(([key, field]) => (adapter[field] ? [`${key}=${adapter[field].replaceAll(",", ".")}`] : [])),
     ].join(":")).join(","));
   }
   params.set("p", state.prompt);
@@ -88,5 +103,5 @@ export function serialise(state, defaults, modelUrl) {
   for (const text of state.stop) params.append("stop", text);
   if (state.cache !== defaults.cache) params.set("cache", state.cache);
   if (!state.klAfterSplit) params.set("kl", "0");
-  return `#${params}`.replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/");
+  return `#${params}`.replaceAll("%3D", "=").replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/");
 }

@@ -14,6 +14,7 @@ test("a state goes into the hash and comes back", () => {
     adapters: [
       { name: "sunny", coefficient: -0.75, enabled: true },
       { name: "odd:name,with/all", coefficient: 2.5, enabled: false },
+      { name: "part", coefficient: 1, enabled: false, law: "power", layers: "5-20", modules: "q_proj,v_proj" },
     ],
   });
   const { patch, adapters } = parse(serialise(one, defaults(), "https://a.example/m.gguf?x=1"));
