@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use playground::adapters::{self, METHODS, Site, Stack, Steering};
+use playground::adapters::{self, AdapterFiles, METHODS, Site, Stack, Steering};
 use playground::model::Positions;
 use playground::session::read_back;
 use playground::weights::{HostData, HostTensor, safetensors};
@@ -17,10 +17,10 @@ use crate::common::{adapter_files, golden_dir, logits, metadata, tiny};
 const LOGITS: f32 = 1e-4;
 const LAYER: f32 = 1e-5;
 
-struct Case {
-    name: String,
+pub struct Case {
+    pub name: String,
     dir: PathBuf,
-    base: String,
+    pub base: String,
     expect: BTreeMap<String, HostTensor>,
 }
 
@@ -32,6 +32,10 @@ impl Case {
         }
     }
 
+    pub fn files(&self) -> AdapterFiles {
+        adapter_files(&self.dir)
+    }
+
     /// What numbers under another law than the default end in.
     fn second_law(&self) -> &str {
         let ends = [":linear", ":geodesic"];
@@ -39,7 +43,7 @@ impl Case {
         ends.into_iter().find(has).unwrap_or(":none")
     }
 
-    fn ids(&self) -> Vec<u32> {
+    pub fn ids(&self) -> Vec<u32> {
         match &self.expect["input_ids"].data {
             HostData::Int(ids) => ids.iter().map(|&id| id as u32).collect(),
             HostData::Float(_) => panic!("{}: input_ids must be integers", self.name),
@@ -47,7 +51,7 @@ impl Case {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = fs::read_dir(golden_dir())
         .expect("tests/golden")
         .filter_map(|entry| {
@@ -73,7 +77,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
+pub fn worst(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "same number of numbers");
     found
         .iter()

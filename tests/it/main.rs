@@ -1,6 +1,7 @@
 //! One test binary, one module per concern.
 
 mod common;
+mod contract;
 mod docs;
 mod golden;
 mod loading;
