@@ -102,6 +102,8 @@ pub struct Placed {
     pub site: Site,
     /// Bytes of whole matrices that it keeps on the device.
     pub dense_bytes: u64,
+    /// Whether it follows whatever law is chosen in the one way it has.
+    always: bool,
     offered: Vec<Offered>,
     impossible: Vec<(Law, &'static str)>,
 }
