@@ -22,6 +22,7 @@ pub mod device;
 pub mod error;
 pub mod export;
 pub mod extract;
+pub mod kernels;
 pub mod model;
 pub mod quantised;
 pub mod sample;

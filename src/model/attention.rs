@@ -48,6 +48,11 @@ impl Rope {
         }
     }
 
+    /// Cosines and sines, each `[positions, hd/2]`.
+    pub(super) fn tables(&self) -> (Tensor<2>, Tensor<2>) {
+        (self.cos.clone(), self.sin.clone())
+    }
+
     /// The rows of positions `start .. start + t`, shaped `[t, 1, hd/2]`.
     #[must_use]
     pub fn rows(&self, start: usize, t: usize) -> (Tensor<3>, Tensor<3>) {

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::weight::to_host;
 use super::{LlamaConfig, Rope};
 use crate::adapters::{Acting, Gate};
+use crate::kernels;
 
 /// The adapters that were active, in stack order, and how they acted; empty for the base.
 pub type Stamp = Rc<[Acting]>;
@@ -47,11 +48,18 @@ pub(super) struct Turn {
     capacity: usize,
     tables: Rope,
     pub(super) rope: (Tensor<3>, Tensor<3>),
+    /// On a GPU: `(start, capacity)`, for the kernels.
+    pub(super) place: Option<Tensor<1, Int>>,
     /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
     pub(super) mask: Option<Tensor<2>>,
 }
 
 impl Turn {
+    /// Cosines and sines of all positions, each `[positions, hd/2]`.
+    pub(super) fn tables(&self) -> (Tensor<2>, Tensor<2>) {
+        self.tables.tables()
+    }
+
     /// Rotations of this turn's positions, `offset` places later.
     pub(super) fn rope_after(&self, offset: usize) -> (Tensor<3>, Tensor<3>) {
         self.tables.rows(self.start + offset, self.t)
@@ -152,6 +160,10 @@ impl KvCache {
             capacity: self.capacity,
             tables: rope.clone(),
             rope: rope.rows(start, t),
+            place: kernels::is_gpu(&rope.tables().0).then(|| {
+                let place = vec![start as i32, self.capacity as i32];
+                Tensor::from_data(TensorData::new(place, [2]), &self.device)
+            }),
             mask: (t > 1).then(|| causal_mask(start, t, &self.device)),
         }
     }
@@ -173,6 +185,18 @@ impl KvCache {
             let (keys, values) = self.rows_on_host(layer);
             return (self.tensor(keys), self.tensor(values));
         }
+        let (keys, values) = self.take(layer, turn);
+        let write = |old: Tensor<3>, new| old.slice_assign([0..heads, turn.start..end, 0..hd], new);
+        let (keys, values) = (write(keys, k), write(values, v));
+        self.put(layer, keys.clone(), values.clone());
+        (keys.narrow(1, 0, end), values.narrow(1, 0, end))
+    }
+
+    /// Room for this turn's keys and values of one layer, `[kv_heads, capacity, hd]`, with what
+    /// is there. Taken out of the slot, so that a write finds the buffer unshared and stays in
+    /// place; [`Self::put`] brings it back.
+    pub(super) fn take(&mut self, layer: usize, turn: &Turn) -> (Tensor<3>, Tensor<3>) {
+        let [heads, hd] = self.width;
         let grown = |old: Option<Tensor<3>>| match old {
             Some(old) if old.dims()[1] == turn.capacity => old,
             old => {
@@ -186,13 +210,13 @@ impl KvCache {
                 }
             }
         };
-        // Taken out of the slot so that the write below finds the buffer unshared and stays
-        // in place.
         let (keys, values) = self.layers[layer].take().unzip();
-        let write = |old, new| grown(old).slice_assign([0..heads, turn.start..end, 0..hd], new);
-        let (keys, values) = (write(keys, k), write(values, v));
-        self.layers[layer] = Some((keys.clone(), values.clone()));
-        (keys.narrow(1, 0, end), values.narrow(1, 0, end))
+        (grown(keys), grown(values))
+    }
+
+    /// Puts a layer's keys and values back.
+    pub(super) fn put(&mut self, layer: usize, keys: Tensor<3>, values: Tensor<3>) {
+        self.layers[layer] = Some((keys, values));
     }
 
     /// Writes `k`, `v` `[t, kv_heads, hd]` of one layer of a cache in host memory.

@@ -7,7 +7,9 @@
 mod attention;
 mod cache;
 mod config;
+mod fused;
 mod host;
+mod reader;
 mod slices;
 mod weight;
 
@@ -16,7 +18,6 @@ pub use cache::{KvCache, Stamp};
 pub use config::LlamaConfig;
 pub use weight::{Weight, Weights};
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use burn::module::Param;
@@ -24,12 +25,12 @@ use burn::nn::RmsNorm;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::adapters::{Gate, LayerPlan, SitePlan, Steering};
-use crate::device;
 use crate::error::{Error, Result};
 use crate::weights::{ByteSource, ModelFile};
 use cache::Turn;
+use fused::Fused;
 use host::HostRope;
-use weight::Arithmetic;
+use reader::Reader;
 
 /// The seven linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -156,6 +157,8 @@ pub struct Block {
     attention: Attention,
     post_attention_layernorm: RmsNorm,
     mlp: Mlp,
+    /// On a GPU: the same weights on top of each other, for the kernels.
+    fused: Option<Fused>,
 }
 
 impl Block {
@@ -168,6 +171,9 @@ impl Block {
         config: &LlamaConfig,
         plan: &LayerPlan,
     ) -> Tensor<2> {
+        if let Some(fused) = &self.fused {
+            return fused.forward(self, h, (layer, cache), turn, config, plan);
+        }
         let x = self.input_layernorm.forward(h.clone());
         let h = h + self.attention.forward(x, layer, cache, turn, config, plan);
         let x = self.post_attention_layernorm.forward(h.clone());
@@ -220,68 +226,39 @@ impl Model {
     /// the file bytes consumed so far.
     ///
     /// # Errors
-    /// Whatever reading meets: missing tensors, wrong shapes, truncated files;
-    /// [`Error::BadOption`] for [`Weights::Quantised`] on another device than the CPU.
+    /// Whatever reading meets: missing tensors, wrong shapes, truncated files.
     pub async fn load<S: ByteSource>(
         file: &ModelFile<S>,
         device: &Device,
         weights: Weights,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
     ) -> Result<Self> {
-        if weights == Weights::Quantised && *device != device::cpu() {
-            return Err(Error::BadOption {
-                name: "weights",
-                expected: "quantised weights on the CPU, f32 elsewhere",
-                found: "quantised weights on another device".into(),
-            });
-        }
         let config = file.config().clone();
-        let done_bytes = Cell::new(0);
-        let mut done = |name: &str| {
-            done_bytes.set(done_bytes.get() + file.tensor_bytes(name));
-            progress(done_bytes.get());
-        };
-        let mut arithmetic = Arithmetic::default();
-        let mut matrix = async |name: &str, shape: [usize; 2]| -> Result<Weight> {
-            let packed = match weights {
-                Weights::Quantised => file.packed(name, shape).await?,
-                Weights::Dense => None,
-            };
-            arithmetic.count(file.kind(name), packed.is_some());
-            let weight = match packed {
-                Some(packed) => Weight::Packed(packed),
-                None => {
-                    let values = TensorData::new(file.tensor(name, &shape).await?, shape);
-                    Weight::Dense(Param::from_data(values, device))
-                }
-            };
-            done(name);
-            Ok(weight)
-        };
-        let vector = async |name: &str, len: usize| -> Result<TensorData> {
-            Ok(TensorData::new(file.tensor(name, &[len]).await?, [len]))
-        };
+        let mut read = Reader::new(file, device, weights, progress);
         let d = config.hidden_size;
 
-        let embed_tokens = matrix("model.embed_tokens.weight", [config.vocab_size, d]).await?;
+        let embed_tokens = read
+            .weight("model.embed_tokens", [config.vocab_size, d])
+            .await?;
         let mut layers = Vec::with_capacity(config.num_layers);
         for layer in 0..config.num_layers {
+            let (weights, fused) = read.block(layer, &config).await?;
             let mut linears = Vec::with_capacity(7);
-            for projection in Projection::ALL {
-                let (i, o) = projection.widths(&config);
-                let path = format!("model.layers.{layer}.{}", projection.path());
-                let weight = matrix(&format!("{path}.weight"), [o, i]).await?;
-                let bias = format!("{path}.bias");
+            for (projection, weight) in Projection::ALL.into_iter().zip(weights) {
+                let bias = format!("model.layers.{layer}.{}.bias", projection.path());
                 let bias = match file.has(&bias) {
-                    true => Some(Param::from_data(vector(&bias, o).await?, device)),
+                    true => Some(Param::from_data(
+                        read.vector(&bias, projection.widths(&config).1).await?,
+                        device,
+                    )),
                     false => None,
                 };
                 linears.push(Linear { weight, bias });
             }
             let mut norms = Vec::with_capacity(2);
             for norm in ["input_layernorm", "post_attention_layernorm"] {
-                let gamma = vector(&format!("model.layers.{layer}.{norm}.weight"), d).await?;
-                norms.push(rms_norm(gamma, &config, device));
+                let path = format!("model.layers.{layer}.{norm}.weight");
+                norms.push(rms_norm(read.vector(&path, d).await?, &config, device));
             }
             let [q, k, v, o, gate, up, down]: [Linear; 7] = linears
                 .try_into()
@@ -294,12 +271,13 @@ impl Model {
                 attention: Attention { q, k, v, o },
                 post_attention_layernorm,
                 mlp: Mlp { gate, up, down },
+                fused,
             });
         }
-        let norm = rms_norm(vector("model.norm.weight", d).await?, &config, device);
+        let norm = rms_norm(read.vector("model.norm.weight", d).await?, &config, device);
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(matrix("lm_head.weight", [config.vocab_size, d]).await?),
+            false => Some(read.weight("lm_head", [config.vocab_size, d]).await?),
         };
         let rope = Rope::new(&config, device);
         Ok(Self {
@@ -310,7 +288,7 @@ impl Model {
             rope,
             config,
             name: file.name().into(),
-            arithmetic: arithmetic.words(),
+            arithmetic: read.arithmetic.words(),
             weights,
         })
     }
@@ -372,7 +350,7 @@ impl Model {
 
     /// Whether blocks run over slices in host memory where they can.
     fn on_host(&self) -> bool {
-        self.weights == Weights::Quantised
+        self.weights == Weights::Quantised && !self.embed_tokens.is_on_gpu()
     }
 
     /// An empty cache for one sequence.

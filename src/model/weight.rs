@@ -1,15 +1,17 @@
-//! A weight matrix, dense on the device or quantised in host memory.
+//! A weight matrix: dense on the device, quantised in host memory, or quantised on a GPU.
 
 use std::collections::BTreeSet;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device;
+use crate::kernels::{self, After};
 use crate::quantised::{Activations, Packed};
 use crate::weights::quant::Kind;
 
-/// How the weights are to be held.
+/// How the CPU is to hold the weights. A GPU always holds them as the file has them, and widens
+/// each number to f32 as it multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Weights {
     /// In f32 on the device: the reference.
@@ -27,6 +29,8 @@ pub enum Weight {
     Dense(Param<Tensor<2>>),
     /// Quantised, in host memory; only for the CPU device.
     Packed(Packed),
+    /// As the file has it, on a GPU.
+    Gpu(kernels::Packed),
 }
 
 /// Which formats the matrices of a model have, and what became of them.
@@ -35,6 +39,7 @@ pub(super) struct Arithmetic {
     dense: BTreeSet<&'static str>,
     exact: BTreeSet<&'static str>,
     rounded: BTreeSet<&'static str>,
+    widened: BTreeSet<&'static str>,
 }
 
 impl Arithmetic {
@@ -46,6 +51,10 @@ impl Arithmetic {
             true => &mut self.rounded,
         };
         set.insert(kind.name());
+    }
+
+    pub(super) fn count_widened(&mut self, kind: Kind) {
+        self.widened.insert(kind.name());
     }
 
     pub(super) fn words(&self) -> String {
@@ -61,6 +70,12 @@ impl Arithmetic {
             parts.push(format!(
                 "{} weights rounded to 8 bits, likewise",
                 list(&self.rounded)
+            ));
+        }
+        if !self.widened.is_empty() {
+            parts.push(format!(
+                "{} weights as in the file, widened to f32 in the product",
+                list(&self.widened)
             ));
         }
         if !self.dense.is_empty() {
@@ -81,6 +96,7 @@ impl Weight {
                 let y = weight.product(&Activations::new(&to_host(x), cols));
                 from_host(y, weight.shape()[0])
             }
+            Self::Gpu(weight) => kernels::linear(x, weight, After::Plain),
         }
     }
 
@@ -90,6 +106,7 @@ impl Weight {
         match self {
             Self::Dense(weight) => weight.val(),
             Self::Packed(weight) => from_host(weight.dequantise(), weight.shape()[1]),
+            Self::Gpu(weight) => weight.widen(),
         }
     }
 
@@ -99,11 +116,10 @@ impl Weight {
         match self {
             Self::Dense(weight) => {
                 let weight = weight.val();
-                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-                let ids = TensorData::new(ids.clone(), [ids.len()]);
-                let device = weight.device();
-                weight.select(0, Tensor::from_data(ids, &device))
+                let ids = on_device(ids, &weight.device());
+                weight.select(0, ids)
             }
+            Self::Gpu(weight) => kernels::rows(weight, on_device(ids, &weight.device())),
             Self::Packed(weight) => {
                 let mut rows = Vec::with_capacity(ids.len() * weight.shape()[1]);
                 ids.iter()
@@ -119,6 +135,7 @@ impl Weight {
         match self {
             Self::Dense(weight) => (weight.val().shape().num_elements() * size_of::<f32>()) as u64,
             Self::Packed(weight) => weight.bytes(),
+            Self::Gpu(weight) => weight.bytes(),
         }
     }
 
@@ -128,8 +145,20 @@ impl Weight {
         match self {
             Self::Dense(weight) => weight.val().device(),
             Self::Packed(_) => device::cpu(),
+            Self::Gpu(weight) => weight.device(),
         }
     }
+
+    /// Whether it is quantised on a GPU.
+    pub(super) fn is_on_gpu(&self) -> bool {
+        matches!(self, Self::Gpu(_))
+    }
+}
+
+fn on_device(ids: &[u32], device: &Device) -> Tensor<1, Int> {
+    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    let length = ids.len();
+    Tensor::from_data(TensorData::new(ids, [length]), device)
 }
 
 /// The numbers of a tensor of the CPU device; no copy unless the tensor is shared.

@@ -115,8 +115,8 @@ pub(crate) fn is_permuted(name: &str) -> bool {
 ///
 /// Rotary embedding turns pairs of rows. Hugging Face pairs row `j` of a head with row
 /// `j + hd / 2`, llama.cpp pairs neighbours, so its converter moved row `p hd / 2 + j` of each head
-/// to `2 j + p`. `width` is the length of a row, 1 for a bias.
-pub(crate) fn unpermute(values: &mut [f32], head_dim: usize, width: usize) {
+/// to `2 j + p`. `width` is the length of a row, in numbers or in bytes; 1 number for a bias.
+pub(crate) fn unpermute<T: Copy>(values: &mut [T], head_dim: usize, width: usize) {
     reorder(values, head_dim, width, |at| {
         (at % 2) * (head_dim / 2) + at / 2
     });
@@ -130,7 +130,12 @@ pub(crate) fn permute(values: &mut [f32], head_dim: usize, width: usize) {
 }
 
 /// Moves row `at` of each head to row `place(at)`.
-fn reorder(values: &mut [f32], head_dim: usize, width: usize, place: impl Fn(usize) -> usize) {
+fn reorder<T: Copy>(
+    values: &mut [T],
+    head_dim: usize,
+    width: usize,
+    place: impl Fn(usize) -> usize,
+) {
     if width == 0 || head_dim < 2 {
         return;
     }

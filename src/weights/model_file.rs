@@ -279,15 +279,9 @@ impl<S: ByteSource> ModelFile<S> {
     /// # Errors
     /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, and what the source says.
     pub async fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let entry = self.entry(hf_name)?;
-        if entry.shape != shape {
-            return Err(self.wrong_shape(shape, entry));
-        }
-        let Some(source) = self.sources.get(entry.source) else {
-            return Err(self.missing(llama::bare(hf_name)));
-        };
+        let (entry, source) = self.checked(hf_name, shape)?;
         let mut values = read_floats(source, hf_name, &entry.span, entry.kind).await?;
-        if self.metadata.is_some() && llama::is_permuted(hf_name) {
+        if self.is_permuted(hf_name) {
             let width = if entry.shape.len() == 2 {
                 self.config.hidden_size
             } else {
@@ -346,6 +340,37 @@ impl<S: ByteSource> ModelFile<S> {
         })
         .await?;
         Ok(Some(packed))
+    }
+
+    /// A matrix's bytes as the file has them, its rows in Hugging Face's order.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub async fn matrix(&self, hf_name: &str, shape: [usize; 2]) -> Result<(Kind, Vec<u8>)> {
+        let (entry, source) = self.checked(hf_name, &shape)?;
+        // Checked to lie inside the file when it was opened.
+        let length = usize::try_from(entry.span.bytes).unwrap_or(usize::MAX);
+        let mut bytes = source.read_at(entry.span.offset, length).await?;
+        if self.is_permuted(hf_name) {
+            let row_bytes = bytes.len() / shape[0];
+            llama::unpermute(&mut bytes, self.config.head_dim, row_bytes);
+        }
+        Ok((entry.kind, bytes))
+    }
+
+    fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {
+        let entry = self.entry(hf_name)?;
+        if entry.shape != shape {
+            return Err(self.wrong_shape(shape, entry));
+        }
+        match self.sources.get(entry.source) {
+            Some(source) => Ok((entry, source)),
+            None => Err(self.missing(llama::bare(hf_name))),
+        }
+    }
+
+    fn is_permuted(&self, hf_name: &str) -> bool {
+        self.metadata.is_some() && llama::is_permuted(hf_name)
     }
 }
 

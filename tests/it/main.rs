@@ -4,6 +4,7 @@ mod common;
 mod contract;
 mod docs;
 mod golden;
+mod kernels;
 mod loading;
 mod model;
 mod quantised;

@@ -1,0 +1,166 @@
+//! From WGSL text and burn tensors to a launch on the tensors' device.
+
+use std::fmt::{Debug, Write as _};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
+use burn::tensor::{Int, Tensor};
+use burn_cubecl::cubecl::ir::metadata::Info;
+use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::cubecl::server::KernelArguments;
+use burn_cubecl::cubecl::{CubeKernel, PrecompiledSource};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use burn_std::{DType, Shape};
+
+/// Launches of this module's kernels since the program started.
+static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+
+/// Launches of hand-written kernels since the program started.
+#[must_use]
+pub fn launches() -> u64 {
+    LAUNCHES.load(Ordering::Relaxed)
+}
+
+/// What a kernel is made for: everything that its text depends on. Two kernels that are equal
+/// share one compiled pipeline.
+pub(super) trait Wgsl:
+    Debug + Clone + PartialEq + Eq + Hash + Send + Sync + 'static
+{
+    /// The text behind the declarations of the buffers; its entry point is `main`.
+    fn body(&self) -> String;
+
+    /// Names and element types of the buffers, in the order in which they are given.
+    fn buffers(&self) -> Vec<(&'static str, &'static str)>;
+}
+
+struct Kernel<W>(W);
+
+impl<W: Wgsl> KernelMetadata for Kernel<W> {
+    fn id(&self) -> KernelId {
+        KernelId::new::<Self>().info(self.0.clone())
+    }
+
+    fn address_type(&self) -> ElemType {
+        ElemType::UInt(UIntKind::U32)
+    }
+}
+
+impl<W: Wgsl> CubeKernel for Kernel<W> {
+    fn define(&self) -> KernelDefinition {
+        // Empty: the source below stands in for what would be compiled from it.
+        let settings = KernelSettings::new(
+            CubeDim::new_single().0,
+            ExecutionMode::Checked,
+            AddressType::U32,
+        );
+        KernelDefinition {
+            body: Scope::root(settings.clone()),
+            settings,
+            info: Info::default(),
+        }
+    }
+
+    fn source(&self) -> Option<PrecompiledSource> {
+        let mut source = String::new();
+        for (at, (name, element)) in self.0.buffers().into_iter().enumerate() {
+            // All are writable for WebGPU's eyes: several tensors may share one buffer, and a
+            // launch must not see a buffer as read-only and writable at once.
+            let _ = writeln!(
+                source,
+                "@group(0) @binding({at}) var<storage, read_write> {name}: array<{element}>;"
+            );
+        }
+        source += &self.0.body();
+        Some(PrecompiledSource {
+            source,
+            entrypoint_name: "main".into(),
+            lang: "wgsl",
+        })
+    }
+}
+
+/// Runs a kernel over `groups` workgroups.
+pub(super) fn launch<W: Wgsl>(kernel: W, groups: [usize; 2], buffers: &[&CubeTensor]) {
+    let arguments = buffers
+        .iter()
+        .fold(KernelArguments::new(), |arguments, tensor| {
+            arguments.with_buffer(tensor.handle.clone().binding())
+        });
+    let count = CubeCount::Static(groups[0] as u32, groups[1] as u32, 1);
+    LAUNCHES.fetch_add(1, Ordering::Relaxed);
+    buffers[0]
+        .client
+        .launch(Box::new(Kernel(kernel)), count, arguments);
+}
+
+/// Whether a tensor lies on a GPU, where these kernels can run.
+#[must_use]
+pub fn is_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(
+        tensor.clone().into_dispatch().kind,
+        DispatchTensorKind::Cube(_)
+    )
+}
+
+/// The buffer behind a tensor, contiguous.
+pub(super) fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => into_contiguous(tensor),
+        other => unreachable!("a GPU float tensor was expected, not {other:?}"),
+    }
+}
+
+/// The buffer behind a tensor of integers.
+pub(super) fn int_buffer<const D: usize>(tensor: Tensor<D, Int>) -> CubeTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Cube(BackendTensor::Int(tensor)) => into_contiguous(tensor),
+        other => unreachable!("a GPU integer tensor was expected, not {other:?}"),
+    }
+}
+
+/// An uninitialised tensor on the device of `like`.
+pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::from(shape),
+        like.client.empty(bytes),
+        DType::F32,
+    )
+}
+
+/// A tensor from a buffer.
+pub(super) fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Float(buffer)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
+
+/// The same buffer from row `row` of `width` numbers on. GPUs ask offsets to be multiples of 256
+/// bytes: `row · width` must be one of 64.
+pub(super) fn from_row(buffer: &CubeTensor, row: usize, width: usize) -> CubeTensor {
+    let mut rest = buffer.clone();
+    let bytes = (row * width * size_of::<f32>()) as u64;
+    if bytes > 0 {
+        rest.handle = rest.handle.offset_start(bytes);
+    }
+    rest
+}
+
+/// The tensor itself if nobody else holds its buffer, else a copy, so that it can be written to.
+#[must_use]
+pub fn unshared<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let shape = tensor.dims();
+    let held = buffer(tensor);
+    if held.handle.can_mut() {
+        return self::tensor(held);
+    }
+    let shared: Tensor<D> = self::tensor(held);
+    let room = Tensor::empty(shape, &shared.device());
+    room.slice_assign(shape.map(|extent| 0..extent), shared)
+}

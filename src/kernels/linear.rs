@@ -1,0 +1,298 @@
+//! `y = W x`, with what stands behind it in a block: one launch.
+
+use std::fmt::Write as _;
+
+use burn::tensor::Tensor;
+
+use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
+use super::packed::{BLOCK, Format, Packed, word_type};
+
+/// Threads of a workgroup.
+const THREADS: usize = 64;
+/// Tokens that one thread computes at once: each weight is unpacked once for all of them.
+const TILE: usize = 8;
+
+/// What happens to the output.
+#[derive(Debug, Clone, Default)]
+pub enum After {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// The residual stream `[t, o]` is added.
+    Residual(Tensor<2>),
+    /// The residual stream `[t, o]` and one vector `[o]` for all tokens are added.
+    Shift(Tensor<2>, Tensor<1>),
+    /// The upper half of the rows gates the lower: `silu(y[.., ..o/2]) ∘ y[.., o/2..]`,
+    /// `[t, o/2]`.
+    SwiGlu,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Epilogue {
+    Plain,
+    Residual,
+    Shift,
+    SwiGlu,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Linear {
+    format: Format,
+    /// Rows that lie in the buffers.
+    stored: usize,
+    i: usize,
+    /// The rows that are computed.
+    first: usize,
+    o: usize,
+    /// Tokens of one workgroup.
+    tile: usize,
+    cut: Cut,
+    after: Epilogue,
+}
+
+/// How the work is laid out over threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cut {
+    /// Rows of one thread: each number of x is read once for all of them.
+    pub rows: usize,
+    /// Threads that share the columns of a row. They meet at a barrier.
+    pub split: usize,
+}
+
+impl Cut {
+    /// For a program that imitates a GPU: long threads, no barriers.
+    pub const SOFTWARE: Self = Self { rows: 4, split: 1 };
+    /// For a GPU: as many threads as the narrow layers of small models can give.
+    pub const HARDWARE: Self = Self { rows: 1, split: 4 };
+}
+
+impl Wgsl for Linear {
+    fn buffers(&self) -> Vec<(&'static str, &'static str)> {
+        let mut buffers = vec![("words", word_type(self.format))];
+        // What a kernel does not read is not part of its layout, and must not be bound.
+        if self.format != Format::Float {
+            buffers.push(("scales", "u32"));
+        }
+        buffers.extend([("x", "vec4<f32>"), ("y", "f32")]);
+        if matches!(self.after, Epilogue::Residual | Epilogue::Shift) {
+            buffers.push(("residual", "f32"));
+        }
+        if self.after == Epilogue::Shift {
+            buffers.push(("shift", "f32"));
+        }
+        buffers
+    }
+
+    fn body(&self) -> String {
+        let (tile, split, lines) = (self.tile, self.cut.split, self.lines());
+        let lanes = THREADS / split;
+        // Rows of one thread, and the lines of y that they make.
+        let rows = self.rows();
+        let each = |line: &dyn Fn(usize, usize) -> String| -> String {
+            let pairs = (0..rows.len()).flat_map(|r| (0..tile).map(move |t| (r, t)));
+            pairs.map(|(r, t)| line(r, t)).collect()
+        };
+        let mut text = String::new();
+        if split > 1 {
+            let _ = writeln!(
+                text,
+                "var<workgroup> parts: array<f32, {}>;",
+                THREADS * tile * rows.len()
+            );
+        }
+        let _ = writeln!(
+            text,
+            "@compute @workgroup_size({THREADS})
+             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
+                 let token = group.y * {tile}u;
+                 let line = group.x * {}u + lane % {lanes}u;
+                 let part = lane / {lanes}u;",
+            lanes * self.cut.rows
+        );
+        for (r, (line, offset)) in rows.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "let row{r} = min(line + {}u, {lines}u - 1u) + {}u;",
+                line * lanes,
+                self.first + offset
+            );
+        }
+        text += &each(&|r, t| format!("var acc{r}_{t} = 0.0;\n"));
+        let _ = writeln!(
+            text,
+            "for (var block = part; block < {}u; block += {split}u) {{",
+            self.i / BLOCK
+        );
+        text += &self.block(rows.len());
+        text += "}\n";
+        if split > 1 {
+            let width = tile * rows.len();
+            text += &each(&|r, t| {
+                format!("parts[lane * {width}u + {}u] = acc{r}_{t};\n", r * tile + t)
+            });
+            let _ = writeln!(
+                text,
+                "workgroupBarrier();\nif lane >= {lanes}u {{ return; }}"
+            );
+            text += &each(&|r, t| {
+                let sum: Vec<String> = (0..split)
+                    .map(|s| {
+                        format!(
+                            "parts[(lane + {}u) * {width}u + {}u]",
+                            s * lanes,
+                            r * tile + t
+                        )
+                    })
+                    .collect();
+                format!("acc{r}_{t} = {};\n", sum.join(" + "))
+            });
+        }
+        for (r, (line, offset)) in rows.iter().enumerate() {
+            if *offset > 0 {
+                continue;
+            }
+            let _ = writeln!(text, "if line + {}u < {lines}u {{", line * lanes);
+            for t in 0..tile {
+                let to = format!("(token + {t}u) * {lines}u + line + {}u", line * lanes);
+                let value = match self.after {
+                    Epilogue::Plain => format!("acc{r}_{t}"),
+                    Epilogue::Residual => format!("acc{r}_{t} + residual[{to}]"),
+                    Epilogue::Shift => format!(
+                        "acc{r}_{t} + shift[line + {}u] + residual[{to}]",
+                        line * lanes
+                    ),
+                    Epilogue::SwiGlu => {
+                        let up = rows.len() / 2 + r;
+                        format!("acc{r}_{t} / (1.0 + exp(-acc{r}_{t})) * acc{up}_{t}")
+                    }
+                };
+                let _ = writeln!(text, "y[{to}] = {value};");
+            }
+            text += "}\n";
+        }
+        text + "}"
+    }
+}
+
+impl Linear {
+    /// Numbers per token of y.
+    fn lines(&self) -> usize {
+        match self.after {
+            Epilogue::SwiGlu => self.o / 2,
+            _ => self.o,
+        }
+    }
+
+    /// The rows of one thread: `(line of y, rows further down)`.
+    fn rows(&self) -> Vec<(usize, usize)> {
+        let mut rows: Vec<_> = (0..self.cut.rows).map(|line| (line, 0)).collect();
+        if self.after == Epilogue::SwiGlu {
+            let half = self.lines();
+            rows.extend((0..self.cut.rows).map(|line| (line, half)));
+        }
+        rows
+    }
+
+    /// Adds one block of 32 columns to every `acc`.
+    fn block(&self, rows: usize) -> String {
+        let (stored, tile, i4) = (self.stored, self.tile, self.i / 4);
+        let mut text = String::new();
+        let quads = self.format.words() / 4;
+        for r in 0..rows {
+            if self.format != Format::Float {
+                let _ = writeln!(
+                    text,
+                    "let s{r} = unpack2x16float(scales[block * {stored}u + row{r}]);"
+                );
+                for quad in 0..quads {
+                    let _ = writeln!(
+                        text,
+                        "let q{r}_{quad} = words[(block * {quads}u + {quad}u) * {stored}u + row{r}];"
+                    );
+                }
+            }
+        }
+        // Eight columns that one word of four bits holds, or four that another format holds.
+        for j in 0..8 {
+            for t in 0..tile {
+                let _ = writeln!(
+                    text,
+                    "let x{j}_{t} = x[(token + {t}u) * {i4}u + block * 8u + {j}u];"
+                );
+            }
+            for r in 0..rows {
+                let w = match self.format {
+                    Format::Four => {
+                        let shift = if j < 4 {
+                            "0u, 8u, 16u, 24u"
+                        } else {
+                            "4u, 12u, 20u, 28u"
+                        };
+                        format!(
+                            "fma(vec4<f32>((vec4<u32>(q{r}_0[{}]) >> vec4<u32>({shift})) & vec4<u32>(15u)), vec4<f32>(s{r}.x), vec4<f32>(s{r}.y))",
+                            j % 4
+                        )
+                    }
+                    Format::Eight => format!(
+                        "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q{r}_{}[{}]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u)) * s{r}.x",
+                        j / 4,
+                        j % 4
+                    ),
+                    Format::Float => {
+                        format!("words[(block * 8u + {j}u) * {stored}u + row{r}]")
+                    }
+                };
+                let _ = writeln!(text, "let w{j}_{r} = {w};");
+                for t in 0..tile {
+                    let _ = writeln!(text, "acc{r}_{t} += dot(w{j}_{r}, x{j}_{t});");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// `y = W x` and what follows: `[t, o]`, with [`After::SwiGlu`] `[t, o/2]`.
+#[must_use]
+pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
+    let t = x.dims()[0];
+    let (epilogue, residual, shift) = match after {
+        After::Plain => (Epilogue::Plain, None, None),
+        After::Residual(h) => (Epilogue::Residual, Some(buffer(h)), None),
+        After::Shift(h, v) => (Epilogue::Shift, Some(buffer(h)), Some(buffer(v))),
+        After::SwiGlu => (Epilogue::SwiGlu, None, None),
+    };
+    let kernel = |tile| Linear {
+        format: weight.format,
+        stored: weight.rows,
+        i: weight.i,
+        first: weight.first,
+        o: weight.o,
+        tile,
+        cut: weight.cut,
+        after: epilogue,
+    };
+    let lines = kernel(1).lines();
+    let x = buffer(x);
+    let y = empty(&x, [t, lines]);
+    let words = int_buffer(weight.words.clone());
+    let scales = int_buffer(weight.scales.clone());
+    // Whole tiles first, then what is left as one smaller tile.
+    let mut pieces = vec![(0, t / TILE, TILE), (t - t % TILE, 1, t % TILE)];
+    pieces.retain(|(_, groups, tile)| groups * tile > 0);
+    for (start, groups, tile) in pieces {
+        let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
+        let residual = residual.as_ref().map(|h| from_row(h, start, lines));
+        let mut buffers = vec![&words];
+        if weight.format != Format::Float {
+            buffers.push(&scales);
+        }
+        buffers.extend([&x, &y]);
+        buffers.extend(residual.as_ref());
+        buffers.extend(shift.as_ref());
+        let lines_per_group = THREADS / weight.cut.split * weight.cut.rows;
+        let groups = [lines.div_ceil(lines_per_group), groups];
+        launch(kernel(tile), groups, &buffers);
+    }
+    tensor(y)
+}

@@ -1,0 +1,20 @@
+//! Hand-written WGSL kernels of the token path, launched through burn's own device, so that its
+//! tensors go in and come out: RMSNorm, a linear layer over quantised weights with what stands
+//! behind it in a block fused to it, the rotary embedding with the cache write, and attention with
+//! a running softmax. A block is eight launches.
+//!
+//! Weights stay as the file has them (Q4_0, Q4_1, Q8_0), only regrouped once: block `b` of row `r`
+//! lies at `b·rows + r`, so that neighbouring threads, which compute neighbouring rows, read
+//! neighbouring words.
+
+mod attention;
+mod launch;
+mod linear;
+mod norm;
+mod packed;
+
+pub use attention::{attend, rotate_and_store};
+pub use launch::{is_gpu, launches, unshared};
+pub use linear::{After, Cut, linear};
+pub use norm::norm;
+pub use packed::{Packed, rows};
