@@ -14,14 +14,16 @@ const TILE: usize = 8;
 
 /// What happens to the output.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; these are few and short-lived"
+)]
 pub enum After {
     /// Nothing.
     #[default]
     Plain,
     /// The residual stream `[t, o]` is added.
     Residual(Tensor<2>),
-    /// The residual stream `[t, o]` and one vector `[o]` for all tokens are added.
-    Shift(Tensor<2>, Tensor<1>),
     /// The upper half of the rows gates the lower: `silu(y[.., ..o/2]) ∘ y[.., o/2..]`,
     /// `[t, o/2]`.
     SwiGlu,
@@ -31,7 +33,6 @@ pub enum After {
 enum Epilogue {
     Plain,
     Residual,
-    Shift,
     SwiGlu,
 }
 
@@ -74,11 +75,8 @@ impl Wgsl for Linear {
             buffers.push(("scales", "u32"));
         }
         buffers.extend([("x", "vec4<f32>"), ("y", "f32")]);
-        if matches!(self.after, Epilogue::Residual | Epilogue::Shift) {
+        if self.after == Epilogue::Residual {
             buffers.push(("residual", "f32"));
-        }
-        if self.after == Epilogue::Shift {
-            buffers.push(("shift", "f32"));
         }
         buffers
     }
@@ -157,10 +155,6 @@ impl Wgsl for Linear {
                 let value = match self.after {
                     Epilogue::Plain => format!("acc{r}_{t}"),
                     Epilogue::Residual => format!("acc{r}_{t} + residual[{to}]"),
-                    Epilogue::Shift => format!(
-                        "acc{r}_{t} + shift[line + {}u] + residual[{to}]",
-                        line * lanes
-                    ),
                     Epilogue::SwiGlu => {
                         let up = rows.len() / 2 + r;
                         format!("acc{r}_{t} / (1.0 + exp(-acc{r}_{t})) * acc{up}_{t}")
@@ -256,11 +250,10 @@ impl Linear {
 #[must_use]
 pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
     let t = x.dims()[0];
-    let (epilogue, residual, shift) = match after {
-        After::Plain => (Epilogue::Plain, None, None),
-        After::Residual(h) => (Epilogue::Residual, Some(buffer(h)), None),
-        After::Shift(h, v) => (Epilogue::Shift, Some(buffer(h)), Some(buffer(v))),
-        After::SwiGlu => (Epilogue::SwiGlu, None, None),
+    let (epilogue, residual) = match after {
+        After::Plain => (Epilogue::Plain, None),
+        After::Residual(h) => (Epilogue::Residual, Some(buffer(h))),
+        After::SwiGlu => (Epilogue::SwiGlu, None),
     };
     let kernel = |tile| Linear {
         format: weight.format,
@@ -289,7 +282,6 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
         }
         buffers.extend([&x, &y]);
         buffers.extend(residual.as_ref());
-        buffers.extend(shift.as_ref());
         let lines_per_group = THREADS / weight.cut.split * weight.cut.rows;
         let groups = [lines.div_ceil(lines_per_group), groups];
         launch(kernel(tile), groups, &buffers);

@@ -24,6 +24,10 @@ pub enum Weights {
 
 /// W `[o, i]`: one row is one output.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; a model has a few hundred"
+)]
 pub enum Weight {
     /// f32 on the device.
     Dense(Param<Tensor<2>>),

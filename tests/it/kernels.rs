@@ -96,8 +96,12 @@ fn linear_layers_equal_the_host() {
             assert_eq!(packed.o, o);
             let mut part = packed.part(split_rows.clone());
             let x = noise(t * i, 3);
-            let (shift, residual) = (noise(split_rows.len(), 5), noise(t * split_rows.len(), 6));
+            let residual = noise(t * split_rows.len(), 6);
             for cut in [Cut::SOFTWARE, Cut::HARDWARE] {
+                if cut == Cut::HARDWARE && t != 17 {
+                    // A software GPU takes seconds for each pipeline with a barrier.
+                    continue;
+                }
                 part.cut = cut;
                 let product = |x: &[f32]| -> Vec<f32> {
                     x.chunks(i)
@@ -123,13 +127,8 @@ fn linear_layers_equal_the_host() {
                 let what = format!("{kind:?} {o}x{i} t={t} {cut:?}");
                 assert_close(&run(After::Plain), &y, &what);
                 let h = || upload(&residual, [t, n], &device);
-                let sum = |shift: &[f32]| -> Vec<f32> {
-                    let added = y.iter().zip(&residual).enumerate();
-                    added.map(|(at, (y, h))| y + h + shift[at % n]).collect()
-                };
-                assert_close(&run(After::Residual(h())), &sum(&vec![0.0; n]), &what);
-                let after = After::Shift(h(), upload(&shift, [n], &device));
-                assert_close(&run(after), &sum(&shift), &what);
+                let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
+                assert_close(&run(After::Residual(h())), &sum, &what);
                 let gated: Vec<f32> = y
                     .chunks(n)
                     .flat_map(|row| {
