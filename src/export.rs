@@ -170,6 +170,7 @@ fn name(site: Site) -> String {
         Site::Head => "output.weight".into(),
         Site::Embedding => "token_embd.weight".into(),
         Site::Residual(layer) | Site::Attention(layer) => format!("direction.{layer}"),
+        Site::Norm(_) => "a norm".into(),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct AdapterFiles {
     pub config: Option<Vec<u8>>,
     /// `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector.
     pub weights: Vec<u8>,
+    /// A second file of tensors that belongs to it: AntiPaSTO's `0_svd_bases.safetensors`.
+    pub bases: Option<Vec<u8>>,
     /// Which of its tasks to run, counted from 0, for a method that was trained for several.
     pub task: Option<usize>,
     /// The experts of a mixture, in order: PEFT's subfolders `0`, `1`, ….
@@ -359,7 +361,20 @@ pub(super) fn read(
         return Ok((Config { file, ..config }, tensors));
     }
     let file = format!("{}/adapter_model.safetensors", files.name);
-    let tensors = safetensors::read_all(&file, &files.weights)?;
+    let mut tensors = safetensors::read_all(&file, &files.weights)?;
+    if let Some(bases) = &files.bases {
+        let file = format!("{}/0_svd_bases.safetensors", files.name);
+        let bases = safetensors::read_all(&file, bases)?;
+        let twice: Vec<String> = bases
+            .keys()
+            .filter(|key| tensors.contains_key(*key))
+            .cloned()
+            .collect();
+        if !twice.is_empty() {
+            return Err(Error::UnexpectedKeys { file, keys: twice });
+        }
+        tensors.extend(bases);
+    }
     let config = match &files.config {
         Some(json) => Config::parse(&files.name, json)?,
         None if tensors.keys().all(|key| key.starts_with("direction.")) => {
@@ -804,11 +819,32 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`Error::DeviceLost`] when the device does not give it.
     pub fn base_weight_on_host(&self, target: &Target) -> Result<Vec<f32>> {
-        if let Some(weight) = self.weights.borrow_mut().remove(&target.site) {
+        self.on_host(target.site, || self.base_weight(target))
+    }
+
+    /// The gain `[d]` of a norm's site.
+    #[must_use]
+    pub fn base_gain(&self, site: Site) -> Tensor<1> {
+        match site {
+            Site::Norm(norm) => self.model.gain(norm),
+            other => unreachable!("{other:?} is no norm"),
+        }
+    }
+
+    /// The same gain in host memory, as [`Self::base_weight_on_host`].
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when the device does not give it.
+    pub fn base_gain_on_host(&self, site: Site) -> Result<Vec<f32>> {
+        self.on_host(site, || self.base_gain(site).unsqueeze())
+    }
+
+    fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Vec<f32>> {
+        if let Some(weight) = self.weights.borrow_mut().remove(&site) {
             return Ok(weight);
         }
         let lost = |why: String| Error::DeviceLost { why };
-        let data = self.base_weight(target).try_into_data();
+        let data = base().try_into_data();
         let data = data.map_err(|error| lost(error.to_string()))?;
         data.try_into_vec()
             .map_err(|error| lost(format!("{error:?}")))

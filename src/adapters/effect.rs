@@ -27,6 +27,8 @@ pub enum Effect {
     KeyValue(ExtraKeyValue),
     /// Embeddings of tokens change.
     Embedding(Lookup),
+    /// The gain of a norm changes: `γ += Δ`, `[d]`.
+    Gain(Tensor<1>),
 }
 
 /// An additive change of a linear layer.
@@ -90,6 +92,16 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
+    /// `scale · (out(W in(x)) − W x)`: the base layer between maps, for maps that c cannot weigh
+    /// one by one. It costs a second base product.
+    Mapped {
+        /// in
+        inputs: Vec<Map>,
+        /// out
+        outputs: Vec<Map>,
+        /// carries the coefficient
+        scale: f32,
+    },
     /// `scale · b`
     Bias {
         /// `[o]`
@@ -131,6 +143,7 @@ impl Delta {
             | Self::RowGain { scale, .. }
             | Self::Rows { scale, .. }
             | Self::Experts { scale, .. }
+            | Self::Mapped { scale, .. }
             | Self::Bias { scale, .. } => *scale *= c,
         }
         delta
@@ -158,9 +171,14 @@ impl Delta {
         }
     }
 
-    /// What is added to `base = x Wᵀ [t, o]` for the input `x [t, i]`.
+    /// What is added to `base = x Wᵀ [t, o]` for the input `x [t, i]`; `product` gives `x Wᵀ`.
     #[must_use]
-    pub fn apply(&self, x: &Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
+    pub fn apply(
+        &self,
+        x: &Tensor<2>,
+        base: &Tensor<2>,
+        product: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         match self {
             Self::LowRank {
                 a,
@@ -209,6 +227,15 @@ impl Delta {
                 let nothing = base.zeros_like();
                 nothing.select_assign(1, ids.clone(), values, IndexingUpdateOp::Add)
             }
+            Self::Mapped {
+                inputs,
+                outputs,
+                scale,
+            } => {
+                let through = |z, maps: &[Map]| maps.iter().fold(z, |z, map| map.apply(z));
+                let y = through(product(through(x.clone(), inputs)), outputs);
+                (y - base.clone()) * *scale
+            }
             Self::Bias { bias, scale } => (bias.clone() * *scale).unsqueeze(),
         }
     }
@@ -231,6 +258,14 @@ pub enum Map {
         across: Tensor<1>,
         /// numbers per group, even
         group: usize,
+    },
+    /// Blocks of neighbouring numbers are multiplied by a matrix each: `z_k ↦ z_k M_k`. With an
+    /// order, the numbers are taken out of order before and put back after.
+    Blocks {
+        /// M `[width/b, b, b]`, or `[1, b, b]` for all blocks
+        blocks: Tensor<3>,
+        /// where each place takes its number from, before and after, `[width]`
+        order: Option<Box<[Tensor<1, Int>; 2]>>,
     },
     /// `z + (z U) K Uᵀ`: only the span of U's columns moves.
     Span {
@@ -258,6 +293,28 @@ impl Map {
                 let (first, second) = (pairs.clone().narrow(1, 0, 1), pairs.narrow(1, 1, 1));
                 let turned = Tensor::cat(vec![-second, first], 1).reshape([t, width]);
                 z * along.clone().unsqueeze() + turned * across.clone().unsqueeze()
+            }
+            Self::Blocks { blocks, order } => {
+                let ([t, width], [count, b, _]) = (z.dims(), blocks.dims());
+                let taken = |z: Tensor<2>, from: Option<&Tensor<1, Int>>| match from {
+                    Some(from) => z.select(1, from.clone()),
+                    None => z,
+                };
+                let z = taken(z, order.as_ref().map(|order| &order[0]));
+                let z = match count {
+                    1 => {
+                        let all = blocks.clone().reshape([b, b]);
+                        z.reshape([t * width / b, b]).matmul(all)
+                    }
+                    _ => {
+                        let z = z.reshape([t, count, b]).swap_dims(0, 1);
+                        z.matmul(blocks.clone())
+                            .swap_dims(0, 1)
+                            .reshape([t * count, b])
+                    }
+                };
+                let z = z.reshape([t, width]);
+                taken(z, order.as_ref().map(|order| &order[1]))
             }
             Self::Span { basis, kernel } => {
                 let inside = z.clone().matmul(basis.clone()).matmul(kernel.clone());

@@ -1,6 +1,6 @@
 //! Householder reflections and the rotations that pairs of them make: host maths in f64.
 
-pub(super) type Matrix = Vec<Vec<f64>>;
+use super::matrix::{Matrix, add, dot, matmul};
 
 /// Products of reflections written as `M = I + B K Bᵀ`: the basis B stays, only the small K
 /// depends on the coefficient.
@@ -104,36 +104,11 @@ impl Reflections {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 /// A vector of no length has no direction to mirror along; it then mirrors nothing.
 fn unit(v: Vec<f64>) -> Vec<f64> {
     let length = dot(&v, &v).sqrt();
     v.into_iter()
         .map(|x| if length > 1e-12 { x / length } else { 0.0 })
-        .collect()
-}
-
-fn matmul(a: &Matrix, b: &Matrix) -> Matrix {
-    let column = |j: usize| b.iter().map(|row| row[j]).collect::<Vec<_>>();
-    let columns: Vec<Vec<f64>> = (0..b.len()).map(column).collect();
-    a.iter()
-        .map(|row| columns.iter().map(|column| dot(row, column)).collect())
-        .collect()
-}
-
-fn add(a: &Matrix, b: &Matrix) -> Matrix {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect())
-        .collect()
-}
-
-pub(super) fn scaled(a: &Matrix, by: f64) -> Matrix {
-    a.iter()
-        .map(|row| row.iter().map(|x| x * by).collect())
         .collect()
 }
 

@@ -26,7 +26,8 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::householder::{Matrix, Reflections, scaled};
+use super::householder::Reflections;
+use super::matrix::{Matrix, scaled};
 use super::{Effect, Family, Law, Loaded, Loader, Map, Method, Placed, Target, room_doc};
 use crate::error::Result;
 

@@ -16,6 +16,8 @@ pub enum Law {
     Geodesic,
     /// Gains are raised to the c-th power and angles multiplied by c: `f(c) f(−c) = 1`.
     Power,
+    /// A weight's own singular values move and its singular vectors turn by c times as much.
+    Spectral,
     /// A vector or an inner gate is multiplied by c.
     Gate,
     /// `attn₀ + c·(attn_with_prefix − attn₀)` in every layer.
@@ -24,10 +26,11 @@ pub enum Law {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Linear,
         Self::Geodesic,
         Self::Power,
+        Self::Spectral,
         Self::Gate,
         Self::AttentionMix,
     ];
@@ -39,6 +42,7 @@ impl Law {
             Self::Linear => "linear",
             Self::Geodesic => "geodesic",
             Self::Power => "power",
+            Self::Spectral => "spectral",
             Self::Gate => "gate",
             Self::AttentionMix => "attention-mix",
         }
@@ -57,6 +61,10 @@ impl Law {
             Self::Power => {
                 "c applies the trained gains and turns c times over: gains are raised to the power \
                  c, −c undoes c"
+            }
+            Self::Spectral => {
+                "c turns the layer's own directions by c times the trained angle and moves their \
+                 strengths c times as far: −c turns back"
             }
             Self::Gate => "c is the length of the step: 0 is no step, −c steps the opposite way",
             Self::AttentionMix => {
@@ -164,9 +172,16 @@ impl Placed {
             let why = "one of its gains is not above 0 and has no powers";
             return self.cannot(Law::Power, why);
         }
+        self.or(Law::Power, at).within_powers_of(gains)
+    }
+
+    /// Limits the law named last to where powers of these gains, all above 0, stay below a
+    /// million and above a millionth.
+    #[must_use]
+    pub fn within_powers_of(self, gains: &[f32]) -> Self {
         let steepest = gains.iter().map(|gain| gain.ln().abs()).fold(0.0, f32::max);
         let why = "beyond it a gain would pass a million or fall below a millionth";
-        self.or(Law::Power, at).within(1e6_f32.ln() / steepest, why)
+        self.within(1e6_f32.ln() / steepest, why)
     }
 
     /// Limits the law named last to `−limit … limit`; a limit below 1 is taken as 1, since the

@@ -11,7 +11,9 @@ mod gguf_lora;
 mod householder;
 mod law;
 mod mask;
+mod matrix;
 mod saved;
+mod spectrum;
 mod stack;
 mod svd;
 mod tokens;
@@ -20,21 +22,27 @@ mod virtual_tokens;
 
 pub mod adalora;
 pub mod adaption_prompt;
+pub mod antipasto;
 pub mod bipo;
+pub mod boft;
 pub mod c3a;
 pub mod control_vector;
 pub mod cpt;
 pub mod delora;
 pub mod dora;
+pub mod ether;
+pub mod ether_plus;
 pub mod fourierft;
 pub mod hra;
 pub mod ia3;
+pub mod ln_tuning;
 pub mod loha;
 pub mod lokr;
 pub mod lora;
 pub mod miss;
 pub mod multitask_prompt_tuning;
 pub mod nblora;
+pub mod oft;
 pub mod p_tuning;
 pub mod pissa;
 pub mod poly;
@@ -43,6 +51,7 @@ pub mod prompt_tuning;
 pub mod randlora;
 pub mod road;
 pub mod shira;
+pub mod ssvd;
 pub mod svft;
 pub mod trainable_tokens;
 pub mod vblora;
@@ -62,7 +71,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Projection};
+use crate::model::{Model, Norm, Projection};
 use crate::session::read_back;
 
 /// Every method, in the order of the page and the README.
@@ -86,8 +95,15 @@ pub static METHODS: &[&Method] = &[
     &shira::METHOD,
     &svft::METHOD,
     &ia3::METHOD,
+    &ln_tuning::METHOD,
     &road::METHOD,
+    &oft::METHOD,
+    &boft::METHOD,
     &hra::METHOD,
+    &ether::METHOD,
+    &ether_plus::METHOD,
+    &ssvd::METHOD,
+    &antipasto::METHOD,
     &prompt_tuning::METHOD,
     &p_tuning::METHOD,
     &cpt::METHOD,
@@ -190,6 +206,8 @@ pub enum Site {
     Head,
     /// The embedding of the tokens.
     Embedding,
+    /// A norm of a block, or the one in front of the head.
+    Norm(Option<(usize, Norm)>),
 }
 
 impl Site {
@@ -208,11 +226,27 @@ impl Site {
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
 
+    /// The site of a norm, from its path in Hugging Face's names.
+    #[must_use]
+    pub fn parse_norm(path: &str) -> Option<Self> {
+        if path == "model.norm" {
+            return Some(Self::Norm(None));
+        }
+        let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
+        let norm = match rest {
+            "input_layernorm" => Norm::Input,
+            "post_attention_layernorm" => Norm::PostAttention,
+            _ => return None,
+        };
+        Some(Self::Norm(Some((layer.parse().ok()?, norm))))
+    }
+
     /// The block it belongs to.
     #[must_use]
     pub fn layer(self) -> Option<usize> {
         match self {
             Self::Linear(layer, _) | Self::Attention(layer) | Self::Residual(layer) => Some(layer),
+            Self::Norm(norm) => norm.map(|(layer, _)| layer),
             Self::Head | Self::Embedding => None,
         }
     }
@@ -268,6 +302,15 @@ pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter
     let mut weights = BTreeMap::new();
     for target in wanted {
         weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
+    }
+    if config
+        .text("peft_type")
+        .is_ok_and(|name| name == ln_tuning::PEFT_TYPE)
+    {
+        for (site, _) in ln_tuning::norms(&loader).unwrap_or_default() {
+            let gain = loader.base_gain(site).unsqueeze::<2>();
+            weights.insert(site, read_back(gain).await?);
+        }
     }
     load_with(files, model, weights)
 }

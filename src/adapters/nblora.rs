@@ -23,6 +23,7 @@
 //! A LoRA that cannot run away: however training sets its numbers, they are first turned into
 //! directions of unit length, and s alone says how much each may do.
 
+use super::matrix::solve;
 use super::{Delta, Family, Law, Loaded, Loader, Method, room_doc};
 use crate::error::Result;
 
@@ -90,28 +91,4 @@ fn cayley(a: &[f32], b: &[f32], r: usize) -> Vec<Vec<f64>> {
     let head = (0..r).map(|p| (0..r).map(|q| unit(p, q) - z(p, q)).collect());
     let tail = (r..i + o).map(|at| columns.iter().map(|column| -2.0 * column[at]).collect());
     solve(transposed, head.chain(tail).collect())
-}
-
-/// Solves `M x = n` for every given n, by elimination with row exchanges.
-fn solve(mut m: Vec<Vec<f64>>, mut sides: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    let r = m.len();
-    for k in 0..r {
-        let pivot = (k..r).fold(k, |best, at| match m[at][k].abs() > m[best][k].abs() {
-            true => at,
-            false => best,
-        });
-        m.swap(k, pivot);
-        sides.iter_mut().for_each(|n| n.swap(k, pivot));
-        for row in (0..r).filter(|row| *row != k) {
-            let factor = m[row][k] / m[k][k];
-            let pivot = m[k].clone();
-            let columns = m[row].iter_mut().zip(pivot);
-            columns.for_each(|(x, pivot)| *x -= factor * pivot);
-            sides.iter_mut().for_each(|n| n[row] -= factor * n[k]);
-        }
-    }
-    for n in &mut sides {
-        (0..r).for_each(|k| n[k] /= m[k][k]);
-    }
-    sides
 }

@@ -40,6 +40,8 @@ impl SitePlan {
 #[derive(Debug, Clone, Default)]
 pub struct LayerPlan {
     linears: [SitePlan; 7],
+    /// Changes of the gains of its two norms.
+    pub gains: [Vec<Tensor<1>>; 2],
     /// Extra keys and values of its attention.
     pub extra: Vec<ExtraKeyValue>,
     /// Steps at its output.
@@ -60,6 +62,8 @@ pub struct Steering {
     /// Changes of the embedding.
     pub embedding: Vec<Lookup>,
     layers: Vec<LayerPlan>,
+    /// Changes of the gain of the norm in front of the head.
+    pub gains: Vec<Tensor<1>>,
     /// The plan of the output head.
     pub head: SitePlan,
     /// What must weigh experts before each pass.
@@ -75,6 +79,7 @@ impl Steering {
         Self {
             embedding: Vec::new(),
             layers: Vec::new(),
+            gains: Vec::new(),
             head: SitePlan::default(),
             gates: Vec::new(),
             stamp: Rc::from([]),
@@ -151,6 +156,10 @@ impl Steering {
                     effect,
                 );
             }
+            (Site::Norm(Some((layer, norm))), Effect::Gain(change)) => {
+                self.layer_mut(layer).gains[norm as usize].push(change);
+            }
+            (Site::Norm(None), Effect::Gain(change)) => self.gains.push(change),
             (Site::Embedding, Effect::Embedding(lookup)) => self.embedding.push(lookup),
             (Site::Head, effect) => add_linear(&mut self.head, effect),
             (site, effect) => unreachable!("{effect:?} cannot act at {site:?}"),

@@ -340,6 +340,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
         name,
         config,
         weights: read(&path.join("adapter_model.safetensors"))?,
+        bases: fs::read(path.join("0_svd_bases.safetensors")).ok(),
         experts,
         ..AdapterFiles::default()
     })

@@ -17,9 +17,9 @@ pub struct Fused {
     down: Packed,
 }
 
-/// A norm in one launch.
-pub(super) fn norm(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
-    kernels::norm(x, norm.gamma.val(), norm.epsilon as f32)
+/// A norm, with changes of its gain, in one launch.
+fn norm(norm: &RmsNorm, x: Tensor<2>, changes: &[Tensor<1>]) -> Tensor<2> {
+    kernels::norm(x, super::gain(norm, changes), norm.epsilon as f32)
 }
 
 impl Fused {
@@ -63,7 +63,7 @@ impl Fused {
             let outputs = outputs.map(|&p| block.linear(p).forward(x.clone(), plan.linear(p)));
             Tensor::cat(outputs.collect(), 1)
         };
-        let x = norm(&block.input_layernorm, h.clone());
+        let x = norm(&block.input_layernorm, h.clone(), &plan.gains[0]);
         let h = if let (Some(place), true) = (&turn.place, plan.extra.is_empty()) {
             let qkv = match is_base(0) {
                 true => kernels::linear(x, &self.qkv, After::Plain),
@@ -88,7 +88,7 @@ impl Fused {
             h + block.attention.forward(x, layer, cache, turn, config, plan)
         };
 
-        let x = norm(&block.post_attention_layernorm, h.clone());
+        let x = norm(&block.post_attention_layernorm, h.clone(), &plan.gains[1]);
         let inner = match is_base(2) {
             true => kernels::linear(x, &self.gate_up, After::SwiGlu),
             false => {

@@ -1,7 +1,7 @@
 //! A block of the decoder over plain slices, for weights that are quantised in host memory.
 //!
 //! The same computation as [`Block::forward`], which stays the reference and is run wherever an
-//! adapter gives extra keys and values. The small steps between the products (norm, rotation,
+//! adapter gives extra keys and values or changes a norm. The small steps between the products (norm, rotation,
 //! attention, SwiGLU) cost more as forty tensor operations than as loops. At the sites where an
 //! adapter acts, the linear layer is the very one of the tensor path.
 
@@ -82,9 +82,10 @@ impl HostRope {
 }
 
 impl Block {
-    /// Whether [`Self::on_host`] can run this plan: it has no extra keys and values.
+    /// Whether [`Self::on_host`] can run this plan: it has no extra keys and values and leaves the
+    /// norms alone.
     pub(super) fn runs_on_host(plan: &LayerPlan) -> bool {
-        plan.extra.is_empty()
+        plan.extra.is_empty() && plan.gains.iter().all(Vec::is_empty)
     }
 
     /// `h [t, d] -> [t, d]`, without the plan's steps in the residual stream.

@@ -100,6 +100,15 @@ impl Projection {
     }
 }
 
+/// The two norms of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Norm {
+    /// `input_layernorm`, in front of attention.
+    Input,
+    /// `post_attention_layernorm`, in front of the MLP.
+    PostAttention,
+}
+
 /// `y = x Wᵀ + b` with W `[o, i]`, the layout of checkpoints, so that one row is one output.
 #[derive(Debug)]
 pub struct Linear {
@@ -122,10 +131,9 @@ impl Linear {
 fn project(x: Tensor<2>, weight: &Weight, bias: Option<Tensor<1>>, plan: &SitePlan) -> Tensor<2> {
     let x = plan.inputs.iter().fold(x, |x, map| map.apply(x));
     let base = weight.product(x.clone());
-    let y = plan
-        .deltas
-        .iter()
-        .fold(base.clone(), |y, delta| y + delta.apply(&x, &base));
+    let y = plan.deltas.iter().fold(base.clone(), |y, delta| {
+        y + delta.apply(&x, &base, |x| weight.product(x))
+    });
     let y = match bias {
         Some(bias) => y + bias.unsqueeze(),
         None => y,
@@ -174,9 +182,9 @@ impl Block {
         if let Some(fused) = &self.fused {
             return fused.forward(self, h, (layer, cache), turn, config, plan);
         }
-        let x = self.input_layernorm.forward(h.clone());
+        let x = normed(&self.input_layernorm, h.clone(), &plan.gains[0]);
         let h = h + self.attention.forward(x, layer, cache, turn, config, plan);
-        let x = self.post_attention_layernorm.forward(h.clone());
+        let x = normed(&self.post_attention_layernorm, h.clone(), &plan.gains[1]);
         h + self.mlp.forward(x, plan)
     }
 
@@ -323,6 +331,17 @@ impl Model {
         self.layers[layer].linear(projection)
     }
 
+    /// The gain `[d]` of a norm: of a block, or, without one, of the norm in front of the head.
+    #[must_use]
+    pub fn gain(&self, norm: Option<(usize, Norm)>) -> Tensor<1> {
+        let norm = match norm {
+            Some((layer, Norm::Input)) => &self.layers[layer].input_layernorm,
+            Some((layer, Norm::PostAttention)) => &self.layers[layer].post_attention_layernorm,
+            None => &self.norm,
+        };
+        norm.gamma.val()
+    }
+
     /// The embedding `[vocab, d]`.
     #[must_use]
     pub fn embedding_weight(&self) -> Tensor<2> {
@@ -381,7 +400,7 @@ impl Model {
             Positions::Last => h.narrow(0, tokens.len() - 1, 1),
             Positions::All => h,
         };
-        let h = self.norm.forward(h);
+        let h = normed(&self.norm, h, &steering.gains);
         Ok(Some(project(h, self.head(), None, &steering.head)))
     }
 
@@ -479,6 +498,24 @@ impl Model {
         }
         h
     }
+}
+
+/// The norm with changes `[d]` of its gain; without any, the base's own.
+fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &[Tensor<1>]) -> Tensor<2> {
+    if changes.is_empty() {
+        return norm.forward(h);
+    }
+    let changed = RmsNorm {
+        gamma: Param::from_tensor(gain(norm, changes)),
+        epsilon: norm.epsilon,
+    };
+    changed.forward(h)
+}
+
+/// The gain of a norm with changes, `[d]`.
+fn gain(norm: &RmsNorm, changes: &[Tensor<1>]) -> Tensor<1> {
+    let changes = changes.iter().cloned();
+    changes.fold(norm.gamma.val(), |gain, change| gain + change)
 }
 
 fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {

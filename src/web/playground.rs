@@ -605,6 +605,7 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
         expected: "the bytes of adapter_model.safetensors or of a .gguf",
         found: "nothing".into(),
     })?;
+    let bases = bytes(&get(value, "bases"), "bases").await?;
     let task = get(value, "task");
     let number = task.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
     if number.is_none() && !task.is_undefined() && !task.is_null() {
@@ -627,6 +628,7 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
         name,
         config,
         weights,
+        bases,
         task: number.map(|n| n as usize),
         experts,
         expert_weights,

@@ -99,6 +99,8 @@ export interface AdapterFiles {
   name: string;
   /** `adapter_config.json`; a control vector and a `.gguf` may come without. */
   config?: string | ArrayBuffer | Uint8Array | Blob | null;
+  /** A second file of tensors that belongs to it: AntiPaSTO's `0_svd_bases.safetensors`. */
+  bases?: ArrayBuffer | Uint8Array | Blob | null;
   /** `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector. */
   weights: ArrayBuffer | Uint8Array | Blob;
   /** Which of its tasks to run, from 0, for a method trained for several (`Inspection.tasks`). */
@@ -136,7 +138,7 @@ export interface AdapterEntry {
   enabled: boolean;
 }
 
-export type Law = "linear" | "geodesic" | "power" | "gate" | "attention-mix";
+export type Law = "linear" | "geodesic" | "power" | "spectral" | "gate" | "attention-mix";
 
 export interface Offer {
   law: Law;

@@ -479,7 +479,8 @@ if __name__ == "__main__":
     if not only or "control_vector" in only:
         make_control_vector()
     additive.make_all(sys.modules[__name__], only)
-    import prompts
+    import geometric, prompts
     prompts.make_all(sys.modules[__name__], only)
+    geometric.make_all(sys.modules[__name__], only)
     total = sum(os.path.getsize(f"{r}/{f}") for r, _, fs in os.walk(ROOT) for f in fs)
     print(f"total {total/1024:.0f} KiB", VERSIONS)

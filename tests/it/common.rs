@@ -76,6 +76,7 @@ pub fn adapter_files(dir: &Path) -> AdapterFiles {
             .to_string_lossy()
             .into_owned(),
         config: fs::read(dir.join("adapter_config.json")).ok(),
+        bases: fs::read(dir.join("0_svd_bases.safetensors")).ok(),
         weights: fs::read(dir.join("adapter_model.safetensors")).expect("adapter weights"),
     }
 }

@@ -199,7 +199,8 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
 
   async function take(/** @type {File[]} */ files) {
     const config = files.find((file) => file.name.endsWith(".json"));
-    const weights = files.find((file) => /\.(safetensors|gguf)$/.test(file.name));
+    const bases = files.find((file) => file.name === "0_svd_bases.safetensors");
+    const weights = files.find((file) => file !== bases && /\.(safetensors|gguf)$/.test(file.name));
     error.hidden = Boolean(weights);
     if (!weights) {
       error.textContent = "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.";
@@ -209,7 +210,9 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
     const name = weights.name.replace(/\.(safetensors|gguf)$/, "");
     await actions.addAdapter({
       key: `file:${++count}`, name, title: name === "adapter_model" ? `Your adapter ${count}` : name,
-      sentence: "", files: { config: config ? await bytes(config) : null, weights: await bytes(weights) },
+      sentence: "", files: {
+        config: config ? await bytes(config) : null, weights: await bytes(weights), bases: bases ? await bytes(bases) : null,
+      },
       coefficient: 1, enabled: true,
     });
   }

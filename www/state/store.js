@@ -7,7 +7,7 @@
  * @property {string} title
  * @property {string} [sentence]    what it does to the text
  * @property {any} [card]           the shipped card.json, with measured effects
- * @property {{config: Uint8Array|null, weights: Uint8Array}|null} files kept to load again after a crash
+ * @property {{config: Uint8Array|null, weights: Uint8Array, bases?: Uint8Array|null}|null} files kept to load again after a crash
  * @property {number|null} id       the engine's id while loaded
  * @property {number} coefficient
  * @property {boolean} enabled
