@@ -24,6 +24,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
 pub struct Site {
     root: PathBuf,
     mounts: Vec<(&'static str, PathBuf)>,
+    policy: Option<&'static str>,
 }
 
 /// The head of a request.
@@ -51,13 +52,23 @@ enum Wanted {
 
 impl Site {
     pub fn new(root: PathBuf, mounts: Vec<(&'static str, PathBuf)>) -> Self {
-        Self { root, mounts }
+        Self {
+            root,
+            mounts,
+            policy: Some(CONTENT_SECURITY_POLICY),
+        }
+    }
+
+    /// The same files, which may load and run whatever they like.
+    pub fn without_policy(mut self) -> Self {
+        self.policy = None;
+        self
     }
 
     /// Answers `request`; false if the connection cannot be used any longer.
     pub fn answer(&self, request: &Request, stream: &mut impl Write) -> io::Result<bool> {
         let keep = request.keeps_connection();
-        let mut reply = Reply::new(stream, keep);
+        let mut reply = Reply::new(stream, keep, self.policy);
         let send_body = match request.method.as_str() {
             "GET" => true,
             "HEAD" => false,
@@ -207,13 +218,15 @@ struct Reply<'a, W> {
 }
 
 impl<'a, W: Write> Reply<'a, W> {
-    fn new(stream: &'a mut W, keep: bool) -> Self {
+    fn new(stream: &'a mut W, keep: bool, policy: Option<&str>) -> Self {
         let mut reply = Self {
             stream,
             headers: String::new(),
         };
+        if let Some(policy) = policy {
+            reply.header("Content-Security-Policy", policy);
+        }
         reply
-            .header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
             .header("X-Content-Type-Options", "nosniff")
             .header("Connection", if keep { "keep-alive" } else { "close" });
         reply

@@ -1,10 +1,11 @@
 //! Project chores, run as `cargo xtask <command>`: fetch the tools and the
-//! model, build the WebAssembly package, serve it, pack it, test it.
+//! model, build the WebAssembly package, serve it, pack it, test it, measure it.
 //!
 //! Every step prints one line on standard error and does nothing when its
 //! result is already there. A step that fails says how to mend it.
 
 mod apt;
+mod bench_web;
 mod bundle;
 mod checks;
 mod dist;
@@ -35,6 +36,9 @@ Usage: cargo xtask <command>
   model                            fetch and check the model; its path is the last line printed
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
   test [--native] [--wasm] [--e2e] run the checks of these groups, all of them by default
+  bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
+                                   speed beside wllama and transformers.js in one browser
+                                   (N: 3 repetitions, 6 tokens on a software GPU)
   new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   setup                            install every tool that the commands above need
 
@@ -92,6 +96,23 @@ fn run(mut args: Vec<String>) -> Result {
             };
             no_more(&args)?;
             checks::command(&workspace, groups)
+        }
+        "bench-web" => {
+            let json = take_value(&mut args, "--json")?.map(PathBuf::from);
+            let repeat = take_value(&mut args, "--repeat")?;
+            let software_tokens = take_value(&mut args, "--software-tokens")?;
+            let device = take_value(&mut args, "--device")?;
+            no_more(&args)?;
+            if let Some(other) = device.as_deref().filter(|d| !["cpu", "webgpu"].contains(d)) {
+                return Err(usage(&format!("`{other}` is neither cpu nor webgpu")));
+            }
+            let options = bench_web::Options {
+                repeat: parse_count(repeat, 3, 1)?,
+                software_tokens: parse_count(software_tokens, 6, 2)?,
+                device,
+                json,
+            };
+            bench_web::command(&workspace, &options)
         }
         "new-method" => {
             if args.is_empty() {
@@ -159,6 +180,15 @@ fn parse_port(port: Option<String>) -> Result<u16> {
         .map_err(|_| usage(&format!("`{port}` is not a port number")))
 }
 
+/// A number that is at least `least`, `default` if none was given.
+fn parse_count(count: Option<String>, default: u32, least: u32) -> Result<u32> {
+    let Some(text) = count else {
+        return Ok(default);
+    };
+    let count = text.parse().ok().filter(|count| *count >= least);
+    count.ok_or_else(|| usage(&format!("`{text}` is not a number from {least} on")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +213,8 @@ mod tests {
     fn bad_command_lines_are_refused() {
         assert!(take_value(&mut args("--port"), "--port").is_err());
         assert!(parse_port(Some("65536".into())).is_err());
+        assert_eq!(parse_count(None, 3, 1).unwrap(), 3);
+        assert!(parse_count(Some("0".into()), 3, 1).is_err());
         assert!(no_more(&args("left")).is_err());
     }
 }

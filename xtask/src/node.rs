@@ -11,6 +11,8 @@ use crate::workspace::Workspace;
 /// The version of `binaryen`, whose `wasm-opt` is used.
 pub const BINARYEN: &str = "132.0.0";
 const PLAYWRIGHT_CORE: &str = "1.65.1";
+const WLLAMA: &str = "3.8.1";
+const TRANSFORMERS_JS: &str = "4.3.1";
 /// The oldest Node that finds out by itself which `.js` files are modules.
 const OLDEST_NODE: u32 = 20;
 
@@ -52,6 +54,22 @@ pub fn playwright_core(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder.join("index.mjs"))
 }
 
+/// The folder of wllama's module, for comparison.
+pub fn wllama(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "@wllama/wllama", WLLAMA)?;
+    say("wllama", WLLAMA);
+    Ok(folder.join("esm"))
+}
+
+/// The folders of transformers.js and of the ONNX runtime that it loads, for
+/// comparison, with the names they are served under.
+pub fn transformers_js(workspace: &Workspace) -> Result<[(&'static str, PathBuf); 2]> {
+    let folder = package(workspace, "@huggingface/transformers", TRANSFORMERS_JS)?;
+    say("transformers", TRANSFORMERS_JS);
+    let runtime = folder.join("../../onnxruntime-web/dist");
+    Ok([("transformers", folder.join("dist")), ("ort", runtime)])
+}
+
 /// The folder of an npm package, which is installed by itself in the cache.
 fn package(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
     let prefix = workspace
@@ -72,6 +90,8 @@ fn package(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> 
                 "--no-audit",
                 "--no-fund",
                 "--no-save",
+                // None of them needs its scripts here; one would download a GPU runtime.
+                "--ignore-scripts",
                 "--prefix",
             ])
             .arg(&prefix)

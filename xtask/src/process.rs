@@ -17,10 +17,14 @@ pub fn say(step: &str, what: impl std::fmt::Display) {
 /// Its standard output goes to our standard error: standard output is kept
 /// for the results of our own commands.
 pub fn run(command: &mut Command, mend: &str) -> Result {
+    run_printing(command.stdout(std::io::stderr()), mend)
+}
+
+/// Runs `command` as [`run`] does; what it prints is our result.
+pub fn run_printing(command: &mut Command, mend: &str) -> Result {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command
         .stdin(Stdio::null())
-        .stdout(std::io::stderr())
         .status()
         .or_mend(format!("could not start {name}"), mend)?;
     if status.success() {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -32,9 +33,20 @@ pub fn command(workspace: &Workspace, port: u16, with_model: bool) -> Result {
 
 /// Serves the page from a thread of its own, on any free port; returns its address.
 pub fn in_background(workspace: &Workspace) -> Result<String> {
+    spawn(site(workspace))
+}
+
+/// Serves `scripts` below `bench/`, and others' modules, in the same way. They
+/// make workers of text, which the page's own policy forbids.
+pub fn for_bench(scripts: PathBuf, mounts: Vec<(&'static str, PathBuf)>) -> Result<String> {
+    let mut mounts = mounts;
+    mounts.push(("bench", scripts.clone()));
+    spawn(Site::new(scripts, mounts).without_policy())
+}
+
+fn spawn(site: Site) -> Result<String> {
     let listener = listen(0)?;
     let address = address(&listener)?;
-    let site = site(workspace);
     thread::spawn(move || accept(&listener, site));
     Ok(address)
 }

@@ -1,0 +1,80 @@
+//! `cargo xtask bench-web`: this project beside wllama and transformers.js, in
+//! one browser, on the same model file and the same prompt.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bundle;
+use crate::failure::{OrMend, Result};
+use crate::model;
+use crate::node;
+use crate::process::{run_printing, say};
+use crate::serve;
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// The folder below `models/onnx/` in the cache that transformers.js reads.
+const ONNX: &str = "SmolLM2-135M-Instruct";
+
+/// How to measure.
+pub struct Options {
+    /// How often each row is measured, in turns.
+    pub repeat: u32,
+    /// Tokens that a GPU imitated on the processor says.
+    pub software_tokens: u32,
+    /// The only device to measure, `cpu` or `webgpu`; both if `None`.
+    pub device: Option<String>,
+    /// Where the numbers go besides the table.
+    pub json: Option<PathBuf>,
+}
+
+/// Builds, installs the peers, measures, and prints a table on standard output.
+pub fn command(workspace: &Workspace, options: &Options) -> Result {
+    let browser = tools::browser()?;
+    let playwright = node::playwright_core(workspace)?;
+    let wllama = node::wllama(workspace)?;
+    model::fetch(workspace)?;
+    bundle::build(workspace)?;
+
+    let scripts = workspace.root.join("xtask").join("bench");
+    let mut mounts = vec![
+        ("pkg", workspace.pkg()),
+        ("models", workspace.models()),
+        ("wllama", wllama),
+    ];
+    // Half a gigabyte of packages, which are of no use without an export.
+    let export = workspace.models().join("onnx").join(ONNX);
+    if export.join("config.json").is_file() {
+        mounts.extend(node::transformers_js(workspace)?);
+    }
+    let address = serve::for_bench(scripts.clone(), mounts)?;
+    say("serving", &address);
+
+    let mut bench = Command::new(node::require()?);
+    bench
+        .arg(scripts.join("bench.mjs"))
+        .env("PLAYGROUND_URL", &address)
+        .env("PLAYWRIGHT_CORE", playwright)
+        .env("CHROMIUM", browser.chromium)
+        .env(
+            "BENCH_REFERENCE",
+            workspace.root.join("tests/fixtures/smollm2_greedy.json"),
+        )
+        .env("BENCH_MODEL", model::FILE)
+        .env("BENCH_ONNX", &export)
+        .env("BENCH_REPEAT", options.repeat.to_string())
+        .env("BENCH_SOFTWARE_TOKENS", options.software_tokens.to_string());
+    if let Some(device) = &options.device {
+        bench.env("BENCH_DEVICE", device);
+    }
+    if let Some(json) = &options.json {
+        bench.env("BENCH_JSON", absolute(json)?);
+    }
+    run_printing(&mut bench, "see the message above")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let here = env::current_dir().or_mend("the current folder is gone", "go to another folder")?;
+    Ok(here.join(path))
+}
