@@ -59,7 +59,7 @@ const engines = {
 
   async "transformers.js"({ device, onnx }) {
     const { AutoTokenizer, AutoModelForCausalLM, TextStreamer, Tensor, env } = await import(at("transformers/transformers.min.js"));
-    Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: at("models/onnx/") });
+    Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: new URL(at("models/onnx/")).pathname });
     Object.assign(env.backends.onnx.wasm, { wasmPaths: at("ort/"), numThreads: 1 });
     const tokenizer = await AutoTokenizer.from_pretrained(onnx);
     const model = await AutoModelForCausalLM.from_pretrained(onnx, { device: device === "cpu" ? "wasm" : device, dtype: "q4" });

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_method_enters_both_lists() {
         let text = entered(include_str!("../../src/adapters/mod.rs"), "aaa").expect("lists");
-        let module = text.find("pub mod aaa;\npub mod adaption_prompt;");
+        let module = text.find("pub mod aaa;\npub mod a");
         assert!(module.is_some(), "first of the modules");
         assert!(
             text.contains("    &aaa::METHOD,\n];"),
