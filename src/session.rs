@@ -20,6 +20,10 @@ use crate::weights::{ByteSource, ModelFile};
 /// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
 const PREFILL_TOKENS: usize = 128;
 
+/// Tokens of the warm-up: as many as make a GPU build the kernels both of long prompts and of
+/// single tokens.
+const WARM_UP: [u32; 9] = [0; 9];
+
 /// A model ready to speak.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -37,7 +41,7 @@ pub struct Session {
 pub enum LoadState {
     /// Weights go to the device.
     Uploading,
-    /// A first token is computed, so that the user's first is not slower.
+    /// First tokens are computed, so that the user's are not slower.
     WarmingUp,
     /// Done.
     Ready,
@@ -56,7 +60,7 @@ pub struct LoadProgress {
 }
 
 impl Session {
-    /// Loads weights to a device and runs one token. `text` is what lies beside safetensors
+    /// Loads weights to a device and runs a few tokens. `text` is what lies beside safetensors
     /// weights; a GGUF file brings its own.
     ///
     /// # Errors
@@ -84,7 +88,10 @@ impl Session {
         let model = Model::load(file, device, weights, uploaded).await?;
         report(LoadState::WarmingUp, total_bytes);
         let mut cache = model.new_cache();
-        if let Some(logits) = model.forward(&[0], &mut cache, &Steering::base(), Positions::Last)? {
+        let warm_up = &WARM_UP[..WARM_UP.len().min(model.config().context)];
+        if let Some(logits) =
+            model.forward(warm_up, &mut cache, &Steering::base(), Positions::Last)?
+        {
             read_back(logits).await?;
         }
         report(LoadState::Ready, total_bytes);

@@ -13,6 +13,7 @@ use playground::device;
 use playground::error::{Error, Result};
 use playground::export;
 use playground::extract;
+use playground::kernels;
 use playground::model::{Positions, Weights};
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
@@ -574,11 +575,13 @@ async fn bench(args: &Bench) -> Result<()> {
     let started = Instant::now();
     let mut next = run(&session, &ids, &mut cache, &steering).await?;
     let prefill_ms = ms(started);
+    let launched = kernels::launches();
     let started = Instant::now();
     for _ in 0..args.decode {
         next = run(&session, &[next], &mut cache, &steering).await?;
     }
     let decode_ms = ms(started);
+    let launches = kernels::launches() - launched;
     let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
     let mut report = json!({
         "model": session.model.name(),
@@ -590,6 +593,7 @@ async fn bench(args: &Bench) -> Result<()> {
         "decode_tokens": args.decode,
         "decode_tok_s": per_second(args.decode, decode_ms),
         "weight_bytes_per_token": session.model.weight_bytes(),
+        "launches_per_token": launches as f64 / args.decode as f64,
         "cache_bytes": cache.bytes(),
     });
     if args.source.fast {

@@ -270,9 +270,9 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
     let y = empty(&x, [t, lines]);
     let words = int_buffer(weight.words.clone());
     let scales = int_buffer(weight.scales.clone());
-    // Whole tiles first, then what is left as one smaller tile.
-    let mut pieces = vec![(0, t / TILE, TILE), (t - t % TILE, 1, t % TILE)];
-    pieces.retain(|(_, groups, tile)| groups * tile > 0);
+    // Whole tiles first, then what is left one by one: two pipelines serve every length.
+    let mut pieces = vec![(0, t / TILE, TILE), (t - t % TILE, t % TILE, 1)];
+    pieces.retain(|(_, groups, _)| *groups > 0);
     for (start, groups, tile) in pieces {
         let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
         let residual = residual.as_ref().map(|h| from_row(h, start, lines));

@@ -18,7 +18,7 @@ pub struct Fused {
 }
 
 /// A norm, with changes of its gain, in one launch.
-fn norm(norm: &RmsNorm, x: Tensor<2>, changes: &[Tensor<1>]) -> Tensor<2> {
+pub(super) fn norm(norm: &RmsNorm, x: Tensor<2>, changes: &[Tensor<1>]) -> Tensor<2> {
     kernels::norm(x, super::gain(norm, changes), norm.epsilon as f32)
 }
 

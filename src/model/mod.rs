@@ -400,7 +400,10 @@ impl Model {
             Positions::Last => h.narrow(0, tokens.len() - 1, 1),
             Positions::All => h,
         };
-        let h = normed(&self.norm, h, &steering.gains);
+        let h = match self.embed_tokens.is_on_gpu() {
+            true => fused::norm(&self.norm, h, &steering.gains),
+            false => normed(&self.norm, h, &steering.gains),
+        };
         Ok(Some(project(h, self.head(), None, &steering.head)))
     }
 
