@@ -160,13 +160,17 @@ impl Wgsl for Attend {
             "var<workgroup> query: array<vec4<f32>, {hd4}>;
              var<workgroup> scores: array<f32, {THREADS}>;
              var<workgroup> shares: array<f32, {THREADS}>;
+             var<workgroup> place: vec2<u32>;
              @compute @workgroup_size({THREADS})
              fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
                  let head = group.x;
                  let t = group.y;
                  let kv = head / {groups}u;
-                 let capacity = u32(turn[1]);
-                 let total = u32(turn[0]) + t + 1u;
+                 // Barriers may stand only where the compiler sees that all threads come by.
+                 if lane == 0u {{ place = vec2<u32>(u32(turn[0]), u32(turn[1])); }}
+                 let shared_place = workgroupUniformLoad(&place);
+                 let capacity = shared_place.y;
+                 let total = shared_place.x + t + 1u;
                  for (var k = lane; k < {hd4}u; k += {THREADS}u) {{
                      query[k] = q[(t * {heads}u + head) * {hd4}u + k] * {scale:e};
                  }}
