@@ -24,11 +24,13 @@
 //! It is trained on both signs at once: one way for a trait, the other way against it.
 //! # Differs from the authors' code
 //! At c = 0 nothing is computed at all; only the change of the weight is added, so that W itself
-//! need not be taken apart.
+//! need not be taken apart. A bias of the base stays, which the authors' layer leaves out.
+
+use serde_json::Value;
 
 use super::matrix::{self, Matrix};
-use super::{Family, Law, Loaded, Loader, Method, Target, room_doc, spectrum};
-use crate::error::Result;
+use super::{BASES_FILE, Family, Law, Loaded, Loader, Method, Target, room_doc, spectrum};
+use crate::error::{Error, Result};
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -44,14 +46,13 @@ pub const METHOD: Method = Method {
         "svd_bases.",
     ],
     reads: &[
-        "r",
         "rotate_u",
         "rotate_v",
         "rotation_method",
         "max_rotation_angle",
     ],
-    // c takes the place of alpha.
-    inert: &["alpha"],
+    // c takes the place of alpha; the singular vectors say what r is.
+    inert: &["alpha", "r", "svd_aligned_init"],
     doc: room_doc!("antipasto.rs"),
     load,
 };
@@ -63,13 +64,20 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         "matrix_exp" => false,
         _ => return Err(config.bad("rotation_method", "cayley or matrix_exp")),
     };
-    let widest = match config.flag("max_rotation_angle") {
-        true => f64::from(config.number("max_rotation_angle")?),
-        false => f64::INFINITY,
+    let widest = match config.get("max_rotation_angle") {
+        None | Some(Value::Null) => f64::INFINITY,
+        Some(_) => f64::from(config.number("max_rotation_angle")?),
     };
+    if widest <= 0.0 {
+        return Err(config.bad("max_rotation_angle", "a number above 0, or null"));
+    }
     let limit = (widest < std::f64::consts::PI - 1e-6).then(|| 2.0 * (widest / 2.0).tan());
     let place = |target: Target| {
         let r = loader.extent(&target, "antipasto_delta_s", 0)?;
+        if r == 0 {
+            let key = loader.key(&target, "antipasto_delta_s");
+            return Err(loader.wrong_shape(&key, "[r], r from 1 on".into()));
+        }
         let steps = loader.host(&loader.key(&target, "antipasto_delta_s"), [r])?;
         let turns = |side: &str| -> Result<Option<Matrix>> {
             if !config.flag(&format!("rotate_{side}")) {
@@ -86,7 +94,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             Ok(Some(a))
         };
         let (turns_u, turns_v) = (turns("u")?, turns("v")?);
-        let bases = bases(loader, &target);
+        let bases = bases(loader, &target)?;
         let u = loader.shared(&format!("{bases}.u"), [target.o, r])?;
         let v = loader.shared::<2>(&format!("{bases}.v"), [target.i, r])?;
         let strengths = loader.host(&format!("{bases}.s"), [r])?;
@@ -127,10 +135,15 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
 
 /// What the names of a module's singular vectors begin with; its authors' code accepts them with
 /// and without what PEFT puts in front of a path.
-fn bases(loader: &Loader<'_>, target: &Target) -> String {
+fn bases(loader: &Loader<'_>, target: &Target) -> Result<String> {
     let path = target.path.replace('.', "_");
     let name = |prefix: &str| format!("svd_bases.{prefix}{path}");
     let names = ["base_model_model_", "base_model_", ""].map(name);
     let there = |name: &&String| loader.shape(&format!("{name}.u")).is_some();
-    names.iter().find(there).unwrap_or(&names[0]).clone()
+    let found = names.iter().find(there).cloned();
+    found.ok_or_else(|| Error::MissingKey {
+        file: loader.config.file.clone(),
+        key: format!("{}.u", names[0]),
+        what: format!("it lies beside the weights in {BASES_FILE}; give that file too"),
+    })
 }

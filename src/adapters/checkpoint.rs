@@ -32,6 +32,9 @@ pub struct AdapterFiles {
     pub expert_weights: Option<Vec<f32>>,
 }
 
+/// The file beside the weights in which AntiPaSTO keeps singular vectors of the base.
+pub const BASES_FILE: &str = "0_svd_bases.safetensors";
+
 const CONFIG_FILE: &str = "adapter_config.json";
 pub(super) const PREFIX: &str = "base_model.model.";
 
@@ -363,7 +366,7 @@ pub(super) fn read(
     let file = format!("{}/adapter_model.safetensors", files.name);
     let mut tensors = safetensors::read_all(&file, &files.weights)?;
     if let Some(bases) = &files.bases {
-        let file = format!("{}/0_svd_bases.safetensors", files.name);
+        let file = format!("{}/{BASES_FILE}", files.name);
         let bases = safetensors::read_all(&file, bases)?;
         let twice: Vec<String> = bases
             .keys()
@@ -925,9 +928,7 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
                 match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
                     Some("") => {}
                     Some(module) => modules.push(module.trim_end_matches('.').replace(PREFIX, "")),
-                    None if method.keys.iter().any(|name| key.starts_with(name)) => {
-                        modules.push(key.clone());
-                    }
+                    None if method.keys.iter().any(|name| key.starts_with(name)) => {}
                     None => match super::saved::module(key) {
                         Some(module) => modules.push(module.replace(PREFIX, "")),
                         None => unused.push(key.clone()),

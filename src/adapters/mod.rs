@@ -58,7 +58,7 @@ pub mod vblora;
 pub mod vera;
 pub mod xlora;
 
-pub use checkpoint::{AdapterFiles, Config, Inspection, Loader, Target, inspect};
+pub use checkpoint::{AdapterFiles, BASES_FILE, Config, Inspection, Loader, Target, inspect};
 pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
 pub use gate::{ExpertWeights, Gate};
 pub use law::{Domain, Law, Offer, Placed};

@@ -16,7 +16,9 @@
 //! <module>.ssvd_layer.K_vec   [k(k−1)/2], the numbers above the diagonal of the skew-symmetric K
 //! ```
 //! ESPnet, where it is published, saves whole models only; these are the names of its layer's
-//! tensors behind `ssvd_layer.`, and the config is `{"peft_type": "SSVD"}`.
+//! tensors behind `ssvd_layer.`, and the config is `{"peft_type": "SSVD"}`. `convert/ssvd.py` makes
+//! such files. U and V are in them since K is written in them: another decomposition of the same
+//! weight has other signs.
 //! # Coefficient
 //! Spectral: c multiplies both the steps of the singular values and the angles. I − 2c·K is a
 //! rotation to first order only, as in ESPnet. Linear on request: c·(W(1) − W).

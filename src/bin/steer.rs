@@ -337,11 +337,12 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
         .take_while(|folder| folder.join("adapter_config.json").exists())
         .map(|folder| adapter_files(&folder))
         .collect::<Result<_>>()?;
+    let bases = Some(path.join(adapters::BASES_FILE)).filter(|file| file.exists());
     Ok(AdapterFiles {
         name,
         config,
         weights: read(&path.join("adapter_model.safetensors"))?,
-        bases: fs::read(path.join("0_svd_bases.safetensors")).ok(),
+        bases: bases.map(|file| read(&file)).transpose()?,
         experts,
         ..AdapterFiles::default()
     })

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use playground::adapters::{AdapterFiles, Steering};
+use playground::adapters::{AdapterFiles, BASES_FILE, Steering};
 use playground::device;
 use playground::model::{Positions, Weights};
 use playground::session::{Session, read_back};
@@ -76,7 +76,7 @@ pub fn adapter_files(dir: &Path) -> AdapterFiles {
             .to_string_lossy()
             .into_owned(),
         config: fs::read(dir.join("adapter_config.json")).ok(),
-        bases: fs::read(dir.join("0_svd_bases.safetensors")).ok(),
+        bases: fs::read(dir.join(BASES_FILE)).ok(),
         weights: fs::read(dir.join("adapter_model.safetensors")).expect("adapter weights"),
     }
 }

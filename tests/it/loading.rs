@@ -297,6 +297,45 @@ fn bad_checkpoints_say_why() {
             "",
         ),
         (
+            "singular vectors without their file",
+            AdapterFiles {
+                bases: None,
+                ..golden("antipasto")
+            },
+            "missing-key",
+            "0_svd_bases.safetensors",
+        ),
+        (
+            "the same tensors in two files",
+            AdapterFiles {
+                bases: Some(golden("antipasto").weights),
+                ..golden("antipasto")
+            },
+            "unexpected-keys",
+            "antipasto_delta_s",
+        ),
+        (
+            "singular vectors for another method",
+            AdapterFiles {
+                bases: golden("antipasto").bases,
+                ..lora()
+            },
+            "unexpected-keys",
+            "svd_bases.",
+        ),
+        (
+            "a rotation that nobody wrote",
+            with_field(golden("antipasto"), "rotation_method", "givens".into()),
+            "bad-config",
+            "cayley",
+        ),
+        (
+            "an angle of nothing",
+            with_field(golden("antipasto"), "max_rotation_angle", 0.into()),
+            "bad-config",
+            "max_rotation_angle",
+        ),
+        (
             "a header longer than the file",
             AdapterFiles {
                 weights: [&[255_u8; 7][..], &[0; 9]].concat(),
