@@ -84,6 +84,9 @@ async function measure(browser, task) {
     }), [task, PATIENCE]);
     await Promise.allSettled(sizes);
     return { ...run, bytes };
+  } catch (error) {
+    // A page that runs out of memory takes its row with it, not the others.
+    return { error: error.message.split("\n")[0] };
   } finally {
     await context.close();
   }

@@ -10,6 +10,7 @@ const engines = {
     const { default: init, Playground } = await import(at("pkg/playground.js"));
     await init();
     const playground = await Playground.create({ device, allowSoftwareGpu: true });
+    playground.lost.then(({ message }) => postMessage({ error: message }));
     await playground.loadModel(at(model));
     return {
       async generate({ ids }, maxTokens, said) {
