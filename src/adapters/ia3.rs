@@ -56,7 +56,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         };
         let (change, exponent) = (gain.clone() - 1.0, gain.log());
         let linear = Placed::new(target.site, move |c| effect(change.clone() * c + 1.0));
-        Ok(linear.or_power(&gains, move |c| effect((exponent.clone() * c).exp())))
+        Ok(linear.or_powers(Law::Power, &gains, move |c| {
+            effect((exponent.clone() * c).exp())
+        }))
     };
     let placed = loader
         .targets("ia3_l")?

@@ -14,8 +14,10 @@ pub enum Law {
     Linear,
     /// The generator of a rotation is scaled: `R(c)`, with `R(−c) = R(c)⁻¹`.
     Geodesic,
-    /// Gains are raised to the c-th power and angles multiplied by c: `f(c) f(−c) = 1`.
+    /// Gains are raised to the c-th power: `f(c) f(−c) = 1`.
     Power,
+    /// Stretches are raised to the c-th power, angles multiplied by c.
+    LogPolar,
     /// A weight's own singular values move and its singular vectors turn by c times as much.
     Spectral,
     /// A vector or an inner gate is multiplied by c.
@@ -26,10 +28,11 @@ pub enum Law {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Linear,
         Self::Geodesic,
         Self::Power,
+        Self::LogPolar,
         Self::Spectral,
         Self::Gate,
         Self::AttentionMix,
@@ -42,6 +45,7 @@ impl Law {
             Self::Linear => "linear",
             Self::Geodesic => "geodesic",
             Self::Power => "power",
+            Self::LogPolar => "log-polar",
             Self::Spectral => "spectral",
             Self::Gate => "gate",
             Self::AttentionMix => "attention-mix",
@@ -59,8 +63,12 @@ impl Law {
                 "c turns the trained rotation further or back: lengths never change, −c undoes c"
             }
             Self::Power => {
-                "c applies the trained gains and turns c times over: gains are raised to the power \
-                 c, −c undoes c"
+                "c applies the trained gains c times over: they are raised to the power c, −c \
+                 undoes c"
+            }
+            Self::LogPolar => {
+                "c turns by c times the trained angle and raises the trained stretch to the power \
+                 c: −c turns back and shrinks what c stretches"
             }
             Self::Spectral => {
                 "c turns the layer's own directions by c times the trained angle and moves their \
@@ -164,15 +172,20 @@ impl Placed {
         self
     }
 
-    /// The power law for these gains, as far as they admit it: numbers of 0 and below have no
+    /// A law that raises these gains to the power c, as far as they admit it: numbers of 0 and below have no
     /// powers, and large powers of the others leave what f32 activations can hold.
     #[must_use]
-    pub fn or_power(self, gains: &[f32], at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
+    pub fn or_powers(
+        self,
+        law: Law,
+        gains: &[f32],
+        at: impl Fn(f32) -> Vec<Effect> + 'static,
+    ) -> Self {
         if !gains.iter().all(|gain| *gain > 0.0 && gain.is_finite()) {
             let why = "one of its gains is not above 0 and has no powers";
-            return self.cannot(Law::Power, why);
+            return self.cannot(law, why);
         }
-        self.or(Law::Power, at).within_powers_of(gains)
+        self.or(law, at).within_powers_of(gains)
     }
 
     /// Limits the law named last to where powers of these gains, all above 0, stay below a

@@ -83,7 +83,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             [base, change, ratios.clone()].map(|numbers| loader.upload(numbers, [d]));
         let exponent = ratio.log();
         let linear = Placed::new(site, move |c| vec![Effect::Gain(change.clone() * c)]);
-        Ok(linear.or_power(&ratios, move |c| {
+        Ok(linear.or_powers(Law::Power, &ratios, move |c| {
             let grown = (exponent.clone() * c).exp() - 1.0;
             vec![Effect::Gain(base.clone() * grown)]
         }))

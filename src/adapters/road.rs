@@ -5,7 +5,7 @@
 //! ```text
 //! y' = a(c)∘y + b(c)∘turn(y),   y = W x
 //! a = α cos θ, b = α sin θ;   a(c) = 1 + c·(a − 1), b(c) = c·b
-//! power law: a(c) = α^c cos cθ, b(c) = α^c sin cθ
+//! log-polar law: a(c) = α^c cos cθ, b(c) = α^c sin cθ
 //! turn: inside each group the halves (y₁, y₂) become (−y₂, y₁)
 //! ```
 //! # Shapes
@@ -17,8 +17,9 @@
 //! ```
 //! # Coefficient
 //! Linear: the change of the output is multiplied by c. At small angles that is a turn by c·θ;
-//! at large ones it also changes length. Under the power law, for road_1 and road_2, c scales
-//! the angle and the logarithm of the stretch, so that −c undoes c; road_4 is no rotation.
+//! at large ones it also changes length. Under the log-polar law, for road_1 and road_2, c
+//! scales the angle and the logarithm of the stretch: with road_1 −c then undoes c, with road_2
+//! only as far as both numbers of a pair have the same angle. road_4 is no rotation.
 //! # Intuition
 //! Pairs of output numbers are turned like the hands of a clock and stretched. Turning moves
 //! information between two features instead of making either louder.
@@ -93,10 +94,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         });
         if variant == "road_4" {
             let why = "road_4 has an angle for each of a and b and is no rotation";
-            return Ok(linear.cannot(Law::Power, why));
+            return Ok(linear.cannot(Law::LogPolar, why));
         }
         let exponent = alpha.log();
-        Ok(linear.or_power(&stretches, move |c| {
+        Ok(linear.or_powers(Law::LogPolar, &stretches, move |c| {
             let (alpha, theta) = ((exponent.clone() * c).exp(), theta.clone() * c);
             effect(alpha.clone() * theta.clone().cos(), alpha * theta.sin())
         }))

@@ -138,7 +138,7 @@ export interface AdapterEntry {
   enabled: boolean;
 }
 
-export type Law = "linear" | "geodesic" | "power" | "spectral" | "gate" | "attention-mix";
+export type Law = "linear" | "geodesic" | "power" | "log-polar" | "spectral" | "gate" | "attention-mix";
 
 export interface Offer {
   law: Law;

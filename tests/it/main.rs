@@ -5,6 +5,7 @@ mod contract;
 mod docs;
 mod golden;
 mod kernels;
+mod laws;
 mod loading;
 mod model;
 mod quantised;
