@@ -93,10 +93,8 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
   await context.close();
 });
 
-// The general kernels need many minutes for this on a software GPU: run it with PLAYGROUND_SLOW=1.
-const slow = { timeout: 4 * VERY_LONG, skip: !process.env.PLAYGROUND_SLOW };
-test("the first 8 greedy ids of the real model equal the reference", slow, async (t) => {
-  const { prompt_ids: ids, greedy_ids: expected, name } = reference.prompts.find(({ name }) => name === "capital");
+test("the real model's first 8 greedy ids and its logits equal the reference", { timeout: VERY_LONG }, async (t) => {
+  const { prompt_ids: ids, greedy_ids: expected, name, top5_last_prompt: top } = reference.prompts.find(({ name }) => name === "capital");
   proxy.files.set("/bare.html", { type: "text/html", body: "<!doctype html><title>bare</title>" });
   proxy.files.set("/bare.js", { type: "text/javascript", body: `
     import init, { Playground } from "./pkg/playground.js";
@@ -105,7 +103,9 @@ test("the first 8 greedy ids of the real model equal the reference", slow, async
         await init();
         const playground = await Playground.create(data.create);
         await playground.loadModel("./models/SmolLM2-135M-Instruct.Q4_1.gguf");
-        for await (const step of playground.generate(data.request)) if (step.kind === "token") postMessage(step.steered.id);
+        for await (const step of playground.generate(data.request)) {
+          if (step.kind === "token") postMessage(step);
+        }
         postMessage({ memory: playground.memory(), device: playground.device.why });
       } catch (error) {
         postMessage({ error: String(error), code: error.code });
@@ -115,14 +115,22 @@ test("the first 8 greedy ids of the real model equal the reference", slow, async
   const { list, end } = await page.evaluate((data) => new Promise((resolve) => {
     const worker = new Worker("./bare.js", { type: "module" });
     const list = [];
-    worker.onmessage = ({ data }) => (typeof data === "number" ? list.push(data) : resolve({ list, end: data }));
+    worker.onmessage = ({ data }) => (data.kind ? list.push(data) : resolve({ list, end: data }));
     worker.onerror = ({ message }) => resolve({ list, end: { error: message } });
     worker.postMessage(data);
-  }), { create: { device: "webgpu", allowSoftwareGpu: true }, request: { ids, maxTokens: 8 } });
+  }), { create: { device: "webgpu", allowSoftwareGpu: true }, request: { ids, maxTokens: 8, top: 5, sampling: { temperature: 0 } } });
   t.diagnostic(`${name}: ${JSON.stringify(end)}`);
   assert.equal(end.error, undefined);
-  assert.deepEqual(list, expected.slice(0, 8));
-  assert.ok(end.memory.gpuPeakBytes > 90e6, "the weights are on the GPU");
+  assert.deepEqual(list.map((step) => step.steered.id), expected.slice(0, 8));
+  // Logits are read through the ratios of probabilities, which differ by the same amounts.
+  const log = (id) => Math.log(list[0].top.find((candidate) => candidate.id === id).steered);
+  for (const { id, logit } of top) {
+    const off = Math.abs(log(id) - log(top[0].id) - (logit - top[0].logit));
+    assert.ok(off < 1e-2, `logit of ${id} is off by ${off}`);
+  }
+  const { gpuPeakBytes, wasmHeapPeakBytes } = end.memory;
+  assert.ok(gpuPeakBytes > 90e6, "the weights are on the GPU");
+  assert.ok(gpuPeakBytes + wasmHeapPeakBytes < 2.5 * 98_362_432, "weights stay quantised");
   proxy.files.clear();
   await context.close();
 });
