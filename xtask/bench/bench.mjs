@@ -181,6 +181,7 @@ console.log(`medians (least–most) of ${repeat} repetitions in turns; one threa
 console.log(table(result));
 console.log("\nours / best peer");
 for (const [name, value] of Object.entries(ratios)) console.log(`  ${name.padEnd(15)} ${value === null ? "none: a side did not run or its text does not count" : value.toFixed(2)}`);
+console.log("\nllama.cpp has no SIMD kernel for Q4_1 in WebAssembly: with other quantisations wllama may compare better");
 if (process.env.BENCH_JSON) {
   writeFileSync(process.env.BENCH_JSON, `${JSON.stringify({ model: need("BENCH_MODEL"), runs: result, ratios }, null, 2)}\n`);
   say("numbers", process.env.BENCH_JSON);
