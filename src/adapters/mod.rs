@@ -13,6 +13,7 @@ mod law;
 mod mask;
 mod matrix;
 mod saved;
+mod skew;
 mod spectrum;
 mod stack;
 mod svd;

@@ -17,9 +17,21 @@ pub(super) fn placed(
     right: Tensor<2>,
     inner: impl Fn(f64) -> Matrix + 'static,
 ) -> Placed {
+    let change = Rc::new(change(loader, left, right, inner));
+    let mirrored = change.clone();
+    Placed::new(site, move |c| change(c, 1.0)).or(Law::Linear, move |c| mirrored(1.0, c))
+}
+
+/// `(c, scale) -> scale · L N(c) R`
+pub(super) fn change(
+    loader: &Loader<'_>,
+    left: Tensor<2>,
+    right: Tensor<2>,
+    inner: impl Fn(f64) -> Matrix + 'static,
+) -> impl Fn(f32, f32) -> Vec<Effect> + 'static {
     let r = right.dims()[0];
     let device = loader.model.device();
-    let change = Rc::new(move |c: f32, scale: f32| {
+    move |c, scale| {
         let inner = burn::tensor::TensorData::new(matrix::flat(&inner(c.into())), [r, r]);
         vec![Effect::Weight(Delta::LowRank {
             a: right.clone(),
@@ -28,7 +40,5 @@ pub(super) fn placed(
             out: None,
             scale,
         })]
-    });
-    let mirrored = change.clone();
-    Placed::new(site, move |c| change(c, 1.0)).or(Law::Linear, move |c| mirrored(1.0, c))
+    }
 }

@@ -21,12 +21,17 @@
 //! weight has other signs.
 //! # Coefficient
 //! Spectral: c multiplies both the steps of the singular values and the angles. I − 2c·K is a
-//! rotation to first order only, as in ESPnet. Linear on request: c·(W(1) − W).
+//! rotation to first order only, as in ESPnet, and −c undoes c to first order. On request log-polar,
+//! where it does exactly: (I − 2K)^c turns each plane of K by c·atan 2κ and stretches it by
+//! (1 + 4κ²)^(c/2), and S·((S + σ(g)·s)/S)^c; or linear, c·(W(1) − W).
 //! # Intuition
 //! A layer hears some patterns and answers with others, more or less loudly. Trained is what it
 //! listens to and how loudly it answers; the answers stay its own.
 
+use std::cell::OnceCell;
+
 use super::matrix::{self, Matrix};
+use super::skew::Skew;
 use super::{Family, Law, Loaded, Loader, Method, Target, room_doc, spectrum};
 use crate::error::Result;
 
@@ -66,25 +71,58 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let steps = loader.host(&key("s"), [k])?;
         let gate = f64::from(loader.host(&key("gate"), [1])?[0]);
         let gate = 1.0 / (1.0 + (-gate).exp());
-        let turns = matrix::skew(&loader.host(&key("K_vec"), [k * (k - 1) / 2])?, k);
+        let above = loader.host(&key("K_vec"), [k * (k - 1) / 2])?;
+        if let Some(other) = above.iter().find(|x| !x.is_finite()) {
+            let expected = "finite numbers".into();
+            return Err(loader.bad_value(&key("K_vec"), other.to_string(), expected));
+        }
+        let turns = matrix::skew(&above, k);
+        let old: Vec<f64> = strengths[..k].iter().copied().map(f64::from).collect();
+        let steps: Vec<f64> = steps.iter().map(|s| gate * f64::from(*s)).collect();
         let flipped = target.o < target.i;
-        let inner = move |c: f64| -> Matrix {
-            let moved = |at: usize| f64::from(strengths[at]) + c * gate * f64::from(steps[at]);
-            let moved: Vec<f64> = (0..k).map(moved).collect();
-            let turned = matrix::add(&matrix::identity(k), &matrix::scaled(&turns, -2.0 * c));
-            let old: Vec<f64> = strengths[..k].iter().map(|s| -f64::from(*s)).collect();
-            let new = matrix::matmul(&matrix::diagonal(&moved), &turned);
-            let change = matrix::add(&new, &matrix::diagonal(&old));
+        // What the first k directions become, less what they were.
+        let change = move |new: &[f64], turned: &Matrix, old: &[f64]| {
+            let new = matrix::matmul(&matrix::diagonal(new), turned);
+            let change = matrix::add(&new, &matrix::scaled(&matrix::diagonal(old), -1.0));
             match flipped {
                 true => matrix::transposed(&change),
                 false => change,
             }
         };
+        let stretch = |kappa: f64| (2.0 * kappa).hypot(1.0);
+        let grown = old.iter().zip(&steps).map(|(s, step)| (s + step) / s);
+        let mut gains: Vec<f32> = grown.map(|gain| gain as f32).collect();
+        // No κ is above the largest sum of a row.
+        let sums = turns.iter().map(|row| row.iter().map(|x| x.abs()).sum());
+        gains.push(stretch(sums.fold(0.0, f64::max)) as f32);
+        let (generator, planes) = (turns.clone(), OnceCell::new());
+        let (first, by) = (old.clone(), steps.clone());
+        let spectral = move |c: f64| {
+            let moved = first.iter().zip(&by).map(|(s, step)| s + c * step);
+            let moved: Vec<f64> = moved.collect();
+            let turned = matrix::add(&matrix::identity(k), &matrix::scaled(&turns, -2.0 * c));
+            change(&moved, &turned, &first)
+        };
+        let log_polar = move |c: f64| {
+            let moved = old.iter().zip(&steps);
+            let moved: Vec<f64> = moved
+                .map(|(s, step)| s * ((s + step) / s).powf(c))
+                .collect();
+            // 1 − 2iκ has the length √(1 + 4κ²) and the angle −atan 2κ.
+            let planes = planes.get_or_init(|| Skew::new(&generator));
+            let turned = planes.map(|kappa| {
+                let (length, angle) = (stretch(kappa).powf(c), c * (2.0 * kappa).atan());
+                (length * angle.cos(), -length * angle.sin())
+            });
+            change(&moved, &turned, &old)
+        };
         let (left, right) = match flipped {
             true => (v.transpose(), u.transpose()),
             false => (u, v),
         };
-        Ok(spectrum::placed(loader, target.site, left, right, inner))
+        let log_polar = spectrum::change(loader, left.clone(), right.clone(), log_polar);
+        let placed = spectrum::placed(loader, target.site, left, right, spectral);
+        Ok(placed.or_powers(Law::LogPolar, &gains, move |c| log_polar(c, 1.0)))
     };
     let placed = loader
         .targets("ssvd_layer.s")?

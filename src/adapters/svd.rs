@@ -68,7 +68,7 @@ fn stacked(a: &[Vec<f64>], b: &[Vec<f64>]) -> (Vec<f32>, Vec<f32>) {
 
 /// The r eigenvectors of largest eigenvalue of a symmetric, nowhere negative operator on `[n]`, by
 /// Lanczos' method with every vector kept upright on all before it.
-fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) -> Vec<Vec<f64>> {
+pub(super) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) -> Vec<Vec<f64>> {
     let r = r.min(n);
     let mut state = 1_u64;
     let mut random = || -> Vec<f64> {
@@ -190,7 +190,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-fn norm(v: &[f64]) -> f64 {
+pub(super) fn norm(v: &[f64]) -> f64 {
     dot(v, v).sqrt()
 }
 

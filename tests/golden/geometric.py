@@ -45,6 +45,7 @@ OWN = {  # outside PEFT: (base, config, checked modules, laws)
     "ether_plus_input": ("base_untied", {"peft_type": "ETHER_PLUS", "nb": 4, "two_sided": False}, [Q0, D1], MIRROR),
     "ssvd": ("base", {"peft_type": "SSVD"}, [Q0, K1, G0, D1], SPECTRAL),
     "ssvd_top": ("base_untied", {"peft_type": "SSVD"}, [Q0, D1], SPECTRAL),
+    "ssvd_log_polar": ("base", {"peft_type": "SSVD"}, [G0, D1], [*SPECTRAL, "log-polar"]),
     "antipasto": ("base", {"peft_type": "APASTOADAPTER", "r": 6, "rotate_u": False, "rotate_v": True, "rotation_method": "cayley",
                            "alpha": 1.0, "max_rotation_angle": math.pi / 3}, [Q0, D1], SPECTRAL),
     "antipasto_both": ("base_untied", {"peft_type": "APASTOADAPTER", "r": 5, "rotate_u": True, "rotate_v": True,
@@ -175,6 +176,12 @@ def weight(cfg, ad, path, W, c, law):
         u, v, S, d = (s[f"ssvd_layer.{n}"] for n in ("u", "v", "s_pre", "s"))
         k = len(d)
         first = lambda S, v: u[:, :k] @ torch.diag(S) @ v
+        if law == "log-polar":
+            values, vectors = torch.linalg.eig(eye(k) - 2 * above(s["ssvd_layer.K_vec"], k))
+            A = (vectors @ torch.diag(values**c) @ torch.linalg.inv(vectors)).real
+            new = first(S[:k] * (1 + torch.sigmoid(s["ssvd_layer.gate"]) * d / S[:k]) ** c, A @ v[:k])
+            change = new - first(S[:k], v[:k])
+            return W + (change if o >= i else change.T)
         new = first(S[:k] + c * torch.sigmoid(s["ssvd_layer.gate"]) * d, (eye(k) - 2 * c * above(s["ssvd_layer.K_vec"], k)) @ v[:k])
         change = new - first(S[:k], v[:k])
         return W + (change if o >= i else change.T)
@@ -210,7 +217,7 @@ def own_tensors(name, cfg, path, W, g):
     u, S, v = torch.linalg.svd(tall, full_matrices=False)
     k = 5
     if t == "SSVD":
-        n = k if name == "ssvd_top" else len(S)  # the first k are all that is ever used
+        n = k if name in ("ssvd_top", "ssvd_log_polar") else len(S)  # the first k are all that is ever used
         return {f"ssvd_layer.{key}": x.contiguous() for key, x in {
             "u": u[:, :n], "v": v[:n], "s_pre": S[:n], "s": 0.4 * randn(k), "gate": randn(1), "K_vec": 0.1 * randn(k * (k - 1) // 2)}.items()}
     r = cfg["r"]

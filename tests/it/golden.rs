@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use playground::adapters::{self, AdapterFiles, METHODS, Site, Stack, Steering};
+use playground::adapters::{self, AdapterFiles, Law, METHODS, Site, Stack, Steering};
 use playground::model::Positions;
 use playground::session::read_back;
 use playground::weights::{HostData, HostTensor, safetensors};
@@ -37,10 +37,14 @@ impl Case {
     }
 
     /// What numbers under another law than the default end in.
-    fn second_law(&self) -> &str {
-        let ends = [":linear", ":geodesic", ":power"];
-        let has = |end: &&str| self.expect.keys().any(|key| key.ends_with(end));
-        ends.into_iter().find(has).unwrap_or(":none")
+    fn end(&self, law: Law) -> String {
+        let has = |end: &String| self.expect.keys().any(|key| key.ends_with(end));
+        let own = format!(":{}", law.name());
+        match law {
+            // What the law was called when ROAD's files were made.
+            Law::LogPolar if !has(&own) => ":geodesic".into(),
+            _ => own,
+        }
     }
 
     pub fn ids(&self) -> Vec<u32> {
@@ -137,13 +141,23 @@ fn methods_equal_peft() {
             .iter()
             .map(|o| o.law)
             .collect();
-        let under = |at: usize| if at == 0 { "" } else { case.second_law() };
+        let under = |at: usize, law| {
+            if at == 0 {
+                String::new()
+            } else {
+                case.end(law)
+            }
+        };
         let points = [(1.0, ""), (-1.0, "_c_-1"), (0.5, "_c_0.5")];
         let points = points
             .iter()
             .flat_map(|point| laws.iter().enumerate().map(move |law| (point, law)));
         for (&(c, key), (at, &law)) in points {
-            let suffix = if key.is_empty() { "" } else { under(at) };
+            let suffix = if key.is_empty() {
+                String::new()
+            } else {
+                under(at, law)
+            };
             stack.set_law(id, law).expect("offered");
             stack.set_coefficient(id, c).expect("in the domain");
             let steering = stack.steering();
