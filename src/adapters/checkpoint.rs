@@ -724,6 +724,26 @@ impl<'a> Loader<'a> {
         self.tensors.borrow_mut().remove(key);
     }
 
+    /// Checks one extent of a module's tensor before numbers are made to fit it.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongShape`].
+    pub fn check_extent(
+        &self,
+        target: &Target,
+        parameter: &str,
+        dim: usize,
+        expected: usize,
+    ) -> Result<()> {
+        match self.extent(target, parameter, dim)? == expected {
+            true => Ok(()),
+            false => {
+                let expected = format!("{expected} in dimension {dim}");
+                Err(self.wrong_shape(&self.key(target, parameter), expected))
+            }
+        }
+    }
+
     /// The refusal of a tensor for its shape.
     #[must_use]
     pub fn wrong_shape(&self, key: &str, expected: String) -> Error {

@@ -53,6 +53,9 @@ pub const METHOD: Method = Method {
     load,
 };
 
+/// Where the series converges at all, 64 terms are closer to its sum than f32 can tell.
+const MOST_TERMS: usize = 64;
+
 const DIVERGES: &str = "beyond it the Neumann series of this checkpoint no longer converges";
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
@@ -125,7 +128,10 @@ fn terms(config: &Config) -> Result<Option<usize>> {
             "peft_version",
             "0.18 or newer with use_cayley_neumann, whose series was another one before; train it again",
         )),
-        false => config.count("num_cayley_neumann_terms").map(Some),
+        false => match config.count("num_cayley_neumann_terms")? {
+            terms if terms <= MOST_TERMS => Ok(Some(terms)),
+            _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
+        },
     }
 }
 

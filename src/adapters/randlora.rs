@@ -103,6 +103,9 @@ fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>
             loader.shared(B, [m, count, r])?,
         ));
     }
+    for target in targets {
+        loader.check_extent(target, "randlora_lambda", 0, r)?;
+    }
     let mut random = TorchRandom::new(config.seed("projection_prng_key")?);
     let share = match config.flag("very_sparse") {
         true => Some(1.0 / (n as f64).sqrt()),

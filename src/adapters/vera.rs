@@ -98,6 +98,9 @@ fn projections(
             loader.shared(B, [widest_o, r])?,
         ));
     }
+    for target in targets {
+        loader.check_extent(target, "vera_lambda_d", 0, r)?;
+    }
     let mut random = TorchRandom::new(loader.config.seed("projection_prng_key")?);
     let a = random.kaiming_uniform(r * widest_i, widest_i);
     let b = random.kaiming_uniform(widest_o * r, r);

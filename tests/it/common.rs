@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use playground::adapters::{AdapterFiles, BASES_FILE, Steering};
 use playground::device;
 use playground::model::{Positions, Weights};
@@ -19,12 +20,16 @@ pub fn tiny(base: &str) -> Session {
 }
 
 pub fn tiny_with(base: &str, weights: Weights) -> Session {
+    tiny_on(base, &device::cpu(), weights)
+}
+
+pub fn tiny_on(base: &str, device: &Device, weights: Weights) -> Session {
     let dir = golden_dir().join(base);
     let config = fs::read(dir.join("config.json")).expect("config.json");
     let file = NativeFile::open(&dir.join("model.safetensors")).expect("model.safetensors");
     pollster::block_on(async {
         let file = ModelFile::open_folder(&config, vec![file], None).await?;
-        Session::load(&file, None, &device::cpu(), weights, |_| {}).await
+        Session::load(&file, None, device, weights, |_| {}).await
     })
     .expect("the tiny model loads")
 }
