@@ -845,21 +845,27 @@ impl<'a> Loader<'a> {
         self.on_host(target.site, || self.base_weight(target))
     }
 
-    /// The gain `[d]` of a norm's site.
-    #[must_use]
-    pub fn base_gain(&self, site: Site) -> Tensor<1> {
+    /// The gain `[d]` of a norm, whose new gain stands in `key`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for blocks that the model lacks.
+    pub fn base_gain(&self, site: Site, key: &str) -> Result<Tensor<1>> {
+        let inside = |layer| layer < self.model.config().num_layers;
         match site {
-            Site::Norm(norm) => self.model.gain(norm),
-            other => unreachable!("{other:?} is no norm"),
+            Site::Norm(norm) if norm.is_none_or(|(layer, _)| inside(layer)) => {
+                Ok(self.model.gain(norm))
+            }
+            _ => Err(self.no_such_module(key)),
         }
     }
 
     /// The same gain in host memory, as [`Self::base_weight_on_host`].
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] when the device does not give it.
-    pub fn base_gain_on_host(&self, site: Site) -> Result<Vec<f32>> {
-        self.on_host(site, || self.base_gain(site).unsqueeze())
+    /// As [`Self::base_gain`], and [`Error::DeviceLost`] when the device does not give it.
+    pub fn base_gain_on_host(&self, site: Site, key: &str) -> Result<Vec<f32>> {
+        let gain = self.base_gain(site, key)?;
+        self.on_host(site, || gain.unsqueeze())
     }
 
     fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Vec<f32>> {

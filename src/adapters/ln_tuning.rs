@@ -42,11 +42,9 @@ const KEY: &str = "ln_tuning_layers.weight";
 
 /// The norms that a file changes, and their keys, in model order.
 pub(super) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
-    let layers = loader.model.config().num_layers;
     let norm = |key: String| {
         let path = key.strip_suffix(KEY)?.strip_suffix('.')?;
         let site = path.strip_prefix(PREFIX).and_then(Site::parse_norm);
-        let site = site.filter(|site| site.layer().is_none_or(|layer| layer < layers));
         Some(match site {
             Some(site) => Ok((site, key)),
             None => Err(loader.no_such_module(&key)),
@@ -68,7 +66,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let d = loader.model.config().hidden_size;
     let place = |(site, key): (Site, String)| {
         let trained = loader.host(&key, [d])?;
-        let base = loader.base_gain_on_host(site)?;
+        let base = loader.base_gain_on_host(site, &key)?;
         let change: Vec<f32> = trained
             .iter()
             .zip(&base)

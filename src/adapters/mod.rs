@@ -308,9 +308,9 @@ pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter
         .text("peft_type")
         .is_ok_and(|name| name == ln_tuning::PEFT_TYPE)
     {
-        for (site, _) in ln_tuning::norms(&loader).unwrap_or_default() {
-            let gain = loader.base_gain(site).unsqueeze::<2>();
-            weights.insert(site, read_back(gain).await?);
+        for (site, key) in ln_tuning::norms(&loader).unwrap_or_default() {
+            let gain = loader.base_gain(site, &key)?;
+            weights.insert(site, read_back(gain.unsqueeze()).await?);
         }
     }
     load_with(files, model, weights)

@@ -13,7 +13,8 @@ use crate::error::Result;
 pub(super) fn module(key: &str) -> Option<&str> {
     let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
     let module = module.strip_suffix(".base_layer").unwrap_or(module);
-    Site::parse(module.strip_prefix(super::PREFIX)?)?;
+    let path = module.strip_prefix(super::PREFIX)?;
+    Site::parse(path).or(Site::parse_norm(path))?;
     Some(module)
 }
 
@@ -43,6 +44,17 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     for key in &keys {
         let Some(module) = module(key) else { continue };
+        if let Some(site) = module
+            .strip_prefix(super::PREFIX)
+            .and_then(Site::parse_norm)
+        {
+            let change = loader.shared(key, [loader.model.config().hidden_size])?
+                - loader.base_gain(site, key)?;
+            placed.push(Placed::new(site, move |c| {
+                vec![Effect::Gain(change.clone() * c)]
+            }));
+            continue;
+        }
         let target = loader.target(key, module)?;
         if !key.ends_with(".weight") {
             let bias = loader.base_bias(&target);

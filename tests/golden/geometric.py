@@ -4,8 +4,9 @@ Every one of them is a base layer with another weight, W(c). c = 1 is PEFT's for
 PEFT, W(1)); every other number comes from `weight` and `gain` below, written without PEFT, put into the base model."""
 import json, math, os, shutil
 
-import torch
-from peft import BOFTConfig, HRAConfig, IA3Config, LNTuningConfig, OFTConfig, PeftModel, get_peft_model
+import gguf, numpy as np, torch
+from gguf.quants import dequantize, quantize
+from peft import BOFTConfig, HRAConfig, IA3Config, LNTuningConfig, LoraConfig, OFTConfig, PeftModel, get_peft_model
 from peft.tuners.boft import layer as boft_layer
 from safetensors.torch import load_file, save_file
 
@@ -36,13 +37,22 @@ CASES = {  # name: (base, config, checked modules, laws: first is the default)
     "ln_tuning_signs": ("base_untied", lambda: LNTuningConfig(task_type="CAUSAL_LM", target_modules=["norm"]), [], MIRROR),
     "ia3_power": ("base_untied", lambda: IA3Config(
         task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]), [K1, D1], POWER),
+    # on a base that is also there as a quantised GGUF; half of these read the base's weights
+    "quantised_lora": ("base_quantised", lambda: LoraConfig(r=4, lora_alpha=8, **T), [Q0, D1], MIRROR),
+    "quantised_dora": ("base_quantised", lambda: LoraConfig(r=4, lora_alpha=8, use_dora=True, **T), [Q0, D1], MIRROR),
+    "quantised_oft": ("base_quantised", lambda: OFTConfig(oft_block_size=16, **T), [Q0, D1], GEO),
+    "quantised_boft": ("base_quantised", lambda: BOFTConfig(boft_block_size=4, **QD), [Q0, D1], GEO),
+    "quantised_ln": ("base_quantised", lambda: LNTuningConfig(task_type="CAUSAL_LM"), [], POWER),
+    "saved_norms": ("base", lambda: LoraConfig(r=3, lora_alpha=6, modules_to_save=["norm", "input_layernorm"], **QD), [Q0, D1], MIRROR),
     "hra_two": ("base_untied", lambda: HRAConfig(r=2, **T), [Q0, D1], GEO),
 }
+QUANTISED = "base_quantised"
 OWN = {  # outside PEFT: (base, config, checked modules, laws)
     "ether": ("base", {"peft_type": "ETHER", "nb": 4}, [Q0, D1], MIRROR),
     "ether_one": ("base_untied", {"peft_type": "ETHER", "nb": 1}, [Q0, K1], MIRROR),
     "ether_plus": ("base", {"peft_type": "ETHER_PLUS", "nb": 2}, [Q0, D1], MIRROR),
     "ether_plus_input": ("base_untied", {"peft_type": "ETHER_PLUS", "nb": 4, "two_sided": False}, [Q0, D1], MIRROR),
+    "quantised_ether_plus": ("base_quantised", {"peft_type": "ETHER_PLUS", "nb": 2}, [Q0, D1], MIRROR),
     "ssvd": ("base", {"peft_type": "SSVD"}, [Q0, K1, G0, D1], SPECTRAL),
     "ssvd_top": ("base_untied", {"peft_type": "SSVD"}, [Q0, D1], SPECTRAL),
     "ssvd_log_polar": ("base", {"peft_type": "SSVD"}, [G0, D1], [*SPECTRAL, "log-polar"]),
@@ -68,9 +78,13 @@ def trained(name, n, p, z):
     if "oft_R" in n and "boft" not in n: return 0.12 * z if "coft" not in name else 0.25 * z
     if "boft_R" in n: return 0.5 * z
     if "boft_s" in n: return (0.25 * z).exp() * (z.sign() if name == "boft_negative" else 1)
+    if "modules_to_save" in n: return p * (1 + 0.2 * z)
     if "ln_tuning" in n: return -p * (1 + 0.1 * z) if name == "ln_tuning_signs" else p * (0.2 * z).exp()
     if "ia3_l" in n: return (0.3 * z).exp()
     if "hra_u" in n: return z
+    if "lora_A" in n: return z / math.sqrt(p.shape[1])
+    if "lora_B" in n: return 0.2 * z / math.sqrt(p.shape[1])
+    if "magnitude" in n: return p * (1 + 0.1 * z)
     raise KeyError(n)
 
 
@@ -153,6 +167,9 @@ def weight(cfg, ad, path, W, c, law):
         return W @ oft(cfg, s["oft_R.weight"], i, c).T
     if t == "BOFT":
         return s["boft_s"] ** c * (W @ boft(s["boft_R"], c).T)
+    if t == "LORA":
+        V = W + cfg["lora_alpha"] / cfg["r"] * s["lora_B.weight"] @ s["lora_A.weight"]
+        return (s["lora_magnitude_vector"] / V.norm(dim=1))[:, None] * V if cfg["use_dora"] else V
     if t == "IA3":
         l = s["ia3_l"] ** c
         return W * l
@@ -194,7 +211,7 @@ def weight(cfg, ad, path, W, c, law):
 
 
 def gain(ad, path, g, c, law):
-    new = ad.get(f"base_model.model.{path}.ln_tuning_layers.weight")
+    new = ad.get(f"base_model.model.{path}.ln_tuning_layers.weight", ad.get(f"base_model.model.{path}.weight"))
     if new is None:
         return g
     g, new = g.double(), new.double()
@@ -293,7 +310,36 @@ def make_one(make, name):
     make.finish(name, base, out, {"modules": " ".join(mods), "laws": " ".join(laws)}, errors)
 
 
+def quantise(make):
+    """Rounds the base to Q8_0 and Q4_1 and writes it as a GGUF beside its safetensors, as llama.cpp's converter does."""
+    k, m = make.BASES[QUANTISED], make.load_base(QUANTISED)
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+             "post_attention_layernorm": "ffn_norm", "model.embed_tokens": "token_embd", "model.norm": "output_norm", "model.layers": "blk"}
+    w = gguf.GGUFWriter(f"{make.ROOT}/{QUANTISED}/model.gguf", "llama")
+    w.add_embedding_length(k["hidden_size"]); w.add_feed_forward_length(k["intermediate_size"]); w.add_block_count(k["num_hidden_layers"])
+    w.add_context_length(k["max_position_embeddings"]); w.add_head_count(k["num_attention_heads"]); w.add_head_count_kv(k["num_key_value_heads"])
+    w.add_key_length(k["head_dim"]); w.add_value_length(k["head_dim"]); w.add_rope_dimension_count(k["head_dim"])
+    w.add_rope_freq_base(k["rope_theta"]); w.add_layer_norm_rms_eps(k["rms_norm_eps"])
+    for n, p in m.named_parameters():
+        kind = {1: gguf.GGMLQuantizationType.F32}.get(p.dim(), gguf.GGMLQuantizationType.Q4_1 if "layers.1." in n else gguf.GGMLQuantizationType.Q8_0)
+        if p.dim() == 2:
+            p.copy_(torch.from_numpy(dequantize(quantize(p.numpy(), kind), kind).astype(np.float32)))
+        values, name = p.numpy(), n
+        for old, new in names.items():
+            name = name.replace(old, new)
+        if "attn_q." in name or "attn_k." in name:  # neighbouring rows pair for the rotary embedding there
+            o, i = values.shape
+            values = values.reshape(o // k["head_dim"], 2, k["head_dim"] // 2, i).swapaxes(1, 2).reshape(o, i)
+        w.add_tensor(name, quantize(np.ascontiguousarray(values), kind), raw_dtype=kind)
+    w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+    path = f"{make.ROOT}/{QUANTISED}/model.safetensors"
+    save_file({n: p.contiguous() for n, p in m.named_parameters()}, path, {"format": "pt"})
+
+
 def make_all(make, only):
+    if not only or QUANTISED in only:
+        quantise(make)
     for name in [*CASES, *OWN]:
         if not only or name in only:
             make_one(make, name)

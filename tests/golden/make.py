@@ -49,6 +49,10 @@ BASES = {
     "base_bias": dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
                       head_dim=6, vocab_size=48, tie_word_embeddings=True, max_position_embeddings=64, rope_theta=10000.0,
                       rms_norm_eps=1e-6, attention_bias=True, mlp_bias=True),
+    # rounded to what a GGUF holds: geometric.py
+    "base_quantised": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                           head_dim=16, vocab_size=64, tie_word_embeddings=True, max_position_embeddings=64, rope_theta=10000.0,
+                           rms_norm_eps=1e-5),
 }
 
 

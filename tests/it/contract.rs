@@ -104,8 +104,8 @@ fn all_laws_meet_at_1_and_are_continuous() {
                 failures.push(format!("{}: {law:?} at 1 is {apart:.1e} off", loaded.name));
             }
             for (c, from) in [(0.0, &base), (1.0, &here)] {
-                let far = worst(&loaded.at(law, c + 1e-2), from);
-                let near = worst(&loaded.at(law, c + 1e-4), from);
+                let far = worst(&loaded.at(law, c - 1e-2), from);
+                let near = worst(&loaded.at(law, c - 1e-4), from);
                 if near > far * 0.1 + reach {
                     failures.push(format!(
                         "{}: {law:?} jumps by {near:.1e} at {c}",

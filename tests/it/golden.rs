@@ -25,7 +25,7 @@ pub struct Case {
 }
 
 impl Case {
-    fn floats(&self, key: &str) -> Option<&[f32]> {
+    pub fn floats(&self, key: &str) -> Option<&[f32]> {
         match &self.expect.get(key)?.data {
             HostData::Float(values) => Some(values),
             HostData::Int(_) => None,

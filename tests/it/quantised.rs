@@ -3,12 +3,15 @@
 use std::fs;
 
 use playground::adapters::{self, Stack, Steering};
+use playground::device;
 use playground::model::{Positions, Projection, Weights};
 use playground::quantised::{Activations, BLOCK, Block, Packed, Width};
 use playground::session::{Session, read_back};
+use playground::weights::{ModelFile, NativeFile};
 use serde_json::Value;
 
 use crate::common::{adapter_files, golden_dir, logits, smollm2, smollm2_with, tiny, tiny_with};
+use crate::golden::cases;
 
 /// A plain random number generator: the tests repeat exactly.
 struct Random(u64);
@@ -326,4 +329,60 @@ fn every_effect_acts_on_the_host_path() {
         }
     }
     assert!(seen > 20, "{seen} cases");
+}
+
+/// Adapters on a quantised GGUF: with the weights widened, they are PEFT on those weights; with the
+/// weights kept as they are, nearly so. Some of these methods read the base's weights.
+#[test]
+fn adapters_on_a_quantised_base_are_those_on_its_widened_weights() {
+    let open = |weights| {
+        let path = golden_dir().join("base_quantised/model.gguf");
+        let load = async {
+            let file = ModelFile::open_gguf(NativeFile::open(&path)?).await?;
+            Session::load(&file, None, &device::cpu(), weights, |_| {}).await
+        };
+        pollster::block_on(load).expect("the GGUF loads")
+    };
+    let (dense, packed) = (open(Weights::Dense), open(Weights::Quantised));
+    let arithmetic = packed.model.arithmetic();
+    assert!(
+        arithmetic.contains("Q8_0") && arithmetic.contains("Q4_1"),
+        "{arithmetic}"
+    );
+    let cases = cases()
+        .into_iter()
+        .filter(|case| case.base == "base_quantised");
+    let mut seen = 0;
+    for case in cases {
+        seen += 1;
+        for (session, tolerance) in [(&dense, 1e-4), (&packed, 5e-3)] {
+            let adapter = adapters::load(&case.files(), &session.model).expect("loads");
+            let mut stack = Stack::default();
+            let id = stack.add(adapter);
+            let base = logits(session, &case.ids(), &stack.steering());
+            for (c, key) in [
+                (1.0, "logits"),
+                (-1.0, "logits_c_-1"),
+                (0.5, "logits_c_0.5"),
+            ] {
+                stack.set_coefficient(id, c).expect("in the domain");
+                let found = logits(session, &case.ids(), &stack.steering());
+                let expected = case.floats(key).expect("golden logits");
+                let difference = largest_difference(&found, expected);
+                println!("{} at {c}: {difference:.1e}", case.name);
+                assert!(
+                    difference < tolerance,
+                    "{} at {c}: {difference:.1e}",
+                    case.name
+                );
+            }
+            stack.set_coefficient(id, 0.0).expect("0");
+            assert!(
+                logits(session, &case.ids(), &stack.steering()) == base,
+                "{} back at 0",
+                case.name
+            );
+        }
+    }
+    assert!(seen > 4, "{seen} cases");
 }
