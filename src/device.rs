@@ -1,7 +1,6 @@
 //! Which device computes, said in words.
 
-use std::sync::OnceLock;
-
+use async_lock::OnceCell;
 use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::DeviceType;
 use serde::{Deserialize, Serialize};
@@ -33,29 +32,28 @@ const LAUNCHES_PER_SUBMIT: usize = 512;
 /// # Errors
 /// [`Error::DeviceUnavailable`].
 pub async fn gpu() -> Result<Device> {
-    // burn registers a GPU once per program, and refuses a second time.
-    static OPENED: OnceLock<Device> = OnceLock::new();
-    if let Some(device) = OPENED.get() {
-        return Ok(device.clone());
-    }
-    let options = Device::wgpu_options().tasks_max(LAUNCHES_PER_SUBMIT);
-    let (device, setup) =
-        options
-            .init_with_setup_async()
-            .await
-            .map_err(|error| Error::DeviceUnavailable {
-                asked: "gpu".into(),
-                why: error.to_string(),
-            })?;
-    let _ = SOFTWARE.set(setup.adapter.get_info().device_type == DeviceType::Cpu);
-    Ok(OPENED.get_or_init(|| device).clone())
+    // burn registers a GPU once per program and refuses a second time, also while the first is
+    // still opening: whoever comes then waits.
+    Ok(OPENED.get_or_try_init(open).await?.0.clone())
 }
 
-static SOFTWARE: OnceLock<bool> = OnceLock::new();
+async fn open() -> Result<(Device, bool)> {
+    let options = Device::wgpu_options().tasks_max(LAUNCHES_PER_SUBMIT);
+    let opened = options.init_with_setup_async().await;
+    let (device, setup) = opened.map_err(|error| Error::DeviceUnavailable {
+        asked: "gpu".into(),
+        why: error.to_string(),
+    })?;
+    let software = setup.adapter.get_info().device_type == DeviceType::Cpu;
+    Ok((device, software))
+}
+
+/// The GPU of this program, and whether it is software.
+static OPENED: OnceCell<(Device, bool)> = OnceCell::new();
 
 /// Whether the GPU that was opened is a program that imitates one on the CPU. Kernels are cut
 /// differently for it.
 #[must_use]
 pub fn gpu_is_software() -> bool {
-    SOFTWARE.get().copied().unwrap_or(false)
+    OPENED.get().is_some_and(|(_, software)| *software)
 }

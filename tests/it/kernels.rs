@@ -1,8 +1,6 @@
 //! Every GPU kernel against arithmetic on the host, on shapes that fill no tile. Runs on whatever
 //! native adapter there is; a software one will do.
 
-use std::sync::OnceLock;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use playground::device;
 use playground::kernels::{self, After, Cut, Packed};
@@ -15,9 +13,14 @@ use pollster::block_on;
 const TOLERANCE: f32 = 2e-5;
 
 fn gpu() -> Device {
-    static ONCE: OnceLock<Device> = OnceLock::new();
-    let open = || block_on(device::gpu()).expect("`cargo xtask test` installs a software GPU");
-    ONCE.get_or_init(open).clone()
+    block_on(device::gpu()).expect("`cargo xtask test` installs a software GPU")
+}
+
+#[test]
+fn whoever_asks_while_the_gpu_is_opening_gets_the_same_one() {
+    let asked = std::array::from_fn::<_, 4, _>(|_| std::thread::spawn(gpu));
+    let opened = asked.map(|thread| thread.join().expect("no GPU"));
+    assert!(opened.iter().all(|device| *device == opened[0]));
 }
 
 /// Numbers without a pattern, in −1 … 1.
