@@ -306,13 +306,7 @@ impl<S: ByteSource> ModelFile<S> {
     /// # Errors
     /// As [`Self::tensor`].
     pub async fn packed(&self, hf_name: &str, shape: [usize; 2]) -> Result<Option<Packed>> {
-        let entry = self.entry(hf_name)?;
-        if entry.shape != shape {
-            return Err(self.wrong_shape(&shape, entry));
-        }
-        let Some(source) = self.sources.get(entry.source) else {
-            return Err(self.missing(llama::bare(hf_name)));
-        };
+        let (entry, source) = self.checked(hf_name, &shape)?;
         let [rows, cols] = shape;
         let Some(width) = entry
             .kind
@@ -325,7 +319,7 @@ impl<S: ByteSource> ModelFile<S> {
             file: source.name().into(),
             why: format!("there is no memory for the {rows} x {cols} numbers of `{hf_name}`"),
         })?;
-        let permuted = self.metadata.is_some() && llama::is_permuted(hf_name);
+        let permuted = self.is_permuted(hf_name);
         let mut next = 0;
         read_pieces(source, &entry.span, entry.kind, |piece| {
             quant::blocks(entry.kind, piece, |block| {
