@@ -348,6 +348,13 @@ pub(super) fn read(
     let vector = br#"{"peft_type":"CONTROL_VECTOR"}"#;
     if files.weights.starts_with(b"GGUF") {
         let file = format!("{}.gguf", files.name);
+        if files.bases.is_some() {
+            return Err(Error::BadOption {
+                name: "bases",
+                expected: "left out: a .gguf holds all its tensors itself",
+                found: format!("{BASES_FILE} beside {file}"),
+            });
+        }
         let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
         let (json, tensors) = match metadata.string("general.type")? {
             Some("adapter") => {

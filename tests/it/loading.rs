@@ -324,6 +324,18 @@ fn bad_checkpoints_say_why() {
             "svd_bases.",
         ),
         (
+            "singular vectors beside a .gguf",
+            AdapterFiles {
+                bases: golden("antipasto").bases,
+                weights: std::fs::read(golden_dir().join("lora_untied/llama_cpp.gguf"))
+                    .expect("gguf"),
+                config: None,
+                ..lora()
+            },
+            "bad-option",
+            "0_svd_bases.safetensors beside lora.gguf",
+        ),
+        (
             "a rotation that nobody wrote",
             with_field(golden("antipasto"), "rotation_method", "givens".into()),
             "bad-config",
