@@ -181,6 +181,8 @@ fn add_linear(plan: &mut SitePlan, effect: Effect) {
 pub struct Acting {
     /// Its handle.
     pub id: u32,
+    /// As [`Entry::reading`].
+    pub reading: u32,
     /// c, never 0.
     pub coefficient: f32,
     /// How c acts.
@@ -196,6 +198,8 @@ pub struct Entry {
     pub id: u32,
     /// What was loaded.
     pub adapter: Adapter,
+    /// How often [`Stack::replace`] has put another adapter here.
+    pub reading: u32,
     /// c, kept while switched off.
     pub coefficient: f32,
     /// How c acts: one of [`Adapter::laws`].
@@ -243,6 +247,19 @@ pub struct EntryView {
 }
 
 impl Entry {
+    /// At c = 0, under the adapter's default law, wherever it acts.
+    fn new(id: u32, adapter: Adapter) -> Self {
+        Self {
+            id,
+            law: adapter.laws[0].law,
+            adapter,
+            reading: 0,
+            coefficient: 0.0,
+            mask: Mask::default(),
+            enabled: true,
+        }
+    }
+
     fn active(&self) -> bool {
         self.enabled && self.coefficient != 0.0
     }
@@ -263,10 +280,47 @@ impl Entry {
     fn acting(&self) -> Acting {
         Acting {
             id: self.id,
+            reading: self.reading,
             coefficient: self.coefficient,
             law: self.law,
             mask: self.mask.clone(),
         }
+    }
+
+    fn set_coefficient(&mut self, c: f32) -> Result<()> {
+        self.check(self.law, c)?;
+        self.coefficient = c;
+        Ok(())
+    }
+
+    fn set_law(&mut self, law: Law) -> Result<()> {
+        let adapter = &self.adapter;
+        if adapter.laws.iter().all(|offer| offer.law != law) {
+            let refused = adapter.laws_refused.iter().find(|(other, _)| *other == law);
+            let known: Vec<&str> = adapter.laws.iter().map(|offer| offer.law.name()).collect();
+            return Err(Error::BadLaw {
+                adapter: adapter.name.clone(),
+                found: law.name(),
+                why: refused.map_or("its method has no such law", |(_, why)| why),
+                known: known.join(", "),
+            });
+        }
+        self.check(law, self.coefficient)?;
+        self.law = law;
+        Ok(())
+    }
+
+    fn set_mask(&mut self, mask: Mask) -> Result<()> {
+        let mut placed = self.adapter.placed.iter();
+        if placed.all(|placed| !mask.allows(placed.site)) {
+            return Err(Error::BadOption {
+                name: "mask",
+                expected: "one that leaves at least one place where this adapter acts",
+                found: mask.to_string(),
+            });
+        }
+        self.mask = mask;
+        Ok(())
     }
 
     /// Refuses coefficients that mean nothing under a law.
@@ -327,15 +381,27 @@ impl Stack {
     /// Puts an adapter behind the others, at c = 0, under its default law, and returns its id.
     pub fn add(&mut self, adapter: Adapter) -> u32 {
         self.last_id += 1;
-        self.entries.push(Entry {
-            id: self.last_id,
-            law: adapter.laws[0].law,
-            adapter,
-            coefficient: 0.0,
-            mask: Mask::default(),
-            enabled: true,
-        });
+        self.entries.push(Entry::new(self.last_id, adapter));
         self.last_id
+    }
+
+    /// Puts an adapter in the place of another, say the same files read for another task: id,
+    /// c, law, mask and switch stay. It acts from the next forward pass on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`], and those of [`Self::set_law`], [`Self::set_mask`] and
+    /// [`Self::set_coefficient`] where the new one cannot follow; the old one stays then.
+    pub fn replace(&mut self, id: u32, adapter: Adapter) -> Result<()> {
+        let entry = self.entry(id)?;
+        let mut new = Entry::new(id, adapter);
+        new.set_law(entry.law)?;
+        new.set_mask(entry.mask.clone())?;
+        new.set_coefficient(entry.coefficient)?;
+        new.enabled = entry.enabled;
+        new.reading = entry.reading + 1;
+        *entry = new;
+        self.built = None;
+        Ok(())
     }
 
     /// Takes an adapter out.
@@ -355,9 +421,7 @@ impl Stack {
     /// [`Error::NoSuchAdapter`]; [`Error::BadCoefficient`] unless c is finite and in the domain of
     /// the adapter's law.
     pub fn set_coefficient(&mut self, id: u32, c: f32) -> Result<()> {
-        let entry = self.entry(id)?;
-        entry.check(entry.law, c)?;
-        entry.coefficient = c;
+        self.entry(id)?.set_coefficient(c)?;
         self.built = None;
         Ok(())
     }
@@ -368,20 +432,7 @@ impl Stack {
     /// [`Error::NoSuchAdapter`]; [`Error::BadLaw`] for a law that the checkpoint cannot follow;
     /// [`Error::BadCoefficient`] when the present c is outside that law's domain.
     pub fn set_law(&mut self, id: u32, law: Law) -> Result<()> {
-        let entry = self.entry(id)?;
-        let adapter = &entry.adapter;
-        if adapter.laws.iter().all(|offer| offer.law != law) {
-            let refused = adapter.laws_refused.iter().find(|(other, _)| *other == law);
-            let known: Vec<&str> = adapter.laws.iter().map(|offer| offer.law.name()).collect();
-            return Err(Error::BadLaw {
-                adapter: adapter.name.clone(),
-                found: law.name(),
-                why: refused.map_or("its method has no such law", |(_, why)| why),
-                known: known.join(", "),
-            });
-        }
-        entry.check(law, entry.coefficient)?;
-        entry.law = law;
+        self.entry(id)?.set_law(law)?;
         self.built = None;
         Ok(())
     }
@@ -391,20 +442,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for a mask that leaves it no place at all.
     pub fn set_mask(&mut self, id: u32, mask: Mask) -> Result<()> {
-        let entry = self.entry(id)?;
-        if entry
-            .adapter
-            .placed
-            .iter()
-            .all(|placed| !mask.allows(placed.site))
-        {
-            return Err(Error::BadOption {
-                name: "mask",
-                expected: "one that leaves at least one place where this adapter acts",
-                found: mask.to_string(),
-            });
-        }
-        entry.mask = mask;
+        self.entry(id)?.set_mask(mask)?;
         self.built = None;
         Ok(())
     }

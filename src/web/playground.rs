@@ -16,7 +16,7 @@ use super::glue::{
     check, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu, when_lost,
 };
 use super::storage::Storage;
-use crate::adapters::{self, AdapterFiles, Law, Mask, Method};
+use crate::adapters::{self, Adapter, AdapterFiles, Law, Mask, Method};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::Weights;
@@ -211,13 +211,26 @@ impl Playground {
     ) -> Promise {
         let session = self.session.clone();
         promise(self.gpu, async move {
-            let files = adapter_files(&files).await?;
-            let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            let adapter = adapters::load_waiting(&files, &session.model).await?;
-            let mut stack = session.stack.borrow_mut();
-            let id = stack.add(adapter);
-            let entry = stack.entries().iter().find(|entry| entry.id == id);
-            Ok(entry.map_or(JsValue::NULL, |entry| plain(&entry.view())))
+            let (session, adapter) = read_adapter(&session, &files).await?;
+            let id = session.stack.borrow_mut().add(adapter);
+            Ok(entry_view(&session, id))
+        })
+    }
+
+    /// Reads an adapter's files again, say for another `task` or with other `expertWeights`, and
+    /// puts what they give in its place: id, coefficient, law, mask and order stay. What cannot
+    /// follow them is refused, and the adapter stays as it was.
+    #[wasm_bindgen(js_name = reloadAdapter, unchecked_return_type = "Promise<AdapterEntry>")]
+    pub fn reload_adapter(
+        &self,
+        id: u32,
+        #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let (session, adapter) = read_adapter(&session, &files).await?;
+            session.stack.borrow_mut().replace(id, adapter)?;
+            Ok(entry_view(&session, id))
         })
     }
 
@@ -592,6 +605,23 @@ async fn load(
     };
     *session.borrow_mut() = Some(loaded);
     Ok(plain(&info))
+}
+
+/// An adapter for the model that is loaded, and its session.
+async fn read_adapter(
+    session: &RefCell<Option<Session>>,
+    files: &JsValue,
+) -> Result<(Session, Adapter)> {
+    let files = adapter_files(files).await?;
+    let session = session.borrow().clone().ok_or(Error::NoModel)?;
+    let adapter = adapters::load_waiting(&files, &session.model).await?;
+    Ok((session, adapter))
+}
+
+fn entry_view(session: &Session, id: u32) -> JsValue {
+    let stack = session.stack.borrow();
+    let entry = stack.entries().iter().find(|entry| entry.id == id);
+    entry.map_or(JsValue::NULL, |entry| plain(&entry.view()))
 }
 
 async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {

@@ -16,7 +16,7 @@ export type ErrorCode =
   | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
   | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
   | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "bad-coefficient"
-  | "bad-law" | "no-such-adapter"
+  | "bad-law" | "no-such-adapter" | "no-such-module"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
   | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"

@@ -1,6 +1,6 @@
 //! Streams on a tiny model: lockstep, noise, changes in mid-stream, the cache's two policies.
 
-use playground::adapters;
+use playground::adapters::{self, AdapterFiles, Mask, Stack};
 use playground::model::Positions;
 use playground::sample::{Sampling, kl_nats, log_softmax};
 use playground::session::{CachePolicy, CacheUse, Request, Session, Step, read_back};
@@ -269,6 +269,65 @@ fn several_adapters_stack_in_order() {
     assert!(base != one && one != both && both != other, "each acts");
     stack.set_coefficient(road, 0.0).expect("finite");
     assert_eq!(run(&mut stack), base, "back at 0");
+}
+
+#[test]
+fn another_task_takes_the_place_of_the_one_before() {
+    let (session, poly) = with_adapter("poly");
+    let other = |task| {
+        let files = AdapterFiles {
+            task: Some(task),
+            ..adapter_files(&golden_dir().join("poly"))
+        };
+        adapters::load(&files, &session.model).expect("loads")
+    };
+    let mask = Mask::parse("1", "all").expect("a mask");
+    let at = |stack: &mut Stack, id| {
+        stack.set_coefficient(id, -2.0).expect("finite");
+        stack
+            .set_mask(id, mask.clone())
+            .expect("some places are left");
+        crate::common::logits(&session, &PROMPT, &stack.steering())
+    };
+    let expected = |task| {
+        let mut stack = Stack::default();
+        let id = stack.add(other(task));
+        at(&mut stack, id)
+    };
+    let mut stack = session.stack.borrow_mut();
+    at(&mut stack, poly);
+    let before = stack.steering().stamp().clone();
+    for task in [2, 0] {
+        stack.replace(poly, other(task)).expect("the same laws");
+        let found = crate::common::logits(&session, &PROMPT, &stack.steering());
+        assert_eq!(found, expected(task), "id, c and mask stay, task {task}");
+    }
+    assert_ne!(expected(0), expected(2), "the tasks differ");
+    assert_ne!(
+        *stack.steering().stamp(),
+        before,
+        "what was computed under the task before is not current"
+    );
+    stack.set_enabled(poly, false).expect("known");
+    stack.replace(poly, other(1)).expect("the same laws");
+    assert!(stack.steering().stamp().is_empty(), "off stays off");
+    assert_eq!(
+        stack.replace(poly + 1, other(1)).map_err(|e| e.code()),
+        Err("no-such-adapter")
+    );
+}
+
+#[test]
+fn what_cannot_follow_takes_no_place() {
+    let (session, id) = with_adapter("oft");
+    let lora = || adapters::load(&adapter_files(&golden_dir().join("lora")), &session.model);
+    let mut stack = session.stack.borrow_mut();
+    stack.set_coefficient(id, 0.5).expect("finite");
+    let before = crate::common::logits(&session, &PROMPT, &stack.steering());
+    let refused = stack.replace(id, lora().expect("loads"));
+    assert_eq!(refused.map_err(|e| e.code()), Err("bad-law"), "oft turns");
+    let after = crate::common::logits(&session, &PROMPT, &stack.steering());
+    assert_eq!(after, before, "the old one stays");
 }
 
 #[test]
