@@ -4,6 +4,9 @@ import { Engine, EngineError } from "./engine/client.js";
 /** Automatic restarts before the page asks; a device that keeps failing must not loop. */
 const RESTARTS = 2;
 
+/** Whether two wishes ask for the same reading of an adapter's files. @typedef {{task?: number, experts?: number[]}} Wish @param {Wish} a @param {Wish|undefined} b */
+const same = (a, b) => b !== undefined && a.task === b.task && a.experts === b.experts;
+
 /** @param {any} error @returns {{code: string, message: string}} */
 const plain = (error) => ({ code: error?.code ?? "internal", message: String(error?.message ?? error) });
 
@@ -17,6 +20,12 @@ export function createActions(store) {
   let generating = null;
   /** Latest coefficient per adapter that the engine has not been told yet. @type {Map<string, number>} */
   const waiting = new Map();
+  /** Adapters on their way into the engine; none of these promises is ever rejected. @type {Map<string, Promise<void>>} */
+  const arriving = new Map();
+  /** They come one after the other, so that they act in the order of the list. @type {Promise<void>} */
+  let queue = Promise.resolve();
+  /** Grows with each engine and each model: what was loaded for an earlier one is gone with it. */
+  let era = 0;
 
   const engine = new Engine({ onFatal: (error) => recover(error) });
   /** @param {any} patch */
@@ -64,9 +73,18 @@ export function createActions(store) {
     if ((await restore(hadModel, error)) && wasRunning) await run({ resume: true });
   }
 
+  function newEra() {
+    era += 1;
+    store.set({
+      adapters: state.adapters.map((adapter) => ({
+        ...adapter, id: null, loaded: undefined, error: adapter.files ? null : adapter.error,
+      })),
+    });
+  }
+
   /** A new worker, and in it what the last one had. @param {boolean} withModel @param {EngineError} [why] */
   async function restore(withModel, why) {
-    store.set({ adapters: state.adapters.map((adapter) => ({ ...adapter, id: null })) });
+    newEra();
     if (!(await start(why))) return false;
     const { source } = state.model;
     if (!withModel || !source) return false;
@@ -82,7 +100,9 @@ export function createActions(store) {
    * @param {{cache?: boolean}} [options]
    */
   async function loadModel(source, { cache = true } = {}) {
+    stop();
     loading?.abort();
+    newEra();
     const control = new AbortController();
     loading = control;
     const totalBytes = source.kind === "url" ? source.bytes ?? 0
@@ -107,7 +127,12 @@ export function createActions(store) {
           ? await engine.call("loadModel", [source.file, {}], options)
           : await engine.call("loadModelFolder", [source.files], options);
       if (loading !== control) return;
-      for (const adapter of state.adapters) await attach(adapter.key);
+      // Not a fixed list: another may be added meanwhile.
+      const next = () => state.adapters.find((adapter) => adapter.files && adapter.id === null && !adapter.error);
+      for (let adapter; (adapter = next());) {
+        await attach(adapter.key);
+        if (loading !== control) return;
+      }
       setModel({ status: "ready", info, error: null });
       await refreshMemory();
     } catch (error) {
@@ -135,41 +160,97 @@ export function createActions(store) {
 
   // ---- adapters -------------------------------------------------------------------------------
 
-  /** Gives a listed adapter to the engine, at its coefficient. @param {string} key */
-  async function attach(key) {
-    const find = () => state.adapters.find((adapter) => adapter.key === key);
-    const adapter = find();
-    if (!adapter?.files) return;
-    try {
-      const entry = await engine.call("loadAdapter", [{ name: adapter.name, ...adapter.files }]);
-      store.setAdapter(key, { id: entry.id, entry, error: null });
-      const now = find();
-      if (!now) return;
-      await engine.call("setEnabled", [entry.id, now.enabled]);
-      if (now.law) await setLaw(key, now.law);
-      if (now.layers || now.modules) await setMask(key, now.layers ?? "", now.modules ?? "");
-      await engine.call("setCoefficient", [entry.id, now.coefficient]);
-    } catch (error) {
-      store.setAdapter(key, { id: null, error: plain(error) });
+  const find = (/** @type {string} */ key) => state.adapters.find((adapter) => adapter.key === key);
+  const files = (/** @type {import("./state/store.js").Adapter} */ { name, files, task, experts }) =>
+    ({ name, ...files, task, expertWeights: experts });
+
+  /** Gives a listed adapter to the engine as it is wished for now. @param {string} key @returns {Promise<void>} */
+  function attach(key) {
+    let promise = arriving.get(key);
+    if (!promise) {
+      const asked = era;
+      store.setAdapter(key, { loading: true, error: null });
+      promise = queue.then(() => bring(key, asked)).finally(() => arriving.delete(key));
+      arriving.set(key, promise);
+      queue = promise;
     }
+    return promise;
+  }
+
+  /** Loads it, or reads it again in its place, until the engine has the task and the weights that were chosen last. @param {string} key @param {number} asked when */
+  async function bring(key, asked) {
+    try {
+      for (let adapter = find(key); era === asked && adapter && !same(adapter, adapter.loaded); adapter = find(key)) {
+        if (!adapter.inspection) {
+          const inspection = await engine.call("inspectAdapter", [files(adapter)]);
+          // Where one task has to be chosen it is the first until the user, who sees it, takes another.
+          store.setAdapter(key, { inspection, task: adapter.task ?? (inspection.tasks > 1 ? 0 : undefined) });
+          continue;
+        }
+        const { id, task, experts } = adapter;
+        const entry = id === null
+          ? await engine.call("loadAdapter", [files(adapter)])
+          : await engine.call("reloadAdapter", [id, files(adapter)]);
+        if (era !== asked) return;
+        store.setAdapter(key, { id: entry.id, entry, loaded: { task, experts } });
+        if (id === null && !(await dress(key, entry.id))) return;
+      }
+    } catch (error) {
+      // What an earlier engine or model says has no meaning any more.
+      if (era === asked) store.setAdapter(key, { ...find(key)?.loaded, error: plain(error) });
+    } finally {
+      store.setAdapter(key, { loading: false });
+    }
+  }
+
+  /** What a listed adapter was set to before the engine had it. @param {string} key @param {number} id @returns {Promise<boolean>} whether it is still listed */
+  async function dress(key, id) {
+    const now = find(key);
+    if (!now) {
+      await engine.call("removeAdapter", [id]);
+      return false;
+    }
+    await engine.call("setEnabled", [id, now.enabled]);
+    if (now.law) await setLaw(key, now.law);
+    if (now.layers || now.modules) await setMask(key, now.layers ?? "", now.modules ?? "");
+    await engine.call("setCoefficient", [id, (find(key) ?? now).coefficient]);
+    return true;
+  }
+
+  /** Another of its tasks, from the next token on. @param {string} key @param {number} task */
+  const setTask = (key, task) => reread(key, { task });
+
+  /** Weights for a mixture's experts, or undefined for its gate's. @param {string} key @param {number[]|undefined} experts */
+  const setExperts = (key, experts) => reread(key, { experts });
+
+  /** @param {string} key @param {{task?: number, experts?: number[]}} patch */
+  async function reread(key, patch) {
+    store.setAdapter(key, { ...patch, error: null });
+    store.set({ active: key });
+    if (state.model.status === "ready") await attach(key);
+  }
+
+  /** Shows a refusal, unless it comes from an engine or a model that is gone. @param {import("./state/store.js").Adapter} adapter @param {any} error */
+  function complain({ key, id }, error, patch = {}) {
+    if (find(key)?.id === id) store.setAdapter(key, { ...patch, error: plain(error) });
   }
 
   /** @param {Omit<import("./state/store.js").Adapter, "id"|"error">} adapter */
   async function addAdapter(adapter) {
-    store.set({ adapters: [...state.adapters, { ...adapter, id: null, error: null }] });
+    store.set({ adapters: [...state.adapters, { ...adapter, id: null, error: null }], active: adapter.key });
     if (state.model.status === "ready") await attach(adapter.key);
   }
 
   /** @param {string} key */
   async function removeAdapter(key) {
-    const adapter = state.adapters.find((item) => item.key === key);
+    const adapter = find(key);
     store.set({ adapters: state.adapters.filter((item) => item.key !== key) });
     if (adapter?.id) await engine.call("removeAdapter", [adapter.id]).catch(() => {});
   }
 
   /** Takes effect at the next token. @param {string} key @param {number} coefficient */
   async function setCoefficient(key, coefficient) {
-    const adapter = state.adapters.find((item) => item.key === key);
+    const adapter = find(key);
     if (!adapter) return;
     const before = adapter.coefficient;
     // A number that is none is refused by the engine; before it runs, by the same rule here.
@@ -188,7 +269,7 @@ export function createActions(store) {
       try {
         await engine.call("setCoefficient", [adapter.id, sent]);
       } catch (error) {
-        store.setAdapter(key, { coefficient: before, error: plain(error) });
+        complain(adapter, error, { coefficient: before });
       }
       if (Number.isNaN(sent)) break;
     }
@@ -215,14 +296,14 @@ export function createActions(store) {
    * @param {"setLaw"|"setMask"} call @param {any[]} args @param {(entry: any) => any} told
    */
   async function choose(key, patch, call, args, told) {
-    const adapter = state.adapters.find((item) => item.key === key);
+    const adapter = find(key);
     if (!adapter) return;
     try {
       if (adapter.id !== null) await engine.call(call, [adapter.id, ...args]);
       const entry = adapter.entry && { ...adapter.entry, ...told(adapter.entry) };
       store.setAdapter(key, { ...patch, entry, error: null });
     } catch (error) {
-      store.setAdapter(key, { error: plain(error) });
+      complain(adapter, error);
     }
     store.set({ active: key });
   }
@@ -230,8 +311,8 @@ export function createActions(store) {
   /** @param {string} key @param {boolean} enabled */
   async function setEnabled(key, enabled) {
     store.setAdapter(key, { enabled });
-    const adapter = state.adapters.find((item) => item.key === key);
-    if (adapter?.id) await engine.call("setEnabled", [adapter.id, enabled]).catch((error) => store.setAdapter(key, { error: plain(error) }));
+    const adapter = find(key);
+    if (adapter?.id) await engine.call("setEnabled", [adapter.id, enabled]).catch((error) => complain(adapter, error));
   }
 
   // ---- running --------------------------------------------------------------------------------
@@ -241,6 +322,10 @@ export function createActions(store) {
     if (generating) return;
     const control = new AbortController();
     generating = control;
+    if (!(await everythingIsThere(control.signal))) {
+      generating = null;
+      return;
+    }
     const earlier = resume ? state.run : null;
     const tokens = earlier?.tokens ?? [];
     setRun({
@@ -261,6 +346,32 @@ export function createActions(store) {
       if (generating === control) generating = null;
       refreshMemory();
     }
+  }
+
+  /**
+   * Waits for the adapters that would act and are still on their way.
+   * @param {AbortSignal} signal gives up, and all is as it was before
+   * @returns {Promise<boolean>} whether to write
+   */
+  async function everythingIsThere(signal) {
+    const [before, started] = [state.run, era];
+    const acting = () => state.adapters.filter((adapter) => adapter.enabled && adapter.coefficient !== 0);
+    const stopped = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    /** @type {Set<string>} */
+    const awaited = new Set();
+    for (let late; (late = acting().filter(({ loading }) => loading)).length && !signal.aborted;) {
+      setRun({ status: "waiting", waitsFor: late.map(({ title }) => title), error: null });
+      for (const { key } of late) awaited.add(key);
+      await Promise.race([stopped, Promise.all(late.map(({ key }) => arriving.get(key)))]);
+    }
+    const failed = acting().find(({ key, error }) => awaited.has(key) && error);
+    const error = failed?.error
+      ? { ...failed.error, message: `nothing was written, for ${failed.title} could not be read: ${failed.error.message}. Run again to write with what is there` }
+      : { code: "aborted", message: "the engine stopped before all adapters were there; run again once it is back" };
+    if (signal.aborted) store.set({ run: before });
+    else if (failed || era !== started) setRun({ status: "failed", error });
+    else return true;
+    return false;
   }
 
   function request() {
@@ -344,7 +455,7 @@ export function createActions(store) {
 
   return {
     start, setDevice, loadModel, cancelLoad, isCached, forgetModel,
-    addAdapter, removeAdapter, setCoefficient, setLaw, setMask, setEnabled,
+    addAdapter, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, stop, setCache, select, refreshMemory,
     restart: () => { restarts = 0; return restore(state.model.source !== null); },
   };

@@ -28,7 +28,7 @@ const offered = modelUrl
 
 modelPanel(byId("model"), store, actions, offered);
 promptPanel(byId("prompt-form"), store, actions);
-adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions);
+adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, asked.adapters);
 outputPanel({
   base: byId("base-text"), steered: byId("steered-text"), dose: byId("steered-dose"),
   stats: byId("stats"), status: byId("status"), notice: byId("notice"),

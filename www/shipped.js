@@ -1,5 +1,7 @@
 // The adapters that come with the page: ./adapters/index.json, and a folder each.
 
+import { wished } from "./state/url.js";
+
 const ROOT = new URL("./adapters/", import.meta.url);
 
 /** @param {string} path */
@@ -17,15 +19,8 @@ async function get(path) {
 export async function shippedAdapters(asked) {
   const index = await (await get("index.json"))?.json();
   const list = await Promise.all((index?.adapters ?? []).map(load));
-  return list.map((adapter, at) => {
-    const wish = asked?.find((item) => item.name === adapter.name);
-    return {
-      ...adapter,
-      coefficient: wish?.coefficient ?? (asked === null && at === 0 ? 1 : 0),
-      enabled: wish?.enabled ?? true,
-      law: wish?.law, layers: wish?.layers, modules: wish?.modules,
-    };
-  });
+  if (asked === null && list.length) list[0].coefficient = 1;
+  return list.map((adapter) => wished(adapter, asked));
 }
 
 async function load(/** @type {any} */ item) {

@@ -1,5 +1,6 @@
 // What the end-to-end tests share: the browser, a proxy that can fail on purpose, and the page's
 // parts by their roles. The environment says where things are; `cargo xtask test --e2e` sets it.
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { pathToFileURL } from "node:url";
 
@@ -101,6 +102,28 @@ export const count = (page, lane = "steered") => page.locator(`#${lane}-text .to
 
 export async function loadModel(page) {
   await page.getByRole("button", { name: /^Load SmolLM2/ }).click();
+  await ready(page);
+}
+
+export const golden = (name) => new URL(`../golden/${name}`, import.meta.url);
+
+/** A two-layer model with a tokenizer of single characters: enough for a page, quick enough here. */
+function tinyModel() {
+  const tokenizer = JSON.parse(readFileSync(new URL("../fixtures/tiny_tokenizer.json", import.meta.url)));
+  tokenizer.model.vocab = Object.fromEntries(Object.entries(tokenizer.model.vocab).filter(([, id]) => id < 96));
+  tokenizer.model.merges = [];
+  tokenizer.added_tokens = tokenizer.added_tokens.filter(({ id }) => id < 96);
+  const file = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+  return [
+    file("config.json", readFileSync(golden("base/config.json"))),
+    file("model.safetensors", readFileSync(golden("base/model.safetensors"))),
+    file("tokenizer.json", Buffer.from(JSON.stringify(tokenizer))),
+  ];
+}
+
+export async function loadTinyModel(page) {
+  await page.getByText("another model").click();
+  await page.locator("#model-files").setInputFiles(tinyModel());
   await ready(page);
 }
 

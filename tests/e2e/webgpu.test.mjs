@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
-import { LONG, count, launch, open, ready, startProxy, text, tokens } from "./support.mjs";
+import { LONG, count, golden, launch, loadTinyModel, open, startProxy, text, tokens } from "./support.mjs";
 
 const VERY_LONG = 3 * LONG;
 const reference = JSON.parse(readFileSync(new URL("../fixtures/smollm2_greedy.json", import.meta.url)));
@@ -26,20 +26,6 @@ test("a software GPU is not taken unasked, and the page says why", { timeout: LO
   await context.close();
 });
 
-const golden = (name) => new URL(`../golden/${name}`, import.meta.url);
-/** A two-layer model with a tokenizer of single characters: enough for a page, quick enough here. */
-function tinyModel() {
-  const tokenizer = JSON.parse(readFileSync(new URL("../fixtures/tiny_tokenizer.json", import.meta.url)));
-  tokenizer.model.vocab = Object.fromEntries(Object.entries(tokenizer.model.vocab).filter(([, id]) => id < 96));
-  tokenizer.model.merges = [];
-  tokenizer.added_tokens = tokenizer.added_tokens.filter(({ id }) => id < 96);
-  const file = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
-  return [
-    file("config.json", readFileSync(golden("base/config.json"))),
-    file("model.safetensors", readFileSync(golden("base/model.safetensors"))),
-    file("tokenizer.json", Buffer.from(JSON.stringify(tokenizer))),
-  ];
-}
 const tinyAdapter = () => ["adapter_config.json", "adapter_model.safetensors"].map((name) => (
   { name, mimeType: "application/octet-stream", buffer: readFileSync(golden(`lora/${name}`)) }));
 
@@ -62,9 +48,7 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
   proxy.prelude = PRELUDE;
   const { page, context } = await open(browser, `${proxy.url}#v=1&device=webgpu&software=1&chat=0&p=abcabc&t=0&tp=1&rp=1&n=12`);
   await page.locator(".device", { hasText: "WebGPU on" }).waitFor();
-  await page.getByText("another model").click();
-  await page.locator("#model-files").setInputFiles(tinyModel());
-  await ready(page);
+  await loadTinyModel(page);
   assert.match(await page.locator("#memory").textContent(), /GPU \d+ kB \(peak \d+ kB\)|GPU \d/);
   await page.locator("#adapter-files").setInputFiles(tinyAdapter());
   // Shipped adapters are listed too: ours is the last, and loaded when its card tells its size.

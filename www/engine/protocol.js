@@ -6,7 +6,7 @@
  * @typedef {{abort: number}} AbortMessage                       stops the call with that id
  *
  * @typedef {"create"|"loadModel"|"loadModelFolder"|"cachedModels"|"deleteCachedModel"
- *   |"loadAdapter"|"inspectAdapter"|"removeAdapter"|"setCoefficient"|"setLaw"|"setMask"|"setEnabled"|"adapters"
+ *   |"loadAdapter"|"reloadAdapter"|"inspectAdapter"|"removeAdapter"|"setCoefficient"|"setLaw"|"setMask"|"setEnabled"|"adapters"
  *   |"methods"|"setCachePolicy"|"generate"|"promptIds"|"memory"} Call
  *
  * Worker -> page.

@@ -30,6 +30,7 @@ const calls = {
   cachedModels: () => Playground.cachedModels(),
   deleteCachedModel: (_call, url) => Playground.deleteCachedModel(url),
   loadAdapter: (_call, files) => playground.loadAdapter(files),
+  reloadAdapter: (_call, adapter, files) => playground.reloadAdapter(adapter, files),
   inspectAdapter: (_call, files) => playground.inspectAdapter(files),
   removeAdapter: (_call, adapter) => playground.removeAdapter(adapter),
   setCoefficient: (_call, adapter, c) => playground.setCoefficient(adapter, c),

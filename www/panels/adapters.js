@@ -1,4 +1,7 @@
-// The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number.
+// The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number, and
+// for some a choice of the task or of the experts' weights.
+import { adaptersIn, chosen, dropped } from "../files.js";
+import { wished } from "../state/url.js";
 import { h, signed, told } from "../dom.js";
 
 /** The slider rests here when dragged near. */
@@ -8,8 +11,9 @@ const DETENTS = [-1, 0, 1];
  * @param {{list: HTMLElement, add: HTMLElement}} roots
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
+ * @param {import("../state/url.js").Asked[]|null} asked what the link asks of adapters by their names
  */
-export function adaptersPanel({ list, add }, store, actions) {
+export function adaptersPanel({ list, add }, store, actions, asked) {
   /** @type {Map<string, {element: HTMLElement, update: (adapter: any, state: any) => void}>} */
   const cards = new Map();
   store.watch(["adapters", "engine", "active"], (state) => {
@@ -29,7 +33,7 @@ export function adaptersPanel({ list, add }, store, actions) {
     }
     list.dataset.empty = String(state.adapters.length === 0);
   });
-  addPanel(add, list, store, actions);
+  addPanel(add, list, actions, asked);
 }
 
 /** @param {any} first @param {import("../actions.js").Actions} actions */
@@ -78,6 +82,8 @@ function adapterCard(first, actions) {
   const mask = () => actions.setMask(key, layers.value.trim(), modules.value.trim());
   const layers = h("input", { type: "text", id: `${id}-layers`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
   const modules = h("input", { type: "text", id: `${id}-modules`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
+  const task = taskRow(first, actions);
+  const experts = expertRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
@@ -87,7 +93,7 @@ function adapterCard(first, actions) {
       h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
         ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
       box),
-    poles, error, lawRow, law,
+    poles, error, task.element, experts.element, lawRow, law,
     h("details.where", {}, h("summary", {}, "Where it acts"),
       h("p", {}, h("label", { htmlFor: layers.id }, "Layers, as 5-20 "), layers),
       h("p", {}, h("label", { htmlFor: modules.id }, "Modules, as q_proj,v_proj "), modules)),
@@ -120,7 +126,10 @@ function adapterCard(first, actions) {
       error.replaceChildren(...(adapter.error ? told(adapter.error) : []));
       const method = state.engine.methods.find((/** @type {any} */ item) =>
         (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
-      tag.textContent = adapter.entry?.title ?? method?.title ?? "";
+      tag.textContent = adapter.loading ? "loading …" : adapter.entry?.title ?? method?.title ?? "";
+      element.setAttribute("aria-busy", String(Boolean(adapter.loading)));
+      task.update(adapter);
+      experts.update(adapter);
       const laws = adapter.entry?.laws ?? [];
       lawRow.hidden = laws.length < 2;
       const names = laws.map((/** @type {any} */ offer) => offer.law);
@@ -142,6 +151,74 @@ function adapterCard(first, actions) {
       if (version !== filled) {
         filled = version;
         fillCard(card, adapter, method, actions);
+      }
+    },
+  };
+}
+
+/** Which of its tasks an adapter runs, where it was trained for several. @param {any} first @param {import("../actions.js").Actions} actions */
+function taskRow({ key, title }, actions) {
+  const box = h("input.task", {
+    type: "number", min: "0", step: "1", inputMode: "numeric", "aria-label": `Task of ${title}`,
+    onchange: () => { if (box.reportValidity()) actions.setTask(key, Number(box.value)); },
+  });
+  const range = h("span.hint");
+  const element = h("p.task-row", { hidden: true }, h("label", {}, "Task ", box), range);
+  return {
+    element,
+    update({ task, inspection }) {
+      const tasks = inspection?.tasks ?? 0;
+      element.hidden = tasks < 2;
+      if (element.hidden) return;
+      box.max = String(tasks - 1);
+      box.required = true;
+      range.textContent = ` 0 to ${tasks - 1}: it was trained for ${tasks}`;
+      if (document.activeElement !== box || box.validity.valid) box.value = String(task);
+    },
+  };
+}
+
+/** Who weighs a mixture's experts: its gate, token by token, or one slider each. @param {any} first @param {import("../actions.js").Actions} actions */
+function expertRows({ key, title }, actions) {
+  const id = key.replace(/\W/g, "-");
+  /** @type {number[]} */
+  let weights = [];
+  const gate = h("input", { type: "radio", name: `${id}-experts`, onchange: () => actions.setExperts(key, undefined) });
+  const free = h("input", { type: "radio", name: `${id}-experts`, onchange: () => actions.setExperts(key, [...weights]) });
+  /** @type {{row: HTMLElement, slider: any, value: HTMLElement}[]} */
+  let rows = [];
+  const list = h("div.weights");
+  const element = h("fieldset.experts", { hidden: true },
+    h("legend", {}, "Who weighs its experts"),
+    h("label.check", {}, gate, "its gate, anew for every token"),
+    h("label.check", {}, free, "I do, the same for every token"),
+    list);
+  const row = (/** @type {number} */ at) => {
+    const slider = h("input", {
+      type: "range", min: "-1", max: "2", step: "0.05", "aria-label": `Weight of expert ${at} of ${title}`,
+      oninput: () => actions.setExperts(key, weights.map((weight, other) => (other === at ? Number(slider.value) : weight))),
+    });
+    const value = h("output.figures");
+    return { row: h("label.weight", {}, h("span", {}, `Expert ${at}`), slider, value), slider, value };
+  };
+  return {
+    element,
+    update({ experts, inspection }) {
+      const count = inspection?.experts ?? 0;
+      element.hidden = count === 0;
+      if (element.hidden) return;
+      if (rows.length !== count) {
+        rows = Array.from({ length: count }, (_, at) => row(at));
+        list.replaceChildren(...rows.map((item) => item.row));
+        weights = Array(count).fill(1 / count);
+      }
+      if (experts?.length === count) weights = experts;
+      gate.checked = !experts;
+      free.checked = Boolean(experts);
+      list.hidden = !experts;
+      for (const [at, { slider, value }] of rows.entries()) {
+        slider.value = String(weights[at]);
+        value.textContent = signed(weights[at]);
       }
     },
   };
@@ -184,49 +261,72 @@ function measuredTable(card) {
       h("th", { scope: "row" }, signed(coefficient)), h("td", {}, signed(Number(value[at])))))));
 }
 
-/** Load your own: by picker or by drop. */
-function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ list, /** @type {any} */ store, /** @type {any} */ actions) {
+/** Load your own: files or folders, by picker or by drop. */
+function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ list, /** @type {import("../actions.js").Actions} */ actions, /** @type {import("../state/url.js").Asked[]|null} */ asked) {
   let count = 0;
   const error = h("p.error", { role: "alert", hidden: true });
-  const input = h("input.sr", {
-    type: "file", multiple: true, accept: ".json,.safetensors,.gguf", id: "adapter-files",
-    onchange: () => { take([...input.files]); input.value = ""; },
-  });
-  root.append(
-    h("div.row", {}, input, h("label.button", { htmlFor: "adapter-files" }, "Load your own"),
-      h("span.hint", {}, "adapter_config.json with its .safetensors, or one control vector (.gguf); dropping works too")),
-    error);
-
-  async function take(/** @type {File[]} */ files) {
-    const config = files.find((file) => file.name.endsWith(".json"));
-    const bases = files.find((file) => file.name === "0_svd_bases.safetensors");
-    const weights = files.find((file) => file !== bases && /\.(safetensors|gguf)$/.test(file.name));
-    error.hidden = Boolean(weights);
-    if (!weights) {
-      error.textContent = "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.";
-      return;
-    }
-    const bytes = async (/** @type {File} */ file) => new Uint8Array(await file.arrayBuffer());
-    const name = weights.name.replace(/\.(safetensors|gguf)$/, "");
-    await actions.addAdapter({
-      key: `file:${++count}`, name, title: name === "adapter_model" ? `Your adapter ${count}` : name,
-      sentence: "", files: {
-        config: config ? await bytes(config) : null, weights: await bytes(weights), bases: bases ? await bytes(bases) : null,
-      },
-      coefficient: 1, enabled: true,
+  const rest = h("p.hint", { role: "status", hidden: true });
+  const picker = (/** @type {string} */ id, /** @type {any} */ options) => {
+    const input = h("input.sr", {
+      type: "file", id, ...options,
+      onchange: () => { take(chosen(input.files)); input.value = ""; },
     });
+    return input;
+  };
+  root.append(
+    h("div.row", {},
+      picker("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf" }), h("label.button", { htmlFor: "adapter-files" }, "Load your own"),
+      picker("adapter-folder", { webkitdirectory: true }), h("label.button", { htmlFor: "adapter-folder" }, "A folder")),
+    h("p.hint", {}, "adapter_config.json with its .safetensors, or a .gguf. A mixture needs its whole folder, with the experts in 0, 1, … Dropping works too."),
+    error, rest);
+
+  async function take(/** @type {import("../files.js").Given[]} */ given) {
+    const { found, unused } = adaptersIn(given);
+    error.hidden = found.length > 0;
+    rest.hidden = !found.length || !unused.length;
+    const few = unused.slice(0, 4).join(", ") + (unused.length > 4 ? ` and ${unused.length - 4} more` : "");
+    rest.textContent = `Not used: ${few}.`;
+    if (!found.length) {
+      error.textContent = given.some(({ path }) => /\.(safetensors|gguf)$/.test(path))
+        ? `It is not clear which of these files belong together: ${few}. Choose one adapter_config.json and one .safetensors, or the folder.`
+        : "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.";
+    }
+    for (const item of found) {
+      count += 1;
+      const { name } = item;
+      try {
+        actions.addAdapter(wished({
+          key: `file:${count}`, name, title: name === "adapter_model" ? `Your adapter ${count}` : name,
+          sentence: "", files: await read(item), coefficient: 1, enabled: true,
+        }, asked));
+      } catch (why) {
+        error.hidden = false;
+        error.textContent = `The files of ${name} cannot be read: ${why}`;
+      }
+    }
   }
 
   const zone = /** @type {HTMLElement} */ (list.closest("section"));
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.dataset.drop = "true";
-  });
+  zone.addEventListener("dragover", () => { zone.dataset.drop = "true"; });
   zone.addEventListener("dragleave", () => { delete zone.dataset.drop; });
-  zone.addEventListener("drop", (event) => {
+  zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     delete zone.dataset.drop;
-    take([...(event.dataTransfer?.files ?? [])]);
+    if (event.dataTransfer) take(await dropped(event.dataTransfer));
+  });
+  // Beside the zone a dropped file would take the page's place.
+  addEventListener("dragover", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (!zone.contains(/** @type {Node} */ (event.target))) event.dataTransfer.dropEffect = "none";
   });
 }
 
+/** The bytes of an adapter's files. @param {import("../files.js").Found} found @returns {Promise<any>} */
+async function read({ config, weights, bases, experts }) {
+  const bytes = async (/** @type {File|null} */ file) => file && new Uint8Array(await file.arrayBuffer());
+  return {
+    config: await bytes(config), weights: await bytes(weights), bases: await bytes(bases),
+    experts: await Promise.all(experts.map(async (expert) => ({ name: expert.name, ...(await read(expert)) }))),
+  };
+}

@@ -82,6 +82,9 @@ function follow(/** @type {{root: HTMLElement}[]} */ lanes) {
 }
 
 function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
+  if (run.status === "waiting") {
+    return root.replaceChildren(h("span.stat", {}, h("span", {}, "waiting until it is loaded:"), " ", h("b", {}, run.waitsFor.join(", "))));
+  }
   if (!run.tokens) return root.replaceChildren();
   const made = run.tokens.length;
   const since = made - (run.kept ?? 0);
@@ -101,6 +104,7 @@ function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
 /** One sentence for those who listen, told only when the state changes. */
 function sentence(/** @type {any} */ run) {
   switch (run.status) {
+    case "waiting": return `Waiting until ${run.waitsFor.join(" and ")} is loaded.`;
     case "prefill": return "Reading the prompt.";
     case "streaming": return "Writing.";
     case "done": return `Done, ${run.tokens.length} tokens.`;

@@ -68,8 +68,10 @@ export function promptPanel(form, store, actions) {
     cache.set(state.cache);
   });
   store.watch(["run", "model", "engine"], ({ run: { status }, model }) => {
-    const busy = status === "prefill" || status === "streaming";
+    const waiting = status === "waiting";
+    const busy = waiting || status === "prefill" || status === "streaming";
     run.disabled = model.status !== "ready" || busy;
+    run.firstChild.data = waiting ? "Waiting … " : "Run ";
     run.title = model.status === "ready" ? "" : "Load the model first";
     stop.disabled = !busy;
   });

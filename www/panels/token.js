@@ -28,10 +28,12 @@ export function tokenPanel(root, store) {
       `${at}: `, lane("base", token.base), lane("steered", token.steered),
       typeof token.klNats === "number" ? `KL ${token.klNats.toFixed(3)} nats` : "", doses ? ` at ${doses}` : "");
     const top = token.top ?? [];
+    // Behind the split the base that is compared reads what the steered one wrote.
+    const parted = run.split !== null && token.index > run.split;
     const most = Math.max(0.001, ...top.flatMap((/** @type {any} */ row) => [row.base ?? 0, row.steered ?? 0]));
     bars.replaceChildren(...(top.length ? [h("table", {},
       h("caption.sr", {}, "Likeliest next tokens of both models"),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "could be"), h("th.base", { scope: "col" }, "base"), h("th.steered", { scope: "col" }, "steered"))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "could be"), h("th.base", { scope: "col" }, parted ? "base, on the steered text" : "base"), h("th.steered", { scope: "col" }, "steered"))),
       h("tbody", {}, ...top.map((/** @type {any} */ row) => h("tr", {},
         h("th.tok", { scope: "row", title: `id ${row.id}` }, shown(row.text)),
         bar("base", row.base, most), bar("steered", row.steered, most)))))] : []));

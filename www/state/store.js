@@ -1,20 +1,27 @@
 // One plain object and its listeners. Panels read `store.state` and write through `store.set`.
 
 /**
+ * @typedef {{config: Uint8Array|null, weights: Uint8Array, bases?: Uint8Array|null, experts?: ({name: string} & Files)[]}} Files
+ *
  * @typedef {object} Adapter
  * @property {string} key           unique in the page: "shipped:cheerful" or "file:3"
  * @property {string} name          name in the URL and in sentences
  * @property {string} title
  * @property {string} [sentence]    what it does to the text
  * @property {any} [card]           the shipped card.json, with measured effects
- * @property {{config: Uint8Array|null, weights: Uint8Array, bases?: Uint8Array|null}|null} files kept to load again after a crash
+ * @property Files|null} files  kept to load again: after a crash, for another task
  * @property {number|null} id       the engine's id while loaded
  * @property {number} coefficient
  * @property {boolean} enabled
  * @property {string} [law]         how c acts; the checkpoint's default unless chosen
  * @property {string} [layers]      blocks it may touch, "5-20"; all unless chosen
  * @property {string} [modules]     linear layers it may touch, "q_proj,v_proj"; all unless chosen
+ * @property {number} [task]        which of its tasks, from 0, for a method trained for several
+ * @property {number[]} [experts]   weights for the experts of a mixture; its gate's unless chosen
+ * @property {any} [inspection]     what the engine tells of its files: how many tasks and experts
  * @property {any} [entry]          what the engine tells: method, law, modules, parameters
+ * @property {boolean} [loading]    whether the engine is reading it just now
+ * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
  * @property {{code: string, message: string}|null} error
  *
  * @typedef {object} Sampling

@@ -1,6 +1,6 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
-//   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj&seed=7&t=0.8&n=96&m=https://…/model.gguf
+//   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
 
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
@@ -20,12 +20,28 @@ const SAMPLING = /** @type {const} */ ([
 ]);
 
 /**
- * An adapter as a link names it; law, layers and modules only where they are not the default.
- * @typedef {{name: string, coefficient: number, enabled: boolean, law?: string, layers?: string, modules?: string}} Asked
+ * An adapter as a link names it; what follows the switch only where it is not the default.
+ * @typedef {{name: string, coefficient: number, enabled: boolean, law?: string, layers?: string, modules?: string, task?: number, experts?: number[]}} Asked
  */
 
-/** What may follow an adapter's coefficient: link key, state key. */
-const CHOICES = /** @type {const} */ ([["law", "law"], ["on", "layers"], ["of", "modules"]]);
+/** Ways to write a choice: into the link, and back; undefined for what is none. */
+const WORDS = {
+  write: (/** @type {string} */ text) => text.replaceAll(",", "."),
+  read: (/** @type {string} */ text) => text.replaceAll(".", ",") || undefined,
+};
+const WHOLE = { write: String, read: (/** @type {string} */ text) => (/^\d+$/.test(text) ? Number(text) : undefined) };
+const NUMBERS = {
+  write: (/** @type {number[]} */ list) => list.join("_"),
+  read(/** @type {string} */ text) {
+    const list = text.split("_").map((item) => number(item));
+    return list.includes(undefined) ? undefined : list;
+  },
+};
+
+/** What may follow an adapter's coefficient: link key, state key, how it is written. @type {[string, string, {write: (value: any) => string, read: (text: string) => any}][]} */
+const CHOICES = [
+  ["law", "law", WORDS], ["on", "layers", WORDS], ["of", "modules", WORDS], ["task", "task", WHOLE], ["experts", "experts", NUMBERS],
+];
 
 /**
  * @param {string} hash with or without "#"
@@ -63,11 +79,11 @@ export function parse(hash) {
     const coefficient = number(c ?? null);
     if (!name || coefficient === undefined) return [];
     try {
-      /** @type {Asked} */
+      /** @type {any} */
       const asked = { name: decodeURIComponent(name), coefficient, enabled: !more.includes("off") };
-      for (const [key, field] of CHOICES) {
-        const choice = more.find((part) => part.startsWith(`${key}=`));
-        if (choice) asked[field] = choice.slice(key.length + 1).replaceAll(".", ",");
+      for (const [key, field, { read }] of CHOICES) {
+        const choice = read(more.find((part) => part.startsWith(`${key}=`))?.slice(key.length + 1) ?? "");
+        if (choice !== undefined) asked[field] = choice;
       }
       return [asked];
     } catch {
@@ -76,6 +92,15 @@ export function parse(hash) {
   });
   return { patch, adapters };
 }
+
+/**
+ * An adapter as the link asks for it, if it names it.
+ * @template {{name: string}} T
+ * @param {T} adapter
+ * @param {Asked[]|null} asked
+ * @returns {T}
+ */
+export const wished = (adapter, asked) => ({ ...adapter, ...asked?.find(({ name }) => name === adapter.name) });
 
 /**
  * @param {import("./store.js").State} state
@@ -90,7 +115,10 @@ export function serialise(state, defaults, modelUrl) {
   if (state.adapters.length) {
     params.set("a", state.adapters.map((adapter) => [
       encodeURIComponent(adapter.name), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
-      ...CHOICES.flatMap(([key, field]) => (adapter[field] ? [`${key}=${adapter[field].replaceAll(",", ".")}`] : [])),
+      ...CHOICES.flatMap(([key, field, { write }]) => {
+        const choice = /** @type {any} */ (adapter)[field];
+        return choice === undefined || choice === "" ? [] : [`${key}=${write(choice)}`];
+      }),
     ].join(":")).join(","));
   }
   params.set("p", state.prompt);

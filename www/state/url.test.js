@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { defaults } from "./store.js";
-import { parse, serialise } from "./url.js";
+import { parse, serialise, wished } from "./url.js";
 
 const state = (patch = {}) => ({ ...defaults(), ...patch });
 
@@ -15,6 +15,8 @@ test("a state goes into the hash and comes back", () => {
       { name: "sunny", coefficient: -0.75, enabled: true },
       { name: "odd:name,with/all", coefficient: 2.5, enabled: false },
       { name: "part", coefficient: 1, enabled: false, law: "power", layers: "5-20", modules: "q_proj,v_proj" },
+      { name: "for-many", coefficient: 1, enabled: true, task: 0 },
+      { name: "mixture", coefficient: 1, enabled: true, experts: [0.5, -1.25, 0, 1e-7] },
     ],
   });
   const { patch, adapters } = parse(serialise(one, defaults(), "https://a.example/m.gguf?x=1"));
@@ -35,9 +37,16 @@ test("what is as usual is not said, but the seed", () => {
 });
 
 test("wrong values and unknown keys are passed over", () => {
-  const { patch, adapters } = parse("#v=9&t=hot&seed=-1&n=1.5&tp=7&cache=maybe&device=toaster&zzz=1&a=x:NaN,:1,y:,z:1e2,%25:1&m=javascript:alert(1)");
+  const { patch, adapters } = parse("#v=9&t=hot&seed=-1&n=1.5&tp=7&cache=maybe&device=toaster&zzz=1&a=x:NaN,:1,y:,z:1e2:task=-1:experts=1_x:law=,%25:1&m=javascript:alert(1)");
   assert.deepEqual(patch, {});
   assert.deepEqual(adapters, [{ name: "z", coefficient: 100, enabled: true }]);
+});
+
+test("an adapter becomes what the link asks of its name", () => {
+  const adapter = { name: "poly", coefficient: 1, title: "Poly" };
+  assert.deepEqual(wished(adapter, parse("#a=poly:-0.5:off:task=2").adapters), { ...adapter, coefficient: -0.5, enabled: false, task: 2 });
+  assert.deepEqual(wished(adapter, parse("#a=other:3").adapters), adapter);
+  assert.deepEqual(wished(adapter, null), adapter);
 });
 
 test("an empty hash asks for nothing", () => {
