@@ -30,6 +30,9 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await button.waitFor();
     assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0);
     assert.equal(await page.locator("#run").isDisabled(), true);
+    await page.locator("#model button.primary:not(:disabled)").waitFor();
+    await page.keyboard.press("Control+Enter");
+    assert.equal(await button.evaluate((element) => element === document.activeElement), true, "the key leads to what comes first");
     await page.locator(".device", { hasText: /CPU.*asked for/ }).waitFor();
   });
 

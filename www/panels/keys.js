@@ -42,6 +42,8 @@ export function keys(dialog, toggle, store, actions, page) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (store.state.model.status === "ready") actions.run();
+      // What has to be pressed first.
+      else document.querySelector("#model button.primary")?.focus();
       return;
     }
     if (event.key === "Escape" && !dialog.open) return actions.stop();
