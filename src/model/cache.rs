@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::history::History;
 use super::weight::to_host;
 use super::{LlamaConfig, Rope};
 use crate::adapters::{Acting, Gate};
@@ -27,8 +28,8 @@ const GROWTH: usize = 256;
 pub struct KvCache {
     /// Per layer `[kv_heads, capacity, hd]`, keys and values.
     layers: Vec<Option<(Tensor<3>, Tensor<3>)>>,
-    /// Instead of these, for a model in host memory: per layer `[len, kv_heads, hd]`.
-    on_host: Option<Vec<(Vec<f32>, Vec<f32>)>>,
+    /// Instead of these, for a model in host memory: per layer, of each key head.
+    on_host: Option<Vec<Vec<History>>>,
     len: usize,
     capacity: usize,
     stamps: Vec<(usize, Stamp)>,
@@ -70,7 +71,10 @@ impl KvCache {
     pub(super) fn new(config: &LlamaConfig, device: &Device, on_host: bool) -> Self {
         Self {
             layers: vec![None; config.num_layers],
-            on_host: on_host.then(|| vec![Default::default(); config.num_layers]),
+            on_host: on_host.then(|| {
+                let layer = vec![History::new(config.head_dim); config.num_kv_heads];
+                vec![layer; config.num_layers]
+            }),
             len: 0,
             capacity: 0,
             stamps: Vec::new(),
@@ -97,15 +101,12 @@ impl KvCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let [heads, hd] = self.width;
-        let numbers = match &self.on_host {
-            Some(layers) => layers
-                .iter()
-                .map(|(k, v)| k.capacity() + v.capacity())
-                .sum(),
-            None => self.layers.len() * 2 * heads * hd * self.capacity,
+        let held = match &self.on_host {
+            Some(layers) => layers.iter().flatten().map(History::bytes).sum(),
+            None => self.layers.len() * 2 * heads * hd * self.capacity * size_of::<f32>(),
         };
         let scouts = self.scouts.iter().map(|(_, scout)| scout.bytes());
-        (numbers * size_of::<f32>()) as u64 + scouts.sum::<u64>()
+        held as u64 + scouts.sum::<u64>()
     }
 
     /// `(first token, what computed it and those after it)`, in order.
@@ -123,10 +124,7 @@ impl KvCache {
     /// Keys (rotated) and values of every layer, each `[kv_heads, len, hd]`.
     pub(super) fn into_layers(self) -> Vec<(Tensor<3>, Tensor<3>)> {
         if let Some(layers) = &self.on_host {
-            let each = layers.iter();
-            return each
-                .map(|(keys, values)| (self.tensor(keys), self.tensor(values)))
-                .collect();
+            return layers.iter().map(|layer| self.tensors(layer)).collect();
         }
         let held = |rows: Tensor<3>| rows.narrow(1, 0, self.len);
         let layers = self.layers.into_iter().flatten();
@@ -182,8 +180,7 @@ impl KvCache {
         if self.on_host.is_some() {
             let [k, v] = [k, v].map(|new| to_host(new.swap_dims(0, 1)));
             self.append_on_host(layer, turn, &k, &v);
-            let (keys, values) = self.rows_on_host(layer);
-            return (self.tensor(keys), self.tensor(values));
+            return self.tensors(self.on_host(layer));
         }
         let (keys, values) = self.take(layer, turn);
         let write = |old: Tensor<3>, new| old.slice_assign([0..heads, turn.start..end, 0..hd], new);
@@ -221,26 +218,38 @@ impl KvCache {
 
     /// Writes `k`, `v` `[t, kv_heads, hd]` of one layer of a cache in host memory.
     pub(super) fn append_on_host(&mut self, layer: usize, turn: &Turn, k: &[f32], v: &[f32]) {
-        let room = turn.capacity * self.width[0] * self.width[1];
-        if let Some((keys, values)) = self.on_host.as_mut().map(|layers| &mut layers[layer]) {
-            for (all, new) in [(keys, k), (values, v)] {
-                all.reserve_exact(room - all.len());
-                all.extend_from_slice(new);
-            }
+        let hd = self.width[1];
+        let Some(layers) = &mut self.on_host else {
+            return;
+        };
+        let heads = layers[layer].len();
+        for (at, (key, value)) in k.chunks_exact(hd).zip(v.chunks_exact(hd)).enumerate() {
+            let history = &mut layers[layer][at % heads];
+            history.reserve(turn.capacity);
+            history.push(key, value);
         }
     }
 
-    /// All keys and values of a layer of a cache in host memory, `[len, kv_heads, hd]`.
-    pub(super) fn rows_on_host(&self, layer: usize) -> (&[f32], &[f32]) {
-        let rows = self.on_host.as_ref().map(|layers| &layers[layer]);
-        rows.map_or((&[], &[]), |(keys, values)| (keys, values))
+    /// Keys and values of each key head of a layer of a cache in host memory.
+    pub(super) fn on_host(&self, layer: usize) -> &[History] {
+        let layers = self.on_host.as_ref();
+        layers.map_or(&[], |layers| &layers[layer])
     }
 
-    /// Rows in host memory `[len, kv_heads, hd]` as a tensor `[kv_heads, len, hd]`.
-    fn tensor(&self, rows: &[f32]) -> Tensor<3> {
+    /// Keys and values of a layer in host memory as tensors `[kv_heads, len, hd]`.
+    fn tensors(&self, histories: &[History]) -> (Tensor<3>, Tensor<3>) {
         let [heads, hd] = self.width;
-        let rows = TensorData::new(rows.to_vec(), [rows.len() / (heads * hd), heads, hd]);
-        Tensor::<3>::from_data(rows, &self.device).swap_dims(0, 1)
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for history in histories {
+            let [key_rows, value_rows] = history.widen();
+            keys.extend(key_rows);
+            values.extend(value_rows);
+        }
+        let tensor = |rows: Vec<f32>| {
+            let shape = [heads, rows.len() / (heads * hd), hd];
+            Tensor::from_data(TensorData::new(rows, shape), &self.device)
+        };
+        (tensor(keys), tensor(values))
     }
 }
 

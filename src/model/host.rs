@@ -11,7 +11,8 @@ use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
 use super::cache::Turn;
-use super::slices::{self, Heads, add, attend};
+use super::history::attend;
+use super::slices::{self, add};
 use super::weight::{Weight, from_host, to_host};
 use super::{Block, KvCache, Linear, LlamaConfig, Projection};
 use crate::adapters::{LayerPlan, SitePlan};
@@ -107,13 +108,8 @@ impl Block {
         rope.rotate(&mut q, config.num_heads, hd);
         rope.rotate(&mut k, config.num_kv_heads, hd);
         cache.append_on_host(layer, turn, &k, &v);
-        let (keys, values) = cache.rows_on_host(layer);
-        let heads = Heads {
-            all: config.num_heads,
-            groups: config.num_heads / config.num_kv_heads,
-            width: hd,
-        };
-        let mixed = Rows::new(attend(&q, keys, values, heads), config.num_heads * hd);
+        let mixed = attend(&q, config.num_heads, cache.on_host(layer));
+        let mixed = Rows::new(mixed, config.num_heads * hd);
         add(
             &mut h,
             &mixed.through(&self.attention.o, plan.linear(Projection::O)),

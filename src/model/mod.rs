@@ -8,6 +8,7 @@ mod attention;
 mod cache;
 mod config;
 mod fused;
+mod history;
 mod host;
 mod reader;
 mod slices;
@@ -288,7 +289,7 @@ impl Model {
             false => Some(read.weight("lm_head", [config.vocab_size, d]).await?),
         };
         let rope = Rope::new(&config, device);
-        Ok(Self {
+        let mut model = Self {
             embed_tokens,
             layers,
             norm,
@@ -298,7 +299,11 @@ impl Model {
             name: file.name().into(),
             arithmetic: read.arithmetic.words(),
             weights,
-        })
+        };
+        if model.on_host() {
+            model.arithmetic += "; keys and values rounded to 14 bits";
+        }
+        Ok(model)
     }
 
     /// Sizes and constants.

@@ -25,73 +25,29 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// How attention is divided.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads {
-    /// Query heads.
-    pub all: usize,
-    /// Query heads that share a key head.
-    pub groups: usize,
-    /// Numbers in a head.
-    pub width: usize,
-}
-
-/// Causal attention of the newest t positions: `q [t, heads, hd]`, keys and values
-/// `[start + t, kv_heads, hd]`, gives `[t, heads·hd]`.
-pub fn attend(q: &[f32], keys: &[f32], values: &[f32], heads: Heads) -> Vec<f32> {
-    let Heads {
-        all: heads,
-        groups,
-        width: hd,
-    } = heads;
-    let kv_width = heads / groups * hd;
-    let start = keys.len() / kv_width - q.len() / (heads * hd);
-    let scale = 1.0 / (hd as f32).sqrt();
-    let mut out = vec![0.0; q.len()];
-    let mut shares = Vec::new();
-    for (at, (q, out)) in q.chunks_exact(hd).zip(out.chunks_exact_mut(hd)).enumerate() {
-        let (seen, head) = (start + at / heads + 1, at % heads);
-        let column = head / groups * hd;
-        shares.clear();
-        shares.extend(
-            keys.chunks_exact(kv_width)
-                .take(seen)
-                .map(|key| dot(q, &key[column..column + hd]) * scale),
-        );
-        let largest = shares.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        shares
-            .iter_mut()
-            .for_each(|score| *score = exp(*score - largest));
-        let total: f32 = shares.iter().sum();
-        let of_head = |at: usize| &values[at * kv_width + column..][..hd];
-        let (fours, rest) = shares.as_chunks::<4>();
-        for (at, shares) in fours.iter().enumerate() {
-            let rows = [4 * at, 4 * at + 1, 4 * at + 2, 4 * at + 3].map(of_head);
-            add_scaled(out, *shares, rows);
+/// Exponentials of the first `seen` scores, less the largest, and their sum; 0 behind them. The
+/// scores are a multiple of four.
+pub fn softmax(scores: &mut [f32], seen: usize) -> f32 {
+    scores[seen..].fill(f32::NEG_INFINITY);
+    let mut largest = [f32::NEG_INFINITY; 4];
+    for scores in scores.as_chunks::<4>().0 {
+        for (largest, score) in largest.iter_mut().zip(scores) {
+            *largest = if score > largest { *score } else { *largest };
         }
-        for (at, share) in (4 * fours.len()..).zip(rest) {
-            add_scaled(out, [*share], [of_head(at)]);
+    }
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    for score in &mut scores[..seen] {
+        *score = exp(*score - largest);
+    }
+    scores[seen..].fill(0.0);
+    let mut sums = [0.0; 4];
+    for shares in scores.as_chunks::<4>().0 {
+        for (sum, share) in sums.iter_mut().zip(shares) {
+            *sum += share;
         }
-        out.iter_mut().for_each(|out| *out /= total);
     }
-    out
-}
-
-/// `out += Σ share · value`: several at a time, so that `out` is written less often.
-fn add_scaled<const N: usize>(out: &mut [f32], shares: [f32; N], values: [&[f32]; N]) {
-    let fours = out.len() / 4 * 4;
-    let (out, rest) = out.as_chunks_mut::<4>();
-    let vectors = values.map(|value| value.as_chunks::<4>().0);
-    for (at, out) in out.iter_mut().enumerate() {
-        let mut sum = Floats::load(*out);
-        for n in 0..N {
-            sum = sum + Floats::splat(shares[n]) * Floats::load(vectors[n][at]);
-        }
-        *out = sum.store();
-    }
-    for (at, out) in (fours..).zip(rest) {
-        *out += (0..N).map(|n| shares[n] * values[n][at]).sum::<f32>();
-    }
+    let [x, y, z, w] = sums;
+    (x + y) + (z + w)
 }
 
 /// `Σ a b` in sixteen interleaved sums, four SIMD registers.

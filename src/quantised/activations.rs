@@ -63,7 +63,7 @@ impl<const T: usize> Tiled<T> {
         for (token, row) in x.chunks_exact(cols).enumerate() {
             let (tile, lane) = (token / T, token % T);
             for (block, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
-                let (codes, factor) = round(x);
+                let (codes, factor) = rounded(x);
                 let at = block * count + tile;
                 for (pair, codes) in pairs[at].iter_mut().zip(codes.as_chunks::<2>().0) {
                     pair[lane] = i32::from(codes[0] as u16) | i32::from(codes[1]) << 16;
@@ -81,18 +81,33 @@ impl<const T: usize> Tiled<T> {
     }
 }
 
-/// `x ≈ factor · codes`, within half of the factor.
-fn round(x: &[f32; BLOCK]) -> ([i16; BLOCK], f32) {
+/// 32 numbers as codes and their factor.
+fn rounded(x: &[f32; BLOCK]) -> ([i16; BLOCK], f32) {
+    let factor = largest(x) / LARGEST;
+    let mut codes = [0; BLOCK];
+    for (place, code) in codes.iter_mut().zip(round(x, factor)) {
+        *place = code;
+    }
+    (codes, factor)
+}
+
+/// The largest magnitude; an infinity or NaN where there is one.
+pub(crate) fn largest(x: &[f32]) -> f32 {
     // As integers, the bits of positive floats are in the floats' order, with infinity and NaN
     // above all numbers.
-    let largest = x
+    let bits = x
         .iter()
         .fold(0, |max, x| max.max(x.to_bits() as i32 & i32::MAX));
-    let factor = f32::from_bits(largest as u32) / LARGEST;
+    f32::from_bits(bits as u32)
+}
+
+/// Codes of 16 bits: `x ≈ factor · codes`, within half of the factor.
+pub(crate) fn round(x: &[f32], factor: f32) -> impl Iterator<Item = i16> {
     let inverse = if factor < f32::MIN_POSITIVE {
         0.0
     } else {
         1.0 / factor
     };
-    (x.map(|x| (x * inverse + ROUNDER).to_bits() as i16), factor)
+    x.iter()
+        .map(move |x| (x * inverse + ROUNDER).to_bits() as i16)
 }

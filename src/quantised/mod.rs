@@ -20,10 +20,10 @@ mod activations;
 mod lanes;
 
 pub use activations::Activations;
-pub(crate) use lanes::Floats;
+pub(crate) use activations::{largest, round};
+pub(crate) use lanes::{Floats, Pairs, Sums};
 
 use activations::{Tiled, Tiles};
-use lanes::{Pairs, Sums};
 
 /// Columns that share a scale.
 pub const BLOCK: usize = 32;

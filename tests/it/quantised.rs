@@ -295,7 +295,8 @@ fn the_cache_and_a_switched_off_adapter_change_no_bit() {
 }
 
 /// Every golden case over the slices of the quantised path, with f32 weights (these tiny models have
-/// no others): all kinds of effects act there as on the tensor path.
+/// no others): all kinds of effects act there as on the tensor path, but for the rounding of keys
+/// and values.
 #[test]
 fn every_effect_acts_on_the_host_path() {
     let mut seen = 0;
@@ -324,7 +325,7 @@ fn every_effect_acts_on_the_host_path() {
         }
         if let [host, tensors] = found.as_slice() {
             let difference = largest_difference(host, tensors);
-            assert!(difference < 1e-4, "{}: {difference:.1e}", dir.display());
+            assert!(difference < 5e-3, "{}: {difference:.1e}", dir.display());
             seen += 1;
         }
     }
