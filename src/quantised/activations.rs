@@ -20,6 +20,8 @@ pub struct Activations {
 pub(super) enum Tiles {
     One(Tiled<1>),
     Two(Tiled<2>),
+    /// One pass of three streams; more tokens go by twos.
+    Three(Tiled<3>),
 }
 
 /// Blocks of 32 columns of T tokens, column block by column block; the last tile may hold fewer
@@ -42,6 +44,7 @@ impl Activations {
         let tokens = x.len() / cols.max(1);
         let tiles = match tokens {
             1 => Tiles::One(Tiled::new(x, cols)),
+            3 => Tiles::Three(Tiled::new(x, cols)),
             _ => Tiles::Two(Tiled::new(x, cols)),
         };
         Self { tokens, tiles }
@@ -65,10 +68,11 @@ impl<const T: usize> Tiled<T> {
             for (block, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
                 let (codes, factor) = rounded(x);
                 let at = block * count + tile;
-                for (pair, codes) in pairs[at].iter_mut().zip(codes.as_chunks::<2>().0) {
-                    pair[lane] = i32::from(codes[0] as u16) | i32::from(codes[1]) << 16;
-                }
                 let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+                let codes: [i32; BLOCK / 2] = bytemuck::cast(codes);
+                for (pair, codes) in pairs[at].iter_mut().zip(codes) {
+                    pair[lane] = codes;
+                }
                 factors[at][0][lane] = factor;
                 factors[at][1][lane] = factor * sum as f32;
             }

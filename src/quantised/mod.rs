@@ -68,8 +68,8 @@ type Eight = [Group; 8];
 trait Codes<const P: usize> {
     /// The groups in order.
     fn groups(&self) -> &[Group];
-    /// The codes of each pair of columns as pairs of 16 bits.
-    fn widen(group: &Group) -> [[Pairs; REGISTERS]; P];
+    /// The codes of each pair of columns as pairs of 16 bits, for some of a group's registers.
+    fn widen<const R: usize>(words: &[[i32; 4]; R]) -> [[Pairs; R]; P];
     /// Sets one code, once.
     fn set(&mut self, row: usize, column: usize, code: i8);
     /// Reads one code.
@@ -82,9 +82,9 @@ impl Codes<4> for Four {
     }
 
     #[inline(always)]
-    fn widen(group: &Group) -> [[Pairs; REGISTERS]; 4] {
-        let mut wide = [[Pairs::splat(0); REGISTERS]; 4];
-        for (register, words) in group.iter().enumerate() {
+    fn widen<const R: usize>(words: &[[i32; 4]; R]) -> [[Pairs; R]; 4] {
+        let mut wide = [[Pairs::splat(0); R]; 4];
+        for (register, words) in words.iter().enumerate() {
             let words = Pairs::load(*words);
             wide[0][register] = words.nibbles::<0>();
             wide[1][register] = words.nibbles::<1>();
@@ -111,9 +111,9 @@ impl Codes<2> for Eight {
     }
 
     #[inline(always)]
-    fn widen(group: &Group) -> [[Pairs; REGISTERS]; 2] {
-        let mut wide = [[Pairs::splat(0); REGISTERS]; 2];
-        for (register, words) in group.iter().enumerate() {
+    fn widen<const R: usize>(words: &[[i32; 4]; R]) -> [[Pairs; R]; 2] {
+        let mut wide = [[Pairs::splat(0); R]; 2];
+        for (register, words) in words.iter().enumerate() {
             let words = Pairs::load(*words);
             wide[0][register] = words.low_bytes();
             wide[1][register] = words.high_bytes();
@@ -253,17 +253,20 @@ impl Packed {
         y: &mut [f32],
     ) {
         match (&x.tiles, self.offsets.is_empty()) {
-            (Tiles::One(x), true) => self.few::<C, P, 1, false>(codes, x, y),
-            (Tiles::One(x), false) => self.few::<C, P, 1, true>(codes, x, y),
-            (Tiles::Two(x), true) if x.count == 1 => self.few::<C, P, 2, false>(codes, x, y),
-            (Tiles::Two(x), false) if x.count == 1 => self.few::<C, P, 2, true>(codes, x, y),
+            (Tiles::One(x), true) => self.few::<C, P, 1, 4, false>(codes, x, y),
+            (Tiles::One(x), false) => self.few::<C, P, 1, 4, true>(codes, x, y),
+            (Tiles::Three(x), true) => self.few::<C, P, 3, 2, false>(codes, x, y),
+            (Tiles::Three(x), false) => self.few::<C, P, 3, 2, true>(codes, x, y),
+            (Tiles::Two(x), true) if x.count == 1 => self.few::<C, P, 2, 4, false>(codes, x, y),
+            (Tiles::Two(x), false) if x.count == 1 => self.few::<C, P, 2, 4, true>(codes, x, y),
             (Tiles::Two(x), true) => self.many::<C, P, 2, false>(codes, x, y),
             (Tiles::Two(x), false) => self.many::<C, P, 2, true>(codes, x, y),
         }
     }
 
-    /// One tile of tokens: every weight is read once and used from registers.
-    fn few<C: Codes<P>, const P: usize, const T: usize, const OFFSET: bool>(
+    /// One tile of tokens: every weight is read once and used from registers, R of the panel's at a
+    /// time, so that the sums of all tokens find room beside them.
+    fn few<C: Codes<P>, const P: usize, const T: usize, const R: usize, const OFFSET: bool>(
         &self,
         codes: &[C],
         x: &Tiled<T>,
@@ -284,14 +287,17 @@ impl Packed {
             for ((codes, (scales, offsets)), (pairs, factors)) in
                 weights.zip(x.pairs.iter().zip(&x.factors))
             {
-                let mut dots = [[Sums::ZERO; REGISTERS]; T];
                 let (pairs, _) = pairs.as_chunks::<P>();
-                for (group, pairs) in codes.groups().iter().zip(pairs).take(groups) {
-                    for (w, x) in C::widen(group).iter().zip(pairs) {
-                        add_products(&mut dots, w, x);
+                for first in (0..REGISTERS).step_by(R) {
+                    let mut dots = [[Sums::ZERO; R]; T];
+                    for (group, pairs) in codes.groups().iter().zip(pairs).take(groups) {
+                        let words = group.as_chunks::<R>().0;
+                        for (w, x) in C::widen(&words[first / R]).iter().zip(pairs) {
+                            add_products(&mut dots, w, x);
+                        }
                     }
+                    add_block::<T, R, OFFSET>(&mut sums, first, &dots, scales, offsets, factors);
                 }
-                add_block::<T, OFFSET>(&mut sums, &dots, scales, offsets, factors);
             }
             for (token, sums) in sums.iter().enumerate() {
                 self.write(y, token, panel, sums);
@@ -327,7 +333,7 @@ impl Packed {
                     for (w, x) in wide.iter().zip(pairs).take(steps) {
                         add_products(&mut dots, w, x);
                     }
-                    add_block::<T, OFFSET>(sums, &dots, scales, offsets, factors);
+                    add_block::<T, REGISTERS, OFFSET>(sums, 0, &dots, scales, offsets, factors);
                 }
             }
             for (token, sums) in sums.as_flattened_mut().iter_mut().enumerate() {
@@ -356,14 +362,14 @@ impl Packed {
 
 /// `dots += w x` for one pair of columns, all rows of a panel and T tokens.
 #[inline(always)]
-fn add_products<const T: usize>(
-    dots: &mut [[Sums; REGISTERS]; T],
-    w: &[Pairs; REGISTERS],
+fn add_products<const T: usize, const R: usize>(
+    dots: &mut [[Sums; R]; T],
+    w: &[Pairs; R],
     x: &[i32; T],
 ) {
     for t in 0..T {
         let x = Pairs::splat(x[t]);
-        for register in 0..REGISTERS {
+        for register in 0..R {
             dots[t][register] = dots[t][register].add_products(w[register], x);
         }
     }
@@ -371,25 +377,26 @@ fn add_products<const T: usize>(
 
 /// `sums += scale·factor·dots + offset·(factor·Σ code)` for all rows of a panel and T tokens.
 #[inline(always)]
-fn add_block<const T: usize, const OFFSET: bool>(
+fn add_block<const T: usize, const R: usize, const OFFSET: bool>(
     sums: &mut [[Floats; REGISTERS]; T],
-    dots: &[[Sums; REGISTERS]; T],
+    first: usize,
+    dots: &[[Sums; R]; T],
     scales: &[f32; PANEL],
     offsets: &[f32; PANEL],
     [factors, factor_sums]: &[[f32; T]; 2],
 ) {
     let (scales, offsets) = (scales.as_chunks().0, offsets.as_chunks().0);
-    for register in 0..REGISTERS {
+    for register in 0..R {
         let (scales, offsets) = (
-            Floats::load(scales[register]),
-            Floats::load(offsets[register]),
+            Floats::load(scales[first + register]),
+            Floats::load(offsets[first + register]),
         );
         for t in 0..T {
             let mut y = dots[t][register].to_floats() * (scales * Floats::splat(factors[t]));
             if OFFSET {
                 y = y + offsets * Floats::splat(factor_sums[t]);
             }
-            sums[t][register] = sums[t][register] + y;
+            sums[t][first + register] = sums[t][first + register] + y;
         }
     }
 }
