@@ -12,17 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapters::{Stack, Steering};
 use crate::error::{Error, Result};
-use crate::model::{KvCache, Model, Positions, Weights};
+use crate::model::{self, KvCache, Model, Positions, Weights};
 use crate::sample::{Sampling, kl_nats, log_softmax, top};
 use crate::text::{Detokenizer, Message, Text};
 use crate::weights::{ByteSource, ModelFile};
 
 /// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
 const PREFILL_TOKENS: usize = 128;
-
-/// Tokens of the warm-up: as many as make a GPU build the kernels both of long prompts and of
-/// single tokens.
-const WARM_UP: [u32; 9] = [0; 9];
 
 /// A model ready to speak.
 #[derive(Debug, Clone)]
@@ -87,12 +83,14 @@ impl Session {
         let uploaded = |bytes| report(LoadState::Uploading, bytes);
         let model = Model::load(file, device, weights, uploaded).await?;
         report(LoadState::WarmingUp, total_bytes);
-        let mut cache = model.new_cache();
-        let warm_up = &WARM_UP[..WARM_UP.len().min(model.config().context)];
-        if let Some(logits) =
-            model.forward(warm_up, &mut cache, &Steering::base(), Positions::Last)?
-        {
-            read_back(logits).await?;
+        for &tokens in model.warm_up_tokens() {
+            let mut cache = model.new_cache();
+            let warm_up = vec![0; tokens.min(model.config().context)];
+            let base = Steering::base();
+            let logits = model.forward(&warm_up, &mut cache, &base, Positions::Last)?;
+            if let Some(logits) = logits {
+                read_back(logits).await?;
+            }
         }
         report(LoadState::Ready, total_bytes);
         let stack = Rc::new(RefCell::new(Stack::default()));
@@ -368,20 +366,11 @@ impl Generation {
             return Ok(Some(step));
         }
 
-        let steered = self
-            .steered
-            .log_probabilities(&self.model, &steering)
-            .await?;
-        let own = match &mut self.base {
-            Some(lane) if self.request.compare => {
-                lane.log_probabilities(&self.model, &base).await?
-            }
-            _ => None,
-        };
+        let [steered, own, shadow] = self.advance(&steering, &base).await?;
         let was_split = self.split();
-        let reference = match (&steered, &mut self.shadow) {
+        let reference = match (&steered, shadow) {
             (None, _) => None,
-            (_, Some(shadow)) => shadow.log_probabilities(&self.model, &base).await?,
+            (_, Some(shadow)) => Some(shadow),
             (Some(_), None) if was_split => None,
             (Some(steered), None) => Some(own.clone().unwrap_or_else(|| steered.clone())),
         };
@@ -481,6 +470,39 @@ impl Generation {
         }))
     }
 
+    /// Runs what waits in all streams in one pass, and reads the distributions of the next
+    /// tokens: of the steered stream, of the base, and of the base behind the steered text;
+    /// `None` for a stream that is not there or has ended.
+    async fn advance(
+        &mut self,
+        steering: &Steering,
+        base: &Steering,
+    ) -> Result<[Option<Distribution>; 3]> {
+        let steered_speaks = self.steered.waiting() > 0;
+        let compare = self.request.compare;
+        let lanes = [
+            (Some(&mut self.steered), steering),
+            (self.base.as_mut().filter(|_| compare), base),
+            (self.shadow.as_mut().filter(|_| steered_speaks), base),
+        ];
+        let passes = lanes.map(|(lane, steering)| lane?.pass(steering));
+        let speaks = passes.each_ref().map(Option::is_some);
+        let passes: Vec<_> = passes.into_iter().flatten().collect();
+        if passes.is_empty() {
+            return Ok([None, None, None]);
+        }
+        let Some(logits) = self.model.forward_lanes(passes, Positions::Last)? else {
+            return Ok([None, None, None]);
+        };
+        let logits = read_back(logits).await?;
+        let mut each = logits.chunks_exact(self.model.config().vocab_size);
+        Ok(speaks.map(|speaks| {
+            let logits = speaks.then(|| each.next())??.to_vec();
+            let log_p = log_softmax(&logits);
+            Some(Distribution { logits, log_p })
+        }))
+    }
+
     fn choose(&mut self, base: bool, next: &Distribution) -> LaneStep {
         let (index, last) = (self.index, self.index + 1 >= self.max_tokens);
         let lane = match &mut self.base {
@@ -568,23 +590,13 @@ impl Lane {
         }
     }
 
-    /// Runs what is waiting and reads the next token's distribution; `None` after the end.
-    async fn log_probabilities(
-        &mut self,
-        model: &Model,
-        steering: &Steering,
-    ) -> Result<Option<Distribution>> {
-        if self.waiting() == 0 {
-            return Ok(None);
-        }
-        let waiting = &self.ids[self.cache.len()..];
-        let logits = model.forward(waiting, &mut self.cache, steering, Positions::Last)?;
-        let Some(logits) = logits else {
-            return Ok(None);
-        };
-        let logits = read_back(logits).await?;
-        let log_p = log_softmax(&logits);
-        Ok(Some(Distribution { logits, log_p }))
+    /// What is waiting, for a pass of the model; `None` after the end.
+    fn pass<'a>(&'a mut self, steering: &'a Steering) -> Option<model::Lane<'a>> {
+        (self.waiting() > 0).then(|| model::Lane {
+            tokens: &self.ids[self.cache.len()..],
+            cache: &mut self.cache,
+            steering,
+        })
     }
 }
 
@@ -631,7 +643,7 @@ impl Speech {
     }
 }
 
-/// Copies logits `[1, vocab]` to the host.
+/// Copies logits `[n, vocab]` to the host, row by row.
 ///
 /// # Errors
 /// [`Error::DeviceLost`] when the device cannot answer.

@@ -1,8 +1,9 @@
 //! The adapters in use, in order, each with its own coefficient.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     Shift, Site,
 };
 use crate::error::{Error, Result};
-use crate::model::{Projection, Stamp};
+use crate::model::{Folded, LlamaConfig, Projection, Stamp};
 
 /// What one linear layer gets, by kind; inside a kind in stack order.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,26 @@ impl SitePlan {
         } = self;
         inputs.is_empty() && deltas.is_empty() && outputs.is_empty()
     }
+
+    /// The changes `scale · B A` of a layer, as `(A [r, i], B [o, r], scale)`, if these are all
+    /// that acts there.
+    #[must_use]
+    pub fn low_rank(&self) -> Option<Vec<(&Tensor<2>, &Tensor<2>, f32)>> {
+        if !self.inputs.is_empty() || !self.outputs.is_empty() {
+            return None;
+        }
+        let parts = self.deltas.iter().map(|delta| match delta {
+            Delta::LowRank {
+                a,
+                b,
+                mid: None,
+                out: None,
+                scale,
+            } => Some((a, b, *scale)),
+            _ => None,
+        });
+        parts.collect()
+    }
 }
 
 /// What one block gets.
@@ -49,6 +70,21 @@ pub struct LayerPlan {
 }
 
 impl LayerPlan {
+    /// Whether the base block is all there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            linears,
+            gains,
+            extra,
+            residual,
+        } = self;
+        linears.iter().all(SitePlan::is_empty)
+            && gains.iter().all(Vec::is_empty)
+            && extra.is_empty()
+            && residual.is_empty()
+    }
+
     /// The plan of one linear layer.
     #[must_use]
     pub fn linear(&self, projection: Projection) -> &SitePlan {
@@ -70,6 +106,8 @@ pub struct Steering {
     pub gates: Vec<Rc<Gate>>,
     stamp: Stamp,
     none: LayerPlan,
+    /// What of it rides along in a GPU's kernels, once that was asked for.
+    folded: OnceCell<Rc<Folded>>,
 }
 
 impl Steering {
@@ -84,7 +122,14 @@ impl Steering {
             gates: Vec::new(),
             stamp: Rc::from([]),
             none: LayerPlan::default(),
+            folded: OnceCell::new(),
         }
+    }
+
+    /// What of it rides along in the kernels of a model on a GPU.
+    pub(crate) fn folded(&self, config: &LlamaConfig, device: &Device) -> &Folded {
+        self.folded
+            .get_or_init(|| Rc::new(Folded::new(&self.layers, config, device)))
     }
 
     /// Which adapters this is, and how and where they act.

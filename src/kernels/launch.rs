@@ -152,6 +152,12 @@ pub(super) fn from_row(buffer: &CubeTensor, row: usize, width: usize) -> CubeTen
     rest
 }
 
+/// The tensor with its numbers in order, so that launches need not order them each time.
+#[must_use]
+pub fn contiguous<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    self::tensor(buffer(tensor))
+}
+
 /// The tensor itself if nobody else holds its buffer, else a copy, so that it can be written to.
 #[must_use]
 pub fn unshared<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {

@@ -5,12 +5,17 @@ use std::fmt::Write as _;
 use burn::tensor::Tensor;
 
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
+use super::low_rank::LowRank;
 use super::packed::{BLOCK, Format, Packed, word_type};
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
 /// Tokens that one thread computes at once: each weight is unpacked once for all of them.
 const TILE: usize = 8;
+/// Streams in lockstep whose tokens are computed at once.
+pub const STREAMS: usize = 3;
+/// Numbers of tokens in whose passes every pipeline of the base is built.
+pub const WARM_UP_TOKENS: [usize; 3] = [TILE + 1, 2, STREAMS];
 
 /// What happens to the output.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +32,28 @@ pub enum After {
     /// The upper half of the rows gates the lower: `silu(y[.., ..o/2]) ∘ y[.., o/2..]`,
     /// `[t, o/2]`.
     SwiGlu,
+}
+
+/// Effects that ride along with a product: they cost no launch of their own.
+#[derive(Debug, Clone, Default)]
+pub struct Riders {
+    /// Low-rank changes, in passes of at most [`STREAMS`] tokens.
+    pub low_rank: Option<LowRank>,
+    /// A step `(v [o], scales)`: `y += scales[SHIFT_SCALE]·v`.
+    pub shift: Option<(Tensor<1>, Tensor<1>)>,
+    /// The only row of y that they change, of at most [`STREAMS`]; without it, all.
+    pub row: Option<usize>,
+}
+
+/// Where [`Riders::shift`] finds its factor.
+pub const SHIFT_SCALE: usize = 63;
+
+/// [`LowRank`] as a kernel's text depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Part {
+    first: usize,
+    rows: usize,
+    rank: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +76,11 @@ struct Linear {
     tile: usize,
     cut: Cut,
     after: Epilogue,
+    parts: Vec<Part>,
+    z_width: usize,
+    shift: bool,
+    /// The row that the riders change, if not all.
+    row: Option<usize>,
 }
 
 /// How the work is laid out over threads.
@@ -77,6 +109,14 @@ impl Wgsl for Linear {
         buffers.extend([("x", "vec4<f32>"), ("y", "f32")]);
         if self.after == Epilogue::Residual {
             buffers.push(("residual", "f32"));
+        }
+        if !self.parts.is_empty() {
+            buffers.push(("z", "f32"));
+            let names = ["b0", "b1", "b2"];
+            buffers.extend(self.parts.iter().zip(names).map(|(_, name)| (name, "f32")));
+        }
+        if self.shift {
+            buffers.extend([("shift", "f32"), ("slot", "f32")]);
         }
         buffers
     }
@@ -150,6 +190,11 @@ impl Wgsl for Linear {
                 continue;
             }
             let _ = writeln!(text, "if line + {}u < {lines}u {{", line * lanes);
+            for (at, (other, down)) in rows.iter().enumerate() {
+                if other == line {
+                    text += &self.low_rank(at, &format!("line + {}u", other * lanes + down));
+                }
+            }
             for t in 0..tile {
                 let to = format!("(token + {t}u) * {lines}u + line + {}u", line * lanes);
                 let value = match self.after {
@@ -160,7 +205,11 @@ impl Wgsl for Linear {
                         format!("acc{r}_{t} / (1.0 + exp(-acc{r}_{t})) * acc{up}_{t}")
                     }
                 };
-                let _ = writeln!(text, "y[{to}] = {value};");
+                let shift = match self.shift && self.changes(t) {
+                    true => format!(" + slot[{SHIFT_SCALE}] * shift[line + {}u]", line * lanes),
+                    false => String::new(),
+                };
+                let _ = writeln!(text, "y[{to}] = {value}{shift};");
             }
             text += "}\n";
         }
@@ -185,6 +234,40 @@ impl Linear {
             rows.extend((0..self.cut.rows).map(|line| (line, half)));
         }
         rows
+    }
+
+    /// Whether the riders change this token of a tile.
+    fn changes(&self, token: usize) -> bool {
+        self.row.is_none_or(|row| row == token)
+    }
+
+    /// Adds the low-rank changes to row `r` of the thread, which is row `out` of y.
+    fn low_rank(&self, r: usize, out: &str) -> String {
+        let width = self.z_width;
+        let mut text = String::new();
+        let mut column = 0;
+        for (n, Part { first, rows, rank }) in self.parts.iter().enumerate() {
+            let end = first + rows;
+            let _ = writeln!(
+                text,
+                "if {out} >= {first}u && {out} < {end}u {{
+                     for (var k = 0u; k < {rank}u; k += 1u) {{
+                         let b = b{n}[({out} - {first}u) * {rank}u + k];"
+            );
+            for t in (0..self.tile).filter(|&t| self.changes(t)) {
+                let row = match self.row {
+                    Some(_) => "0u".to_owned(),
+                    None => format!("(token + {t}u)"),
+                };
+                let _ = writeln!(
+                    text,
+                    "acc{r}_{t} += b * z[{row} * {width}u + {column}u + k];"
+                );
+            }
+            text += "}\n}\n";
+            column += rank;
+        }
+        text
     }
 
     /// Adds one block of 32 columns to every `acc`.
@@ -247,14 +330,23 @@ impl Linear {
 }
 
 /// `y = W x` and what follows: `[t, o]`, with [`After::SwiGlu`] `[t, o/2]`.
+///
+/// Low-rank riders, and those that name a row, want at most [`STREAMS`] rows of x.
 #[must_use]
-pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Tensor<2> {
     let t = x.dims()[0];
     let (epilogue, residual) = match after {
         After::Plain => (Epilogue::Plain, None),
         After::Residual(h) => (Epilogue::Residual, Some(buffer(h))),
         After::SwiGlu => (Epilogue::SwiGlu, None),
     };
+    let Riders {
+        low_rank,
+        shift,
+        row,
+    } = riders;
+    let (parts, z) = low_rank.map(|changes| (changes.parts, changes.z)).unzip();
+    let parts = parts.unwrap_or_default();
     let kernel = |tile| Linear {
         format: weight.format,
         stored: weight.rows,
@@ -264,16 +356,38 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
         tile,
         cut: weight.cut,
         after: epilogue,
+        parts: parts
+            .iter()
+            .map(|(first, b)| {
+                let [rows, rank] = b.dims();
+                let first = *first;
+                Part { first, rows, rank }
+            })
+            .collect(),
+        z_width: z.as_ref().map_or(0, |z| z.dims()[1]),
+        shift: shift.is_some(),
+        row,
     };
     let lines = kernel(1).lines();
     let x = buffer(x);
     let y = empty(&x, [t, lines]);
     let words = int_buffer(weight.words.clone());
     let scales = int_buffer(weight.scales.clone());
-    // Whole tiles first, then what is left one by one: two pipelines serve every length.
-    let mut pieces = vec![(0, t / TILE, TILE), (t - t % TILE, t % TILE, 1)];
-    pieces.retain(|(_, groups, _)| *groups > 0);
+    let z = z.clone().map(buffer);
+    let b: Vec<_> = parts.iter().map(|(_, b)| buffer(b.clone())).collect();
+    let shift = shift.clone().map(|(v, scales)| [buffer(v), buffer(scales)]);
+    // Whole tiles first, then what is left: at once if streams in lockstep are as many, else one by
+    // one, so that few pipelines serve every length.
+    let (whole, rest) = (t / TILE, t % TILE);
+    let rest = match rest <= STREAMS {
+        true => (1, rest),
+        false => (rest, 1),
+    };
+    let pieces = [(0, whole, TILE), (whole * TILE, rest.0, rest.1)];
     for (start, groups, tile) in pieces {
+        if groups * tile == 0 {
+            continue;
+        }
         let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
         let residual = residual.as_ref().map(|h| from_row(h, start, lines));
         let mut buffers = vec![&words];
@@ -282,6 +396,9 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After) -> Tensor<2> {
         }
         buffers.extend([&x, &y]);
         buffers.extend(residual.as_ref());
+        buffers.extend(z.as_ref());
+        buffers.extend(&b);
+        buffers.extend(shift.iter().flatten());
         let lines_per_group = THREADS / weight.cut.split * weight.cut.rows;
         let groups = [lines.div_ceil(lines_per_group), groups];
         launch(kernel(tile), groups, &buffers);

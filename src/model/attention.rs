@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use super::cache::Turn;
-use super::{KvCache, Linear, LlamaConfig, Projection};
+use super::lanes::{self, Plans, Run};
+use super::{Linear, LlamaConfig, Projection};
 use crate::adapters::{ExtraKeyValue, Join, LayerPlan};
 
 /// How many positions beyond the context the tables hold: tokens that an adapter puts in front of
@@ -80,59 +80,68 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `x [t, d] -> [t, d]`; writes this turn's keys and values into the cache.
+    /// `x [t, d] -> [t, d]`, the rows of all lanes; writes keys and values into their caches.
     pub(super) fn forward(
         &self,
         x: Tensor<2>,
         layer: usize,
-        cache: &mut KvCache,
-        turn: &Turn,
+        runs: &mut [Run],
+        plans: &Plans<LayerPlan>,
         config: &LlamaConfig,
-        plan: &LayerPlan,
     ) -> Tensor<2> {
-        let [t, _] = x.dims();
-        let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
-        let groups = heads / kv_heads;
-
-        let q = self
-            .q
-            .forward(x.clone(), plan.linear(Projection::Q))
-            .reshape([t, heads, hd]);
-        let k = self
-            .k
-            .forward(x.clone(), plan.linear(Projection::K))
-            .reshape([t, kv_heads, hd]);
-        let v = self
-            .v
-            .forward(x, plan.linear(Projection::V))
-            .reshape([t, kv_heads, hd]);
-        let k = rotate(k, &turn.rope);
-        let (keys, values) = cache.append(layer, turn, k.swap_dims(0, 1), v.swap_dims(0, 1));
-
-        // Query heads that share a key head become rows of one matrix: `[kv, groups·t, hd]`.
-        let by_kv_head = |q: Tensor<3>| {
-            (q / (hd as f64).sqrt())
-                .reshape([t, kv_heads, groups, hd])
-                .permute([1, 2, 0, 3])
-                .reshape([kv_heads, groups * t, hd])
-        };
-        let total = keys.dims()[1];
-        let mut scores = by_kv_head(rotate(q.clone(), &turn.rope)).matmul(keys.swap_dims(1, 2));
-        if let Some(mask) = &turn.mask {
-            scores = (scores.reshape([kv_heads, groups, t, total]) + mask.clone().unsqueeze())
-                .reshape([kv_heads, groups * t, total]);
-        }
-        let mut mixed = activation::softmax(scores.clone(), 2).matmul(values);
-        for extra in &plan.extra {
-            let q = by_kv_head(rotate(q.clone(), &turn.rope_after(extra.offset())));
-            mixed = mix_in(mixed, &scores, q, extra);
-        }
-        let joined = mixed
-            .reshape([kv_heads, groups, t, hd])
-            .permute([2, 0, 1, 3])
-            .reshape([t, heads * hd]);
-        self.o.forward(joined, plan.linear(Projection::O))
+        let of = |projection| lanes::of_site(plans, projection);
+        let q = self.q.forward_lanes(x.clone(), &of(Projection::Q));
+        let k = self.k.forward_lanes(x.clone(), &of(Projection::K));
+        let v = self.v.forward_lanes(x, &of(Projection::V));
+        let each = runs.iter_mut().zip(plans).map(|(run, (rows, plan))| {
+            let qkv = [&q, &k, &v].map(|all| lanes::rows(all, rows));
+            attend(qkv, layer, run, plan, config)
+        });
+        let mixed = lanes::join(each.collect());
+        self.o.forward_lanes(mixed, &of(Projection::O))
     }
+}
+
+/// The heads of one lane, `[t, heads·hd]`.
+fn attend(
+    [q, k, v]: [Tensor<2>; 3],
+    layer: usize,
+    run: &mut Run,
+    plan: &LayerPlan,
+    config: &LlamaConfig,
+) -> Tensor<2> {
+    let [t, _] = q.dims();
+    let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
+    let groups = heads / kv_heads;
+    let (cache, turn) = (&mut run.cache, &run.turn);
+
+    let q = q.reshape([t, heads, hd]);
+    let k = rotate(k.reshape([t, kv_heads, hd]), &turn.rope);
+    let v = v.reshape([t, kv_heads, hd]);
+    let (keys, values) = cache.append(layer, turn, k.swap_dims(0, 1), v.swap_dims(0, 1));
+
+    // Query heads that share a key head become rows of one matrix: `[kv, groups·t, hd]`.
+    let by_kv_head = |q: Tensor<3>| {
+        (q / (hd as f64).sqrt())
+            .reshape([t, kv_heads, groups, hd])
+            .permute([1, 2, 0, 3])
+            .reshape([kv_heads, groups * t, hd])
+    };
+    let total = keys.dims()[1];
+    let mut scores = by_kv_head(rotate(q.clone(), &turn.rope)).matmul(keys.swap_dims(1, 2));
+    if let Some(mask) = &turn.mask {
+        scores = (scores.reshape([kv_heads, groups, t, total]) + mask.clone().unsqueeze())
+            .reshape([kv_heads, groups * t, total]);
+    }
+    let mut mixed = activation::softmax(scores.clone(), 2).matmul(values);
+    for extra in &plan.extra {
+        let q = by_kv_head(rotate(q.clone(), &turn.rope_after(extra.offset())));
+        mixed = mix_in(mixed, &scores, q, extra);
+    }
+    mixed
+        .reshape([kv_heads, groups, t, hd])
+        .permute([2, 0, 1, 3])
+        .reshape([t, heads * hd])
 }
 
 /// Beside: `attn₀ + c·attn_extra`. In front: `attn₀ + c·w·(attn_extra − attn₀)`, where `w` is the

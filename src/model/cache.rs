@@ -50,12 +50,18 @@ pub(super) struct Turn {
     tables: Rope,
     pub(super) rope: (Tensor<3>, Tensor<3>),
     /// On a GPU: `(start, capacity)`, for the kernels.
-    pub(super) place: Option<Tensor<1, Int>>,
+    place: Option<Tensor<1, Int>>,
     /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
     pub(super) mask: Option<Tensor<2>>,
 }
 
 impl Turn {
+    /// `(start, capacity)` on the GPU, for the kernels, which run nowhere else.
+    pub(super) fn place(&self) -> Tensor<1, Int> {
+        let place = self.place.clone();
+        place.unwrap_or_else(|| unreachable!("kernels run on a GPU only"))
+    }
+
     /// Cosines and sines of all positions, each `[positions, hd/2]`.
     pub(super) fn tables(&self) -> (Tensor<2>, Tensor<2>) {
         self.tables.tables()

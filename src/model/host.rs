@@ -1,9 +1,9 @@
 //! A block of the decoder over plain slices, for weights that are quantised in host memory.
 //!
 //! The same computation as [`Block::forward`], which stays the reference and is run wherever an
-//! adapter gives extra keys and values or changes a norm. The small steps between the products (norm, rotation,
-//! attention, SwiGLU) cost more as forty tensor operations than as loops. At the sites where an
-//! adapter acts, the linear layer is the very one of the tensor path.
+//! adapter gives extra keys and values or changes a norm. The small steps between the products (norm,
+//! rotation, attention, SwiGLU, low-rank changes) cost more as tensor operations than as loops. All
+//! other effects are those of the tensor path.
 
 use std::cell::OnceCell;
 
@@ -12,10 +12,11 @@ use burn::tensor::Tensor;
 
 use super::cache::Turn;
 use super::history::attend;
+use super::lanes::{self, Plans, Run};
 use super::slices::{self, add};
-use super::weight::{Weight, from_host, to_host};
-use super::{Block, KvCache, Linear, LlamaConfig, Projection};
-use crate::adapters::{LayerPlan, SitePlan};
+use super::weight::{Weight, from_host, on_host, to_host};
+use super::{Block, Linear, LlamaConfig, Projection, steered};
+use crate::adapters::{LayerPlan, Shift, SitePlan};
 use crate::quantised::Activations;
 
 /// Rows of activations, rounded once for all the products that read them.
@@ -35,21 +36,39 @@ impl Rows {
         }
     }
 
-    /// `x Wᵀ + b` and the effects of the plan, `[t, o]`.
-    fn through(&self, linear: &Linear, plan: &SitePlan) -> Vec<f32> {
-        match (&linear.weight, &linear.bias) {
-            (Weight::Packed(weight), None) if plan.is_empty() => {
-                let codes = self
-                    .codes
-                    .get_or_init(|| Activations::new(&self.values, self.width));
-                weight.product(codes)
+    /// `x Wᵀ + b` and the effects of the plans, `[t, o]`.
+    fn through(&self, linear: &Linear, plans: &Plans<SitePlan>) -> Vec<f32> {
+        let mapped = plans.iter().any(|(_, plan)| !plan.inputs.is_empty());
+        let (Weight::Packed(weight), None, false) = (&linear.weight, &linear.bias, mapped) else {
+            let x = from_host(self.values.clone(), self.width);
+            return to_host(linear.forward_lanes(x, plans));
+        };
+        let codes = self
+            .codes
+            .get_or_init(|| Activations::new(&self.values, self.width));
+        let mut y = weight.product(codes);
+        let o = weight.shape()[0];
+        for (rows, plan) in plans.iter().filter(|(_, plan)| !plan.is_empty()) {
+            let x = &self.values[rows.start * self.width..rows.end * self.width];
+            let y = &mut y[rows.start * o..rows.end * o];
+            if let Some(parts) = plan.low_rank() {
+                for (a, b, scale) in parts {
+                    let widths = [self.width, o, a.dims()[0]];
+                    on_host(a, |a| {
+                        on_host(b, |b| slices::low_rank(widths, y, x, [a, b], scale));
+                    });
+                }
+                continue;
             }
-            _ => to_host(linear.forward(from_host(self.values.clone(), self.width), plan)),
+            let (x, base) = (from_host(x.to_vec(), self.width), from_host(y.to_vec(), o));
+            y.copy_from_slice(&to_host(steered(&x, base, &linear.weight, None, plan)));
         }
+        y
     }
 }
 
 /// Cosines and sines `[t, hd/2]` of one forward pass.
+#[derive(Debug)]
 pub(super) struct HostRope {
     cos: Vec<f32>,
     sin: Vec<f32>,
@@ -83,49 +102,77 @@ impl HostRope {
 }
 
 impl Block {
-    /// Whether [`Self::on_host`] can run this plan: it has no extra keys and values and leaves the
-    /// norms alone.
-    pub(super) fn runs_on_host(plan: &LayerPlan) -> bool {
-        plan.extra.is_empty() && plan.gains.iter().all(Vec::is_empty)
+    /// Whether [`Self::on_host`] can run these plans: they have no extra keys and values and leave
+    /// the norms alone.
+    pub(super) fn runs_on_host(plans: &Plans<LayerPlan>) -> bool {
+        let mut plans = plans.iter();
+        plans.all(|(_, plan)| plan.extra.is_empty() && plan.gains.iter().all(Vec::is_empty))
     }
 
-    /// `h [t, d] -> [t, d]`, without the plan's steps in the residual stream.
+    /// `h [t, d] -> [t, d]`, the rows of all lanes.
     pub(super) fn on_host(
         &self,
         h: Tensor<2>,
-        (layer, cache): (usize, &mut KvCache),
-        (turn, rope): (&Turn, &HostRope),
+        layer: usize,
+        runs: &mut [Run],
+        plans: &Plans<LayerPlan>,
         config: &LlamaConfig,
-        plan: &LayerPlan,
     ) -> Tensor<2> {
         let (d, hd) = (config.hidden_size, config.head_dim);
+        let through = |x: &Rows, projection| {
+            let plans = lanes::of_site(plans, projection);
+            x.through(self.linear(projection), &plans)
+        };
         let mut h = to_host(h);
 
         let x = normed(&self.input_layernorm, &h, d);
-        let mut q = x.through(&self.attention.q, plan.linear(Projection::Q));
-        let mut k = x.through(&self.attention.k, plan.linear(Projection::K));
-        let v = x.through(&self.attention.v, plan.linear(Projection::V));
-        rope.rotate(&mut q, config.num_heads, hd);
-        rope.rotate(&mut k, config.num_kv_heads, hd);
-        cache.append_on_host(layer, turn, &k, &v);
-        let mixed = attend(&q, config.num_heads, cache.on_host(layer));
-        let mixed = Rows::new(mixed, config.num_heads * hd);
-        add(
-            &mut h,
-            &mixed.through(&self.attention.o, plan.linear(Projection::O)),
-        );
+        let mut q = through(&x, Projection::Q);
+        let mut k = through(&x, Projection::K);
+        let v = through(&x, Projection::V);
+        let (q_width, kv_width) = (config.num_heads * hd, config.num_kv_heads * hd);
+        let mut mixed = Vec::with_capacity(q.len());
+        for run in runs {
+            let of = |width: usize| run.rows.start * width..run.rows.end * width;
+            let (q, k) = (&mut q[of(q_width)], &mut k[of(kv_width)]);
+            if let Some(rope) = &run.rope {
+                rope.rotate(q, config.num_heads, hd);
+                rope.rotate(k, config.num_kv_heads, hd);
+            }
+            run.cache
+                .append_on_host(layer, &run.turn, k, &v[of(kv_width)]);
+            mixed.extend(attend(q, config.num_heads, run.cache.on_host(layer)));
+        }
+        let mixed = Rows::new(mixed, q_width);
+        add(&mut h, &through(&mixed, Projection::O));
 
         let x = normed(&self.post_attention_layernorm, &h, d);
-        let mut inner = x.through(&self.mlp.gate, plan.linear(Projection::Gate));
-        let up = x.through(&self.mlp.up, plan.linear(Projection::Up));
+        let mut inner = through(&x, Projection::Gate);
+        let up = through(&x, Projection::Up);
         slices::swiglu(&mut inner, &up);
         let inner = Rows::new(inner, config.intermediate_size);
-        add(
-            &mut h,
-            &inner.through(&self.mlp.down, plan.linear(Projection::Down)),
-        );
+        add(&mut h, &through(&inner, Projection::Down));
+        for (rows, plan) in plans {
+            for shift in &plan.residual {
+                step(&mut h[rows.start * d..rows.end * d], shift, d);
+            }
+        }
         from_host(h, d)
     }
+}
+
+/// A step in the residual stream `h [t, d]`.
+fn step(h: &mut [f32], shift: &Shift, d: usize) {
+    if shift.keep_length {
+        let moved = shift.apply(from_host(h.to_vec(), d));
+        h.copy_from_slice(&to_host(moved));
+        return;
+    }
+    on_host(&shift.direction, |v| {
+        for row in h.chunks_exact_mut(d) {
+            let each = row.iter_mut().zip(v);
+            each.for_each(|(h, v)| *h += v * shift.scale);
+        }
+    });
 }
 
 /// `x / √(mean x² + ε) ∘ γ`

@@ -7,9 +7,11 @@
 mod attention;
 mod cache;
 mod config;
+mod folded;
 mod fused;
 mod history;
 mod host;
+mod lanes;
 mod reader;
 mod slices;
 mod weight;
@@ -17,8 +19,11 @@ mod weight;
 pub use attention::{Attention, EXTRA_POSITIONS, Rope};
 pub use cache::{KvCache, Stamp};
 pub use config::LlamaConfig;
+pub use folded::Folded;
+pub use lanes::Lane;
 pub use weight::{Weight, Weights};
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use burn::module::Param;
@@ -27,10 +32,11 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::adapters::{Gate, LayerPlan, SitePlan, Steering};
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::weights::{ByteSource, ModelFile};
-use cache::Turn;
 use fused::Fused;
 use host::HostRope;
+use lanes::{Plans, Run};
 use reader::Reader;
 
 /// The seven linear layers of a block.
@@ -125,15 +131,48 @@ impl Linear {
     /// order of the stack. An empty plan is the base layer and nothing else.
     #[must_use]
     pub fn forward(&self, x: Tensor<2>, plan: &SitePlan) -> Tensor<2> {
-        project(x, &self.weight, self.bias.as_ref().map(Param::val), plan)
+        self.forward_lanes(x.clone(), &[(0..x.dims()[0], plan)])
+    }
+
+    /// [`Self::forward`] with a plan for the rows of each lane.
+    fn forward_lanes(&self, x: Tensor<2>, plans: &Plans<SitePlan>) -> Tensor<2> {
+        project(x, &self.weight, self.bias.as_ref().map(Param::val), plans)
     }
 }
 
-fn project(x: Tensor<2>, weight: &Weight, bias: Option<Tensor<1>>, plan: &SitePlan) -> Tensor<2> {
-    let x = plan.inputs.iter().fold(x, |x, map| map.apply(x));
+fn project(
+    x: Tensor<2>,
+    weight: &Weight,
+    bias: Option<Tensor<1>>,
+    plans: &Plans<SitePlan>,
+) -> Tensor<2> {
+    let x = lanes::change(
+        x,
+        plans,
+        |plan| plan.inputs.is_empty(),
+        |x, plan| plan.inputs.iter().fold(x, |x, map| map.apply(x)),
+    );
     let base = weight.product(x.clone());
+    if bias.is_none() && plans.iter().all(|(_, plan)| plan.is_empty()) {
+        return base;
+    }
+    let each = plans.iter().map(|(rows, plan)| {
+        let (x, base) = (lanes::rows(&x, rows), lanes::rows(&base, rows));
+        steered(&x, base, weight, bias.clone(), plan)
+    });
+    lanes::join(each.collect())
+}
+
+/// What becomes of `base = x Wᵀ` for the mapped input x: deltas, bias, output maps.
+fn steered(
+    x: &Tensor<2>,
+    base: Tensor<2>,
+    weight: &Weight,
+    bias: Option<Tensor<1>>,
+    plan: &SitePlan,
+) -> Tensor<2> {
     let y = plan.deltas.iter().fold(base.clone(), |y, delta| {
-        y + delta.apply(&x, &base, |x| weight.product(x))
+        y + delta.apply(x, &base, |x| weight.product(x))
     });
     let y = match bias {
         Some(bias) => y + bias.unsqueeze(),
@@ -151,11 +190,12 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<2>, plan: &LayerPlan) -> Tensor<2> {
-        let gate = self.gate.forward(x.clone(), plan.linear(Projection::Gate));
-        let up = self.up.forward(x, plan.linear(Projection::Up));
+    fn forward(&self, x: Tensor<2>, plans: &Plans<LayerPlan>) -> Tensor<2> {
+        let of = |projection| lanes::of_site(plans, projection);
+        let gate = self.gate.forward_lanes(x.clone(), &of(Projection::Gate));
+        let up = self.up.forward_lanes(x, &of(Projection::Up));
         self.down
-            .forward(activation::silu(gate) * up, plan.linear(Projection::Down))
+            .forward_lanes(activation::silu(gate) * up, &of(Projection::Down))
     }
 }
 
@@ -171,22 +211,27 @@ pub struct Block {
 }
 
 impl Block {
-    /// `h [t, d] -> [t, d]`, without the plan's steps in the residual stream.
+    /// `h [t, d] -> [t, d]`, the rows of all lanes.
     fn forward(
         &self,
         h: Tensor<2>,
-        (layer, cache): (usize, &mut KvCache),
-        turn: &Turn,
+        layer: usize,
+        runs: &mut [Run],
+        plans: &Plans<LayerPlan>,
         config: &LlamaConfig,
-        plan: &LayerPlan,
     ) -> Tensor<2> {
         if let Some(fused) = &self.fused {
-            return fused.forward(self, h, (layer, cache), turn, config, plan);
+            return fused.forward(self, h, layer, runs, plans, config);
         }
-        let x = normed(&self.input_layernorm, h.clone(), &plan.gains[0]);
-        let h = h + self.attention.forward(x, layer, cache, turn, config, plan);
-        let x = normed(&self.post_attention_layernorm, h.clone(), &plan.gains[1]);
-        h + self.mlp.forward(x, plan)
+        if runs.iter().all(|run| run.rope.is_some()) && Self::runs_on_host(plans) {
+            return self.on_host(h, layer, runs, plans, config);
+        }
+        let gains = lanes::of_norm(plans, Norm::Input);
+        let x = normed(&self.input_layernorm, h.clone(), &gains);
+        let h = h + self.attention.forward(x, layer, runs, plans, config);
+        let gains = lanes::of_norm(plans, Norm::PostAttention);
+        let x = normed(&self.post_attention_layernorm, h.clone(), &gains);
+        moved(h + self.mlp.forward(x, plans), plans)
     }
 
     /// The linear layer at a projection.
@@ -377,6 +422,16 @@ impl Model {
         self.weights == Weights::Quantised && !self.embed_tokens.is_on_gpu()
     }
 
+    /// Numbers of tokens whose passes warm a model up: on a GPU, as many as make it build every
+    /// kernel of the base.
+    #[must_use]
+    pub fn warm_up_tokens(&self) -> &'static [usize] {
+        match self.embed_tokens.is_on_gpu() {
+            true => &kernels::WARM_UP_TOKENS,
+            false => &[1],
+        }
+    }
+
     /// An empty cache for one sequence.
     #[must_use]
     pub fn new_cache(&self) -> KvCache {
@@ -396,20 +451,106 @@ impl Model {
         steering: &Steering,
         positions: Positions,
     ) -> Result<Option<Tensor<2>>> {
-        self.check(tokens, cache)?;
-        let weighed = self.weighed(tokens, cache, steering);
-        let steering = weighed.as_ref().unwrap_or(steering);
-        let h = self.blocks(self.embed(tokens, steering), cache, steering, |_, _| {});
+        let lane = Lane {
+            tokens,
+            cache,
+            steering,
+        };
+        self.forward_lanes(vec![lane], positions)
+    }
+
+    /// [`Self::forward`] for several sequences in one pass: the logits of all lanes on top of
+    /// each other. Weights are read once for all of them.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; then no cache has changed. No lanes are an error like no tokens.
+    pub fn forward_lanes(
+        &self,
+        lanes: Vec<Lane>,
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        if lanes.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        for lane in &lanes {
+            self.check(lane.tokens, lane.cache)?;
+        }
+        // The kernels share weights between single tokens; longer pieces gain nothing by it.
+        let apart = self.embed_tokens.is_on_gpu() && lanes.iter().any(|lane| lane.tokens.len() > 1);
+        if apart && lanes.len() > 1 {
+            let each = lanes.into_iter();
+            let logits = each.filter_map(|lane| self.pass(vec![lane], positions));
+            let logits: Vec<_> = logits.collect();
+            return Ok((!logits.is_empty()).then(|| lanes::join(logits)));
+        }
+        Ok(self.pass(lanes, positions))
+    }
+
+    fn pass(&self, mut lanes: Vec<Lane>, positions: Positions) -> Option<Tensor<2>> {
+        let weigh = |lane: &mut Lane| self.weighed(lane.tokens, lane.cache, lane.steering);
+        let weighed: Vec<_> = lanes.iter_mut().map(weigh).collect();
+        let mut runs = Vec::with_capacity(lanes.len());
+        let mut embedded = Vec::with_capacity(lanes.len());
+        let mut row = 0;
+        for (lane, weighed) in lanes.into_iter().zip(&weighed) {
+            let steering = weighed.as_ref().unwrap_or(lane.steering);
+            let t = lane.tokens.len();
+            embedded.push(self.embed(lane.tokens, steering));
+            runs.push(self.run(row..row + t, lane.cache, steering));
+            row += t;
+        }
+        let h = self.blocks(lanes::join(embedded), &mut runs, |_, _| {});
+        // The rows whose logits are wanted, of all rows and among themselves.
+        let wanted = |run: &Run| match positions {
+            Positions::None => run.rows.end..run.rows.end,
+            Positions::Last => run.rows.end - 1..run.rows.end,
+            Positions::All => run.rows.clone(),
+        };
         let h = match positions {
-            Positions::None => return Ok(None),
-            Positions::Last => h.narrow(0, tokens.len() - 1, 1),
-            Positions::All => h,
+            Positions::None => return None,
+            _ if runs.iter().all(|run| wanted(run) == run.rows) => h,
+            _ => lanes::join(
+                runs.iter()
+                    .map(|run| lanes::rows(&h, &wanted(run)))
+                    .collect(),
+            ),
         };
-        let h = match self.embed_tokens.is_on_gpu() {
-            true => fused::norm(&self.norm, h, &steering.gains),
-            false => normed(&self.norm, h, &steering.gains),
-        };
-        Ok(Some(project(h, self.head(), None, &steering.head)))
+        let mut row = 0;
+        let ends: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                let start = row;
+                row += wanted(run).len();
+                (start..row, run.steering)
+            })
+            .collect();
+        let gains: Vec<_> = ends
+            .iter()
+            .map(|(at, end)| (at.clone(), &end.gains))
+            .collect();
+        let heads: Vec<_> = ends
+            .iter()
+            .map(|(at, end)| (at.clone(), &end.head))
+            .collect();
+        let h = normed(&self.norm, h, &gains);
+        Some(project(h, self.head(), None, &heads))
+    }
+
+    /// Opens a lane's part of a pass.
+    fn run<'a>(
+        &self,
+        rows: Range<usize>,
+        cache: &'a mut KvCache,
+        steering: &'a Steering,
+    ) -> Run<'a> {
+        let turn = cache.begin(rows.len(), steering.stamp(), &self.rope);
+        Run {
+            rope: self.on_host().then(|| HostRope::new(&turn)),
+            rows,
+            cache,
+            turn,
+            steering,
+        }
     }
 
     /// The residual stream at the output of every block, each `[t, d]`.
@@ -423,7 +564,8 @@ impl Model {
         let weighed = self.weighed(tokens, &mut cache, steering);
         let steering = weighed.as_ref().unwrap_or(steering);
         let h = self.embed(tokens, steering);
-        self.blocks(h, &mut cache, steering, |_, h| outputs.push(h.clone()));
+        let run = self.run(0..tokens.len(), &mut cache, steering);
+        self.blocks(h, &mut [run], |_, h| outputs.push(h.clone()));
         Ok(outputs)
     }
 
@@ -432,7 +574,9 @@ impl Model {
     #[must_use]
     pub fn keys_values(&self, embeddings: Tensor<2>) -> Vec<(Tensor<3>, Tensor<3>)> {
         let mut cache = self.new_cache();
-        self.blocks(embeddings, &mut cache, &Steering::base(), |_, _| {});
+        let base = Steering::base();
+        let run = self.run(0..embeddings.dims()[0], &mut cache, &base);
+        self.blocks(embeddings, &mut [run], |_, _| {});
         cache.into_layers()
     }
 
@@ -467,7 +611,8 @@ impl Model {
             let mut scout = cache.take_scout(gate, || self.new_cache());
             let behind = &cache.tokens[scout.len()..];
             let h = self.embed(behind, &gate.scout);
-            let h = self.blocks(h, &mut scout, &gate.scout, |_, _| {});
+            let run = self.run(0..behind.len(), &mut scout, &gate.scout);
+            let h = self.blocks(h, &mut [run], |_, _| {});
             cache.put_scout(gate, scout);
             let h = h
                 .clone()
@@ -485,45 +630,50 @@ impl Model {
         changes.fold(h, |h, change| change.apply(h, tokens))
     }
 
-    /// Runs all blocks over `h [t, d]`. `tap` sees every block's output.
+    /// Runs all blocks over `h [t, d]`, the rows of all lanes. `tap` sees every block's output.
     fn blocks(
         &self,
         mut h: Tensor<2>,
-        cache: &mut KvCache,
-        steering: &Steering,
+        runs: &mut [Run],
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
-        let turn = cache.begin(h.dims()[0], steering.stamp(), &self.rope);
-        let host_rope = self.on_host().then(|| HostRope::new(&turn));
         for (layer, block) in self.layers.iter().enumerate() {
-            let plan = steering.layer(layer);
-            h = match host_rope.as_ref().filter(|_| Block::runs_on_host(plan)) {
-                Some(rope) => block.on_host(h, (layer, cache), (&turn, rope), &self.config, plan),
-                None => block.forward(h, (layer, cache), &turn, &self.config, plan),
-            };
-            h = plan.residual.iter().fold(h, |h, shift| shift.apply(h));
+            let plans = lanes::of_layer(runs, layer);
+            h = block.forward(h, layer, runs, &plans, &self.config);
             tap(layer, &h);
         }
         h
     }
 }
 
-/// The norm with changes `[d]` of its gain; without any, the base's own.
-fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &[Tensor<1>]) -> Tensor<2> {
-    if changes.is_empty() {
-        return norm.forward(h);
-    }
-    let changed = RmsNorm {
-        gamma: Param::from_tensor(gain(norm, changes)),
-        epsilon: norm.epsilon,
-    };
-    changed.forward(h)
+/// The residual stream of each lane, moved by its plan.
+fn moved(h: Tensor<2>, plans: &Plans<LayerPlan>) -> Tensor<2> {
+    lanes::change(
+        h,
+        plans,
+        |plan| plan.residual.is_empty(),
+        |h, plan| plan.residual.iter().fold(h, |h, shift| shift.apply(h)),
+    )
 }
 
-/// The gain of a norm with changes, `[d]`.
-fn gain(norm: &RmsNorm, changes: &[Tensor<1>]) -> Tensor<1> {
-    let changes = changes.iter().cloned();
-    changes.fold(norm.gamma.val(), |gain, change| gain + change)
+/// The norm of each lane's rows, with changes `[d]` of its gain; without any, the base's own.
+fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tensor<2> {
+    let base = |h: Tensor<2>, gamma: Tensor<1>| match kernels::is_gpu(&h) {
+        true => kernels::norm(h, gamma, norm.epsilon as f32),
+        false => {
+            let gamma = Param::from_tensor(gamma);
+            let epsilon = norm.epsilon;
+            RmsNorm { gamma, epsilon }.forward(h)
+        }
+    };
+    if changes.iter().all(|(_, changes)| changes.is_empty()) {
+        return base(h, norm.gamma.val());
+    }
+    let gain = |changes: &Vec<Tensor<1>>| {
+        let changes = changes.iter().cloned();
+        changes.fold(norm.gamma.val(), |gain, change| gain + change)
+    };
+    lanes::change(h, changes, |_| false, |h, changes| base(h, gain(changes)))
 }
 
 fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {

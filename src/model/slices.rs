@@ -25,6 +25,17 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `y += scale · (x Aᵀ) Bᵀ` for `x [t, i]`, `y [t, o]`, A `[r, i]` and B `[o, r]`.
+pub fn low_rank([i, o, r]: [usize; 3], y: &mut [f32], x: &[f32], [a, b]: [&[f32]; 2], scale: f32) {
+    let mut z = Vec::with_capacity(r);
+    for (x, y) in x.chunks_exact(i).zip(y.chunks_exact_mut(o)) {
+        z.clear();
+        z.extend(a.chunks_exact(i).map(|a| dot(a, x) * scale));
+        let rows = y.iter_mut().zip(b.chunks_exact(r));
+        rows.for_each(|(y, b)| *y += dot(b, &z));
+    }
+}
+
 /// Exponentials of the first `seen` scores, less the largest, and their sum; 0 behind them. The
 /// scores are a multiple of four.
 pub fn softmax(scores: &mut [f32], seen: usize) -> f32 {
@@ -59,6 +70,10 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         for n in 0..4 {
             sums[n] = sums[n] + Floats::load(a[n]) * Floats::load(b[n]);
         }
+    }
+    let ((a, a_rest), (b, b_rest)) = (a_rest.as_chunks::<4>(), b_rest.as_chunks::<4>());
+    for (a, b) in a.iter().zip(b) {
+        sums[0] = sums[0] + Floats::load(*a) * Floats::load(*b);
     }
     let [x, y, z, w] = ((sums[0] + sums[1]) + (sums[2] + sums[3])).store();
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();

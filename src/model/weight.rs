@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device;
-use crate::kernels::{self, After};
+use crate::kernels::{self, After, Riders};
 use crate::quantised::{Activations, Packed};
 use crate::weights::quant::Kind;
 
@@ -100,7 +101,7 @@ impl Weight {
                 let y = weight.product(&Activations::new(&to_host(x), cols));
                 from_host(y, weight.shape()[0])
             }
-            Self::Gpu(weight) => kernels::linear(x, weight, After::Plain),
+            Self::Gpu(weight) => kernels::linear(x, weight, After::Plain, Riders::default()),
         }
     }
 
@@ -170,6 +171,17 @@ pub(super) fn to_host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data()
         .try_into_vec()
         .unwrap_or_else(|_| unreachable!("the CPU device holds f32 in host memory"))
+}
+
+/// Shows the numbers of a tensor of the CPU device; no copy unless they lie out of order.
+pub(super) fn on_host<const D: usize, R>(x: &Tensor<D>, read: impl FnOnce(&[f32]) -> R) -> R {
+    match x.clone().into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(held)) => match held.as_slice() {
+            Some(values) => read(values),
+            None => read(&to_host(x.clone())),
+        },
+        _ => read(&to_host(x.clone())),
+    }
 }
 
 /// Rows of numbers as a tensor of the CPU device, without a copy.

@@ -1,12 +1,13 @@
 //! What several test modules share.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use playground::adapters::{AdapterFiles, BASES_FILE, Steering};
 use playground::device;
-use playground::model::{Positions, Weights};
+use playground::model::{Lane, Positions, Weights};
 use playground::session::{Session, read_back};
 use playground::weights::{ModelFile, NativeFile};
 
@@ -94,4 +95,25 @@ pub fn logits(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
         .forward(ids, &mut cache, steering, Positions::All)
         .expect("runs");
     pollster::block_on(read_back(logits.expect("logits"))).expect("read")
+}
+
+/// Logits behind the last token of each stream, run together: first all but one token of each, then
+/// that one.
+pub fn together(session: &Session, streams: &[(&[u32], &Steering)]) -> Vec<f32> {
+    let mut caches: Vec<_> = streams.iter().map(|_| session.model.new_cache()).collect();
+    let mut pass = |split: fn(usize) -> Range<usize>| {
+        let lanes = streams.iter().zip(&mut caches);
+        let lanes = lanes.map(|((ids, steering), cache)| Lane {
+            tokens: &ids[split(ids.len())],
+            cache,
+            steering,
+        });
+        let logits = session
+            .model
+            .forward_lanes(lanes.collect(), Positions::Last);
+        let logits = logits.expect("runs").expect("logits");
+        pollster::block_on(read_back(logits)).expect("read")
+    };
+    pass(|n| 0..n - 1);
+    pass(|n| n - 1..n)
 }

@@ -5,7 +5,7 @@ use playground::adapters::{self, AdapterFiles, Law, Mask, Site, Stack, Steering}
 use playground::model::Projection;
 use playground::session::Session;
 
-use crate::common::{logits, tiny};
+use crate::common::{logits, tiny, together};
 use crate::golden::{Case, cases, worst};
 
 /// A golden case with its adapter in a stack of its own.
@@ -115,6 +115,27 @@ fn all_laws_meet_at_1_and_are_continuous() {
             }
         }
         failures
+    });
+}
+
+#[test]
+fn streams_of_one_pass_do_not_meet() {
+    every_case(|mut loaded| {
+        let (law, ids) = (loaded.laws[0].0, loaded.ids.clone());
+        loaded.at(law, 0.5);
+        let (steered, base) = (loaded.stack.steering(), Steering::base());
+        // Of different lengths, so that rows of one would show in the other.
+        let streams = [
+            (&ids[..], &*steered),
+            (&ids[..2], &base),
+            (&ids[..3], &base),
+        ];
+        let alone = streams.map(|stream| together(&loaded.session, &[stream]));
+        let apart = worst(&together(&loaded.session, &streams), &alone.concat());
+        match apart < 1e-5 {
+            true => Vec::new(),
+            false => vec![format!("{}: {apart:.1e} apart", loaded.name)],
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use playground::device;
 use playground::model::Weights;
 use playground::session::Session;
 
-use crate::common::{logits, tiny, tiny_on};
+use crate::common::{logits, tiny, tiny_on, together};
 use crate::golden::{cases, worst};
 
 /// Logits of size ten; kernels sum in another order than the CPU.
@@ -28,7 +28,8 @@ fn every_law_of_every_method_is_the_same_on_a_gpu() {
         }
         let found = sessions.iter().find(|(base, _)| *base == case.base);
         let [cpu, gpu] = &found.expect("just opened").1;
-        let ids = &case.ids()[..2];
+        let all = case.ids();
+        let ids = &all[..2];
         let mut stacks = [cpu, gpu].map(|session| {
             let adapter = adapters::load(&case.files(), &session.model);
             let mut stack = Stack::default();
@@ -47,6 +48,16 @@ fn every_law_of_every_method_is_the_same_on_a_gpu() {
             if apart > TOLERANCE {
                 failures.push(format!("{} under {law:?}: {apart:.1e} apart", case.name));
             }
+        }
+        let steered = stacks.each_mut().map(|stack| stack.steering());
+        let both = [(cpu, &steered[0]), (gpu, &steered[1])].map(|(session, steered)| {
+            let base = Steering::base();
+            let streams = [(3, &**steered), (2, &base), (3, &base)];
+            together(session, &streams.map(|(n, steering)| (&all[..n], steering)))
+        });
+        let apart = worst(&both[0], &both[1]);
+        if apart > TOLERANCE {
+            failures.push(format!("{} in lockstep: {apart:.1e} apart", case.name));
         }
         let base = logits(gpu, ids, &Steering::base());
         stacks[1].set_coefficient(1, 0.0).expect("0");

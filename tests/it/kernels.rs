@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use playground::device;
-use playground::kernels::{self, After, Cut, Packed};
+use playground::kernels::{self, After, Cut, Packed, Riders};
 use playground::model::LlamaConfig;
 use playground::session::read_back;
 use playground::weights::quant::{Kind, dequantise};
@@ -123,7 +123,13 @@ fn linear_layers_equal_the_host() {
                 };
                 let run = |after: After| {
                     let x = upload(&x, [t, i], &device);
-                    block_on(read_back(kernels::linear(x, &part, after))).expect("read")
+                    block_on(read_back(kernels::linear(
+                        x,
+                        &part,
+                        after,
+                        Riders::default(),
+                    )))
+                    .expect("read")
                 };
                 let n = split_rows.len();
                 let y = product(&x);
