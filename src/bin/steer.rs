@@ -14,7 +14,7 @@ use playground::error::{Error, Result};
 use playground::export;
 use playground::extract;
 use playground::kernels;
-use playground::model::{Positions, Weights};
+use playground::model::{KvCache, Lane, Positions, Weights};
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
 use playground::text::{Message, Text};
@@ -217,9 +217,15 @@ struct Bench {
     /// Prompt tokens to read.
     #[arg(long, default_value_t = 128)]
     prefill: usize,
-    /// Tokens to say.
+    /// Tokens to say in each round.
     #[arg(long, default_value_t = 32)]
     decode: usize,
+    /// Rounds, in which the base, the steered model and both in lockstep take turns.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Time the base behind 2048 tokens too.
+    #[arg(long)]
+    long: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -563,27 +569,148 @@ async fn export_gguf(args: &Export) -> Result<()> {
     fs::write(&args.to, bytes).map_err(|error| io(&args.to, &error))
 }
 
+/// Tokens behind which `--long` decodes.
+const LONG: usize = 2048;
+
+/// Decoding that is timed against the others, round by round.
+struct Course<'a> {
+    name: &'static str,
+    /// The effects of each stream.
+    lanes: Vec<&'a adapters::Steering>,
+    /// Where all streams start.
+    start: &'a KvCache,
+    /// Milliseconds per token: [`ALL`], and [`ENCODE`], until everything was handed to the device.
+    rounds: Vec<[f64; 2]>,
+    /// Kernel launches of the last round.
+    launches: u64,
+}
+
+/// Places in [`Course::rounds`].
+const ALL: usize = 0;
+const ENCODE: usize = 1;
+
+impl Course<'_> {
+    async fn round(&mut self, session: &Session, tokens: usize) -> Result<()> {
+        let mut caches = vec![self.start.clone(); self.lanes.len()];
+        let mut ids = vec![vec![11]; self.lanes.len()];
+        let vocab = session.model.config().vocab_size;
+        let (mut all_ms, mut encode_ms) = (0.0, 0.0);
+        let launched = kernels::launches();
+        // The first token finds caches that must be copied before they can be written to.
+        for at in 0..=tokens {
+            let started = Instant::now();
+            let lanes = caches.iter_mut().zip(&ids).zip(&self.lanes);
+            let lanes = lanes.map(|((cache, tokens), steering)| Lane {
+                tokens,
+                cache,
+                steering,
+            });
+            let logits = session
+                .model
+                .forward_lanes(lanes.collect(), Positions::Last)?;
+            let encoded_ms = ms(started);
+            let logits = match logits {
+                Some(logits) => read_back(logits).await?,
+                None => Vec::new(),
+            };
+            for (ids, logits) in ids.iter_mut().zip(logits.chunks_exact(vocab)) {
+                ids[0] = Sampling::default().choose(logits, 0, &[]);
+            }
+            if at > 0 {
+                all_ms += ms(started);
+                encode_ms += encoded_ms;
+            }
+        }
+        self.rounds
+            .push([all_ms, encode_ms].map(|ms| ms / tokens as f64));
+        self.launches = kernels::launches() - launched;
+        Ok(())
+    }
+
+    /// All rounds in order.
+    fn sorted(&self, of: usize) -> Vec<f64> {
+        let mut all: Vec<f64> = self.rounds.iter().map(|round| round[of]).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    }
+
+    fn median(&self, of: usize) -> f64 {
+        self.sorted(of)[self.rounds.len() / 2]
+    }
+
+    fn report(&self) -> Value {
+        let all = self.sorted(ALL);
+        json!({
+            "name": self.name,
+            "streams": self.lanes.len(),
+            "behind_tokens": self.start.len(),
+            "ms_per_token": { "min": all[0], "median": self.median(ALL), "max": all[all.len() - 1] },
+            "encode_ms": self.median(ENCODE),
+            "wait_ms": self.median(ALL) - self.median(ENCODE),
+        })
+    }
+}
+
 async fn bench(args: &Bench) -> Result<()> {
     let started = Instant::now();
     let session = open(&args.source).await?;
     let load_ms = ms(started);
     let vocab = session.model.config().vocab_size as u32;
-    let ids: Vec<u32> = (0..args.prefill as u32)
-        .map(|at| (at * 7919 + 11) % vocab)
-        .collect();
+    let ids = |count: usize| -> Vec<u32> {
+        (0..count as u32)
+            .map(|at| (at * 7919 + 11) % vocab)
+            .collect()
+    };
+    let read = async |steering: &adapters::Steering, count: usize| -> Result<(KvCache, f64)> {
+        let mut cache = session.model.new_cache();
+        let started = Instant::now();
+        let ids = ids(count);
+        let logits = session
+            .model
+            .forward(&ids, &mut cache, steering, Positions::Last)?;
+        if let Some(logits) = logits {
+            read_back(logits).await?;
+        }
+        Ok((cache, ms(started)))
+    };
+
+    let changed = Instant::now();
     let steering = session.stack.borrow_mut().steering();
-    let mut cache = session.model.new_cache();
-    let started = Instant::now();
-    let mut next = run(&session, &ids, &mut cache, &steering).await?;
-    let prefill_ms = ms(started);
-    let launched = kernels::launches();
-    let started = Instant::now();
-    for _ in 0..args.decode {
-        next = run(&session, &[next], &mut cache, &steering).await?;
+    let change_ms = ms(changed);
+    let base = adapters::Steering::base();
+    let (near, prefill_ms) = read(&steering, args.prefill).await?;
+    let far = match args.long {
+        true => Some(read(&base, LONG).await?.0),
+        false => None,
+    };
+    let course = |name, lanes, start| Course {
+        name,
+        lanes,
+        start,
+        rounds: Vec::new(),
+        launches: 0,
+    };
+    let mut courses = vec![course("base", vec![&base], &near)];
+    if !steering.stamp().is_empty() {
+        courses.push(course("steered", vec![&*steering], &near));
+        courses.push(course("lockstep", vec![&*steering, &base], &near));
     }
-    let decode_ms = ms(started);
-    let launches = kernels::launches() - launched;
+    if let Some(far) = &far {
+        courses.push(course("long", vec![&base], far));
+    }
+    for _ in 0..args.rounds.max(1) {
+        for course in &mut courses {
+            course.round(&session, args.decode).await?;
+        }
+    }
     let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
+    let ratios = courses[1..].iter().map(|course| {
+        let ratio = course.median(ALL) / courses[0].median(ALL);
+        (format!("{}_over_base", course.name), json!(ratio))
+    });
+    // What was asked for: with the adapters, if there are any.
+    let own = courses.iter().find(|course| course.name == "steered");
+    let own = own.unwrap_or(&courses[0]);
     let mut report = json!({
         "model": session.model.name(),
         "device": format!("{:?}", session.model.device()),
@@ -592,12 +719,16 @@ async fn bench(args: &Bench) -> Result<()> {
         "prefill_tokens": args.prefill,
         "prefill_tok_s": per_second(args.prefill, prefill_ms),
         "decode_tokens": args.decode,
-        "decode_tok_s": per_second(args.decode, decode_ms),
+        "decode_tok_s": per_second(1, own.median(ALL)),
         "weight_bytes_per_token": session.model.weight_bytes(),
-        "launches_per_token": launches as f64 / args.decode as f64,
-        "cache_bytes": cache.bytes(),
+        "launches_per_token": own.launches as f64 / (args.decode + 1) as f64,
+        "cache_bytes": near.bytes(),
+        "change_coefficient_ms": change_ms,
+        "decode": courses.iter().map(Course::report).collect::<Vec<_>>(),
+        "ratios": ratios.collect::<serde_json::Map<_, _>>(),
     });
     if args.source.fast {
+        let ids = ids(args.prefill);
         report["deviation_from_f32"] = deviation(&session, &args.source, &ids, args.decode).await?;
     }
     match args.json {
@@ -655,7 +786,7 @@ async fn deviation(
 async fn run(
     session: &Session,
     ids: &[u32],
-    cache: &mut playground::model::KvCache,
+    cache: &mut KvCache,
     steering: &adapters::Steering,
 ) -> Result<u32> {
     let logits = session
