@@ -43,12 +43,18 @@ fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
         toolchain.cargo(workspace).args(build).args(options),
         "mend the source as the compiler says above",
     )?;
-    let compiled = workspace
-        .target
-        .join(TARGET)
-        .join("release")
-        .join(format!("{NAME}.wasm"));
-    package(workspace, &compiled, &wasm_bindgen, wasm_opt)
+    package(workspace, &compiled(workspace), &wasm_bindgen, wasm_opt)
+}
+
+/// The module as the compiler leaves it, with the names of its functions.
+pub fn compiled(workspace: &Workspace) -> PathBuf {
+    let release = workspace.target.join(TARGET).join("release");
+    release.join(format!("{NAME}.wasm"))
+}
+
+/// The module that the page loads.
+pub fn module(workspace: &Workspace) -> PathBuf {
+    workspace.pkg().join(format!("{NAME}_bg.wasm"))
 }
 
 /// Makes the package of the compiled module, unless `pkg/` has it already.
@@ -62,7 +68,7 @@ fn package(
     let mend = "delete the files in pkg/ but README.md and run this again";
     let could_not = |what: &str, path: &Path| format!("could not {what} {}", path.display());
 
-    let module = pkg.join(format!("{NAME}_bg.wasm"));
+    let module = module(workspace);
     let stamp = pkg.join(".stamp");
     let plain = format!(
         "{}\n{}\n",

@@ -11,6 +11,7 @@ use crate::model;
 use crate::node;
 use crate::process::{run, say};
 use crate::serve;
+use crate::size;
 use crate::tools;
 use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
@@ -36,7 +37,7 @@ const WASM: &[Stage] = &[
 ];
 const E2E: &[Stage] = &[
     ("unit tests of the page", page_tests),
-    ("build of the page", bundle::build),
+    ("build of the page", page_build),
     ("end-to-end tests", end_to_end_tests),
 ];
 
@@ -157,6 +158,11 @@ fn wasm_tests(workspace: &Workspace) -> Result {
 
 fn page_tests(workspace: &Workspace) -> Result {
     node_tests(workspace, &workspace.www(), ".test.js", |_| ())
+}
+
+fn page_build(workspace: &Workspace) -> Result {
+    bundle::build(workspace)?;
+    size::check(workspace)
 }
 
 fn end_to_end_tests(workspace: &Workspace) -> Result {

@@ -9,6 +9,7 @@ use crate::bundle;
 use crate::failure::{Failure, OrMend, Result};
 use crate::model;
 use crate::process::say;
+use crate::size;
 use crate::workspace::Workspace;
 
 /// Marks a folder that this command made and may replace.
@@ -27,6 +28,7 @@ pub fn command(workspace: &Workspace, folder: &Path, with_model: bool) -> Result
         ));
     }
     bundle::build_optimised(workspace)?;
+    size::check(workspace)?;
     let model = with_model.then(|| model::fetch(workspace)).transpose()?;
     assemble(workspace, folder, model.as_deref()).or_mend(
         format!("could not write {}", folder.display()),

@@ -16,6 +16,7 @@ mod new_method;
 mod node;
 mod process;
 mod serve;
+mod size;
 mod tools;
 mod wasm;
 mod workspace;
