@@ -5,8 +5,14 @@ use burn::tensor::{Int, Tensor};
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
 use crate::model::LlamaConfig;
 
-/// Threads of a workgroup, and keys that attention looks at together.
+/// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
 const THREADS: usize = 64;
+
+/// Keys that a workgroup looks at together.
+const KEYS: usize = 256;
+
+/// Queries that are too few to fill a GPU with a workgroup for each.
+const FEW: usize = 8;
 
 /// The heads of a model, which the kernels are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,18 +123,41 @@ pub fn rotate_and_store(
     tensor(q)
 }
 
+/// Attention of some heads of one query over some keys, by one workgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Attend(Heads);
+struct Attend {
+    of: Heads,
+    /// Whether a workgroup takes [`KEYS`] keys and leaves its part to [`Join`], or takes all keys.
+    split: bool,
+}
+
+impl Attend {
+    /// Query heads of a workgroup: they share a key head, whose rows are read once for them.
+    fn together(&self) -> usize {
+        let groups = self.of.heads / self.of.kv_heads;
+        let fits = |n: &usize| groups.is_multiple_of(*n);
+        (1..=4).rev().find(fits).unwrap_or(1)
+    }
+
+    /// Workgroups that share the keys and the query.
+    fn units(&self) -> usize {
+        self.of.heads / self.together()
+    }
+}
 
 impl Wgsl for Attend {
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
+        let mut buffers = vec![
             ("q", "vec4<f32>"),
             ("keys", "vec4<f32>"),
-            ("values", "f32"),
-            ("y", "f32"),
+            ("values", "vec4<f32>"),
+            ("y", "vec4<f32>"),
             ("turn", "i32"),
-        ]
+        ];
+        if self.split {
+            buffers.push(("ends", "vec2<f32>"));
+        }
+        buffers
     }
 
     fn body(&self) -> String {
@@ -136,76 +165,194 @@ impl Wgsl for Attend {
             heads,
             kv_heads,
             hd,
-        } = self.0;
-        let hd4 = hd / 4;
-        // A thread sums one number of the head, or several when heads are wider than a workgroup.
-        let own: Vec<usize> = (0..hd.div_ceil(THREADS)).collect();
-        let each = |line: &dyn Fn(&usize) -> String| own.iter().map(line).collect::<String>();
-        let begin = each(&|n| format!("var acc{n} = 0.0;\n"));
-        let shrink = each(&|n| format!("acc{n} *= fade;\n"));
-        let add = each(&|n| {
-            format!(
-                "acc{n} += p * values[(kv * capacity + base + j) * {hd}u + min(lane + {}u, {}u)];\n",
-                n * THREADS,
-                hd - 1
-            )
-        });
-        let store = each(&|n| {
-            let d = n * THREADS;
-            format!(
-                "if lane + {d}u < {hd}u {{ y[(t * {heads}u + head) * {hd}u + lane + {d}u] = acc{n} / sum; }}\n"
-            )
-        });
+        } = self.of;
+        let together = self.together();
+        // Columns of four that a thread sums; the threads that are left take other keys.
+        let columns = if (hd / 4).is_multiple_of(2) { 2 } else { 1 };
+        let across = hd / 4 / columns;
+        let threads = across.next_multiple_of(THREADS);
+        let parts = 1 << (threads / across).ilog2();
+        let own = KEYS / threads;
+        let scale = 1.0 / (hd as f32).sqrt();
+        // A number for each of the heads.
+        let (kind, of) = match together {
+            1 => ("f32".to_string(), String::new()),
+            n => (format!("vec{n}<f32>"), "[n]".to_string()),
+        };
+        let number = |n: usize| of.replace('n', &n.to_string());
+        let each = |count: usize, line: &dyn Fn(usize) -> String| -> String {
+            (0..count).map(line).collect()
+        };
+        let sums = |line: &dyn Fn(usize, usize) -> String| {
+            each(together, &|n| each(columns, &|c| line(n, c)))
+        };
+        let dots: Vec<String> = (0..together)
+            .map(|n| format!("dot(q{n}, key{{i}})"))
+            .collect();
+        let dots = format!("{kind}({})", dots.join(", "));
+        let (first, last, result) = match self.split {
+            false => ("0u".into(), "total".into(), "t".into()),
+            true => (
+                format!("group.x / {}u * {KEYS}u", self.units()),
+                format!("min(total, first + {KEYS}u)"),
+                format!("t * ((capacity + {KEYS}u - 1u) / {KEYS}u) + first / {KEYS}u"),
+            ),
+        };
+        let store = match self.split {
+            false => format!("y[to * HD4 + k] = mixed / sum{of};"),
+            true => format!(
+                "y[to * HD4 + k] = mixed;
+                 if k % HD4 == 0u {{ ends[to + n] = vec2<f32>(most{of}, sum{of}); }}"
+            ),
+        };
         format!(
-            "var<workgroup> query: array<vec4<f32>, {hd4}>;
-             var<workgroup> scores: array<f32, {THREADS}>;
-             var<workgroup> shares: array<f32, {THREADS}>;
+            "const HD4 = {hd4}u;
+             const ACROSS = {across}u;
+             const PARTS = {parts}u;
+             var<workgroup> shares: array<{kind}, {KEYS}>;
+             var<workgroup> tops: array<{kind}, {threads}>;
+             var<workgroup> mixtures: array<vec4<f32>, {mixtures}>;
              var<workgroup> place: vec2<u32>;
-             @compute @workgroup_size({THREADS})
+             @compute @workgroup_size({threads})
              fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-                 let head = group.x;
                  let t = group.y;
+                 let head = group.x % {units}u * {together}u;
                  let kv = head / {groups}u;
-                 // Barriers may stand only where the compiler sees that all threads come by.
+                 // Barriers may stand only where the compiler sees that all threads come by. Loops
+                 // run equally often for all threads, which is far cheaper on a software GPU.
                  if lane == 0u {{ place = vec2<u32>(u32(turn[0]), u32(turn[1])); }}
                  let shared_place = workgroupUniformLoad(&place);
                  let capacity = shared_place.y;
                  let total = shared_place.x + t + 1u;
-                 for (var k = lane; k < {hd4}u; k += {THREADS}u) {{
-                     query[k] = q[(t * {heads}u + head) * {hd4}u + k] * {scale:e};
-                 }}
+                 let first = {first};
+                 let last = {last};
+                 let query = (t * {heads}u + head) * HD4;
+                 let column = lane % ACROSS;
+                 let part = min(lane / ACROSS, PARTS - 1u);
+                 var most = {kind}(-1e30);
+                 var sum = {kind}();
                  {begin}
-                 var sum = 0.0;
-                 var largest = -1e30;
-                 for (var base = 0u; base < total; base += {THREADS}u) {{
-                     let count = min({THREADS}u, total - base);
-                     workgroupBarrier();
-                     var score = -1e30;
-                     if lane < count {{
-                         score = 0.0;
-                         let origin = (kv * capacity + base + lane) * {hd4}u;
-                         for (var k = 0u; k < {hd4}u; k += 1u) {{ score += dot(query[k], keys[origin + k]); }}
+                 for (var base = first; base < last; base += {KEYS}u) {{
+                     let count = min({KEYS}u, last - base);
+                     let origin = kv * capacity + base;
+                     {find_keys}
+                     for (var k = 0u; k < HD4; k += 1u) {{
+                         {load_query}
+                         {score}
                      }}
-                     scores[lane] = score;
+                     {mask}
+                     tops[lane] = {top};
                      workgroupBarrier();
-                     var top = largest;
-                     for (var j = 0u; j < count; j += 1u) {{ top = max(top, scores[j]); }}
-                     shares[lane] = exp(score - top);
-                     workgroupBarrier();
-                     let fade = exp(largest - top);
-                     largest = top;
+                     var top = most;
+                     {find_top}
+                     {raise}
+                     let fade = exp(most - top);
+                     most = top;
                      sum *= fade;
-                     {shrink}
-                     for (var j = 0u; j < count; j += 1u) {{
-                         let p = shares[j];
-                         sum += p;
+                     {fade}
+                     workgroupBarrier();
+                     for (var j = part; j < count + part; j += PARTS) {{
+                         let at = (origin + min(j, count - 1u)) * HD4 + column * {columns}u;
+                         let share = shares[j];
+                         sum += share;
+                         {load_value}
                          {add}
                      }}
                  }}
-                 {store}
+                 tops[lane] = sum;
+                 {keep}
+                 workgroupBarrier();
+                 let to = ({result}) * {heads}u + head;
+                 for (var k = lane; k < {row}u; k += {threads}u) {{
+                     let n = k / HD4;
+                     let c = k % HD4;
+                     let at = (n * {columns}u + c % {columns}u) * {threads}u + c / {columns}u;
+                     var mixed = mixtures[at];
+                     sum = tops[0];
+                     for (var j = 1u; j < PARTS; j += 1u) {{
+                         mixed += mixtures[at + j * ACROSS];
+                         sum += tops[j * ACROSS];
+                     }}
+                     {store}
+                 }}
              }}",
+            hd4 = hd / 4,
+            mixtures = together * columns * threads,
+            units = self.units(),
             groups = heads / kv_heads,
-            scale = 1.0 / (hd as f32).sqrt(),
+            row = together * hd / 4,
+            begin = sums(&|n, c| format!("var acc{n}_{c} = vec4<f32>();\n")),
+            find_keys = each(own, &|i| format!(
+                "let at{i} = (origin + min(lane + {}u, count - 1u)) * HD4;
+                 var score{i} = {kind}();\n",
+                i * threads
+            )),
+            load_query = each(together, &|n| format!("let q{n} = q[query + {n}u * HD4 + k];\n")),
+            score = each(own, &|i| format!(
+                "let key{i} = keys[at{i} + k];
+                 score{i} += {};\n",
+                dots.replace("{i}", &i.to_string())
+            )),
+            mask = each(own, &|i| format!(
+                "score{i} = select({kind}(-1e30), score{i} * {scale:e}, lane + {}u < count);\n",
+                i * threads
+            )),
+            top = (1..own).fold("score0".into(), |top: String, i| format!("max({top}, score{i})")),
+            find_top = each(threads, &|i| format!("top = max(top, tops[{i}]);\n")),
+            raise = each(own, &|i| format!(
+                "shares[lane + {}u] = exp(score{i} - top);\n",
+                i * threads
+            )),
+            fade = sums(&|n, c| format!("acc{n}_{c} *= fade{};\n", number(n))),
+            load_value = each(columns, &|c| format!("let value{c} = values[at + {c}u];\n")),
+            add = sums(&|n, c| format!("acc{n}_{c} += share{} * value{c};\n", number(n))),
+            keep = sums(&|n, c| format!(
+                "mixtures[{}u + lane] = acc{n}_{c};\n",
+                (n * columns + c) * threads
+            )),
+        )
+    }
+}
+
+/// The parts of [`Attend`] in one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Join(Heads);
+
+impl Wgsl for Join {
+    fn buffers(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("mixtures", "vec4<f32>"),
+            ("ends", "vec2<f32>"),
+            ("y", "vec4<f32>"),
+            ("turn", "i32"),
+        ]
+    }
+
+    fn body(&self) -> String {
+        let (heads, hd4) = (self.0.heads, self.0.hd / 4);
+        format!(
+            "@compute @workgroup_size({THREADS})
+             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
+                 let k = group.x * {THREADS}u + lane;
+                 if k >= {row}u {{ return; }}
+                 let t = group.y;
+                 let first = t * ((u32(turn[1]) + {KEYS}u - 1u) / {KEYS}u);
+                 let parts = (u32(turn[0]) + t) / {KEYS}u + 1u;
+                 var top = -1e30;
+                 var sum = 0.0;
+                 var mixed = vec4<f32>();
+                 for (var part = first; part < first + parts; part += 1u) {{
+                     let end = ends[part * {heads}u + k / {hd4}u];
+                     let most = max(top, end.x);
+                     let fade = exp(top - most);
+                     let share = exp(end.x - most);
+                     sum = sum * fade + end.y * share;
+                     mixed = mixed * fade + mixtures[part * {row}u + k] * share;
+                     top = most;
+                 }}
+                 y[t * {row}u + k] = mixed / sum;
+             }}",
+            row = heads * hd4,
         )
     }
 }
@@ -213,6 +360,9 @@ impl Wgsl for Attend {
 /// Softmax attention of the queries `q [t, heads·hd]` over what the cache tensors
 /// `[kv_heads, capacity, hd]` hold up to each query's own position: `[t, heads·hd]`. `turn` is
 /// `(position of the first query, capacity)`.
+///
+/// One launch; two for few queries over long contexts, whose keys are then shared out among
+/// workgroups: those of a single query would leave a GPU idle.
 #[must_use]
 pub fn attend(
     q: Tensor<2>,
@@ -220,15 +370,30 @@ pub fn attend(
     turn: Tensor<1, Int>,
     config: &LlamaConfig,
 ) -> Tensor<2> {
-    let heads = Heads::from(config);
-    let t = q.dims()[0];
+    let of = Heads::from(config);
+    let (t, parts) = (q.dims()[0], keys.dims()[1].div_ceil(KEYS));
     let q = buffer(q);
-    let y = empty(&q, [t, heads.heads * heads.hd]);
-    let (keys, values) = (buffer(keys.clone()), buffer(values.clone()));
-    launch(
-        Attend(heads),
-        [heads.heads, t],
-        &[&q, &keys, &values, &y, &int_buffer(turn)],
+    let y = empty(&q, [t, of.heads * of.hd]);
+    let (keys, values, turn) = (
+        buffer(keys.clone()),
+        buffer(values.clone()),
+        int_buffer(turn),
     );
+    let split = parts > 1 && t <= FEW;
+    let attend = Attend { of, split };
+    let units = attend.units();
+    if !split {
+        launch(attend, [units, t], &[&q, &keys, &values, &y, &turn]);
+        return tensor(y);
+    }
+    let mixtures = empty(&q, [t * parts, of.heads * of.hd]);
+    let ends = empty(&q, [t * parts, of.heads * 2]);
+    launch(
+        attend,
+        [units * parts, t],
+        &[&q, &keys, &values, &mixtures, &turn, &ends],
+    );
+    let groups = (of.heads * of.hd / 4).div_ceil(THREADS);
+    launch(Join(of), [groups, t], &[&mixtures, &ends, &y, &turn]);
     tensor(y)
 }

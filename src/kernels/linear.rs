@@ -14,7 +14,8 @@ const THREADS: usize = 64;
 const TILE: usize = 8;
 /// Streams in lockstep whose tokens are computed at once.
 pub const STREAMS: usize = 3;
-/// Numbers of tokens in whose passes every pipeline of the base is built.
+/// Numbers of tokens in whose passes every pipeline of the base is built, but for the two of long
+/// contexts.
 pub const WARM_UP_TOKENS: [usize; 3] = [TILE + 1, 2, STREAMS];
 
 /// What happens to the output.

@@ -1,8 +1,9 @@
 //! Hand-written WGSL kernels of the token path, launched through burn's own device, so that its
 //! tensors go in and come out: RMSNorm, a linear layer over quantised weights with what stands
 //! behind it in a block fused to it, the rotary embedding with the cache write, and attention with
-//! a running softmax. A block is eight launches. Low-rank changes and steps in the residual stream
-//! ride along: the first cost one short launch for each input that they share, the second none.
+//! a running softmax. A block is eight launches, nine for few tokens over long contexts. Low-rank
+//! changes and steps in the residual stream ride along: the first cost one short launch for each
+//! input that they share, the second none.
 //!
 //! Weights stay as the file has them (Q4_0, Q4_1, Q8_0), only regrouped once: block `b` of row `r`
 //! lies at `b·rows + r`, so that neighbouring threads, which compute neighbouring rows, read

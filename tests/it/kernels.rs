@@ -1,16 +1,14 @@
 //! Every GPU kernel against arithmetic on the host, on shapes that fill no tile. Runs on whatever
 //! native adapter there is; a software one will do.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use playground::device;
-use playground::kernels::{self, After, Cut, Packed, Riders};
-use playground::model::LlamaConfig;
-use playground::session::read_back;
-use playground::weights::quant::{Kind, dequantise};
-use pollster::block_on;
+#[path = "../checks/kernels.rs"]
+mod checks;
 
-/// Kernels sum in another order than the host.
-const TOLERANCE: f32 = 2e-5;
+use burn::tensor::Device;
+use playground::device;
+use playground::kernels::Cut;
+use playground::weights::quant::Kind;
+use pollster::block_on;
 
 fn gpu() -> Device {
     block_on(device::gpu()).expect("`cargo xtask test` installs a software GPU")
@@ -23,144 +21,22 @@ fn whoever_asks_while_the_gpu_is_opening_gets_the_same_one() {
     assert!(opened.iter().all(|device| *device == opened[0]));
 }
 
-/// Numbers without a pattern, in −1 … 1.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 2.0 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
-
-/// Blocks with random quants and tame factors.
-fn blocks(kind: Kind, count: usize, seed: u32) -> Vec<u8> {
-    let numbers = noise(count * 64, seed);
-    let mut bytes = Vec::new();
-    for block in 0..count {
-        let numbers = &numbers[block * 64..];
-        let f16 = |x: f32| half::f16::from_f32(x * 0.1).to_le_bytes();
-        match kind {
-            Kind::F32 => {
-                bytes.extend(numbers[..32].iter().flat_map(|x| x.to_le_bytes()));
-                continue;
-            }
-            Kind::F16 => {
-                bytes.extend(numbers[..32].iter().flat_map(|x| f16(*x)));
-                continue;
-            }
-            Kind::Q4_1 => bytes.extend([f16(numbers[0]), f16(numbers[1])].concat()),
-            _ => bytes.extend(f16(numbers[0])),
-        }
-        let rest = kind.block_bytes() - if kind == Kind::Q4_1 { 4 } else { 2 };
-        bytes.extend(numbers[2..2 + rest].iter().map(|x| (x * 127.0) as i8 as u8));
-    }
-    bytes
-}
-
-fn upload<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
-}
-
-fn assert_close(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1.0_f32, |m, x| m.max(x.abs()));
-    let worst = found
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
-    assert!(
-        worst <= TOLERANCE * largest,
-        "{what}: {worst:e} of {largest}"
-    );
-}
-
 #[test]
 fn linear_layers_equal_the_host() {
     let device = gpu();
     for kind in [Kind::Q4_0, Kind::Q4_1, Kind::Q8_0, Kind::F16, Kind::F32] {
-        for (o, i, t, split_rows) in [
+        for shape in [
             (72, 96, 1, 0..72),
             (200, 576, 17, 64..150),
             (64, 288, 8, 0..64),
             (8, 32, 2, 0..8),
         ] {
-            let bytes = blocks(kind, o * i / 32, 7);
-            let bytes = if kind == Kind::F32 || kind == Kind::F16 {
-                &bytes[..o * i * kind.block_bytes()]
-            } else {
-                &bytes[..]
+            // A software GPU takes seconds for each pipeline with a barrier.
+            let cuts = match shape.2 {
+                17 => &[Cut::SOFTWARE, Cut::HARDWARE][..],
+                _ => &[Cut::SOFTWARE],
             };
-            let w = dequantise(kind, bytes).expect("whole blocks");
-            let packed = Packed::new(&[(kind, bytes)], i, &device);
-            assert_eq!(packed.o, o);
-            let mut part = packed.part(split_rows.clone());
-            let x = noise(t * i, 3);
-            let residual = noise(t * split_rows.len(), 6);
-            for cut in [Cut::SOFTWARE, Cut::HARDWARE] {
-                if cut == Cut::HARDWARE && t != 17 {
-                    // A software GPU takes seconds for each pipeline with a barrier.
-                    continue;
-                }
-                part.cut = cut;
-                let product = |x: &[f32]| -> Vec<f32> {
-                    x.chunks(i)
-                        .flat_map(|row| {
-                            split_rows
-                                .clone()
-                                .map(|r| {
-                                    row.iter()
-                                        .zip(&w[r * i..])
-                                        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                                        .sum::<f64>() as f32
-                                })
-                                .collect::<Vec<_>>()
-                        })
-                        .collect()
-                };
-                let run = |after: After| {
-                    let x = upload(&x, [t, i], &device);
-                    block_on(read_back(kernels::linear(
-                        x,
-                        &part,
-                        after,
-                        Riders::default(),
-                    )))
-                    .expect("read")
-                };
-                let n = split_rows.len();
-                let y = product(&x);
-                let what = format!("{kind:?} {o}x{i} t={t} {cut:?}");
-                assert_close(&run(After::Plain), &y, &what);
-                let h = || upload(&residual, [t, n], &device);
-                let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
-                assert_close(&run(After::Residual(h())), &sum, &what);
-                let gated: Vec<f32> = y
-                    .chunks(n)
-                    .flat_map(|row| {
-                        let (gate, up) = row.split_at(n / 2);
-                        gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-                    })
-                    .collect();
-                assert_close(&run(After::SwiGlu), &gated, &what);
-            }
-            let ids: Vec<i32> = vec![0, o as i32 - 1, 3];
-            let found = kernels::rows(
-                &packed,
-                Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [3]), &device),
-            );
-            let expected: Vec<f32> = ids
-                .iter()
-                .flat_map(|id| w[*id as usize * i..][..i].to_vec())
-                .collect();
-            assert_eq!(
-                block_on(read_back(found)).expect("read"),
-                expected,
-                "{kind:?} rows"
-            );
+            block_on(checks::linear(&device, kind, shape, cuts));
         }
     }
 }
@@ -168,144 +44,27 @@ fn linear_layers_equal_the_host() {
 #[test]
 fn the_norm_equals_the_host() {
     let device = gpu();
-    for (t, d) in [(1, 576), (3, 40), (17, 96)] {
-        let (x, gamma) = (noise(t * d, 1), noise(d, 2));
-        let expected: Vec<f32> = x
-            .chunks(d)
-            .flat_map(|row| {
-                let mean = row.iter().map(|x| x * x).sum::<f32>() / d as f32;
-                let scale = 1.0 / (mean + 1e-5).sqrt();
-                row.iter().zip(&gamma).map(move |(x, g)| x * scale * g)
-            })
-            .collect();
-        let on = upload(&x, [t, d], &device);
-        let y = kernels::norm(on, upload(&gamma, [d], &device), 1e-5);
-        assert_close(&block_on(read_back(y)).expect("read"), &expected, "norm");
+    for (t, d) in [(1, 576), (2, 40), (17, 97)] {
+        block_on(checks::norm(&device, t, d));
     }
 }
 
+/// Contexts of 1, 17, 257 and 2048 keys, by one, two and more queries than fill a tile; heads that
+/// share keys by threes, by fives and not at all, and that fill no row of threads.
 #[test]
 fn attention_equals_the_host() {
     let device = gpu();
-    for (heads, kv_heads, hd) in [(9, 3, 64), (6, 2, 8), (4, 4, 128)] {
-        let config = LlamaConfig {
-            hidden_size: heads * hd,
-            intermediate_size: 32,
-            num_layers: 1,
-            num_heads: heads,
-            num_kv_heads: kv_heads,
-            head_dim: hd,
-            vocab_size: 8,
-            context: 4096,
-            rope_theta: 10_000.0,
-            rms_norm_eps: 1e-5,
-            tie_word_embeddings: true,
-            attention_bias: false,
-            mlp_bias: false,
-        };
-        for (start, t) in [(0, 1), (0, 17), (130, 3), (2047, 1)] {
-            let capacity = 2304;
-            let half = hd / 2;
-            let table = |f: fn(f32) -> f32| {
-                (0..capacity * half)
-                    .map(|at| f((at / half) as f32 * 0.9_f32.powi((at % half) as i32)))
-                    .collect::<Vec<_>>()
-            };
-            let (cos, sin) = (table(f32::cos), table(f32::sin));
-            let (mut keys, mut values) = (
-                noise(kv_heads * capacity * hd, 1),
-                noise(kv_heads * capacity * hd, 2),
-            );
-            let qkv = noise(t * (heads + 2 * kv_heads) * hd, 3);
-            let on = |x: &[f32]| upload(x, [kv_heads, capacity, hd], &device);
-            let (k, v) = (on(&keys), on(&values));
-            let turn = Tensor::<1, Int>::from_data(
-                TensorData::new(vec![start as i32, capacity as i32], [2]),
-                &device,
-            );
-            let tables = (
-                upload(&cos, [capacity, half], &device),
-                upload(&sin, [capacity, half], &device),
-            );
-            let q = kernels::rotate_and_store(
-                upload(&qkv, [t, (heads + 2 * kv_heads) * hd], &device),
-                tables,
-                (&k, &v),
-                turn.clone(),
-                &config,
-            );
-            let y = kernels::attend(q.clone(), (&k, &v), turn, &config);
-
-            let rotate = |x: &[f32], position: usize| -> Vec<f32> {
-                (0..hd)
-                    .map(|d| {
-                        let (c, s) = (
-                            cos[position * half + d % half],
-                            sin[position * half + d % half],
-                        );
-                        if d < half {
-                            x[d] * c - x[d + half] * s
-                        } else {
-                            x[d] * c + x[d - half] * s
-                        }
-                    })
-                    .collect()
-            };
-            let mut expected_q = Vec::new();
-            for (at, row) in qkv.chunks((heads + 2 * kv_heads) * hd).enumerate() {
-                for (head, x) in row.chunks(hd).enumerate() {
-                    let to = |head: usize| (head * capacity + start + at) * hd;
-                    if head < heads {
-                        expected_q.extend(rotate(x, start + at));
-                    } else if head < heads + kv_heads {
-                        keys[to(head - heads)..][..hd].copy_from_slice(&rotate(x, start + at));
-                    } else {
-                        values[to(head - heads - kv_heads)..][..hd].copy_from_slice(x);
-                    }
-                }
-            }
-            let what = format!("{heads}/{kv_heads}/{hd} at {start}+{t}");
-            assert_close(&block_on(read_back(q)).expect("read"), &expected_q, &what);
-            let host = |x: Tensor<3>| {
-                block_on(async {
-                    x.into_data_async()
-                        .await
-                        .expect("read")
-                        .try_into_vec::<f32>()
-                        .expect("f32")
-                })
-            };
-            assert_close(&host(k), &keys, &what);
-            assert_close(&host(v), &values, &what);
-            let mut expected = Vec::new();
-            for at in 0..t {
-                for head in 0..heads {
-                    let q = &expected_q[(at * heads + head) * hd..][..hd];
-                    let kv = head / (heads / kv_heads);
-                    let row = |of: &[f32], j: usize| of[(kv * capacity + j) * hd..][..hd].to_vec();
-                    let scores: Vec<f64> = (0..=start + at)
-                        .map(|j| {
-                            q.iter()
-                                .zip(row(&keys, j))
-                                .map(|(a, b)| f64::from(a * b))
-                                .sum::<f64>()
-                                / (hd as f64).sqrt()
-                        })
-                        .collect();
-                    let top = scores.iter().copied().fold(f64::MIN, f64::max);
-                    let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
-                    for d in 0..hd {
-                        expected.push(
-                            scores
-                                .iter()
-                                .enumerate()
-                                .map(|(j, s)| (s - top).exp() / sum * f64::from(row(&values, j)[d]))
-                                .sum::<f64>() as f32,
-                        );
-                    }
-                }
-            }
-            assert_close(&block_on(read_back(y)).expect("read"), &expected, &what);
+    for heads in [[9, 3, 64], [6, 2, 8], [4, 4, 128], [5, 1, 40], [2, 1, 12]] {
+        for place in [
+            (0, 1),
+            (16, 1),
+            (0, 17),
+            (255, 2),
+            (2047, 1),
+            (2046, 2),
+            (2031, 17),
+        ] {
+            block_on(checks::attention(&device, heads, place));
         }
     }
 }

@@ -1,0 +1,280 @@
+//! GPU kernels against arithmetic on the host, on whichever device is given.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use playground::kernels::{self, After, Cut, Packed, Riders};
+use playground::model::LlamaConfig;
+use playground::session::read_back;
+use playground::weights::quant::{Kind, dequantise};
+
+/// Kernels sum in another order than the host: how far they may be from it, in shares of the largest
+/// number or of 1.
+const TOLERANCE: f32 = 2e-5;
+
+/// Numbers without a pattern, in −1 … 1.
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as f32 / u32::MAX as f32 * 2.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// Blocks with random quants and tame factors.
+fn blocks(kind: Kind, count: usize, seed: u32) -> Vec<u8> {
+    let numbers = noise(count * 64, seed);
+    let mut bytes = Vec::new();
+    for block in 0..count {
+        let numbers = &numbers[block * 64..];
+        let f16 = |x: f32| half::f16::from_f32(x * 0.1).to_le_bytes();
+        match kind {
+            Kind::F32 => {
+                bytes.extend(numbers[..32].iter().flat_map(|x| x.to_le_bytes()));
+                continue;
+            }
+            Kind::F16 => {
+                bytes.extend(numbers[..32].iter().flat_map(|x| f16(*x)));
+                continue;
+            }
+            Kind::Q4_1 => bytes.extend([f16(numbers[0]), f16(numbers[1])].concat()),
+            _ => bytes.extend(f16(numbers[0])),
+        }
+        let rest = kind.block_bytes() - if kind == Kind::Q4_1 { 4 } else { 2 };
+        bytes.extend(numbers[2..2 + rest].iter().map(|x| (x * 127.0) as i8 as u8));
+    }
+    bytes
+}
+
+fn upload<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1.0_f32, |m, x| m.max(x.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        worst <= TOLERANCE * largest,
+        "{what}: {worst:e} of {largest}"
+    );
+}
+
+/// Some rows of a linear layer W `[o, i]` for t tokens, with all that can stand behind them, and the
+/// lookup of rows.
+pub async fn linear(
+    device: &Device,
+    kind: Kind,
+    (o, i, t, split_rows): (usize, usize, usize, Range<usize>),
+    cuts: &[Cut],
+) {
+    let bytes = blocks(kind, o * i / 32, 7);
+    let bytes = if kind == Kind::F32 || kind == Kind::F16 {
+        &bytes[..o * i * kind.block_bytes()]
+    } else {
+        &bytes[..]
+    };
+    let w = dequantise(kind, bytes).expect("whole blocks");
+    let packed = Packed::new(&[(kind, bytes)], i, device);
+    assert_eq!(packed.o, o);
+    let mut part = packed.part(split_rows.clone());
+    let x = noise(t * i, 3);
+    let residual = noise(t * split_rows.len(), 6);
+    for &cut in cuts {
+        part.cut = cut;
+        let product = |x: &[f32]| -> Vec<f32> {
+            x.chunks(i)
+                .flat_map(|row| {
+                    split_rows
+                        .clone()
+                        .map(|r| {
+                            row.iter()
+                                .zip(&w[r * i..])
+                                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                                .sum::<f64>() as f32
+                        })
+                        .collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let run = async |after: After| {
+            let x = upload(&x, [t, i], device);
+            let y = kernels::linear(x, &part, after, Riders::default());
+            read_back(y).await.expect("read")
+        };
+        let n = split_rows.len();
+        let y = product(&x);
+        let what = format!("{kind:?} {o}x{i} t={t} {cut:?}");
+        assert_close(&run(After::Plain).await, &y, &what);
+        let h = || upload(&residual, [t, n], device);
+        let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
+        assert_close(&run(After::Residual(h())).await, &sum, &what);
+        let gated: Vec<f32> = y
+            .chunks(n)
+            .flat_map(|row| {
+                let (gate, up) = row.split_at(n / 2);
+                gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u)
+            })
+            .collect();
+        assert_close(&run(After::SwiGlu).await, &gated, &what);
+    }
+    let ids: Vec<i32> = vec![0, o as i32 - 1, 3];
+    let found = kernels::rows(
+        &packed,
+        Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [3]), device),
+    );
+    let expected: Vec<f32> = ids
+        .iter()
+        .flat_map(|id| w[*id as usize * i..][..i].to_vec())
+        .collect();
+    assert_eq!(
+        read_back(found).await.expect("read"),
+        expected,
+        "{kind:?} rows"
+    );
+}
+
+/// RMSNorm of `[t, d]`.
+pub async fn norm(device: &Device, t: usize, d: usize) {
+    let (x, gamma) = (noise(t * d, 1), noise(d, 2));
+    let expected: Vec<f32> = x
+        .chunks(d)
+        .flat_map(|row| {
+            let mean = row.iter().map(|x| x * x).sum::<f32>() / d as f32;
+            let scale = 1.0 / (mean + 1e-5).sqrt();
+            row.iter().zip(&gamma).map(move |(x, g)| x * scale * g)
+        })
+        .collect();
+    let on = upload(&x, [t, d], device);
+    let y = kernels::norm(on, upload(&gamma, [d], device), 1e-5);
+    let found = read_back(y).await.expect("read");
+    assert_close(&found, &expected, &format!("norm {t}x{d}"));
+}
+
+/// The rotation, the cache write and the attention of t tokens behind `start` others, with as much
+/// room as a cache has.
+pub async fn attention(
+    device: &Device,
+    [heads, kv_heads, hd]: [usize; 3],
+    (start, t): (usize, usize),
+) {
+    let config = LlamaConfig {
+        hidden_size: heads * hd,
+        intermediate_size: 32,
+        num_layers: 1,
+        num_heads: heads,
+        num_kv_heads: kv_heads,
+        head_dim: hd,
+        vocab_size: 8,
+        context: 4096,
+        rope_theta: 10_000.0,
+        rms_norm_eps: 1e-5,
+        tie_word_embeddings: true,
+        attention_bias: false,
+        mlp_bias: false,
+    };
+    let capacity = (start + t).next_multiple_of(256);
+    let half = hd / 2;
+    let table = |f: fn(f32) -> f32| {
+        (0..capacity * half)
+            .map(|at| f((at / half) as f32 * 0.9_f32.powi((at % half) as i32)))
+            .collect::<Vec<_>>()
+    };
+    let (cos, sin) = (table(f32::cos), table(f32::sin));
+    let (mut keys, mut values) = (
+        noise(kv_heads * capacity * hd, 1),
+        noise(kv_heads * capacity * hd, 2),
+    );
+    let qkv = noise(t * (heads + 2 * kv_heads) * hd, 3);
+    let on = |x: &[f32]| upload(x, [kv_heads, capacity, hd], device);
+    let (k, v) = (on(&keys), on(&values));
+    let turn = Tensor::<1, Int>::from_data(
+        TensorData::new(vec![start as i32, capacity as i32], [2]),
+        device,
+    );
+    let tables = (
+        upload(&cos, [capacity, half], device),
+        upload(&sin, [capacity, half], device),
+    );
+    let q = kernels::rotate_and_store(
+        upload(&qkv, [t, (heads + 2 * kv_heads) * hd], device),
+        tables,
+        (&k, &v),
+        turn.clone(),
+        &config,
+    );
+    let y = kernels::attend(q.clone(), (&k, &v), turn, &config);
+
+    let rotate = |x: &[f32], position: usize| -> Vec<f32> {
+        (0..hd)
+            .map(|d| {
+                let (c, s) = (
+                    cos[position * half + d % half],
+                    sin[position * half + d % half],
+                );
+                if d < half {
+                    x[d] * c - x[d + half] * s
+                } else {
+                    x[d] * c + x[d - half] * s
+                }
+            })
+            .collect()
+    };
+    let mut expected_q = Vec::new();
+    for (at, row) in qkv.chunks((heads + 2 * kv_heads) * hd).enumerate() {
+        for (head, x) in row.chunks(hd).enumerate() {
+            let to = |head: usize| (head * capacity + start + at) * hd;
+            if head < heads {
+                expected_q.extend(rotate(x, start + at));
+            } else if head < heads + kv_heads {
+                keys[to(head - heads)..][..hd].copy_from_slice(&rotate(x, start + at));
+            } else {
+                values[to(head - heads - kv_heads)..][..hd].copy_from_slice(x);
+            }
+        }
+    }
+    let what = format!("{heads}/{kv_heads}/{hd} at {start}+{t}");
+    assert_close(&read_back(q).await.expect("read"), &expected_q, &what);
+    let host = async |x: Tensor<3>| {
+        let data = x.into_data_async().await.expect("read");
+        data.try_into_vec::<f32>().expect("f32")
+    };
+    assert_close(&host(k).await, &keys, &what);
+    assert_close(&host(v).await, &values, &what);
+    let mut expected = Vec::new();
+    for at in 0..t {
+        for head in 0..heads {
+            let q = &expected_q[(at * heads + head) * hd..][..hd];
+            let kv = head / (heads / kv_heads);
+            let row = |of: &[f32], j: usize| of[(kv * capacity + j) * hd..][..hd].to_vec();
+            let scores: Vec<f64> = (0..=start + at)
+                .map(|j| {
+                    q.iter()
+                        .zip(row(&keys, j))
+                        .map(|(a, b)| f64::from(a * b))
+                        .sum::<f64>()
+                        / (hd as f64).sqrt()
+                })
+                .collect();
+            let top = scores.iter().copied().fold(f64::MIN, f64::max);
+            let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
+            for d in 0..hd {
+                expected.push(
+                    scores
+                        .iter()
+                        .enumerate()
+                        .map(|(j, s)| (s - top).exp() / sum * f64::from(row(&values, j)[d]))
+                        .sum::<f64>() as f32,
+                );
+            }
+        }
+    }
+    assert_close(&read_back(y).await.expect("read"), &expected, &what);
+}
