@@ -28,7 +28,7 @@ pub struct AdapterFiles {
     pub task: Option<usize>,
     /// The experts of a mixture, in order: PEFT's subfolders `0`, `1`, ….
     pub experts: Vec<AdapterFiles>,
-    /// Weights for the experts in place of those that the mixture's gate would give.
+    /// Weights for X-LoRA's experts in place of its gate's, or for Poly's skills in place of a task's.
     pub expert_weights: Option<Vec<f32>>,
 }
 
@@ -64,8 +64,9 @@ const COMMON_INERT: &[&str] = &[
     "tokenizer_name_or_path",
 ];
 
-/// Config fields that say for how many tasks a method was trained.
+/// Config fields that say for how many tasks a method was trained, and how many skills these share.
 const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
+const SKILL_COUNTS: &[&str] = &["n_skills"];
 
 /// `adapter_config.json`, read by field.
 #[derive(Debug, Clone)]
@@ -433,8 +434,8 @@ pub struct Loader<'a> {
     tensors: RefCell<BTreeMap<String, HostTensor>>,
     task: Cell<Option<usize>>,
     weights: RefCell<BTreeMap<Site, Vec<f32>>>,
-    files: &'a AdapterFiles,
-    mixture: Cell<bool>,
+    experts: Cell<&'a [AdapterFiles]>,
+    expert_weights: Cell<Option<&'a [f32]>>,
 }
 
 impl<'a> Loader<'a> {
@@ -455,18 +456,17 @@ impl<'a> Loader<'a> {
             tensors: RefCell::new(tensors),
             weights: RefCell::new(weights),
             task: Cell::new(files.task),
-            files,
-            mixture: Cell::new(false),
+            experts: Cell::new(&files.experts),
+            expert_weights: Cell::new(files.expert_weights.as_deref()),
         }
     }
 
-    /// The files of a mixture's experts.
+    /// Takes the files of a mixture's experts.
     ///
     /// # Errors
     /// [`Error::MissingKey`] unless there are `count`, and at least one.
     pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
-        self.mixture.set(true);
-        let experts = &self.files.experts;
+        let experts = self.experts.take();
         match experts.len() == count && count > 0 {
             true => Ok(experts),
             false => Err(Error::MissingKey {
@@ -477,20 +477,21 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Weights of the user's own for a mixture's experts.
+    /// Takes weights of the user's own for the `count` parts that a method mixes; `parts` names them
+    /// in the refusal.
     ///
     /// # Errors
     /// [`Error::BadOption`] unless there is one finite number for each.
-    pub fn expert_weights(&self, count: usize) -> Result<Option<&'a [f32]>> {
-        match &self.files.expert_weights {
+    pub fn expert_weights(&self, parts: &str, count: usize) -> Result<Option<&'a [f32]>> {
+        match self.expert_weights.take() {
             Some(own) if own.len() != count || !own.iter().all(|weight| weight.is_finite()) => {
                 Err(Error::BadOption {
                     name: "expert weights",
-                    expected: "one finite number for each expert",
-                    found: format!("{own:?} for {count}"),
+                    expected: "one finite number for each",
+                    found: format!("{own:?} for {count} {parts}"),
                 })
             }
-            own => Ok(own.as_deref()),
+            own => Ok(own),
         }
     }
 
@@ -517,6 +518,21 @@ impl<'a> Loader<'a> {
                     "0 to {}: it was trained for {tasks}",
                     tasks.saturating_sub(1)
                 ),
+            }),
+        }
+    }
+
+    /// Refuses a task that nothing took, for this reason.
+    ///
+    /// # Errors
+    /// [`Error::BadTask`] when one was given.
+    pub fn no_task(&self, why: &str) -> Result<()> {
+        match self.task.take() {
+            None => Ok(()),
+            Some(task) => Err(Error::BadTask {
+                file: self.file.clone(),
+                found: task.to_string(),
+                expected: format!("left out: {why}"),
             }),
         }
     }
@@ -888,19 +904,20 @@ impl<'a> Loader<'a> {
 
     /// Refuses what nothing took.
     pub(super) fn finish(self) -> Result<()> {
-        if let Some(task) = self.task.take() {
-            return Err(Error::BadTask {
-                file: self.file,
-                found: task.to_string(),
-                expected: "left out: this method has no tasks".into(),
-            });
-        }
-        let (experts, weights) = (&self.files.experts, &self.files.expert_weights);
-        if !self.mixture.get() && (!experts.is_empty() || weights.is_some()) {
+        self.no_task("this method has no tasks")?;
+        let (experts, weights) = (self.experts.take(), self.expert_weights.take());
+        if !experts.is_empty() {
             return Err(Error::BadOption {
                 name: "experts",
-                expected: "left out: this method is no mixture",
-                found: format!("{} and weights {weights:?}", experts.len()),
+                expected: "left out: this method mixes none",
+                found: experts.len().to_string(),
+            });
+        }
+        if let Some(weights) = weights {
+            return Err(Error::BadOption {
+                name: "expert weights",
+                expected: "left out: this method mixes nothing",
+                found: format!("{weights:?}"),
             });
         }
         let keys = self.keys();
@@ -932,6 +949,8 @@ pub struct Inspection {
     pub parameters: usize,
     /// How many tasks it was trained for, where one of them has to be chosen.
     pub tasks: Option<usize>,
+    /// How many skills its tasks share; weights for these may be given in a task's place.
+    pub skills: Option<usize>,
     /// How many experts it mixes, whose files must be given with it.
     pub experts: Option<usize>,
     /// Why loading would fail, if it would: `(code, sentence)`.
@@ -979,15 +998,18 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
             modules.dedup();
         }
     }
-    let tasks = TASK_COUNTS
-        .iter()
-        .filter(|field| matches!(&method, Ok(method) if method.reads.contains(field)))
-        .find_map(|field| config.count(field).ok());
+    let counted = |fields: &[&str]| {
+        let known = |field: &&&str| matches!(&method, Ok(method) if method.reads.contains(field));
+        let mut known = fields.iter().filter(known);
+        known.find_map(|field| config.count(field).ok())
+    };
+    let (tasks, skills) = (counted(TASK_COUNTS), counted(SKILL_COUNTS));
     let experts = config.get("adapters").and_then(Value::as_object);
     Ok(Inspection {
         name: files.name.clone(),
         experts: experts.map(JsonMap::len),
         tasks,
+        skills,
         law: method.as_ref().ok().map(|method| method.law),
         method: method.ok().map(Method::card),
         base_model: config.text("base_model_name_or_path").ok(),

@@ -15,6 +15,9 @@
 //! ```
 //! # Coefficient
 //! Linear: c multiplies the added product of the chosen task (`task`, from 0; n_tasks of them).
+//! Weights of your own, one for each skill, take the task's place: ŵ_s is then that number in every
+//! layer and split. They are not normalised, as what the router makes of a task sums to 1 already;
+//! all of them doubled is four times the change, since ŵ is in A and in B.
 //! # Intuition
 //! A few small adapters are skills; every task mixes them in its own proportions, and in each
 //! layer anew. Choosing another task draws other proportions from the same skills.
@@ -40,6 +43,13 @@ const A: &str = "poly_lora_A";
 const B: &str = "poly_lora_B";
 const LOGITS: &str = "poly_router.module_logits";
 
+/// Where the weights of the skills come from.
+#[derive(Clone, Copy)]
+enum Weigh<'a> {
+    Task(usize),
+    Own(&'a [f32]),
+}
+
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
     if config.text("poly_type")? != "poly" {
@@ -52,19 +62,23 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let [r, tasks, skills, splits] =
         ["r", "n_tasks", "n_skills", "n_splits"].map(|field| config.count(field));
     let (r, tasks, skills, splits) = (r?, tasks?, skills?, splits?);
-    let task = loader.task(tasks)?;
+    let weigh = match loader.expert_weights("skills", skills)? {
+        Some(own) => {
+            loader.no_task("weights for the skills are given in its place")?;
+            Weigh::Own(own)
+        }
+        None => Weigh::Task(loader.task(tasks)?),
+    };
     Loaded::linear(loader, &[A], |target| {
         let (i, o) = (target.i, target.o);
         config.check_divides("n_splits", splits, target)?;
         let logits = loader.host(&loader.key(target, LOGITS), [tasks, splits * skills])?;
-        let mut share: Vec<f32> = logits[task * splits * skills..][..splits * skills]
-            .iter()
-            .map(|logit| 1.0 / (1.0 + (-logit).exp()))
-            .collect();
-        for split in share.chunks_mut(skills) {
-            let sum = split.iter().sum::<f32>() + 1e-12;
-            split.iter_mut().for_each(|w| *w /= sum);
-        }
+        let share = match weigh {
+            Weigh::Own(own) => own.repeat(splits),
+            Weigh::Task(task) => {
+                routed(&logits[task * splits * skills..][..splits * skills], skills)
+            }
+        };
         let share = loader.upload(share, [splits, skills, 1, 1]);
         let a = loader.tensor(target, A, [splits, skills, i / splits, r])?;
         let b = loader.tensor(target, B, [splits, skills, r, o / splits])?;
@@ -74,4 +88,17 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let delta = Delta::product(a.transpose(), b.transpose(), 1.0 / r as f32);
         Ok(vec![delta])
     })
+}
+
+/// The weights of a task's skills, split by split, from its logits `[q, s]`.
+fn routed(logits: &[f32], skills: usize) -> Vec<f32> {
+    let mut share: Vec<f32> = logits
+        .iter()
+        .map(|logit| 1.0 / (1.0 + (-logit).exp()))
+        .collect();
+    for split in share.chunks_mut(skills) {
+        let sum = split.iter().sum::<f32>() + 1e-12;
+        split.iter_mut().for_each(|w| *w /= sum);
+    }
+    share
 }

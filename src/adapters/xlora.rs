@@ -76,7 +76,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let experts = names.map_or(0, |names| names.len());
     let layers = layers(loader, experts)?;
     let global = config.number("global_scaling_weight")?;
-    let weights = match loader.expert_weights(experts)? {
+    let weights = match loader.expert_weights("experts", experts)? {
         Some(own) => {
             loader.drop_all(CLASSIFIER);
             Err(own)

@@ -77,8 +77,8 @@ struct Source {
     /// for one without tasks.
     #[arg(long = "task", value_parser = task)]
     tasks: Vec<Task>,
-    /// Weights, separated by commas, for the experts of the adapter at the same place, instead of
-    /// those that its own gate would give; `none` leaves them to the gate.
+    /// Weights, separated by commas, for the experts of the adapter at the same place instead of
+    /// its gate's (X-LoRA), or for its skills instead of a task's (Poly); `none` chooses none.
     #[arg(long = "experts", value_parser = experts, allow_hyphen_values = true)]
     experts: Vec<Experts>,
     /// How the coefficient of the adapter at the same place acts, such as linear or geodesic;
@@ -93,7 +93,7 @@ struct Source {
     modules: Vec<String>,
 }
 
-/// Weights of experts, or none.
+/// Weights of experts or skills, or none.
 #[derive(Clone)]
 struct Experts(Option<Vec<f32>>);
 

@@ -650,7 +650,7 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
         experts.push(Box::pin(adapter_files(&expert)).await?);
     }
     let expert_weights = list(value, "expertWeights")?.map(|weights| {
-        // What is no number becomes one that no mixture takes.
+        // What is no number becomes one that no method takes.
         let number = |weight: &JsValue| weight.as_f64().unwrap_or(f64::NAN) as f32;
         weights.iter().map(number).collect()
     });

@@ -107,7 +107,8 @@ export interface AdapterFiles {
   task?: number | null;
   /** The experts of X-LoRA, in order: PEFT's subfolders `0`, `1`, …. */
   experts?: AdapterFiles[] | null;
-  /** Weights for the experts, instead of those that X-LoRA's gate gives for every token. */
+  /** Weights for X-LoRA's experts, instead of those that its gate gives for every token, or for
+   * Poly's skills (`Inspection.skills`), instead of those of a `task`, which is then left out. */
   expertWeights?: number[] | null;
 }
 
@@ -173,6 +174,8 @@ export interface Inspection {
   parameters: number;
   /** How many tasks it was trained for, where one of them has to be chosen. */
   tasks: number | null;
+  /** How many skills its tasks share; weights for these may be given in a task's place. */
+  skills: number | null;
   /** How many experts it mixes, whose files must be given with it. */
   experts: number | null;
   /** Why loading would fail: pairs of code and sentence. */

@@ -19,6 +19,8 @@ LIN = ["linear"]
 CASES = {  # as in make.py
     "poly": ("base", lambda: PolyConfig(r=3, n_tasks=3, n_skills=2, n_splits=4, **T), [Q0, G0, D1], LIN),
     "poly_one_task": ("base_untied", lambda: PolyConfig(r=2, n_tasks=1, n_skills=4, **T), [Q0, D1], LIN),
+    # each router gives every split and layer these weights
+    "poly_weights": ("base_untied", lambda: PolyConfig(r=2, n_tasks=2, n_skills=3, n_splits=2, **T), [Q0, G0, D1], LIN),
     "adalora": ("base", lambda: AdaLoraConfig(init_r=5, lora_alpha=8, total_step=10, **T), [Q0, D1], LIN),
     "adalora_trimmed": ("base_untied", lambda: AdaLoraConfig(init_r=4, lora_alpha=6, total_step=10, use_rslora=True, **T), [Q0, D1, G0], LIN),
     "vblora": ("base", lambda: VBLoRAConfig(r=3, num_vectors=12, vector_length=16, topk=2, **T), [Q0, K1, D1], LIN),
@@ -70,7 +72,8 @@ OWN = {  # outside PEFT: (base, config, checked modules)
     "svft_rank": ("base_untied", {"peft_type": "SVFT"}, [Q0, K1]),
 }
 SLACK = {"pissa": 3, "pissa_rslora": 3}  # times the tolerance: PEFT's own SVD is float32
-TASKS = {"poly": 2, "poly_one_task": 0}  # which task to run
+TASKS = {"poly": 2, "poly_one_task": 0, "poly_weights": 1}  # which task to run
+WEIGHTS = {"poly_weights": [0.55, 0.3, 0.15]}  # what that task's skills weigh everywhere; given in its place
 
 
 def randomise(n, p, z, cfg):
@@ -95,6 +98,10 @@ def randomise(n, p, z, cfg):
 
 def edit_model(name, pm):
     """Before it is saved."""
+    if name in WEIGHTS:
+        for n, p in pm.named_parameters():
+            if "poly_router" in n:
+                p.data[TASKS[name]] = torch.tensor(WEIGHTS[name]).logit().repeat(len(p[0]) // len(WEIGHTS[name]))
     if name == "adalora_trimmed":
         keep = {Q0: [True, False, True, True], D1: [False] * 4, K1: [True] * 4, G0: [False, True, False, False]}
         pm.peft_config["default"].rank_pattern = {f"{path}.lora_E.default": mask for path, mask in keep.items()}

@@ -386,7 +386,9 @@ def make_case(name):
            "logits": pm(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), **kw).logits[0][-len(ids):]}
     errors = [err(forward(base, sd, ids), out["base_logits"])]
     meta = {"modules": " ".join(mods), "laws": " ".join(laws)}
-    if name in TASKS:
+    if name in additive.WEIGHTS:
+        meta["expert_weights"] = " ".join(map(str, additive.WEIGHTS[name]))
+    elif name in TASKS:
         meta["task"] = TASKS[name]
     if cfg["peft_type"] == "PREFIX_TUNING":
         k, P = BASES[base], ad["prompt_embeddings"]

@@ -145,7 +145,34 @@ fn bad_checkpoints_say_why() {
                 ..golden("xlora")
             },
             "bad-option",
-            "one finite number for each expert",
+            "[1.0] for 2 experts, expected one finite number for each",
+        ),
+        (
+            "weights for other skills",
+            AdapterFiles {
+                expert_weights: Some(vec![1.0, 0.0]),
+                ..golden("poly_weights")
+            },
+            "bad-option",
+            "[1.0, 0.0] for 3 skills",
+        ),
+        (
+            "weights and a task",
+            AdapterFiles {
+                task: Some(1),
+                ..golden("poly_weights")
+            },
+            "bad-task",
+            "left out: weights for the skills are given in its place",
+        ),
+        (
+            "weights where nothing is mixed",
+            AdapterFiles {
+                expert_weights: Some(vec![1.0]),
+                ..lora()
+            },
+            "bad-option",
+            "mixes nothing",
         ),
         (
             "experts of no mixture",
@@ -154,7 +181,7 @@ fn bad_checkpoints_say_why() {
                 ..lora()
             },
             "bad-option",
-            "no mixture",
+            "mixes none",
         ),
         (
             "a mixture of other things than LoRAs",
@@ -412,8 +439,18 @@ fn inspect_explains_every_golden_case() {
         ..golden("xlora_weights")
     });
     let found = found.expect("readable");
-    assert_eq!(found.experts, Some(2), "experts are counted");
+    assert_eq!(
+        (found.experts, found.skills),
+        (Some(2), None),
+        "experts are counted"
+    );
     assert_eq!(found.refused[0].0, "missing-key", "a gate saved in part");
+    let found = adapters::inspect(&golden("poly_weights")).expect("readable");
+    assert_eq!(
+        (found.tasks, found.skills, found.experts),
+        (Some(2), Some(3), None),
+        "tasks and the skills they share"
+    );
 }
 
 #[test]

@@ -318,6 +318,38 @@ fn another_task_takes_the_place_of_the_one_before() {
 }
 
 #[test]
+fn weights_of_ones_own_are_taken_as_they_are() {
+    let session = tiny("base_untied");
+    let files = adapter_files(&golden_dir().join("poly_weights"));
+    let own = files.expert_weights.clone().expect("weights");
+    let at = |task, expert_weights, c| {
+        let files = AdapterFiles {
+            task,
+            expert_weights,
+            ..files.clone()
+        };
+        let mut stack = Stack::default();
+        let id = stack.add(adapters::load(&files, &session.model).expect("loads"));
+        stack.set_coefficient(id, c).expect("finite");
+        crate::common::logits(&session, &PROMPT[..3], &stack.steering())
+    };
+    let times = |by: f32| Some(own.iter().map(|weight| by * weight).collect::<Vec<_>>());
+    let given = at(None, times(1.0), 1.0);
+    let close = |found: &[f32]| crate::golden::worst(found, &given) < 1e-4;
+    assert!(close(&at(Some(1), None, 1.0)), "the task that weighs so");
+    assert!(!close(&at(Some(0), None, 1.0)), "the other one does not");
+    // They are in A and in B, and nothing makes them sum to 1.
+    assert!(
+        close(&at(None, times(2.0), 0.25)),
+        "twice is four times the change"
+    );
+    assert!(close(&at(None, times(-1.0), 1.0)), "minus times minus");
+    assert!(!close(&at(None, times(2.0), 1.0)));
+    let none = at(None, Some(vec![0.0; own.len()]), 1.0);
+    assert_eq!(none, at(None, times(1.0), 0.0), "no skill: the base");
+}
+
+#[test]
 fn what_cannot_follow_takes_no_place() {
     let (session, id) = with_adapter("oft");
     let lora = || adapters::load(&adapter_files(&golden_dir().join("lora")), &session.model);
