@@ -161,8 +161,9 @@ export function createActions(store) {
   // ---- adapters -------------------------------------------------------------------------------
 
   const find = (/** @type {string} */ key) => state.adapters.find((adapter) => adapter.key === key);
-  const files = (/** @type {import("./state/store.js").Adapter} */ { name, files, task, experts }) =>
-    ({ name, ...files, task, expertWeights: experts });
+  /** What the engine is given of it: weights for its skills take a task's place, which is kept for later. @param {import("./state/store.js").Adapter} adapter */
+  const files = ({ name, files, task, experts, inspection }) =>
+    ({ name, ...files, task: experts && inspection?.skills ? undefined : task, expertWeights: experts });
 
   /** Gives a listed adapter to the engine as it is wished for now. @param {string} key @returns {Promise<void>} */
   function attach(key) {
@@ -220,7 +221,7 @@ export function createActions(store) {
   /** Another of its tasks, from the next token on. @param {string} key @param {number} task */
   const setTask = (key, task) => reread(key, { task });
 
-  /** Weights for a mixture's experts, or undefined for its gate's. @param {string} key @param {number[]|undefined} experts */
+  /** Weights for an adapter's experts or skills, or undefined for those of its gate or task. @param {string} key @param {number[]|undefined} experts */
   const setExperts = (key, experts) => reread(key, { experts });
 
   /** @param {string} key @param {{task?: number, experts?: number[]}} patch */

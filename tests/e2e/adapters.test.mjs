@@ -93,6 +93,38 @@ test("a task is chosen on the card and keeps everything else as it is", options,
   assert.deepEqual(await distances(), two, "the first task again, to the last digit, under the same mask");
 });
 
+test("skills are weighed by the task or by hand, and the task comes back", options, async () => {
+  const poly = card("poly");
+  await poly.getByRole("switch").check();
+  const task = poly.getByRole("spinbutton", { name: /^Task of/ });
+  const routed = await distances();
+  const slider = (number) => poly.getByRole("slider", { name: `Weight of skill ${number} of poly` });
+  await poly.getByLabel("I do, the same in every layer").check();
+  await idle(poly);
+  assert.equal(await task.isVisible(), false, "no task decides");
+  assert.deepEqual(await poly.locator(".weight output").allTextContents(), ["+0.50", "+0.50"]);
+  assert.notDeepEqual(await distances(), routed, "equal weights are not the task's");
+  for (const number of [1, 2]) await slider(number).fill("0");
+  await idle(poly);
+  assert.ok((await distances()).every((nats) => Number(nats) === 0), "no skill: the base");
+  await slider(2).fill("1");
+  await idle(poly);
+  await page.waitForFunction(() => location.hash.includes("poly:6:on=1:task=2:experts=0_1"));
+  assert.ok((await distances()).some((nats) => Number(nats) > 0), "the second skill alone");
+  await poly.getByLabel("its task, each layer in its own way").check();
+  await idle(poly);
+  assert.equal(await task.inputValue(), "2");
+  assert.deepEqual(await distances(), routed, "the task again, to the last digit");
+});
+
+test("what comes with the page says calmly that it was made for another model", options, async () => {
+  for (const name of ["tone-lora", "register-ia3", "mood-vector"]) {
+    const shipped = card(name);
+    await shipped.getByText("Made for SmolLM2-135M-Instruct; it does not fit the model that is loaded.").waitFor();
+    assert.equal(await shipped.locator(".error").isHidden(), true);
+  }
+});
+
 test("a task that is not there is told, and the field mends it", options, async () => {
   await folder("mpt");
   const mpt = card("mpt");

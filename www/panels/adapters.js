@@ -1,11 +1,15 @@
 // The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number, and
-// for some a choice of the task or of the experts' weights.
+// for some a choice of the task or of the weights of what they mix.
 import { adaptersIn, chosen, dropped } from "../files.js";
+import { DEFAULT_MODEL } from "../state/models.js";
 import { wished } from "../state/url.js";
 import { h, signed, told } from "../dom.js";
 
 /** The slider rests here when dragged near. */
 const DETENTS = [-1, 0, 1];
+
+/** How the engine refuses an adapter that was made for another model. */
+const MISFITS = ["no-such-module", "wrong-shape"];
 
 /**
  * @param {{list: HTMLElement, add: HTMLElement}} roots
@@ -83,8 +87,9 @@ function adapterCard(first, actions) {
   const layers = h("input", { type: "text", id: `${id}-layers`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
   const modules = h("input", { type: "text", id: `${id}-modules`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
   const task = taskRow(first, actions);
-  const experts = expertRows(first, actions);
+  const mixture = mixtureRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
+  const misfit = h("p.hint", { hidden: true }, `Made for ${DEFAULT_MODEL.name}; it does not fit the model that is loaded.`);
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
     h("header", {}, h("label.switch", {}, on, title), tag),
@@ -93,7 +98,7 @@ function adapterCard(first, actions) {
       h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
         ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
       box),
-    poles, error, task.element, experts.element, lawRow, law,
+    poles, error, misfit, mixture.element, task.element, lawRow, law,
     h("details.where", {}, h("summary", {}, "Where it acts"),
       h("p", {}, h("label", { htmlFor: layers.id }, "Layers, as 5-20 "), layers),
       h("p", {}, h("label", { htmlFor: modules.id }, "Modules, as q_proj,v_proj "), modules)),
@@ -122,14 +127,16 @@ function adapterCard(first, actions) {
       element.dataset.beyond = String(Math.abs(c) > 2);
       element.dataset.off = String(!adapter.enabled);
       element.dataset.active = String(state.active === adapter.key);
-      error.hidden = !adapter.error;
+      // Those that come with the page need not alarm whoever loads another model.
+      misfit.hidden = !adapter.card || adapter.id !== null || !MISFITS.includes(adapter.error?.code);
+      error.hidden = !adapter.error || !misfit.hidden;
       error.replaceChildren(...(adapter.error ? told(adapter.error) : []));
       const method = state.engine.methods.find((/** @type {any} */ item) =>
         (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
       tag.textContent = adapter.loading ? "loading …" : adapter.entry?.title ?? method?.title ?? "";
       element.setAttribute("aria-busy", String(Boolean(adapter.loading)));
       task.update(adapter);
-      experts.update(adapter);
+      mixture.update(adapter);
       const laws = adapter.entry?.laws ?? [];
       lawRow.hidden = laws.length < 2;
       const names = laws.map((/** @type {any} */ offer) => offer.law);
@@ -166,9 +173,9 @@ function taskRow({ key, title }, actions) {
   const element = h("p.task-row", { hidden: true }, h("label", {}, "Task ", box), range);
   return {
     element,
-    update({ task, inspection }) {
+    update({ task, experts, inspection }) {
       const tasks = inspection?.tasks ?? 0;
-      element.hidden = tasks < 2;
+      element.hidden = tasks < 2 || Boolean(experts);
       if (element.hidden) return;
       box.max = String(tasks - 1);
       box.required = true;
@@ -178,42 +185,51 @@ function taskRow({ key, title }, actions) {
   };
 }
 
-/** Who weighs a mixture's experts: its gate, token by token, or one slider each. @param {any} first @param {import("../actions.js").Actions} actions */
-function expertRows({ key, title }, actions) {
+/** Adapters that mix parts: what is said of these, and the number of the first. */
+const MIXTURES = {
+  experts: { legend: "Who weighs its experts", own: "its gate, anew for every token", free: "I do, the same for every token", part: "Expert", first: 0 },
+  skills: { legend: "Who weighs its skills", own: "its task, each layer in its own way", free: "I do, the same in every layer", part: "Skill", first: 1 },
+};
+
+/** Who weighs what an adapter mixes: itself, or one slider for each part. @param {any} first @param {import("../actions.js").Actions} actions */
+function mixtureRows({ key, title }, actions) {
   const id = key.replace(/\W/g, "-");
   /** @type {number[]} */
   let weights = [];
-  const gate = h("input", { type: "radio", name: `${id}-experts`, onchange: () => actions.setExperts(key, undefined) });
+  const legend = h("legend");
+  const [ownText, freeText] = [h("span"), h("span")];
+  const own = h("input", { type: "radio", name: `${id}-experts`, onchange: () => actions.setExperts(key, undefined) });
   const free = h("input", { type: "radio", name: `${id}-experts`, onchange: () => actions.setExperts(key, [...weights]) });
   /** @type {{row: HTMLElement, slider: any, value: HTMLElement}[]} */
   let rows = [];
   const list = h("div.weights");
-  const element = h("fieldset.experts", { hidden: true },
-    h("legend", {}, "Who weighs its experts"),
-    h("label.check", {}, gate, "its gate, anew for every token"),
-    h("label.check", {}, free, "I do, the same for every token"),
-    list);
-  const row = (/** @type {number} */ at) => {
+  const element = h("fieldset.experts", { hidden: true }, legend,
+    h("label.check", {}, own, ownText), h("label.check", {}, free, freeText), list);
+  const row = (/** @type {string} */ part, /** @type {number} */ number, /** @type {number} */ at) => {
     const slider = h("input", {
-      type: "range", min: "-1", max: "2", step: "0.05", "aria-label": `Weight of expert ${at} of ${title}`,
+      type: "range", min: "-1", max: "2", step: "0.05", "aria-label": `Weight of ${part.toLowerCase()} ${number} of ${title}`,
       oninput: () => actions.setExperts(key, weights.map((weight, other) => (other === at ? Number(slider.value) : weight))),
     });
     const value = h("output.figures");
-    return { row: h("label.weight", {}, h("span", {}, `Expert ${at}`), slider, value), slider, value };
+    return { row: h("label.weight", {}, h("span", {}, `${part} ${number}`), slider, value), slider, value };
   };
   return {
     element,
     update({ experts, inspection }) {
-      const count = inspection?.experts ?? 0;
+      const count = inspection?.experts ?? inspection?.skills ?? 0;
       element.hidden = count === 0;
       if (element.hidden) return;
       if (rows.length !== count) {
-        rows = Array.from({ length: count }, (_, at) => row(at));
+        const words = inspection.skills ? MIXTURES.skills : MIXTURES.experts;
+        legend.textContent = words.legend;
+        ownText.textContent = words.own;
+        freeText.textContent = words.free;
+        rows = Array.from({ length: count }, (_, at) => row(words.part, words.first + at, at));
         list.replaceChildren(...rows.map((item) => item.row));
         weights = Array(count).fill(1 / count);
       }
       if (experts?.length === count) weights = experts;
-      gate.checked = !experts;
+      own.checked = !experts;
       free.checked = Boolean(experts);
       list.hidden = !experts;
       for (const [at, { slider, value }] of rows.entries()) {

@@ -17,8 +17,8 @@
  * @property {string} [layers]      blocks it may touch, "5-20"; all unless chosen
  * @property {string} [modules]     linear layers it may touch, "q_proj,v_proj"; all unless chosen
  * @property {number} [task]        which of its tasks, from 0, for a method trained for several
- * @property {number[]} [experts]   weights for the experts of a mixture; its gate's unless chosen
- * @property {any} [inspection]     what the engine tells of its files: how many tasks and experts
+ * @property {number[]} [experts]   weights for its experts or skills; those of its gate or task unless chosen
+ * @property {any} [inspection]     what the engine tells of its files: how many tasks, skills and experts
  * @property {any} [entry]          what the engine tells: method, law, modules, parameters
  * @property {boolean} [loading]    whether the engine is reading it just now
  * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
