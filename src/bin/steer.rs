@@ -513,6 +513,9 @@ fn inspect(dir: &Path, json: bool) -> Result<()> {
     if let Some(tasks) = found.tasks {
         println!("tasks       {tasks}, choose one with --task");
     }
+    if let Some(skills) = found.skills {
+        println!("skills      {skills}, or weigh them yourself with --experts");
+    }
     println!("modules     {}", found.modules.len());
     for module in &found.modules {
         println!("            {module}");
