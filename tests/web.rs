@@ -2,10 +2,16 @@
 //! `cargo xtask test --wasm` runs it headless, with a software GPU.
 #![cfg(target_arch = "wasm32")]
 
+#[path = "checks/kernels.rs"]
+mod kernels;
+
 use std::collections::BTreeMap;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
+use playground::device;
+use playground::kernels::Cut;
 use playground::web::Playground;
+use playground::weights::quant::Kind;
 use playground::weights::{HostData, HostTensor, safetensors};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -411,4 +417,24 @@ async fn webgpu_equals_the_reference() {
         number(&memory, "gpuPeakBytes") > WEIGHTS.len() as f64,
         "the weights were there"
     );
+}
+
+/// The checks that run natively too, through the browser's own compiler of shaders.
+#[wasm_bindgen_test]
+async fn kernels_equal_the_host() {
+    let options = r#"{"device":"webgpu","allowSoftwareGpu":true}"#;
+    if let Err(error) = create(options).await {
+        console_log!("skipped, no WebGPU here: {}", text(&error, "message"));
+        return;
+    }
+    let device = device::gpu().await.unwrap();
+    for t in [1, 2, 17] {
+        kernels::norm(&device, t, 97).await;
+        for kind in [Kind::Q4_1, Kind::Q8_0] {
+            kernels::linear(&device, kind, (200, 576, t, 64..152), &[Cut::SOFTWARE]).await;
+        }
+    }
+    for place in [(0, 1), (0, 17), (16, 2), (2047, 1), (2031, 17)] {
+        kernels::attention(&device, [9, 3, 64], place).await;
+    }
 }
