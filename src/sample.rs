@@ -80,23 +80,31 @@ impl Sampling {
     /// noise, so only a difference of their logits can make them differ.
     #[must_use]
     pub fn choose(&self, logits: &[f32], position: usize, so_far: &[u32]) -> u32 {
+        if self.temperature <= 0.0 && !self.penalises() {
+            return argmax(logits.iter().copied().enumerate());
+        }
         let mut logits = logits.to_vec();
         self.penalise(&mut logits, so_far);
         if self.temperature <= 0.0 {
-            return argmax(logits.iter().copied().enumerate());
+            return argmax(logits.into_iter().enumerate());
         }
         logits
             .iter_mut()
             .for_each(|logit| *logit /= self.temperature);
-        let kept = self.keep(&logits);
-        argmax(
-            kept.into_iter()
-                .map(|id| (id, logits[id] + gumbel(self.seed, position, id))),
-        )
+        let (floor, key) = (self.floor(&logits), noise_key(self.seed, position));
+        let kept = logits.iter().copied().enumerate();
+        let kept = kept.filter(|(_, logit)| *logit >= floor);
+        argmax(kept.map(|(id, logit)| (id, logit + gumbel(key, id as u32))))
+    }
+
+    /// Whether tokens already in the text are treated in another way.
+    #[must_use]
+    pub fn penalises(&self) -> bool {
+        self.repetition_penalty != 1.0
     }
 
     fn penalise(&self, logits: &mut [f32], so_far: &[u32]) {
-        if self.repetition_penalty == 1.0 {
+        if !self.penalises() {
             return;
         }
         let mut seen: Vec<usize> = so_far.iter().map(|&id| id as usize).collect();
@@ -113,32 +121,53 @@ impl Sampling {
         }
     }
 
-    /// Ids that pass top-k, then top-p, then min-p.
-    fn keep(&self, logits: &[f32]) -> Vec<usize> {
-        if self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0 {
-            return (0..logits.len()).collect();
+    /// The smallest logit that passes top-k, then top-p among what top-k leaves, then min-p. Of
+    /// equal logits all pass or none.
+    fn floor(&self, logits: &[f32]) -> f32 {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut floor = match self.min_p > 0.0 {
+            true => max + self.min_p.ln(),
+            false => f32::NEG_INFINITY,
+        };
+        let top_k = self.top_k > 0 && self.top_k < logits.len();
+        if !top_k && self.top_p >= 1.0 {
+            return floor;
         }
-        let mut ids: Vec<usize> = (0..logits.len()).collect();
-        ids.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-        if self.top_k > 0 {
-            ids.truncate(self.top_k);
+        let descending = |a: &f32, b: &f32| b.total_cmp(a);
+        let mut largest = logits.to_vec();
+        if top_k {
+            largest.select_nth_unstable_by(self.top_k - 1, descending);
+            largest.truncate(self.top_k);
+            floor = largest
+                .iter()
+                .copied()
+                .fold(f32::INFINITY, f32::min)
+                .max(floor);
         }
-        let max = logits[ids[0]];
-        let weights: Vec<f32> = ids.iter().map(|&id| (logits[id] - max).exp()).collect();
-        let total: f32 = weights.iter().sum();
-        let mut reached = 0.0;
-        let nucleus = weights.iter().take_while(|&&weight| {
-            let before = reached;
-            reached += weight / total;
-            before < self.top_p
-        });
-        let kept = nucleus.count();
-        let kept = weights[..kept]
-            .iter()
-            .take_while(|&&weight| weight >= self.min_p)
-            .count();
-        ids.truncate(kept.max(1));
-        ids
+        if self.top_p < 1.0 {
+            let weight = |logit: &f32| f64::from((logit - max).exp());
+            let wanted = f64::from(self.top_p) * largest.iter().map(weight).sum::<f64>();
+            // Only as many are put in order as it takes: few, as a rule.
+            let mut count = 64.min(largest.len());
+            while count < largest.len() {
+                largest.select_nth_unstable_by(count - 1, descending);
+                if largest[..count].iter().map(weight).sum::<f64>() >= wanted {
+                    break;
+                }
+                count = (count * 8).min(largest.len());
+            }
+            largest.truncate(count);
+            largest.sort_unstable_by(descending);
+            let mut reached = 0.0;
+            let mut passing = largest.iter().take_while(|logit| {
+                let before = reached;
+                reached += weight(logit);
+                before < wanted
+            });
+            let last = passing.by_ref().last();
+            floor = last.map_or(floor, |last| last.max(floor));
+        }
+        floor
     }
 }
 
@@ -150,20 +179,96 @@ fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
     best.0 as u32
 }
 
-/// Standard Gumbel noise that depends on its arguments only (a SplitMix64 hash of them).
-fn gumbel(seed: u64, position: usize, id: usize) -> f32 {
-    let mut z = seed
-        .wrapping_add((position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        .wrapping_add((id as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
-    for _ in 0..2 {
-        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
+/// What the noise of all tokens at a position is made from (SplitMix64).
+#[must_use]
+pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
+    let mut z = seed.wrapping_add((position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    [z as u32, (z >> 32) as u32]
+}
+
+/// Standard Gumbel noise that depends on its arguments only. A GPU computes the same from the
+/// same 32-bit operations (`kernels/choose.rs`).
+fn gumbel([first, second]: [u32; 2], id: u32) -> f32 {
+    let mix = |mut x: u32| {
+        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        x ^ (x >> 16)
+    };
+    let hash = mix(mix(id.wrapping_add(first)) ^ second);
+    // 23 bits, never 0 and never 1.
+    let v = ((hash >> 9) as f32 + 0.5) / 8_388_608.0;
+    // -ln(1 - v), whose logarithm is large where v is small: there the difference would lose digits.
+    let exponential = match v < 1.0 / 64.0 {
+        true => v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25))),
+        false => -(1.0 - v).ln(),
+    };
+    -exponential.ln()
+}
+
+/// What a step wants to know of its rows of logits, one row for each stream.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// How tokens are chosen.
+    pub sampling: &'a Sampling,
+    /// Counts tokens from 0.
+    pub position: usize,
+    /// The ids so far of each row's stream.
+    pub so_far: Vec<&'a [u32]>,
+    /// The row whose distribution the first row's is compared with; it may be the first itself.
+    pub reference: Option<usize>,
+    /// How many of the most probable tokens to report of the first row and of its reference.
+    pub top: usize,
+}
+
+/// What the logits say about the next tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// `(id, ln p(id))` of the token chosen for each row; p is before temperature and filters.
+    pub chosen: Vec<(u32, f64)>,
+    /// KL(first row ‖ reference), in nats.
+    pub kl_nats: Option<f64>,
+    /// The most probable tokens of the first row and then those of the reference, each with its
+    /// probability in both; no token twice.
+    pub top: Vec<(u32, f64, Option<f64>)>,
+}
+
+impl Answer {
+    /// From all logits `[rows, vocab]`.
+    #[must_use]
+    pub fn of(question: &Question<'_>, logits: &[f32]) -> Self {
+        let vocab = logits.len() / question.so_far.len();
+        let rows: Vec<&[f32]> = logits.chunks_exact(vocab).collect();
+        let log_p: Vec<Vec<f64>> = rows.iter().map(|row| log_softmax(row)).collect();
+        let each = rows.iter().zip(&log_p).zip(&question.so_far);
+        let chosen = each.map(|((row, log_p), so_far)| {
+            let id = question.sampling.choose(row, question.position, so_far);
+            (id, log_p[id as usize])
+        });
+        let reference = question.reference.map(|at| &log_p[at]);
+        let mut ids = top(&log_p[0], question.top);
+        ids.extend(
+            reference
+                .map(|log_q| top(log_q, question.top))
+                .unwrap_or_default(),
+        );
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|&id| seen.insert(id));
+        let probability = |log_p: &Vec<f64>, id: u32| log_p[id as usize].exp();
+        Self {
+            chosen: chosen.collect(),
+            kl_nats: reference.map(|log_q| kl_nats(&log_p[0], log_q)),
+            top: ids
+                .into_iter()
+                .map(|id| {
+                    let base = reference.map(|log_q| probability(log_q, id));
+                    (id, probability(&log_p[0], id), base)
+                })
+                .collect(),
+        }
     }
-    // 53 bits, never 0 and never 1.
-    let uniform = ((z >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -(-uniform.ln()).ln() as f32
 }
 
 /// `ln softmax(logits)`, in f64 so that sums over a vocabulary keep their digits.
@@ -231,28 +336,22 @@ mod tests {
 
     #[test]
     fn filters_keep_what_they_say() {
-        let sampling = |top_k, top_p, min_p| Sampling {
-            top_k,
-            top_p,
-            min_p,
-            ..Sampling::default()
+        let kept = |top_k, top_p, min_p| {
+            let sampling = Sampling {
+                top_k,
+                top_p,
+                min_p,
+                ..Sampling::default()
+            };
+            let floor = sampling.floor(&LOGITS);
+            let ids = (0..LOGITS.len()).filter(|&id| LOGITS[id] >= floor);
+            ids.collect::<Vec<_>>()
         };
-        assert_eq!(sampling(2, 1.0, 0.0).keep(&LOGITS), [1, 4], "top-k");
-        assert_eq!(
-            sampling(0, 0.5, 0.0).keep(&LOGITS),
-            [1, 4],
-            "0.47 does not reach 0.5 alone"
-        );
-        assert_eq!(
-            sampling(0, 0.01, 0.0).keep(&LOGITS),
-            [1],
-            "one token always stays"
-        );
-        assert_eq!(
-            sampling(0, 1.0, 0.3).keep(&LOGITS),
-            [1, 4, 2],
-            "min-p: e^-1 = 0.37 stays"
-        );
+        assert_eq!(kept(2, 1.0, 0.0), [1, 4], "top-k");
+        assert_eq!(kept(0, 0.5, 0.0), [1, 4], "0.47 does not reach 0.5 alone");
+        assert_eq!(kept(0, 0.01, 0.0), [1], "one token always stays");
+        assert_eq!(kept(0, 1.0, 0.3), [1, 2, 4], "min-p: e^-1 = 0.37 stays");
+        assert_eq!(kept(3, 0.8, 0.0), [1, 4], "0.81 of what top-k leaves");
     }
 
     #[test]

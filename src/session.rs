@@ -5,15 +5,17 @@
 //! next step on.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::{Stack, Steering};
 use crate::error::{Error, Result};
-use crate::model::{self, KvCache, Model, Positions, Weights};
-use crate::sample::{Sampling, kl_nats, log_softmax, top};
+use crate::kernels::Asked;
+use crate::model::{self, KvCache, Model, Positions, Stamp, Weights};
+use crate::sample::{Answer, Question, Sampling};
 use crate::text::{Detokenizer, Message, Text};
 use crate::weights::{ByteSource, ModelFile};
 
@@ -88,7 +90,19 @@ impl Session {
             let warm_up = vec![0; tokens.min(model.config().context)];
             let base = Steering::base();
             let logits = model.forward(&warm_up, &mut cache, &base, Positions::Last)?;
-            if let Some(logits) = logits {
+            let Some(logits) = logits else { continue };
+            if model.is_on_gpu() {
+                let question = Question {
+                    sampling: &Sampling::default(),
+                    position: 0,
+                    so_far: vec![&[]],
+                    reference: None,
+                    top: 0,
+                };
+                let vocab = model.config().vocab_size;
+                let asked = Asked::new(&question, None, false, vocab, device);
+                asked.answer(logits, None).1.await?;
+            } else {
                 read_back(logits).await?;
             }
         }
@@ -128,6 +142,7 @@ impl Session {
             steered: Lane::new(&self.model, self.text.as_ref(), &prompt),
             base: None,
             shadow: None,
+            ahead: None,
             prompt_tokens: prompt.len(),
             index: 0,
             request,
@@ -293,8 +308,8 @@ pub struct Candidate {
     /// Its text.
     pub text: String,
     /// Its probability in the steered stream.
-    pub steered: Option<f64>,
-    /// Its probability after the same text without steering.
+    pub steered: f64,
+    /// Its probability after the same text without steering, where the base reads it too.
     pub base: Option<f64>,
 }
 
@@ -313,6 +328,8 @@ pub struct Generation {
     base: Option<Lane>,
     /// The base model reading the steered text, once the two texts differ.
     shadow: Option<Lane>,
+    /// On a GPU: the pass behind the newest token, which all lanes' caches hold already.
+    ahead: Option<Ahead>,
 }
 
 impl Generation {
@@ -325,6 +342,23 @@ impl Generation {
     /// Sets what the next change of coefficients does to the cache.
     pub fn set_cache_policy(&mut self, cache: CachePolicy) {
         self.request.cache = cache;
+    }
+
+    /// Lets the stream start from a cache that holds the whole prompt but its last token; whatever
+    /// steered its entries is kept.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] when the cache holds another number of tokens.
+    pub fn start_from(&mut self, cache: KvCache) -> Result<()> {
+        if cache.len() + 1 != self.prompt_tokens || self.index > 0 {
+            return Err(Error::BadOption {
+                name: "cache",
+                expected: "one that holds the prompt but its last token",
+                found: format!("{} of {} tokens", cache.len(), self.prompt_tokens),
+            });
+        }
+        self.steered.cache = cache;
+        Ok(())
     }
 
     /// Memory of all caches, in bytes.
@@ -353,9 +387,17 @@ impl Generation {
         }
         let steering = self.stack.borrow_mut().steering();
         let base = Steering::base();
+        if self
+            .ahead
+            .as_ref()
+            .is_some_and(|ahead| ahead.stamp != *steering.stamp())
+        {
+            self.take_back();
+        }
         let stale = !self.steered.cache.is_all(steering.stamp());
         let recompute = stale && self.request.cache == CachePolicy::Recompute;
         if recompute && self.steered.finish.is_none() {
+            self.take_back();
             self.fork_base();
             self.steered.cache = self.model.new_cache();
         }
@@ -366,35 +408,39 @@ impl Generation {
             return Ok(Some(step));
         }
 
-        let [steered, own, shadow] = self.advance(&steering, &base).await?;
+        let pending = match self.ahead.take() {
+            Some(ahead) => ahead.pending,
+            None => self.encode(&steering, &base)?,
+        };
+        self.ahead = self.encode_ahead(&pending, &steering, &base)?;
+        let [speaks, own, _] = pending.speaks;
+        let answer = match pending.answer {
+            Answering::Gpu { answer, .. } => answer.await?,
+            Answering::Host(logits) => {
+                let logits = read_back(logits).await?;
+                Answer::of(&self.question(self.index, pending.speaks), &logits)
+            }
+        };
         let was_split = self.split();
-        let reference = match (&steered, shadow) {
-            (None, _) => None,
-            (_, Some(shadow)) => Some(shadow),
-            (Some(_), None) if was_split => None,
-            (Some(steered), None) => Some(own.clone().unwrap_or_else(|| steered.clone())),
+        let steered_step = speaks.then(|| self.say(false, answer.chosen[0]));
+        let base_step = match self.request.compare && self.base.is_none() {
+            true => steered_step.clone(),
+            false => own.then(|| self.say(true, answer.chosen[usize::from(speaks)])),
         };
-        let (steered_p, base_p) = (
-            steered.as_ref().map(|d| &d.log_p),
-            reference.as_ref().map(|d| &d.log_p),
-        );
-        let kl_nats = match (self.request.compare, steered_p, base_p) {
-            (true, Some(p), Some(q)) => Some(kl_nats(p, q)),
-            _ => None,
-        };
-        let top = self.candidates(steered_p, base_p);
-        let follows = self.base.is_none();
-        let steered_step = steered.map(|next| self.choose(false, &next));
-        let base_step = match (self.request.compare, follows) {
-            (true, true) => steered_step.clone(),
-            (true, false) => own.map(|next| self.choose(true, &next)),
-            (false, _) => None,
-        };
-        if self.request.kl_after_split && !was_split && self.split() && !follows {
-            self.shadow = self.fork_shadow();
-        } else if let (Some(shadow), Some(step)) = (&mut self.shadow, &steered_step) {
+        let splits = !was_split && self.split();
+        let ends = |step: &Option<LaneStep>| step.as_ref().is_some_and(|s| s.finish.is_some());
+        if let (Some(shadow), Some(step)) = (&mut self.shadow, &steered_step) {
             shadow.ids.push(step.id);
         }
+        match splits || ends(&steered_step) || ends(&base_step) {
+            // Other streams go on now than those that run ahead.
+            true => self.take_back(),
+            false => self.learn(),
+        }
+        if self.request.kl_after_split && splits {
+            self.shadow = self.fork_shadow();
+        }
+        let (kl_nats, top) = (answer.kl_nats, self.candidates(answer.top));
         let cache = match (recompute, stale) {
             (true, _) => CacheUse::Recomputed,
             (false, true) => CacheUse::Kept,
@@ -470,46 +516,137 @@ impl Generation {
         }))
     }
 
-    /// Runs what waits in all streams in one pass, and reads the distributions of the next
-    /// tokens: of the steered stream, of the base, and of the base behind the steered text;
-    /// `None` for a stream that is not there or has ended.
-    async fn advance(
+    /// Steered stream, base, and base behind the steered text, as far as they are there.
+    fn lanes(&self) -> [Option<&Lane>; 3] {
+        let base = self.base.as_ref().filter(|_| self.request.compare);
+        [Some(&self.steered), base, self.shadow.as_ref()]
+    }
+
+    fn lanes_mut(&mut self) -> [Option<&mut Lane>; 3] {
+        let compare = self.request.compare;
+        let base = self.base.as_mut().filter(|_| compare);
+        [Some(&mut self.steered), base, self.shadow.as_mut()]
+    }
+
+    /// What a pass of these lanes is asked, for the token at `position`.
+    fn question(&self, position: usize, speaks: [bool; 3]) -> Question<'_> {
+        let lanes = self.lanes().into_iter().zip(speaks);
+        let so_far: Vec<&[u32]> = lanes
+            .filter_map(|(lane, speaks)| Some(&lane.filter(|_| speaks)?.ids[..]))
+            .collect();
+        let reference = match speaks {
+            [false, ..] => None,
+            [_, _, true] => Some(so_far.len() - 1),
+            // Behind the split the base reads another text.
+            _ if self.split() || !self.request.compare => None,
+            [_, own, _] => Some(usize::from(own)),
+        };
+        Question {
+            sampling: &self.request.sampling,
+            position,
+            so_far,
+            reference,
+            top: if speaks[0] { self.request.top } else { 0 },
+        }
+    }
+
+    /// The same for a GPU, if it can answer. With `newest`, each lane has a token more than we know.
+    fn asked(&self, position: usize, speaks: [bool; 3], newest: bool) -> Option<Asked> {
+        let question = self.question(position, speaks);
+        if !self.model.is_on_gpu() || !Asked::suits(&question) {
+            return None;
+        }
+        let shadow = speaks[2].then(|| question.so_far.len() - 1);
+        let (vocab, device) = (self.model.config().vocab_size, self.model.device());
+        Some(Asked::new(&question, shadow, newest, vocab, &device))
+    }
+
+    /// Begins to compute what waits in all streams, in one pass.
+    fn encode(&mut self, steering: &Steering, base: &Steering) -> Result<Pending> {
+        let mut speaks = self
+            .lanes()
+            .map(|lane| lane.is_some_and(|lane| lane.waiting() > 0));
+        speaks[2] &= speaks[0];
+        let asked = self.asked(self.index, speaks, false);
+        let model = self.model.clone();
+        let passes = self.lanes_mut().into_iter().zip([steering, base, base]);
+        let passes = passes.zip(speaks).filter(|(_, speaks)| *speaks);
+        let passes = passes.filter_map(|((lane, steering), _)| lane?.pass(steering));
+        let logits = model.forward_lanes(passes.collect(), Positions::Last)?;
+        let logits = logits.ok_or(Error::EmptyPrompt)?;
+        let answer = match asked {
+            Some(asked) => Answering::on_gpu(asked.answer(logits, None)),
+            None => Answering::Host(logits),
+        };
+        Ok(Pending { speaks, answer })
+    }
+
+    /// Begins to compute the token behind the one that is `pending`, whose id only the GPU knows, so
+    /// that the GPU never waits for us. `None` where that token must be known first, or is the last.
+    fn encode_ahead(
         &mut self,
+        pending: &Pending,
         steering: &Steering,
         base: &Steering,
-    ) -> Result<[Option<Distribution>; 3]> {
-        let steered_speaks = self.steered.waiting() > 0;
-        let compare = self.request.compare;
-        let lanes = [
-            (Some(&mut self.steered), steering),
-            (self.base.as_mut().filter(|_| compare), base),
-            (self.shadow.as_mut().filter(|_| steered_speaks), base),
-        ];
-        let passes = lanes.map(|(lane, steering)| lane?.pass(steering));
-        let speaks = passes.each_ref().map(Option::is_some);
-        let passes: Vec<_> = passes.into_iter().flatten().collect();
-        if passes.is_empty() {
-            return Ok([None, None, None]);
-        }
-        let Some(logits) = self.model.forward_lanes(passes, Positions::Last)? else {
-            return Ok([None, None, None]);
+    ) -> Result<Option<Ahead>> {
+        let Answering::Gpu { ids, .. } = &pending.answer else {
+            return Ok(None);
         };
-        let logits = read_back(logits).await?;
-        let mut each = logits.chunks_exact(self.model.config().vocab_size);
-        Ok(speaks.map(|speaks| {
-            let logits = speaks.then(|| each.next())??.to_vec();
-            let log_p = log_softmax(&logits);
-            Some(Distribution { logits, log_p })
+        if self.index + 1 >= self.max_tokens || steering.reads_tokens() {
+            return Ok(None);
+        }
+        let Some(asked) = self.asked(self.index + 1, pending.speaks, true) else {
+            return Ok(None);
+        };
+        let model = self.model.clone();
+        let lanes = self.lanes_mut().into_iter().zip([steering, base, base]);
+        let lanes = lanes.zip(pending.speaks).filter(|(_, speaks)| *speaks);
+        let lanes = lanes.filter_map(|((lane, steering), _)| Some((&mut lane?.cache, steering)));
+        let logits = model.forward_next(ids, lanes.collect())?;
+        let answer = logits.map(|logits| asked.answer(logits, Some(ids)));
+        Ok(answer.map(|answer| Ahead {
+            pending: Pending {
+                speaks: pending.speaks,
+                answer: Answering::on_gpu(answer),
+            },
+            stamp: steering.stamp().clone(),
         }))
     }
 
-    fn choose(&mut self, base: bool, next: &Distribution) -> LaneStep {
-        let (index, last) = (self.index, self.index + 1 >= self.max_tokens);
+    /// Undoes [`Self::encode_ahead`].
+    fn take_back(&mut self) {
+        let Some(ahead) = self.ahead.take() else {
+            return;
+        };
+        for (lane, spoke) in self.lanes_mut().into_iter().zip(ahead.pending.speaks) {
+            if let Some(lane) = lane.filter(|_| spoke) {
+                lane.cache.take_back();
+            }
+        }
+    }
+
+    /// Tells the caches which tokens [`Self::encode_ahead`] gave them.
+    fn learn(&mut self) {
+        let Some(Ahead { pending, .. }) = &self.ahead else {
+            return;
+        };
+        let speaks = pending.speaks;
+        for (lane, speaks) in self.lanes_mut().into_iter().zip(speaks) {
+            if let Some((lane, &id)) = lane.filter(|_| speaks).and_then(|lane| {
+                let id = lane.ids.last()?;
+                Some((&mut lane.cache, id))
+            }) {
+                lane.learn(id);
+            }
+        }
+    }
+
+    fn say(&mut self, base: bool, (id, log_p): (u32, f64)) -> LaneStep {
+        let last = self.index + 1 >= self.max_tokens;
         let lane = match &mut self.base {
             Some(lane) if base => lane,
             _ => &mut self.steered,
         };
-        let id = self.request.sampling.choose(&next.logits, index, &lane.ids);
         lane.ids.push(id);
         let ends = self
             .text
@@ -522,45 +659,71 @@ impl Generation {
             (_, _, true) => Some(Finish::Length),
             _ => None,
         };
-        let probability = next.log_p[id as usize].exp();
         LaneStep {
             id,
             text,
-            probability,
+            probability: log_p.exp(),
             finish: lane.finish,
         }
     }
 
-    fn candidates(&self, steered: Option<&Vec<f64>>, base: Option<&Vec<f64>>) -> Vec<Candidate> {
-        let n = self.request.top;
-        let mut ids: Vec<u32> = [steered, base]
-            .into_iter()
-            .flatten()
-            .flat_map(|log_p| top(log_p, n))
-            .collect();
-        let mut seen = std::collections::HashSet::new();
-        ids.retain(|&id| seen.insert(id));
-        let probability = |log_p: Option<&Vec<f64>>, id: u32| log_p.map(|p| p[id as usize].exp());
-        ids.into_iter()
-            .map(|id| Candidate {
-                id,
-                text: self
-                    .text
-                    .as_ref()
-                    .and_then(|text| text.token_text(id))
-                    .unwrap_or_default(),
-                steered: probability(steered, id),
-                base: probability(base, id),
-            })
-            .collect()
+    fn candidates(&self, top: Vec<(u32, f64, Option<f64>)>) -> Vec<Candidate> {
+        let text = |id| self.text.as_ref().and_then(|text| text.token_text(id));
+        let each = top.into_iter().map(|(id, steered, base)| Candidate {
+            id,
+            text: text(id).unwrap_or_default(),
+            steered,
+            base,
+        });
+        each.collect()
     }
 }
 
-/// The distribution of a next token.
-#[derive(Debug, Clone)]
-struct Distribution {
-    logits: Vec<f32>,
-    log_p: Vec<f64>,
+/// A pass under way.
+#[derive(Debug)]
+struct Pending {
+    /// Which of [`Generation::lanes`] take part.
+    speaks: [bool; 3],
+    answer: Answering,
+}
+
+enum Answering {
+    /// The logits, one row for each lane.
+    Host(Tensor<2>),
+    /// The chosen ids, one for each lane, and what is being read of them.
+    Gpu {
+        ids: Tensor<1, Int>,
+        answer: Pin<Box<dyn Future<Output = Result<Answer>>>>,
+    },
+}
+
+impl Answering {
+    fn on_gpu(
+        (ids, answer): (
+            Tensor<1, Int>,
+            impl Future<Output = Result<Answer>> + 'static,
+        ),
+    ) -> Self {
+        let answer = Box::pin(answer);
+        Self::Gpu { ids, answer }
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Host(_) => "Host",
+            Self::Gpu { .. } => "Gpu",
+        })
+    }
+}
+
+/// A pass behind a token that is not known yet.
+#[derive(Debug)]
+struct Ahead {
+    pending: Pending,
+    /// What steers it.
+    stamp: Stamp,
 }
 
 /// One text in the making and its cache.

@@ -132,6 +132,12 @@ impl Steering {
             .get_or_init(|| Rc::new(Folded::new(&self.layers, config, device)))
     }
 
+    /// Whether a pass depends on which tokens it reads in other ways than by the base's embeddings.
+    #[must_use]
+    pub fn reads_tokens(&self) -> bool {
+        !self.embedding.is_empty() || !self.gates.is_empty()
+    }
+
     /// Which adapters this is, and how and where they act.
     #[must_use]
     pub fn stamp(&self) -> &Stamp {

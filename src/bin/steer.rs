@@ -1,9 +1,13 @@
 //! `steer`: the playground's core in a terminal.
 
 use std::fs;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -14,7 +18,7 @@ use playground::error::{Error, Result};
 use playground::export;
 use playground::extract;
 use playground::kernels;
-use playground::model::{KvCache, Lane, Positions, Weights};
+use playground::model::{KvCache, Positions, Weights};
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
 use playground::text::{Message, Text};
@@ -578,8 +582,9 @@ const LONG: usize = 2048;
 /// Decoding that is timed against the others, round by round.
 struct Course<'a> {
     name: &'static str,
-    /// The effects of each stream.
-    lanes: Vec<&'a adapters::Steering>,
+    session: Session,
+    /// Whether the base speaks in lockstep.
+    compare: bool,
     /// Where all streams start.
     start: &'a KvCache,
     /// Milliseconds per token: [`ALL`], and [`ENCODE`], until everything was handed to the device.
@@ -593,40 +598,35 @@ const ALL: usize = 0;
 const ENCODE: usize = 1;
 
 impl Course<'_> {
-    async fn round(&mut self, session: &Session, tokens: usize) -> Result<()> {
-        let mut caches = vec![self.start.clone(); self.lanes.len()];
-        let mut ids = vec![vec![11]; self.lanes.len()];
-        let vocab = session.model.config().vocab_size;
-        let (mut all_ms, mut encode_ms) = (0.0, 0.0);
+    async fn round(&mut self, tokens: usize) -> Result<()> {
+        let mut generation = self.session.generate(Request {
+            ids: Some(vec![11; self.start.len() + 1]),
+            // One in front that is not timed, since it finds caches that must be copied before they
+            // can be written to; one behind, since the last has no successor to work on.
+            max_tokens: tokens + 2,
+            compare: self.compare,
+            kl_after_split: false,
+            ..Request::default()
+        })?;
+        generation.start_from(self.start.clone())?;
+        generation.next().await?;
         let launched = kernels::launches();
-        // The first token finds caches that must be copied before they can be written to.
-        for at in 0..=tokens {
+        let (mut all_ms, mut encode_ms) = (0.0, 0.0);
+        for _ in 0..tokens {
             let started = Instant::now();
-            let lanes = caches.iter_mut().zip(&ids).zip(&self.lanes);
-            let lanes = lanes.map(|((cache, tokens), steering)| Lane {
-                tokens,
-                cache,
-                steering,
-            });
-            let logits = session
-                .model
-                .forward_lanes(lanes.collect(), Positions::Last)?;
-            let encoded_ms = ms(started);
-            let logits = match logits {
-                Some(logits) => read_back(logits).await?,
-                None => Vec::new(),
+            let mut next = pin!(generation.next());
+            // What is done before the first wait.
+            let first = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+            encode_ms += ms(started);
+            match first {
+                Poll::Ready(step) => step?,
+                Poll::Pending => next.await?,
             };
-            for (ids, logits) in ids.iter_mut().zip(logits.chunks_exact(vocab)) {
-                ids[0] = Sampling::default().choose(logits, 0, &[]);
-            }
-            if at > 0 {
-                all_ms += ms(started);
-                encode_ms += encoded_ms;
-            }
+            all_ms += ms(started);
         }
         self.rounds
             .push([all_ms, encode_ms].map(|ms| ms / tokens as f64));
-        self.launches = kernels::launches() - launched;
+        self.launches = (kernels::launches() - launched) / tokens as u64;
         Ok(())
     }
 
@@ -645,7 +645,7 @@ impl Course<'_> {
         let all = self.sorted(ALL);
         json!({
             "name": self.name,
-            "streams": self.lanes.len(),
+            "streams": 1 + usize::from(self.compare),
             "behind_tokens": self.start.len(),
             "ms_per_token": { "min": all[0], "median": self.median(ALL), "max": all[all.len() - 1] },
             "encode_ms": self.median(ENCODE),
@@ -686,24 +686,34 @@ async fn bench(args: &Bench) -> Result<()> {
         true => Some(read(&base, LONG).await?.0),
         false => None,
     };
-    let course = |name, lanes, start| Course {
+    // Without a tokenizer nothing ends a stream.
+    let steered = Session {
+        text: None,
+        ..session.clone()
+    };
+    let alone = Session {
+        stack: Rc::default(),
+        ..steered.clone()
+    };
+    let course = |name, session: &Session, compare, start| Course {
         name,
-        lanes,
+        session: session.clone(),
+        compare,
         start,
         rounds: Vec::new(),
         launches: 0,
     };
-    let mut courses = vec![course("base", vec![&base], &near)];
+    let mut courses = vec![course("base", &alone, false, &near)];
     if !steering.stamp().is_empty() {
-        courses.push(course("steered", vec![&*steering], &near));
-        courses.push(course("lockstep", vec![&*steering, &base], &near));
+        courses.push(course("steered", &steered, false, &near));
+        courses.push(course("lockstep", &steered, true, &near));
     }
     if let Some(far) = &far {
-        courses.push(course("long", vec![&base], far));
+        courses.push(course("long", &alone, false, far));
     }
     for _ in 0..args.rounds.max(1) {
         for course in &mut courses {
-            course.round(&session, args.decode).await?;
+            course.round(args.decode).await?;
         }
     }
     let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
@@ -724,7 +734,7 @@ async fn bench(args: &Bench) -> Result<()> {
         "decode_tokens": args.decode,
         "decode_tok_s": per_second(1, own.median(ALL)),
         "weight_bytes_per_token": session.model.weight_bytes(),
-        "launches_per_token": own.launches as f64 / (args.decode + 1) as f64,
+        "launches_per_token": own.launches,
         "cache_bytes": near.bytes(),
         "change_coefficient_ms": change_ms,
         "decode": courses.iter().map(Course::report).collect::<Vec<_>>(),

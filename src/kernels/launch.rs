@@ -2,18 +2,23 @@
 
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Int, Tensor};
 use burn_cubecl::cubecl::ir::metadata::Info;
 use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
 use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::cubecl::server::KernelArguments;
+use burn_cubecl::cubecl::server::{KernelArguments, ServerError};
 use burn_cubecl::cubecl::{CubeKernel, PrecompiledSource};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use burn_std::{DType, Shape};
+
+use crate::error::{Error, Result};
 
 /// Launches of this module's kernels since the program started.
 static LAUNCHES: AtomicU64 = AtomicU64::new(0);
@@ -139,6 +144,76 @@ pub(super) fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
         kind: DispatchTensorKind::Cube(BackendTensor::Float(buffer)),
         autodiff: DispatchAutodiffContext::Disabled,
     })
+}
+
+/// A tensor of integers from a buffer of 32-bit words.
+pub(super) fn int_tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D, Int> {
+    let dtype = DType::I32;
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Int(CubeTensor { dtype, ..buffer })),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
+
+type Bytes = Result<Vec<burn_std::Bytes>, ServerError>;
+
+/// A reading under way. The runtime would use its buffer again, still mapped, if it were dropped
+/// before its end: whoever has no use for it any more leaves it to [`ABANDONED`].
+struct Reading(Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>);
+
+/// Readings that nobody waits for, until they end.
+static ABANDONED: Mutex<Vec<Reading>> = Mutex::new(Vec::new());
+
+impl Future for Reading {
+    type Output = Bytes;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(reading) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let bytes = ready!(reading.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(bytes)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(reading) = self.0.take() {
+            let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
+            abandoned.push(Self(Some(reading)));
+        }
+    }
+}
+
+/// Reads 32-bit words back. All that was launched is handed to the GPU at once, also if nobody waits
+/// for the result yet.
+///
+/// # Errors
+/// [`Error::DeviceLost`] when the device cannot answer.
+pub(super) fn read(buffer: CubeTensor) -> impl Future<Output = Result<Vec<u32>>> {
+    let mut now = Context::from_waker(Waker::noop());
+    ABANDONED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain_mut(|reading| Pin::new(reading).poll(&mut now).is_pending());
+    let CubeTensor { client, handle, .. } = buffer;
+    let reading = async move { client.read_async(vec![handle]).await };
+    let mut reading = Reading(Some(Box::pin(reading)));
+    // The first poll is what hands over.
+    let first = Pin::new(&mut reading).poll(&mut now);
+    async move {
+        let lost = |why: String| Error::DeviceLost { why };
+        let bytes = match first {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => reading.await,
+        };
+        let bytes = bytes.map_err(|error| lost(error.to_string()))?;
+        let bytes = bytes
+            .first()
+            .ok_or_else(|| lost("nothing came back".into()))?;
+        Ok(bytemuck::pod_collect_to_vec(bytes))
+    }
 }
 
 /// The same buffer from row `row` of `width` numbers on. GPUs ask offsets to be multiples of 256

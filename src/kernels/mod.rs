@@ -1,7 +1,7 @@
 //! Hand-written WGSL kernels of the token path, launched through burn's own device, so that its
 //! tensors go in and come out: RMSNorm, a linear layer over quantised weights with what stands
 //! behind it in a block fused to it, the rotary embedding with the cache write, and attention with
-//! a running softmax. A block is eight launches, nine for few tokens over long contexts. Low-rank
+//! a running softmax, and the choice of the next token. A block is eight launches, nine for few tokens over long contexts. Low-rank
 //! changes and steps in the residual stream ride along: the first cost one short launch for each
 //! input that they share, the second none.
 //!
@@ -10,6 +10,7 @@
 //! neighbouring words.
 
 mod attention;
+mod choose;
 mod launch;
 mod linear;
 mod low_rank;
@@ -17,6 +18,7 @@ mod norm;
 mod packed;
 
 pub use attention::{attend, rotate_and_store};
+pub use choose::Asked;
 pub use launch::{contiguous, is_gpu, launches, unshared};
 pub use linear::{After, Cut, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
 pub use low_rank::{LowRank, expand, shrink};

@@ -115,6 +115,19 @@ impl KvCache {
         held as u64 + scouts.sum::<u64>()
     }
 
+    /// Forgets the newest token of a cache on a GPU, where the next one is written over it.
+    pub(crate) fn take_back(&mut self) {
+        self.len -= 1;
+        let len = self.len;
+        self.stamps.retain(|(first, _)| *first < len);
+        self.tokens.truncate(len);
+    }
+
+    /// Tells which token the newest one is, if it was computed before anybody knew.
+    pub(crate) fn learn(&mut self, token: u32) {
+        self.tokens.push(token);
+    }
+
     /// `(first token, what computed it and those after it)`, in order.
     #[must_use]
     pub fn stamps(&self) -> &[(usize, Stamp)] {

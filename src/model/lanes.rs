@@ -82,7 +82,7 @@ pub(super) fn change<P>(
     x: Tensor<2>,
     plans: &Plans<P>,
     is_idle: impl Fn(&P) -> bool,
-    change: impl Fn(Tensor<2>, &P) -> Tensor<2>,
+    mut change: impl FnMut(Tensor<2>, &P) -> Tensor<2>,
 ) -> Tensor<2> {
     if plans.iter().all(|(_, plan)| is_idle(plan)) {
         return x;

@@ -21,14 +21,14 @@ pub use cache::{KvCache, Stamp};
 pub use config::LlamaConfig;
 pub use folded::Folded;
 pub use lanes::Lane;
-pub use weight::{Weight, Weights};
+pub use weight::{Ids, Weight, Weights};
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use burn::module::Param;
 use burn::nn::RmsNorm;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use crate::adapters::{Gate, LayerPlan, SitePlan, Steering};
 use crate::error::{Error, Result};
@@ -417,6 +417,12 @@ impl Model {
         linears.sum::<u64>() + self.head().bytes()
     }
 
+    /// Whether logits are on a GPU.
+    #[must_use]
+    pub fn is_on_gpu(&self) -> bool {
+        kernels::is_gpu(&self.rope.tables().0)
+    }
+
     /// Whether blocks run over slices in host memory where they can.
     fn on_host(&self) -> bool {
         self.weights == Weights::Quantised && !self.embed_tokens.is_on_gpu()
@@ -490,16 +496,59 @@ impl Model {
         let weigh = |lane: &mut Lane| self.weighed(lane.tokens, lane.cache, lane.steering);
         let weighed: Vec<_> = lanes.iter_mut().map(weigh).collect();
         let mut runs = Vec::with_capacity(lanes.len());
-        let mut embedded = Vec::with_capacity(lanes.len());
-        let mut row = 0;
+        let mut tokens = Vec::new();
         for (lane, weighed) in lanes.into_iter().zip(&weighed) {
             let steering = weighed.as_ref().unwrap_or(lane.steering);
-            let t = lane.tokens.len();
-            embedded.push(self.embed(lane.tokens, steering));
-            runs.push(self.run(row..row + t, lane.cache, steering));
-            row += t;
+            let first = tokens.len();
+            tokens.extend(lane.tokens);
+            runs.push(self.run(first..tokens.len(), lane.cache, steering));
         }
-        let h = self.blocks(lanes::join(embedded), &mut runs, |_, _| {});
+        let h = self.embed_tokens.select(Ids::Host(&tokens));
+        let changes: Vec<_> = runs
+            .iter()
+            .map(|run| (run.rows.clone(), run.steering))
+            .collect();
+        let mut row = 0;
+        let h = lanes::change(
+            h,
+            &changes,
+            |steering| steering.embedding.is_empty(),
+            |h, steering| {
+                let first = row;
+                row += h.dims()[0];
+                changed(h, &tokens[first..row], steering)
+            },
+        );
+        self.logits(h, runs, positions)
+    }
+
+    /// One token more for each lane, whose ids `[lanes]` need not be known on the host yet: the logits
+    /// `[lanes, vocab]`. Nothing in it may depend on which tokens these are but their embeddings, as
+    /// [`Steering::reads_tokens`] tells.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`] when a context would overflow; then no cache has changed.
+    pub fn forward_next(
+        &self,
+        ids: &Tensor<1, Int>,
+        lanes: Vec<(&mut KvCache, &Steering)>,
+    ) -> Result<Option<Tensor<2>>> {
+        let context = self.config.context;
+        if let Some((cache, _)) = lanes.iter().find(|(cache, _)| cache.len() == context) {
+            let tokens = cache.len() + 1;
+            return Err(Error::PromptTooLong { tokens, context });
+        }
+        let each = (0..).zip(lanes);
+        let runs = each
+            .map(|(row, (cache, steering))| self.run(row..row + 1, cache, steering))
+            .collect();
+        let h = self.embed_tokens.select(Ids::Device(ids));
+        Ok(self.logits(h, runs, Positions::Last))
+    }
+
+    /// Runs embeddings `h [t, d]` of all lanes through the blocks and the head.
+    fn logits(&self, h: Tensor<2>, mut runs: Vec<Run>, positions: Positions) -> Option<Tensor<2>> {
+        let h = self.blocks(h, &mut runs, |_, _| {});
         // The rows whose logits are wanted, of all rows and among themselves.
         let wanted = |run: &Run| match positions {
             Positions::None => run.rows.end..run.rows.end,
@@ -625,9 +674,8 @@ impl Model {
 
     /// The embeddings of `tokens`: `[t, d]`.
     fn embed(&self, tokens: &[u32], steering: &Steering) -> Tensor<2> {
-        let h = self.embed_tokens.select(tokens);
-        let changes = steering.embedding.iter();
-        changes.fold(h, |h, change| change.apply(h, tokens))
+        let h = self.embed_tokens.select(Ids::Host(tokens));
+        changed(h, tokens, steering)
     }
 
     /// Runs all blocks over `h [t, d]`, the rows of all lanes. `tap` sees every block's output.
@@ -644,6 +692,12 @@ impl Model {
         }
         h
     }
+}
+
+/// The embeddings `h [t, d]` of `tokens`, changed.
+fn changed(h: Tensor<2>, tokens: &[u32], steering: &Steering) -> Tensor<2> {
+    let changes = steering.embedding.iter();
+    changes.fold(h, |h, change| change.apply(h, tokens))
 }
 
 /// The residual stream of each lane, moved by its plan.

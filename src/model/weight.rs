@@ -117,16 +117,17 @@ impl Weight {
 
     /// The rows of these ids, `[t, i]`.
     #[must_use]
-    pub fn select(&self, ids: &[u32]) -> Tensor<2> {
+    pub fn select(&self, ids: Ids<'_>) -> Tensor<2> {
         match self {
             Self::Dense(weight) => {
                 let weight = weight.val();
-                let ids = on_device(ids, &weight.device());
+                let ids = ids.on_device(&weight.device());
                 weight.select(0, ids)
             }
-            Self::Gpu(weight) => kernels::rows(weight, on_device(ids, &weight.device())),
+            Self::Gpu(weight) => kernels::rows(weight, ids.on_device(&weight.device())),
             Self::Packed(weight) => {
-                let mut rows = Vec::with_capacity(ids.len() * weight.shape()[1]);
+                let mut rows = Vec::new();
+                let ids = ids.on_host();
                 ids.iter()
                     .for_each(|&id| weight.row(id as usize, &mut rows));
                 from_host(rows, weight.shape()[1])
@@ -160,10 +161,36 @@ impl Weight {
     }
 }
 
-fn on_device(ids: &[u32], device: &Device) -> Tensor<1, Int> {
-    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let length = ids.len();
-    Tensor::from_data(TensorData::new(ids, [length]), device)
+/// Token ids, where they are.
+#[derive(Debug, Clone, Copy)]
+pub enum Ids<'a> {
+    /// In host memory.
+    Host(&'a [u32]),
+    /// On the device of the weights, `[t]`.
+    Device(&'a Tensor<1, Int>),
+}
+
+impl<'a> Ids<'a> {
+    /// On the device of the weights. What a kernel reads must be there before the kernels in front of
+    /// it are launched: sending it later cuts a pass in two.
+    #[must_use]
+    pub(super) fn on_device(self, device: &Device) -> Tensor<1, Int> {
+        match self {
+            Self::Host(ids) => {
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                let length = ids.len();
+                Tensor::from_data(TensorData::new(ids, [length]), device)
+            }
+            Self::Device(ids) => ids.clone(),
+        }
+    }
+
+    fn on_host(self) -> &'a [u32] {
+        match self {
+            Self::Host(ids) => ids,
+            Self::Device(_) => unreachable!("weights in host memory get ids from there"),
+        }
+    }
 }
 
 /// The numbers of a tensor of the CPU device; no copy unless the tensor is shared.

@@ -242,7 +242,7 @@ export interface TokenStep {
    * other ones (`kept`: from here on), or again (`recomputed`: as if from the start). */
   cache: "current" | "kept" | "recomputed";
   /** The likeliest next tokens, if asked for. */
-  top: { id: number; text: string; steered: number | null; base: number | null }[];
+  top: { id: number; text: string; steered: number; base: number | null }[];
 }
 
 export interface LaneStep {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use playground::kernels::{self, After, Cut, Packed, Riders};
+use playground::kernels::{self, After, Asked, Cut, Packed, Riders};
 use playground::model::LlamaConfig;
+use playground::sample::{Answer, Question, Sampling};
 use playground::session::read_back;
 use playground::weights::quant::{Kind, dequantise};
 
@@ -277,4 +278,106 @@ pub async fn attention(
         }
     }
     assert_close(&read_back(y).await.expect("read"), &expected, &what);
+}
+
+/// The choice of tokens, the KL and the likeliest tokens, of three rows of which the last shadows the
+/// first, under every filter.
+pub async fn choose(device: &Device, vocab: usize) {
+    // About as far from flat as a model's.
+    let logits: Vec<f32> = noise(3 * vocab, 5)
+        .iter()
+        .map(|x| 9.0 * x * x * x)
+        .collect();
+    let said: Vec<u32> = (0..vocab as u32).step_by(3).collect();
+    let plain = Sampling::default();
+    let hot = Sampling {
+        temperature: 0.8,
+        ..plain.clone()
+    };
+    let settings = [
+        plain.clone(),
+        Sampling {
+            repetition_penalty: 1.7,
+            ..plain
+        },
+        hot.clone(),
+        Sampling {
+            top_k: 5,
+            ..hot.clone()
+        },
+        Sampling {
+            top_p: 0.6,
+            ..hot.clone()
+        },
+        Sampling {
+            min_p: 0.3,
+            ..hot.clone()
+        },
+        Sampling {
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.01,
+            repetition_penalty: 1.1,
+            ..hot
+        },
+    ];
+    for (at, sampling) in settings.iter().enumerate() {
+        for position in 0..3 {
+            for (reference, top) in [(None, 0), (Some(0), 3), (Some(1), 8), (Some(2), 16)] {
+                let shadow = Some(2).filter(|_| top > 0);
+                let newest = [1, 2, 1].map(|id| id % vocab as u32);
+                let so_far = newest.map(|id| [&said[..], &[id]].concat());
+                let question = |so_far| Question {
+                    sampling,
+                    position,
+                    so_far,
+                    reference,
+                    top,
+                };
+                let whole = question(so_far.each_ref().map(|ids| &ids[..]).to_vec());
+                let mut expected = Answer::of(&whole, &logits);
+                let asked = Asked::new(&question(vec![&said; 3]), shadow, true, vocab, device);
+                let newest = TensorData::new(newest.map(|id| id as i32).to_vec(), [3]);
+                let newest = Tensor::<1, Int>::from_data(newest, device);
+                let (ids, answer) =
+                    asked.answer(upload(&logits, [3, vocab], device), Some(&newest));
+                let found = answer.await.expect("read");
+                let what =
+                    format!("{vocab} tokens, setting {at}, position {position}, {reference:?}");
+                let pick =
+                    |answer: &Answer| answer.chosen.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+                assert_eq!(pick(&found), pick(&expected), "{what}");
+                let listed =
+                    |answer: &Answer| answer.top.iter().map(|(id, ..)| *id).collect::<Vec<_>>();
+                assert_eq!(listed(&found), listed(&expected), "{what}");
+                if let Some(shadow) = shadow {
+                    expected.chosen[shadow].0 = expected.chosen[0].0;
+                }
+                let ids: Vec<i32> = ids
+                    .into_data_async()
+                    .await
+                    .expect("read")
+                    .try_into_vec()
+                    .expect("ids");
+                assert_eq!(
+                    ids,
+                    pick(&expected)
+                        .iter()
+                        .map(|id| *id as i32)
+                        .collect::<Vec<_>>(),
+                    "{what}"
+                );
+                let numbers = |answer: &Answer| {
+                    let chosen = answer.chosen.iter().map(|(_, log_p)| *log_p as f32);
+                    let top = answer
+                        .top
+                        .iter()
+                        .flat_map(|(_, p, q)| [*p as f32, q.unwrap_or(0.0) as f32]);
+                    let kl = answer.kl_nats.unwrap_or(0.0) as f32;
+                    chosen.chain(top).chain([kl]).collect::<Vec<_>>()
+                };
+                assert_close(&numbers(&found), &numbers(&expected), &what);
+            }
+        }
+    }
 }

@@ -4,7 +4,8 @@
 use playground::adapters::{self, Stack, Steering};
 use playground::device;
 use playground::model::Weights;
-use playground::session::Session;
+use playground::sample::Sampling;
+use playground::session::{CachePolicy, Request, Session, Step};
 
 use crate::common::{logits, tiny, tiny_on, together};
 use crate::golden::{cases, worst};
@@ -66,4 +67,93 @@ fn every_law_of_every_method_is_the_same_on_a_gpu() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Every step of a stream whose coefficient is turned on the way, and whose cache is kept or computed
+/// again; a number for each fact that may differ by rounding.
+fn speak(session: &Session, request: &Request) -> (Vec<String>, Vec<f32>) {
+    let mut generation = session.generate(request.clone()).expect("starts");
+    let (mut facts, mut numbers) = (Vec::new(), Vec::new());
+    for at in 0.. {
+        let c = [0.0, 1.0, 1.0, 1.0, -2.0][at / 3 % 5];
+        session
+            .stack
+            .borrow_mut()
+            .set_coefficient(1, c)
+            .expect("finite");
+        let step = pollster::block_on(generation.next()).expect("steps");
+        let Some(step) = step else { break };
+        let Step::Token {
+            steered,
+            base,
+            kl_nats,
+            cache,
+            top,
+            coefficients,
+            ..
+        } = step
+        else {
+            continue;
+        };
+        for lane in [&steered, &base].into_iter().flatten() {
+            numbers.push(lane.probability as f32);
+        }
+        let said = [steered, base].map(|lane| lane.map(|lane| (lane.id, lane.finish)));
+        numbers.extend(kl_nats.map(|kl| kl as f32));
+        let listed: Vec<u32> = top.iter().map(|candidate| candidate.id).collect();
+        numbers.extend(top.iter().map(|candidate| candidate.steered as f32));
+        numbers.extend(
+            top.iter()
+                .filter_map(|candidate| Some(candidate.base? as f32)),
+        );
+        let kl = kl_nats.is_some();
+        facts.push(format!(
+            "{said:?} {kl} {cache:?} {coefficients:?} {listed:?}"
+        ));
+    }
+    (facts, numbers)
+}
+
+/// The GPU chooses tokens itself and runs ahead of us; nobody may notice.
+#[test]
+fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
+    let gpu = pollster::block_on(device::gpu()).expect("no GPU, not even a software one");
+    let some = ["lora", "control_vector", "lora_tokens", "xlora", "prefix"];
+    for case in cases().iter().filter(|case| some.contains(&&*case.name)) {
+        let name = &case.name;
+        let sessions = [tiny(&case.base), tiny_on(&case.base, &gpu, Weights::Dense)];
+        for session in &sessions {
+            let adapter = adapters::load(&case.files(), &session.model).expect("loads");
+            let mut stack = session.stack.borrow_mut();
+            *stack = Stack::default();
+            stack.add(adapter);
+        }
+        for (compare, kl_after_split) in [(false, true), (true, true), (true, false)] {
+            for cache in [CachePolicy::Keep, CachePolicy::Recompute] {
+                for temperature in [0.0, 1.2] {
+                    let request = Request {
+                        ids: Some(vec![5, 9, 3, 17, 20]),
+                        max_tokens: 20,
+                        sampling: Sampling {
+                            temperature,
+                            top_p: 0.9,
+                            repetition_penalty: 1.2,
+                            seed: 4,
+                            ..Sampling::default()
+                        },
+                        cache,
+                        compare,
+                        kl_after_split,
+                        top: 4,
+                        ..Request::default()
+                    };
+                    let [cpu, gpu] = sessions.each_ref().map(|session| speak(session, &request));
+                    let what = format!("{name}: {request:?}");
+                    assert_eq!(cpu.0, gpu.0, "{what}");
+                    let apart = worst(&cpu.1, &gpu.1);
+                    assert!(apart <= TOLERANCE, "{apart:.1e} apart: {what}");
+                }
+            }
+        }
+    }
 }

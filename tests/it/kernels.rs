@@ -49,6 +49,14 @@ fn the_norm_equals_the_host() {
     }
 }
 
+#[test]
+fn the_choice_of_tokens_equals_the_host() {
+    let device = gpu();
+    for vocab in [17, 1000, 49_152] {
+        block_on(checks::choose(&device, vocab));
+    }
+}
+
 /// Contexts of 1, 17, 257 and 2048 keys, by one, two and more queries than fill a tile; heads that
 /// share keys by threes, by fives and not at all, and that fill no row of threads.
 #[test]

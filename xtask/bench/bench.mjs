@@ -113,6 +113,7 @@ function summarise(row) {
     prefill128_tok_s: problem ? null : summary(runs.map(({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start))),
     decode_tok_s: problem ? null : summary(runs.map(decode)),
     decode_tokens: row.maxTokens,
+    ...(device === "webgpu" && { per_token: runs.at(-1).asked }),
     bytes_transferred: Math.max(...runs.map(({ bytes }) => bytes)),
     peak_memory_bytes: runs[0].memory === null ? null : Math.max(...runs.map(({ memory }) => memory)),
     first_text: runs[0].texts.slice(0, 8).join(""),
@@ -131,12 +132,13 @@ function table(rows) {
   const spread = (value, digits) => (value ? `${value.median.toFixed(digits)} (${value.min.toFixed(digits)}–${value.max.toFixed(digits)})` : "–");
   const seconds = ({ min, median, max }) => ({ min: min / 1000, median: median / 1000, max: max / 1000 });
   const mega = (bytes) => (bytes === null ? "not told" : `${(bytes / 1e6).toFixed(0)}`);
-  const lines = [["engine", "device", "load s", "prefill tok/s", "decode tok/s", "MB loaded", "MB memory", "says"]];
+  const lines = [["engine", "device", "load s", "prefill tok/s", "decode tok/s", "MB loaded", "MB memory", "launches, passes, submits, reads per token", "says"]];
   for (const row of rows) {
     const head = [row.name, row.software ? `${row.device} (software)` : row.device];
     if (row.skipped) lines.push([...head, `skipped: ${row.skipped}`]);
     else lines.push([...head, spread(seconds(row.load_ms), 1), spread(row.prefill128_tok_s, 2), spread(row.decode_tok_s, 2),
-      mega(row.bytes_transferred), mega(row.peak_memory_bytes), JSON.stringify(row.first_text) + (row.not_counted ? ` – not counted: ${row.not_counted}` : "")]);
+      mega(row.bytes_transferred), mega(row.peak_memory_bytes), row.per_token ? Object.values(row.per_token).map((n) => n.toFixed(1)).join(" ") : "–",
+      JSON.stringify(row.first_text) + (row.not_counted ? ` – not counted: ${row.not_counted}` : "")]);
   }
   const full = lines.filter((line) => line.length > 3);
   const widths = lines[0].map((_, at) => Math.max(...(at < 2 ? lines : full).map((line) => line[at].length)));

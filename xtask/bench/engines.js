@@ -79,6 +79,20 @@ const engines = {
   },
 };
 
+/** What the engine asks of WebGPU, counted where it asks: the same for every engine. */
+const asked = { launches: 0, passes: 0, submits: 0, reads: 0 };
+for (const [type, method, count] of [
+  ["GPUComputePassEncoder", "dispatchWorkgroups", "launches"], ["GPUComputePassEncoder", "dispatchWorkgroupsIndirect", "launches"],
+  ["GPUCommandEncoder", "beginComputePass", "passes"], ["GPUQueue", "submit", "submits"], ["GPUBuffer", "mapAsync", "reads"],
+]) {
+  const owner = globalThis[type]?.prototype;
+  const real = owner?.[method];
+  if (real) owner[method] = function (...given) {
+    asked[count] += 1;
+    return real.apply(this, given);
+  };
+}
+
 onmessage = async ({ data: { engine, warmUp, prompt, maxTokens, ...task } }) => {
   try {
     const begin = performance.now();
@@ -86,13 +100,15 @@ onmessage = async ({ data: { engine, warmUp, prompt, maxTokens, ...task } }) => 
     const loadMs = performance.now() - begin;
     // Compilers and caches get warm on another prompt.
     await loaded.generate(warmUp, 2, () => {});
-    const [times, texts] = [[], []];
+    const [times, texts, counts] = [[], [], []];
     const start = performance.now();
     const promptTokens = await loaded.generate(prompt, maxTokens, (text) => {
       times.push(performance.now());
       texts.push(text);
+      counts.push({ ...asked });
     });
-    postMessage({ loadMs, start, times, texts, promptTokens, memory: loaded.memory() });
+    const perToken = ([name]) => [name, (counts.at(-1)[name] - counts[0][name]) / (counts.length - 1)];
+    postMessage({ loadMs, start, times, texts, promptTokens, asked: Object.fromEntries(Object.entries(asked).map(perToken)), memory: loaded.memory() });
   } catch (error) {
     postMessage({ error: String(error?.message ?? error) });
   }
