@@ -406,10 +406,6 @@ async fn the_cpu_equals_the_reference() {
 #[wasm_bindgen_test]
 async fn webgpu_equals_the_reference() {
     let options = r#"{"device":"webgpu","allowSoftwareGpu":true}"#;
-    if let Err(error) = create(options).await {
-        console_log!("skipped, no WebGPU here: {}", text(&error, "message"));
-        return;
-    }
     equals_the_reference(options, 1e-2).await;
     let playground = create(options).await.unwrap();
     let memory = call(&playground, "memory", &[]).await.unwrap();
@@ -423,10 +419,7 @@ async fn webgpu_equals_the_reference() {
 #[wasm_bindgen_test]
 async fn kernels_equal_the_host() {
     let options = r#"{"device":"webgpu","allowSoftwareGpu":true}"#;
-    if let Err(error) = create(options).await {
-        console_log!("skipped, no WebGPU here: {}", text(&error, "message"));
-        return;
-    }
+    create(options).await.unwrap();
     let device = device::gpu().await.unwrap();
     for t in [1, 2, 17] {
         kernels::norm(&device, t, 97).await;

@@ -1,8 +1,8 @@
 // Runs this project, wllama and transformers.js in one browser, in turns, and compares them.
 // Prefill is 128 tokens over the time to the first token; decode is the tokens behind it over
 // their time. `cargo xtask bench-web` starts this and says in the environment where things are.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const say = (step, what) => console.error(`${step.padStart(14)}  ${what}`);
@@ -35,8 +35,17 @@ function distrust({ promptTokens, texts }) {
   return firstWords(text) === expected ? null : `begins with "${firstWords(text)}", the reference with "${expected}"`;
 }
 
+/** The exports for transformers.js, one for each precision and graph that is at hand. */
 const onnx = need("BENCH_ONNX");
 const NO_ONNX = `needs an ONNX export of the model (config.json, tokenizer.json, onnx/model_q4.onnx) in ${onnx}`;
+const DTYPES = { fp32: "model.onnx", q8: "model_quantized.onnx", q4: "model_q4.onnx" };
+const folders = existsSync(dirname(onnx)) ? readdirSync(dirname(onnx)).filter((name) => name.startsWith(basename(onnx))).sort() : [];
+const exports = folders.flatMap((folder) => Object.entries(DTYPES)
+  .filter(([, file]) => existsSync(join(dirname(onnx), folder, "onnx", file)))
+  .map(([dtype]) => ({ name: `transformers.js ${dtype}${folder.slice(basename(onnx).length)}`, engine: "transformers.js", onnx: folder, dtype })));
+/** What is compared, best known settings of each. */
+const contenders = [{ name: US, engine: US }, { name: "wllama", engine: "wllama" },
+  ...(exports.length ? exports : [{ name: "transformers.js", engine: "transformers.js", skipped: NO_ONNX }])];
 
 // Peers need f16, which Chromium hides on NVIDIA's cards under Vulkan.
 const ANY_GPU = ["--enable-unsafe-webgpu", "--enable-features=Vulkan", "--enable-dawn-features=vulkan_enable_f16_on_nvidia"];
@@ -147,12 +156,11 @@ function table(rows) {
 
 const { browser, gpu } = await launch();
 const rows = ["cpu", "webgpu"].filter((device) => (process.env.BENCH_DEVICE ?? device) === device).flatMap((device) =>
-  [US, "wllama", "transformers.js"].map((name) => ({
-    name, device, runs: [],
+  contenders.map((contender) => ({
+    ...contender, device, runs: [],
     gpu: device === "webgpu" ? gpu : null,
     maxTokens: device === "webgpu" && gpu?.software ? SOFTWARE_TOKENS : CPU_TOKENS,
-    skipped: (name === "transformers.js" && !existsSync(join(onnx, "config.json")) && NO_ONNX)
-      || (device === "webgpu" && !gpu && "this browser has no WebGPU adapter") || null,
+    skipped: contender.skipped || (device === "webgpu" && !gpu && "this browser has no WebGPU adapter") || null,
   })));
 
 const repeat = Number(need("BENCH_REPEAT"));
@@ -160,7 +168,7 @@ try {
   for (let turn = 1; turn <= repeat; turn++) {
     for (const row of rows.filter(({ skipped }) => !skipped)) {
       const run = await measure(browser, {
-        engine: row.name, device: row.device, model: `models/${need("BENCH_MODEL")}`, onnx: basename(onnx),
+        engine: row.engine, device: row.device, model: `models/${need("BENCH_MODEL")}`, onnx: row.onnx, dtype: row.dtype,
         warmUp, prompt, maxTokens: row.maxTokens,
       });
       say("measured", `${row.name} on ${row.device}, ${turn} of ${repeat}${run.error ? `: ${run.error}` : ""}`);

@@ -58,12 +58,12 @@ const engines = {
     };
   },
 
-  async "transformers.js"({ device, onnx }) {
+  async "transformers.js"({ device, onnx, dtype }) {
     const { AutoTokenizer, AutoModelForCausalLM, TextStreamer, Tensor, env } = await import(at("transformers/transformers.min.js"));
     Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: new URL(at("models/onnx/")).pathname });
     Object.assign(env.backends.onnx.wasm, { wasmPaths: at("ort/"), numThreads: 1 });
     const tokenizer = await AutoTokenizer.from_pretrained(onnx);
-    const model = await AutoModelForCausalLM.from_pretrained(onnx, { device: device === "cpu" ? "wasm" : device, dtype: "q4" });
+    const model = await AutoModelForCausalLM.from_pretrained(onnx, { device: device === "cpu" ? "wasm" : device, dtype });
     return {
       async generate({ ids }, maxTokens, said) {
         const tensor = (value) => new Tensor("int64", BigInt64Array.from(ids, value), [1, ids.length]);
