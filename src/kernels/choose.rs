@@ -69,7 +69,7 @@ impl Wgsl for Choose {
              fn score(s: Settings, row: u32, i: u32) -> f32 {{
                  var l = logits[row * N + i];
                  if s.penalty != 1.0 {{
-                     var is_seen = (seen[row * WORDS + i / 32u] >> (i % 32u) & 1u) == 1u;
+                     var is_seen = ((seen[row * WORDS + i / 32u] >> (i % 32u)) & 1u) == 1u;
                      if s.newest == 1u {{ is_seen = is_seen || u32(newest[row]) == i; }}
                      if is_seen {{ l = select(l * s.penalty, l / s.penalty, l > 0.0); }}
                  }}
