@@ -137,7 +137,10 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent or no whole number.
     pub fn seed(&self, field: &str) -> Result<u64> {
-        let seed = self.fields.get(field).and_then(Value::as_u64);
+        let value = self.fields.get(field);
+        // Torch counts a negative seed from 2^64 down.
+        let signed = value.and_then(Value::as_i64).map(i64::cast_unsigned);
+        let seed = value.and_then(Value::as_u64).or(signed);
         seed.ok_or_else(|| self.bad(field, "a whole number"))
     }
 
@@ -983,6 +986,7 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
                     None if method.keys.iter().any(|name| key.starts_with(name)) => {}
                     None => match super::saved::module(key) {
                         Some(module) => modules.push(module.replace(PREFIX, "")),
+                        None if super::saved::repeated(key).is_some() => {}
                         None => unused.push(key.clone()),
                     },
                 }

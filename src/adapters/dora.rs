@@ -25,7 +25,8 @@
 
 use super::lora::{Factors, INERT, READS, check_init};
 use super::{
-    Delta, Effect, Family, Law, Loaded, Loader, Lookup, Method, Placed, Target, room_doc, tokens,
+    Delta, Effect, Family, Law, Loaded, Loader, Lookup, Method, Placed, Target, pissa, room_doc,
+    tokens,
 };
 use crate::error::Result;
 
@@ -63,16 +64,31 @@ const DORA_READS: &[&str] = &{
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
-    check_init(loader.config, &METHOD)?;
+    if pissa::started(loader.config).is_none() {
+        check_init(loader.config, &METHOD)?;
+    }
     if loader.config.flag("lora_bias") {
         return Err(loader
             .config
             .unsupported(&METHOD, "lora_bias", "PEFT does not define it"));
     }
     let place = |target: Target| {
-        let Factors { a, b, scale, .. } = Factors::read(loader, &target)?;
+        let (rank, scale) = super::lora::scale(loader.config, &target)?;
+        let taken = pissa::taken(loader, &target)?;
+        let rank = match &taken {
+            // The frozen weight that is saved beside an adapted head is what was left of it.
+            Some((a, ..)) => {
+                loader.skip(&loader.key(&target, "base_layer.weight"));
+                a.dims()[0]
+            }
+            None => rank,
+        };
+        let Factors { a, b, scale, .. } = Factors::of_rank(loader, &target, rank, scale)?;
         let magnitude = loader.tensor(&target, MAGNITUDE, [target.o])?;
-        let turned = loader.base_weight(&target) + b.clone().matmul(a.clone()) * scale;
+        let mut turned = loader.base_weight(&target) + b.clone().matmul(a.clone()) * scale;
+        if let Some((a, b, scale)) = &taken {
+            turned = turned - b.clone().matmul(a.clone()) * *scale;
+        }
         let length = turned.square().sum_dim(1).sqrt().reshape([target.o]);
         let gain = magnitude / length;
         Ok(Placed::new(target.site, move |c| {
@@ -87,7 +103,15 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 gain: gain.clone() - 1.0,
                 scale: c,
             };
-            vec![Effect::Weight(low_rank), Effect::Weight(rows)]
+            let start = taken.as_ref().map(|(a, b, scale)| Delta::LowRank {
+                a: a.clone(),
+                b: b.clone(),
+                mid: None,
+                out: Some(gain.clone()),
+                scale: -c * scale,
+            });
+            let deltas = [low_rank, rows].into_iter().chain(start);
+            deltas.map(Effect::Weight).collect()
         }))
     };
     let embedding = |target: Target| {

@@ -38,15 +38,18 @@ pub const METHOD: Method = Method {
 };
 
 pub(super) const PEFT_TYPE: &str = "LN_TUNING";
-const KEY: &str = "ln_tuning_layers.weight";
+pub(super) const KEY: &str = "ln_tuning_layers.weight";
 
 /// The norms that a file changes, and their keys, in model order.
 pub(super) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
     let norm = |key: String| {
         let path = key.strip_suffix(KEY)?.strip_suffix('.')?;
-        let site = path.strip_prefix(PREFIX).and_then(Site::parse_norm);
+        let path = path.strip_prefix(PREFIX);
+        let site = path.and_then(Site::parse_norm);
         Some(match site {
             Some(site) => Ok((site, key)),
+            // A linear layer or an embedding may be trained whole as well: `saved` reads those.
+            None if path.and_then(Site::parse).is_some() => return None,
             None => Err(loader.no_such_module(&key)),
         })
     };
@@ -56,7 +59,7 @@ pub(super) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
         .filter_map(norm)
         .collect::<Result<Vec<_>>>()?;
     norms.sort();
-    match norms.is_empty() {
+    match norms.is_empty() && !loader.any(KEY) {
         true => Err(loader.no_module_has(KEY)),
         false => Ok(norms),
     }

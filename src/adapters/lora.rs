@@ -66,6 +66,10 @@ pub(super) const INERT: &[&str] = &[
     "megatron_core",
     "qalora_group_size",
     "eva_config",
+    // Of ways of initialising that init_lora_weights names, if they were used.
+    "corda_config",
+    "lora_ga_config",
+    "loftq_config",
     "runtime_config",
     "ensure_weight_tying",
 ];
@@ -85,8 +89,18 @@ pub(super) struct Factors {
 impl Factors {
     /// Reads A, B, the bias and the module's own α and r.
     pub(super) fn read(loader: &Loader<'_>, target: &Target) -> Result<Self> {
+        let (rank, scale) = scale(loader.config, target)?;
+        Self::of_rank(loader, target, rank, scale)
+    }
+
+    /// As [`Self::read`], with a rank and a scale of their own.
+    pub(super) fn of_rank(
+        loader: &Loader<'_>,
+        target: &Target,
+        rank: usize,
+        scale: f32,
+    ) -> Result<Self> {
         let config = loader.config;
-        let (rank, scale) = scale(config, target)?;
         let bias = match config.flag("lora_bias") {
             true => Some(loader.tensor(target, "lora_B.bias", [target.o])?),
             false => None,

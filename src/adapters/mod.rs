@@ -18,6 +18,7 @@ mod spectrum;
 mod stack;
 mod svd;
 mod tokens;
+mod topk;
 mod torch_random;
 mod virtual_tokens;
 
@@ -350,7 +351,8 @@ fn method_of(config: &Config) -> Result<&'static Method> {
         .find(|method| method.peft_type == peft_type && (method.matches)(config))
         .copied()
         .ok_or_else(|| {
-            let known: Vec<&str> = METHODS.iter().map(|method| method.peft_type).collect();
+            let mut known: Vec<&str> = METHODS.iter().map(|method| method.peft_type).collect();
+            known.dedup();
             Error::UnknownMethod {
                 file: config.file.clone(),
                 found: peft_type,

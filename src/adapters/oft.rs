@@ -28,7 +28,10 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::matrix::{self, Matrix};
-use super::{Config, Effect, Family, Law, Loaded, Loader, Map, Method, Placed, Target, room_doc};
+use super::{
+    Config, Effect, Family, Law, Loaded, Loader, Lookup, Map, Method, Placed, Site, Target,
+    room_doc,
+};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -38,7 +41,7 @@ pub const METHOD: Method = Method {
     matches: |_| true,
     family: Family::Rotate,
     law: Law::Geodesic,
-    keys: &["oft_R.weight"],
+    keys: &[LINEAR, EMBEDDING],
     reads: &[
         "r",
         "oft_block_size",
@@ -53,6 +56,9 @@ pub const METHOD: Method = Method {
     load,
 };
 
+const LINEAR: &str = "oft_R.weight";
+const EMBEDDING: &str = "oft_embedding_R.weight";
+
 /// Where the series converges at all, 64 terms are closer to its sum than f32 can tell.
 const MOST_TERMS: usize = 64;
 
@@ -61,8 +67,8 @@ const DIVERGES: &str = "beyond it the Neumann series of this checkpoint no longe
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
     let terms = terms(config)?;
-    let place = |target: Target| {
-        let angles = Angles::read(loader, &target)?;
+    let place = |target: Target, name: &str| {
+        let angles = Angles::read(loader, &target, name)?;
         let steepest = angles.blocks.iter().map(steepness).fold(0.0, f64::max);
         let (count, b) = (angles.blocks.len(), angles.blocks[0].len());
         let numbers = |blocks: &[Matrix]| blocks.iter().flat_map(matrix::flat).collect();
@@ -80,29 +86,49 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 Tensor::from_data(data, &device)
             }
         });
-        let turned = rotation.clone();
-        let placed = Placed::new(target.site, move |c| vec![turn(turned(c))]);
+        let table = match target.site {
+            Site::Embedding => Some(loader.base_weight(&target)),
+            _ => None,
+        };
+        let (turned, turned_table) = (rotation.clone(), table.clone());
+        let placed = Placed::new(target.site, move |c| {
+            vec![turn(turned(c), turned_table.as_ref())]
+        });
         let placed = match terms {
             Some(_) => placed.within(1.0 / steepest as f32, DIVERGES),
             None => placed,
         };
         Ok(placed.or(Law::Linear, move |c| {
             let change = rotation(1.0) - identity.clone();
-            vec![turn(change * c + identity.clone())]
+            vec![turn(change * c + identity.clone(), table.as_ref())]
         }))
     };
-    let placed = loader
-        .targets("oft_R.weight")?
-        .into_iter()
-        .map(place)
-        .collect::<Result<_>>()?;
+    let mut placed = Vec::new();
+    if loader.any(EMBEDDING) {
+        for target in loader.tables(EMBEDDING)? {
+            placed.push(place(target, EMBEDDING)?);
+        }
+    }
+    if placed.is_empty() || loader.any(LINEAR) {
+        for target in loader.targets(LINEAR)? {
+            placed.push(place(target, LINEAR)?);
+        }
+    }
     Ok(Loaded {
         law: Law::Geodesic,
         placed,
     })
 }
 
-fn turn(blocks: Tensor<3>) -> Effect {
+/// Of an embedding the rows are turned as they come out of it.
+fn turn(blocks: Tensor<3>, table: Option<&Tensor<2>>) -> Effect {
+    if let Some(table) = table {
+        let ([v, d], [count, b, _]) = (table.dims(), blocks.dims());
+        let blocks = blocks.repeat_dim(0, d / b / count);
+        let parts = table.clone().reshape([v, d / b, b]).swap_dims(0, 1);
+        let turned = parts.matmul(blocks).swap_dims(0, 1).reshape([v, d]);
+        return Effect::Embedding(Lookup::table(turned - table.clone(), None));
+    }
     Effect::Input(Map::Blocks {
         blocks,
         order: None,
@@ -141,12 +167,12 @@ struct Angles {
 }
 
 impl Angles {
-    fn read(loader: &Loader<'_>, target: &Target) -> Result<Self> {
-        let (config, key) = (loader.config, loader.key(target, "oft_R.weight"));
-        let above = loader.extent(target, "oft_R.weight", 1)?;
+    fn read(loader: &Loader<'_>, target: &Target, name: &str) -> Result<Self> {
+        let (config, key) = (loader.config, loader.key(target, name));
+        let above = loader.extent(target, name, 1)?;
         // b(b−1)/2 numbers stand above the diagonal of a block b wide.
         let b = (1.0 + (1.0 + 8.0 * above as f64).sqrt()) as usize / 2;
-        if above == 0 || b * (b - 1) / 2 != above || !target.i.is_multiple_of(b) {
+        if b * (b - 1) / 2 != above || !target.i.is_multiple_of(b) {
             let expected = format!("[blocks, b(b−1)/2] with b a divisor of {}", target.i);
             return Err(loader.wrong_shape(&key, expected));
         }
@@ -155,10 +181,9 @@ impl Angles {
             false => target.i / b,
         };
         let above = loader.host(&key, [count, above])?;
-        let mut blocks: Vec<Matrix> = above
-            .chunks_exact(above.len() / count)
-            .map(|above| matrix::skew(above, b))
-            .collect();
+        let of_block = above.len() / count;
+        let block = |at: usize| matrix::skew(&above[at * of_block..][..of_block], b);
+        let mut blocks: Vec<Matrix> = (0..count).map(block).collect();
         if config.flag("coft") {
             let longest = f64::from(config.number("eps")?) / (count as f64).sqrt();
             for q in &mut blocks {

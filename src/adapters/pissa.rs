@@ -25,8 +25,10 @@
 //! Files saved with path_initial_model_for_weight_conversion are plain LoRA. pissa_niter_N starts
 //! from random numbers that no file keeps, corda and lora_ga from data: these are refused.
 
+use burn::tensor::Tensor;
+
 use super::lora::{self, Factors};
-use super::{Config, Delta, Family, Law, Loaded, Loader, Method, Site, room_doc, svd};
+use super::{Config, Delta, Family, Law, Loaded, Loader, Method, Site, Target, room_doc, svd};
 use crate::error::Result;
 
 /// See the head of this file.
@@ -45,8 +47,12 @@ pub const METHOD: Method = Method {
 
 /// Whether a LoRA's numbers are relative to a base that PiSSA or OLoRA changed.
 pub(super) fn matches(config: &Config) -> bool {
-    let init = start(config);
-    !config.flag("use_dora") && (init == "pissa" || init == "olora")
+    !config.flag("use_dora") && started(config).is_some()
+}
+
+/// How a LoRA or DoRA of PiSSA or OLoRA began.
+pub(super) fn started(config: &Config) -> Option<String> {
+    Some(start(config)).filter(|init| init == "pissa" || init == "olora")
 }
 
 fn start(config: &Config) -> String {
@@ -58,25 +64,48 @@ fn start(config: &Config) -> String {
     }
 }
 
+/// What PiSSA or OLoRA took out of a weight, A [r, i], B [o, r] and their scale, if the file is theirs.
+pub(super) fn taken(
+    loader: &Loader<'_>,
+    target: &Target,
+) -> Result<Option<(Tensor<2>, Tensor<2>, f32)>> {
+    let (config, i, o) = (loader.config, target.i, target.o);
+    let Some(init) = started(config) else {
+        return Ok(None);
+    };
+    if target.site == Site::Head && loader.model.config().tie_word_embeddings {
+        let why = "its numbers are relative to a changed head, which is the embedding too";
+        return Err(config.unsupported(&METHOD, "init_lora_weights", why));
+    }
+    let (r, scale) = lora::scale(config, target)?;
+    let r = r.min(i).min(o);
+    let w = loader.base_weight_on_host(target)?;
+    let ((a, b), scale) = match init.as_str() {
+        "pissa" => (svd::truncated(&w, [o, i], r), 1.0),
+        _ => (svd::leading_columns(&w, [o, i], r), scale),
+    };
+    Ok(Some((
+        loader.upload(a, [r, i]),
+        loader.upload(b, [o, r]),
+        scale,
+    )))
+}
+
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
-    let is_pissa = start(config) == "pissa";
     lora::load_with(loader, |target| {
-        if target.site == Site::Head && loader.model.config().tie_word_embeddings {
-            let why = "its numbers are relative to a changed head, which is the embedding too";
-            return Err(config.unsupported(&METHOD, "init_lora_weights", why));
-        }
         let (i, o) = (target.i, target.o);
         let (r, scale) = lora::scale(config, target)?;
         let r = r.min(i).min(o);
-        let w = loader.base_weight_on_host(target)?;
-        let ((a, b), scale) = match is_pissa {
-            true => (svd::truncated(&w, [o, i], r), 1.0),
-            false => (svd::leading_columns(&w, [o, i], r), scale),
-        };
-        let (a, b) = (loader.upload(a, [r, i]), loader.upload(b, [o, r]));
-        let mut deltas = Factors::read(loader, target)?.deltas();
-        deltas.push(Delta::product(a, b, -scale));
+        let mut deltas = Factors::of_rank(loader, target, r, scale)?.deltas();
+        // With an adapted head PEFT saves the weight that is left of it: `saved` reads that.
+        let left = loader.key(target, "base_layer.weight");
+        if loader.shape(&left).is_some() {
+            return Ok(deltas);
+        }
+        if let Some((a, b, scale)) = taken(loader, target)? {
+            deltas.push(Delta::product(a, b, -scale));
+        }
         Ok(deltas)
     })
 }

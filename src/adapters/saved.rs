@@ -6,37 +6,61 @@
 use burn::tensor::Tensor;
 use serde_json::Value;
 
-use super::{Delta, Effect, Loader, Lookup, Placed, Site, Target};
+use super::{Delta, Effect, Loader, Lookup, Placed, Site, Target, ln_tuning};
 use crate::error::Result;
 
 /// The module whose whole weight or bias a key holds.
 pub(super) fn module(key: &str) -> Option<&str> {
     let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
     let module = module.strip_suffix(".base_layer").unwrap_or(module);
+    let module = module.strip_suffix(".token_adapter").unwrap_or(module);
+    let module = module.strip_suffix(".ln_tuning_layers").unwrap_or(module);
     let path = module.strip_prefix(super::PREFIX)?;
     Site::parse(path).or(Site::parse_norm(path))?;
     Some(module)
+}
+
+/// The key of the copy that this one repeats: with save_embedding_layers or bias = "all" PEFT writes
+/// what stands in modules_to_save a second time, and the frozen original, and reads neither.
+pub(super) fn repeated(key: &str) -> Option<String> {
+    let (module_path, rest) = [".modules_to_save.", ".original_module."]
+        .iter()
+        .find_map(|infix| key.split_once(infix))?;
+    // Inside a container the adapter's name may stand in between.
+    let rests = [Some(rest), rest.split_once('.').map(|(_, rest)| rest)];
+    let plain = rests
+        .into_iter()
+        .flatten()
+        .map(|rest| format!("{module_path}.{rest}"));
+    plain.into_iter().find(|plain| module(plain).is_some())
 }
 
 const FROZEN: &str = "base_layer.weight";
 
 /// The layers of which the file has the frozen weight, for comparison with the base's.
 pub(super) fn frozen(loader: &Loader<'_>) -> Vec<Target> {
-    match loader.any(FROZEN) {
-        true => loader.tables(FROZEN).unwrap_or_default(),
-        false => Vec::new(),
-    }
+    let keys = loader.keys().into_iter();
+    let target = |key: String| loader.target(&key, module(&key)?).ok();
+    keys.filter(|key| key.ends_with(FROZEN))
+        .filter_map(target)
+        .collect()
 }
 
 /// The copies among the tensors that no method took.
 pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    for key in loader.keys() {
+        if repeated(&key).is_some_and(|plain| loader.shape(&plain).is_some()) {
+            loader.skip(&key);
+        }
+    }
     let keys = loader.keys();
     let named: Vec<&str> = match loader.config.get("modules_to_save") {
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
     for name in &named {
-        let inside = |key: &String| key.contains(&format!(".{name}."));
+        // As PEFT does, which takes every module whose path ends so.
+        let inside = |key: &String| key.contains(&format!("{name}."));
         if !keys.iter().any(inside) {
             return Err(loader.no_module_has(&format!("{name}.weight")));
         }
@@ -74,13 +98,27 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         let delta = copy - loader.base_weight(&target);
         let dense = |site, delta| Placed::linear(site, vec![Delta::Dense { delta, scale: 1.0 }]);
         if target.site != Site::Embedding {
+            // PEFT loads the frozen weight of a head that is the embedding into both.
+            let both = target.site == Site::Head
+                && loader.model.config().tie_word_embeddings
+                && key.ends_with(FROZEN)
+                && !keys
+                    .iter()
+                    .any(|key| key.contains(".embed_tokens.") && key.ends_with(".weight"));
+            if both {
+                let lookup = Lookup::table(delta.clone(), None);
+                placed.push(Placed::new(Site::Embedding, move |c| {
+                    vec![Effect::Embedding(lookup.times(c))]
+                }));
+            }
             placed.push(dense(target.site, delta));
             continue;
         }
         // A head that is the embedding follows a new embedding, unless the file has a head too or
         // the embedding was trained as a copy of its own, which the head then is not.
         let tied = loader.model.config().tie_word_embeddings
-            && !named.contains(&"embed_tokens")
+            && !key.ends_with(ln_tuning::KEY)
+            && !named.iter().any(|name| target.path.ends_with(name))
             && !keys
                 .iter()
                 .any(|key| key.contains(".lm_head.") && key.ends_with(".weight"));

@@ -69,7 +69,11 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     trained_rows(loader, ROWS, |target| {
         let own = listed.and_then(Value::as_object).and_then(|modules| {
             let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
-            modules.iter().find(named)
+            // A head that is the embedding may have the embedding's rows a second time.
+            let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
+            let embedding = |(name, _): &(&String, &Value)| tied && name.ends_with("embed_tokens");
+            let entries = || modules.iter();
+            entries().find(named).or_else(|| entries().find(embedding))
         });
         let own = own.map_or(listed, |(_, ids)| Some(ids));
         loader.config.ids(field, own, target.o)

@@ -153,9 +153,8 @@ impl Bank {
 
 /// The k largest logits and their softmax.
 fn largest(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
+    let mut order = super::topk::places(logits, k);
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
-    order.truncate(k);
     let exp = |index: &usize| (logits[*index] - logits[order[0]]).exp();
     let sum: f32 = order.iter().map(exp).sum();
     order

@@ -33,7 +33,7 @@ use super::gate::{CLASSIFIER, ExpertWeights, Gate};
 use super::lora::{self, Factors};
 use super::{
     Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Site, Steering, checkpoint,
-    room_doc,
+    room_doc, topk,
 };
 use crate::error::Result;
 
@@ -82,7 +82,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             Err(own)
         }
         None => {
-            let scout = scout(config, &layers, global)?;
+            let scout = scout(config, &layers, experts, global)?;
             Ok(Rc::new(Gate::read(loader, scout, layers.len(), experts)?))
         }
     };
@@ -134,17 +134,26 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
 }
 
 /// The model with every expert at scaling_pass_value, which the gate listens to.
-fn scout(config: &Config, layers: &[Layer], global: f32) -> Result<Steering> {
+fn scout(config: &Config, layers: &[Layer], experts: usize, global: f32) -> Result<Steering> {
     let weight = config.number("scaling_pass_value")?;
     if weight == 0.0 {
         return Ok(Steering::base());
     }
-    if config.flag("top_k_lora") || config.flag("enable_softmax_topk") {
-        let why = "with top_k_lora or enable_softmax_topk it does not say which experts";
-        return Err(config.unsupported(&METHOD, "scaling_pass_value", why));
-    }
+    // All are equally heavy, so which of them are the heaviest is torch's choice.
+    let kept = match config.flag("top_k_lora") {
+        true => {
+            let top = config.count("top_k_lora")?.min(experts);
+            topk::places(&vec![weight; experts], top)
+        }
+        false => (0..experts).collect(),
+    };
+    let each = match config.flag("enable_softmax_topk") {
+        true => 1.0 / kept.len() as f32,
+        false => weight,
+    };
+    let weight = |expert: usize| f32::from(u8::from(kept.contains(&expert))) * each * global;
     Ok(Steering::of(layers.iter().flat_map(|layer| {
-        let deltas = with_weights(&layer.experts, |_| weight * global).into_iter();
+        let deltas = with_weights(&layer.experts, weight).into_iter();
         deltas.map(|delta| (layer.site, Effect::Weight(delta)))
     })))
 }

@@ -26,6 +26,8 @@ CASES = {  # as in make.py
     "vblora": ("base", lambda: VBLoRAConfig(r=3, num_vectors=12, vector_length=16, topk=2, **T), [Q0, K1, D1], LIN),
     "vblora_topk": ("base", lambda: VBLoRAConfig(r=3, num_vectors=12, vector_length=8, topk=3, save_only_topk_weights=True, **T), [Q0, D1], LIN),
     "vblora_top1": ("base_untied", lambda: VBLoRAConfig(r=2, num_vectors=300, vector_length=8, topk=1, save_only_topk_weights=True, **QD), [Q0, D1], LIN),
+    # equal logits: which of them are the largest is for torch to say, here in PEFT and in the formula
+    "vblora_ties": ("base_untied", lambda: VBLoRAConfig(r=2, num_vectors=40, vector_length=8, topk=3, **QD), [Q0, D1], LIN),
     "loha": ("base", lambda: LoHaConfig(r=2, alpha=5, **T), [Q0, K1, D1], LIN),
     "loha_patterns": ("base_untied", lambda: LoHaConfig(
         r=6, alpha=4, rank_pattern={"down_proj": 3, r"layers\.0\.self_attn\.(q|k)_proj": 2}, alpha_pattern={"q_proj": 9}, **T), [Q0, G0, D1], LIN),
@@ -63,6 +65,8 @@ CASES = {  # as in make.py
     "pissa_rslora": ("base_untied", lambda: LoraConfig(
         r=2, lora_alpha=2, init_lora_weights="pissa", use_rslora=True, rank_pattern={"gate_proj": 3}, task_type="CAUSAL_LM",
         target_modules=["k_proj", "down_proj", "gate_proj"]), [K1, G0, D1], LIN),
+    "dora_pissa": ("base", lambda: LoraConfig(r=4, lora_alpha=6, init_lora_weights="pissa", use_dora=True, task_type="CAUSAL_LM",
+                                              target_modules=["q_proj", "k_proj", "v_proj"]), [Q0, K1], LIN),
     "pissa_converted": ("base", lambda: LoraConfig(r=3, lora_alpha=6, init_lora_weights="pissa", **T), [Q0, D1], LIN),
     "olora": ("base", lambda: LoraConfig(r=4, lora_alpha=6, init_lora_weights="olora", **T), [Q0, K1, D1], LIN),
 }
@@ -71,7 +75,7 @@ OWN = {  # outside PEFT: (base, config, checked modules)
     "svft_banded": ("base", {"peft_type": "SVFT"}, [Q0, D1]),
     "svft_rank": ("base_untied", {"peft_type": "SVFT"}, [Q0, K1]),
 }
-SLACK = {"pissa": 3, "pissa_rslora": 3}  # times the tolerance: PEFT's own SVD is float32
+SLACK = {"pissa": 3, "pissa_rslora": 3, "dora_pissa": 3}  # times the tolerance: PEFT's own SVD is float32
 TASKS = {"poly": 2, "poly_one_task": 0, "poly_weights": 1}  # which task to run
 WEIGHTS = {"poly_weights": [0.55, 0.3, 0.15]}  # what that task's skills weigh everywhere; given in its place
 
@@ -79,7 +83,7 @@ WEIGHTS = {"poly_weights": [0.55, 0.3, 0.15]}  # what that task's skills weigh e
 def randomise(n, p, z, cfg):
     """A trained-looking value for the parameter n, or None for another module's parameter."""
     t = cfg.peft_type
-    if t == "LORA" and cfg.init_lora_weights in ("pissa", "olora"): return p + 0.15 * z / math.sqrt(p.shape[1])
+    if t == "LORA" and cfg.init_lora_weights in ("pissa", "olora") and p.dim() == 2: return p + 0.15 * z / math.sqrt(p.shape[1])
     if t == "ADALORA": return z * {"A": 1 / math.sqrt(p.shape[1]), "B": 0.15, "E": 1.0}[re.search("lora_(.)", n)[1]]
     if "poly_lora_A" in n: return z / math.sqrt(p.shape[2] * p.shape[0])
     if "poly_lora_B" in n: return 0.3 * z
@@ -102,6 +106,12 @@ def edit_model(name, pm):
         for n, p in pm.named_parameters():
             if "poly_router" in n:
                 p.data[TASKS[name]] = torch.tensor(WEIGHTS[name]).logit().repeat(len(p[0]) // len(WEIGHTS[name]))
+    if name == "vblora_ties":  # as bfloat16 makes them, only more often
+        for n, p in pm.named_parameters():
+            if "vblora_logits" in n:
+                p.data = p.round().to(torch.bfloat16)
+                top = p.float().topk(4, -1).values
+                assert (top[..., 2] == top[..., 3]).float().mean() > 0.5
     if name == "adalora_trimmed":
         keep = {Q0: [True, False, True, True], D1: [False] * 4, K1: [True] * 4, G0: [False, True, False, False]}
         pm.peft_config["default"].rank_pattern = {f"{path}.lora_E.default": mask for path, mask in keep.items()}
@@ -148,7 +158,8 @@ def delta(cfg, ad, s, path, W, dims, pat, task):
         else:
             Q = torch.linalg.qr(W.double())[0][:, :r]
             start = sc * Q @ (Q.T @ W.double())
-        return sc * s["lora_B.weight"] @ s["lora_A.weight"] - start.float()
+        D = sc * s["lora_B.weight"] @ s["lora_A.weight"] - start.float()
+        return (s["lora_magnitude_vector"] / (W + D).norm(dim=1))[:, None] * (W + D) - W if cfg["use_dora"] else D
     if t == "ADALORA":
         return s["lora_B"] @ (s["lora_A"] * s["lora_E"]) * (cfg["lora_alpha"] / (cfg["init_r"] + 1e-5))
     if t == "POLY":

@@ -25,6 +25,9 @@ CASES = {  # name: (base, config, checked modules, laws: first is the default)
     "oft_coft": ("base", lambda: OFTConfig(oft_block_size=16, coft=True, eps=1.5, use_cayley_neumann=False, **QD), [Q0, D1], GEO),
     "oft_shared": ("base_untied", lambda: OFTConfig(oft_block_size=8, block_share=True, **T), [Q0, D1], GEO),
     "oft_coft_shared": ("base", lambda: OFTConfig(oft_block_size=32, block_share=True, coft=True, eps=0.4, **QD), [Q0, D1], GEO),
+    "oft_one": ("base_untied", lambda: OFTConfig(oft_block_size=1, modules_to_save=["norm"], **QD), [Q0, D1], GEO),  # nothing to turn
+    "oft_embedding": ("base", lambda: OFTConfig(
+        oft_block_size=8, task_type="CAUSAL_LM", target_modules=["embed_tokens", "q_proj"]), [Q0], GEO),
     "boft": ("base", lambda: BOFTConfig(boft_block_size=4, **T), [Q0, K1, D1], GEO),
     "boft_blocks": ("base_untied", lambda: BOFTConfig(boft_block_num=4, boft_block_size=0, **QD), [Q0, D1], GEO),
     "boft_butterfly": ("base", lambda: BOFTConfig(boft_block_size=4, boft_n_butterfly_factor=3, **QD), [Q0, D1], GEO),
@@ -35,6 +38,8 @@ CASES = {  # name: (base, config, checked modules, laws: first is the default)
     "ln_tuning_some": ("base_untied", lambda: LNTuningConfig(
         task_type="CAUSAL_LM", target_modules=r".*layers\.[12]\.post_attention_layernorm"), [], POWER),
     "ln_tuning_signs": ("base_untied", lambda: LNTuningConfig(task_type="CAUSAL_LM", target_modules=["norm"]), [], MIRROR),
+    "ln_tuning_linear": ("base_bias", lambda: LNTuningConfig(
+        task_type="CAUSAL_LM", target_modules=["norm", "v_proj", "embed_tokens"]), [K1.replace("k_", "v_")], MIRROR),
     "ia3_power": ("base_untied", lambda: IA3Config(
         task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]), [K1, D1], POWER),
     # on a base that is also there as a quantised GGUF; half of these read the base's weights
@@ -75,10 +80,11 @@ boft_layer.FastBlockDiag = type("FastBlockDiag", (), {"apply": staticmethod(butt
 
 
 def trained(name, n, p, z):
-    if "oft_R" in n and "boft" not in n: return 0.12 * z if "coft" not in name else 0.25 * z
+    if ("oft_R" in n or "oft_embedding_R" in n) and "boft" not in n: return 0.12 * z if "coft" not in name else 0.25 * z
     if "boft_R" in n: return 0.5 * z
     if "boft_s" in n: return (0.25 * z).exp() * (z.sign() if name == "boft_negative" else 1)
     if "modules_to_save" in n: return p * (1 + 0.2 * z)
+    if "ln_tuning" in n and name == "ln_tuning_linear": return p + 0.1 * z
     if "ln_tuning" in n: return -p * (1 + 0.1 * z) if name == "ln_tuning_signs" else p * (0.2 * z).exp()
     if "ia3_l" in n: return (0.3 * z).exp()
     if "hra_u" in n: return z
@@ -163,8 +169,12 @@ def weight(cfg, ad, path, W, c, law):
     (o, i), t = W.shape, cfg["peft_type"]
     if law == "linear" and c != 1:
         return W + c * (weight(cfg, ad, path, W, 1.0, law) - W)
+    if t == "OFT" and "oft_embedding_R.weight" in s:
+        return W @ oft(cfg, s["oft_embedding_R.weight"], i, c)
     if t == "OFT":
         return W @ oft(cfg, s["oft_R.weight"], i, c).T
+    if t == "LN_TUNING":
+        return W + c * (s["ln_tuning_layers.weight"] - W)
     if t == "BOFT":
         return s["boft_s"] ** c * (W @ boft(s["boft_R"], c).T)
     if t == "LORA":
@@ -210,8 +220,10 @@ def weight(cfg, ad, path, W, c, law):
     raise KeyError(t)
 
 
-def gain(ad, path, g, c, law):
-    new = ad.get(f"base_model.model.{path}.ln_tuning_layers.weight", ad.get(f"base_model.model.{path}.weight"))
+def gain(ad, n, g, c, law):
+    """A vector: a norm's gain or a layer's bias."""
+    path, kind = n.rsplit(".", 1)
+    new = ad.get(f"base_model.model.{path}.ln_tuning_layers.{kind}", ad.get(f"base_model.model.{n}"))
     if new is None:
         return g
     g, new = g.double(), new.double()
@@ -247,12 +259,12 @@ def own_tensors(name, cfg, path, W, g):
 
 def run(make, base, ids, W_of, g_of):
     m = make.load_base(base).double()
+    m.lm_head.weight = torch.nn.Parameter(m.lm_head.weight.clone())  # a tied head stays as it is
     for n, p in m.named_parameters():
-        path = n.removesuffix(".weight")
-        if n.endswith("_proj.weight"):
-            p.copy_(W_of(path, p))
-        elif n.endswith("norm.weight"):
-            p.copy_(g_of(path, p))
+        if n.endswith("_proj.weight") or n == "model.embed_tokens.weight":
+            p.copy_(W_of(n.removesuffix(".weight"), p))
+        elif p.dim() == 1:
+            p.copy_(g_of(n, p))
     return m(ids[None]).logits[0].float()
 
 
@@ -290,13 +302,13 @@ def make_one(make, name):
         os.remove(f"{d}/README.md")
         pm = PeftModel.from_pretrained(make.load_base(base), d).eval()
         cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
-    whole = lambda c, law: run(make, base, ids, lambda p, W: weight(cfg, ad, p, W, c, law), lambda p, w: gain(ad, p, w, c, law))
+    whole = lambda c, law: run(make, base, ids, lambda p, W: weight(cfg, ad, p, W, c, law), lambda n, w: gain(ad, n, w, c, law))
     out = {"input_ids": ids, "base_logits": model(ids[None]).logits[0], "logits": pm(input_ids=ids[None]).logits[0] if pm else whole(1.0, laws[0])}
     errors = [make.err(whole(0.0, laws[0]), out["base_logits"])]
     for p in mods:
         x = torch.randn(4, sd[p].shape[1], generator=g)
-        bias = sd.get(f"{p}.bias", torch.zeros(1)).double()
-        y = lambda c, law: (x.double() @ weight(cfg, ad, p, sd[p], c, law).T + bias).float()
+        bias = lambda c, law: gain(ad, f"{p}.bias", sd.get(f"{p}.bias", torch.zeros(1)), c, law)
+        y = lambda c, law: (x.double() @ weight(cfg, ad, p, sd[p], c, law).T + bias(c, law)).float()
         out[f"layer_input:{p}"] = x
         out[f"layer_output:{p}"] = pm.base_model.model.get_submodule(p)(x[None])[0] if pm else y(1.0, laws[0])
         for law in laws:

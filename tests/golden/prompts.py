@@ -4,8 +4,9 @@ As there, c = 1 is PEFT's forward on the reloaded checkpoint; c = -1 and 0.5 com
 import json, math, os, shutil
 
 import torch
-from peft import (AdaptionPromptConfig, CPTConfig, IA3Config, LoraConfig, MultitaskPromptTuningConfig, PeftModel, PromptEncoderConfig,
-                  PromptTuningConfig, TrainableTokensConfig, XLoraConfig, get_peft_model)
+from peft import (AdaptionPromptConfig, CPTConfig, IA3Config, LoftQConfig, LoraConfig, MultitaskPromptTuningConfig, PeftModel,
+                  PromptEncoderConfig, PromptTuningConfig, TrainableTokensConfig, XLoraConfig, get_peft_model)
+from peft.tuners.lora.config import CordaConfig
 from safetensors.torch import load_file, save_file
 
 T = dict(task_type="CAUSAL_LM")
@@ -29,6 +30,13 @@ CASES = {  # name: (base, config)
     "lora_embedding": ("base", lambda: LoraConfig(
         r=3, lora_alpha=5, target_modules=["embed_tokens", "v_proj"], rank_pattern={"embed_tokens": 4}, use_rslora=True, **T)),
     "lora_embedding_head": ("base_untied", lambda: LoraConfig(r=2, lora_alpha=3, target_modules=["embed_tokens", "lm_head"], **T)),
+    # PiSSA and OLoRA take something out of the head, and PEFT saves what is left; k_proj has fewer rows than r
+    "pissa_head": ("base_untied", lambda: LoraConfig(
+        r=36, lora_alpha=40, rank_pattern={"lm_head": 3}, init_lora_weights="pissa", target_modules=["lm_head", "k_proj"], **T)),
+    "dora_olora_head": ("base_untied", lambda: LoraConfig(
+        r=3, lora_alpha=4, init_lora_weights="olora", use_dora=True, target_modules=["lm_head", "q_proj"], **T)),
+    # the head is the embedding, so its frozen weight in the file, rounded, becomes that of both
+    "lora_head_bf16": ("base", lambda: LoraConfig(r=2, lora_alpha=3, target_modules=["lm_head", "q_proj"], **T)),
     "dora_embedding": ("base", lambda: LoraConfig(
         r=2, lora_alpha=3, target_modules=["embed_tokens", "q_proj"], use_dora=True, **T)),
     "saved_embedding": ("base", lambda: LoraConfig(modules_to_save=["embed_tokens"], **Q)),
@@ -36,6 +44,14 @@ CASES = {  # name: (base, config)
     "saved_tied": ("base", lambda: LoraConfig(modules_to_save=["embed_tokens"], ensure_weight_tying=True, **Q)),
     "saved_mlp": ("base_untied", lambda: IA3Config(
         target_modules=["k_proj"], feedforward_modules=[], modules_to_save=["mlp", "embed_tokens", "lm_head"], **T)),
+    # PEFT takes every module whose path ends so; the two configs belong to ways of initialising that were not used
+    "saved_by_ending": ("base_bias", lambda: LoraConfig(
+        modules_to_save=["layernorm", "head", "p_proj"], corda_config=CordaConfig(), loftq_config=LoftQConfig(), **Q)),
+    "saved_by_path": ("base_bias", lambda: LoraConfig(modules_to_save=["model.embed_tokens", "model.norm"], **Q)),
+    # with biases and with save_embedding_layers PEFT writes copies twice, and the originals
+    "saved_twice": ("base_bias", lambda: LoraConfig(
+        bias="all", modules_to_save=["model.embed_tokens", "self_attn"], r=2, lora_alpha=3, target_modules=["down_proj"], **T)),
+    "tokens_twice": ("base", lambda: LoraConfig(trainable_token_indices={"embed_tokens": [7, 3, 41]}, **Q)),
     "ia3_head": ("base_untied", lambda: IA3Config(target_modules=["k_proj", "lm_head"], feedforward_modules=[], **T)),
     "bias_all": ("base_bias", lambda: LoraConfig(bias="all", **Q)),
     "bias_lora_only": ("base_bias", lambda: LoraConfig(bias="lora_only", **Q)),
@@ -45,6 +61,7 @@ CASES = {  # name: (base, config)
 }
 
 
+EMBEDDINGS_TOO = ("saved_twice", "tokens_twice")  # save_embedding_layers=True
 TASKS = {"mpt": 2, "mpt_one_task": 0}
 
 
@@ -99,13 +116,15 @@ def beside(make, base, sd, ad):
 
 
 def ids_of(listed, path):
-    return next(v for k, v in listed.items() if path.endswith(k)) if isinstance(listed, dict) else listed
+    """A tied head without an entry has the embedding's."""
+    return next((v for k, v in listed.items() if path.endswith(k)), listed.get("embed_tokens")) if isinstance(listed, dict) else listed
 
 
 def tables(base, cfg, ad, sd, c):
-    """The embedding and the head with coefficient c. A tied head follows trained rows, but no LoRA of the embedding."""
+    """The embedding, the head and the norms with coefficient c. A tied head follows trained rows, but no LoRA of the embedding."""
     E0 = sd["model.embed_tokens.weight"]
     E, H = E0.clone(), sd.get("lm_head.weight", E0).clone()
+    ad = {k: v.float() for k, v in ad.items()}
     key = lambda path, name: ad.get(f"base_model.model.{path}.{name}")
     for name in ("trainable_tokens_delta", "token_adapter.trainable_tokens_delta"):
         listed = cfg.get("token_indices", cfg.get("trainable_token_indices"))
@@ -128,10 +147,15 @@ def tables(base, cfg, ad, sd, c):
         H = H + c * (key("lm_head", "weight") - H)
     if key("lm_head", "ia3_l") is not None:
         H = H * (1 + c * (key("lm_head", "ia3_l") - 1))
-    A, B = key("lm_head", "lora_A.weight"), key("lm_head", "lora_B.weight")
+    A, B, m = (key("lm_head", n) for n in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"))
     if A is not None:
-        H = H + c * cfg["lora_alpha"] / cfg["r"] * B @ A
-    return {**sd, "model.embed_tokens.weight": E, "lm_head.weight": H}
+        left = key("lm_head", "base_layer.weight")
+        if left is not None and "lm_head.weight" not in sd and key("model.embed_tokens", "weight") is None:
+            E = E0 + c * (left - E0)
+        V = (H if left is None else left) + cfg["lora_alpha"] / cfg["rank_pattern"].get("lm_head", cfg["r"]) * B @ A
+        H = H + c * ((V if m is None else (m / V.norm(dim=1))[:, None] * V) - H)
+    norms = {k: w + c * (ad[f"base_model.model.{k}"] - w) for k, w in sd.items() if f"base_model.model.{k}" in ad and "norm." in k}
+    return {**sd, "model.embed_tokens.weight": E, "lm_head.weight": H, **norms}
 
 
 def layer(make, cfg, ad, sd, p, c):
@@ -176,9 +200,13 @@ def make_case(make, name):
     pm = get_peft_model(make.load_base(base), config())
     for n, p in pm.named_parameters():
         if p.requires_grad:
-            p.data = trained(n, p, torch.randn(p.shape, generator=g)).to(p.dtype)
+            z = torch.randn(p.shape, generator=g)
+            v = make.additive.randomise(n, p, z, pm.peft_config["default"])
+            p.data = (trained(n, p, z) if v is None else v).to(p.dtype)
     pm.eval()
-    pm.save_pretrained(d, safe_serialization=True)
+    if name.endswith("bf16"):
+        pm.to(torch.bfloat16)
+    pm.save_pretrained(d, safe_serialization=True, save_embedding_layers=name in EMBEDDINGS_TOO or "auto")
     os.remove(f"{d}/README.md")
     pm = PeftModel.from_pretrained(make.load_base(base), d).eval()
     cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
@@ -241,6 +269,8 @@ XLORA = {  # name: (base, experts, config, own weights)
         xlora_depth=1, layerwise_scalings=True, enable_softmax=False, enable_softmax_topk=True, top_k_lora=2, **X), None),
     "xlora_top": ("base_untied", 3, dict(xlora_depth=3, top_k_lora=1, xlora_dropout_p=0.0, **X), None),
     "xlora_scout": ("base", 2, dict(xlora_depth=2, scaling_pass_value=0.6, global_scaling_weight=0.8, layerwise_scalings=True, **X), None),
+    # the scout's experts are all equally heavy: torch says which are the top
+    "xlora_scout_top": ("base_untied", 3, dict(xlora_depth=1, scaling_pass_value=0.6, top_k_lora=2, enable_softmax_topk=True, **X), None),
     "xlora_weights": ("base", 2, dict(xlora_depth=2, global_scaling_weight=1.3, **X), [0.7, 0.3]),
 }
 
@@ -328,7 +358,12 @@ def mixture(make, base, cfg, gate, ads, sd, ids, c):
         return make.forward(base, sd, ids, lin, hidden=hidden)
 
     v, g = cfg["scaling_pass_value"], cfg["global_scaling_weight"]
-    h = run(lambda n, e: v * g, hidden=True)
+    scout = torch.full((len(ads),), float(v))
+    if v and cfg["top_k_lora"]:
+        scout = torch.zeros(len(ads)).index_fill(0, scout.topk(cfg["top_k_lora"]).indices, v)
+    if v and cfg["enable_softmax_topk"]:
+        scout = (scout != 0) / (scout != 0).sum()
+    h = run(lambda n, e: scout[e] * g, hidden=True)
     layers = sorted({int(k.split(".")[3]) for k in gate})
     for j, at in enumerate(layers):
         W, b = (gate[f"base_model.internal_xlora_classifier.layers.{at}.{x}"] for x in ("weight", "bias"))
