@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::model::slices::exp;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,9 +93,12 @@ impl Sampling {
             .iter_mut()
             .for_each(|logit| *logit /= self.temperature);
         let (floor, key) = (self.floor(&logits), noise_key(self.seed, position));
-        let kept = logits.iter().copied().enumerate();
-        let kept = kept.filter(|(_, logit)| *logit >= floor);
-        argmax(kept.map(|(id, logit)| (id, logit + gumbel(key, id as u32))))
+        let noisy = |id: usize| logits[id] + gumbel(key, id as u32);
+        // What the likeliest reaches, most others cannot.
+        let likeliest = argmax(logits.iter().copied().enumerate()) as usize;
+        let floor = floor.max(noisy(likeliest) - MOST_NOISE);
+        let kept = (0..logits.len()).filter(|&id| logits[id] >= floor);
+        argmax(kept.map(|id| (id, noisy(id))))
     }
 
     /// Whether tokens already in the text are treated in another way.
@@ -124,51 +128,53 @@ impl Sampling {
     /// The smallest logit that passes top-k, then top-p among what top-k leaves, then min-p. Of
     /// equal logits all pass or none.
     fn floor(&self, logits: &[f32]) -> f32 {
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut floor = match self.min_p > 0.0 {
-            true => max + self.min_p.ln(),
-            false => f32::NEG_INFINITY,
-        };
-        let top_k = self.top_k > 0 && self.top_k < logits.len();
-        if !top_k && self.top_p >= 1.0 {
-            return floor;
-        }
-        let descending = |a: &f32, b: &f32| b.total_cmp(a);
-        let mut largest = logits.to_vec();
-        if top_k {
-            largest.select_nth_unstable_by(self.top_k - 1, descending);
-            largest.truncate(self.top_k);
-            floor = largest
-                .iter()
-                .copied()
-                .fold(f32::INFINITY, f32::min)
-                .max(floor);
+        let max = largest(logits);
+        let mut floor = f32::NEG_INFINITY;
+        if self.top_k > 0 && self.top_k < logits.len() {
+            floor = reach(logits, max, floor, self.top_k as f64, |_| 1.0);
         }
         if self.top_p < 1.0 {
-            let weight = |logit: &f32| f64::from((logit - max).exp());
-            let wanted = f64::from(self.top_p) * largest.iter().map(weight).sum::<f64>();
-            // Only as many are put in order as it takes: few, as a rule.
-            let mut count = 64.min(largest.len());
-            while count < largest.len() {
-                largest.select_nth_unstable_by(count - 1, descending);
-                if largest[..count].iter().map(weight).sum::<f64>() >= wanted {
-                    break;
-                }
-                count = (count * 8).min(largest.len());
-            }
-            largest.truncate(count);
-            largest.sort_unstable_by(descending);
-            let mut reached = 0.0;
-            let mut passing = largest.iter().take_while(|logit| {
-                let before = reached;
-                reached += weight(logit);
-                before < wanted
-            });
-            let last = passing.by_ref().last();
-            floor = last.map_or(floor, |last| last.max(floor));
+            let weight = |logit: f32| exp(logit - max);
+            let kept = |logit, _| if logit >= floor { weight(logit) } else { 0.0 };
+            let wanted = f64::from(self.top_p) * sum(logits, logits, kept);
+            floor = reach(logits, max, floor, wanted, |logit| f64::from(weight(logit)));
         }
-        floor
+        match self.min_p > 0.0 {
+            true => floor.max(max + self.min_p.ln()),
+            false => floor,
+        }
     }
+}
+
+/// The smallest of the largest logits that together weigh `wanted`, none below `floor`. Logits are
+/// sorted into drawers by their distance from the largest; only one drawer is put in order.
+fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32) -> f64) -> f32 {
+    const DRAWERS: usize = 512;
+    let drawer = |logit: f32| (((max - logit) * 16.0) as usize).min(DRAWERS - 1);
+    let kept = || logits.iter().copied().filter(|logit| *logit >= floor);
+    let mut weights = [0.0; DRAWERS];
+    kept().for_each(|logit| weights[drawer(logit)] += weight(logit));
+    let mut before = 0.0;
+    let Some(last) = weights.iter().position(|weight| {
+        before += weight;
+        before >= wanted
+    }) else {
+        return floor;
+    };
+    before -= weights[last];
+    let mut inside: Vec<f32> = kept().filter(|logit| drawer(*logit) == last).collect();
+    inside.sort_unstable_by(|a, b| b.total_cmp(a));
+    let reached = inside.iter().position(|logit| {
+        before += weight(*logit);
+        before >= wanted
+    });
+    // Rounding can leave the last one short of what the drawer weighs.
+    let last = reached.map_or(inside.last(), |at| inside.get(at));
+    last.copied().unwrap_or(floor)
+}
+
+fn largest(logits: &[f32]) -> f32 {
+    logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
@@ -188,6 +194,9 @@ pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
     z ^= z >> 31;
     [z as u32, (z >> 32) as u32]
 }
+
+/// No noise is larger than this.
+const MOST_NOISE: f32 = 16.64;
 
 /// Standard Gumbel noise that depends on its arguments only. A GPU computes the same from the
 /// same 32-bit operations (`kernels/choose.rs`).
@@ -240,74 +249,98 @@ impl Answer {
     #[must_use]
     pub fn of(question: &Question<'_>, logits: &[f32]) -> Self {
         let vocab = logits.len() / question.so_far.len();
-        let rows: Vec<&[f32]> = logits.chunks_exact(vocab).collect();
-        let log_p: Vec<Vec<f64>> = rows.iter().map(|row| log_softmax(row)).collect();
-        let each = rows.iter().zip(&log_p).zip(&question.so_far);
-        let chosen = each.map(|((row, log_p), so_far)| {
-            let id = question.sampling.choose(row, question.position, so_far);
-            (id, log_p[id as usize])
+        let rows: Vec<Row> = logits.chunks_exact(vocab).map(Row::new).collect();
+        let each = rows.iter().zip(&question.so_far);
+        let chosen = each.map(|(row, so_far)| {
+            let position = question.position;
+            let id = question.sampling.choose(row.logits, position, so_far);
+            (id, row.log_p(id))
         });
-        let reference = question.reference.map(|at| &log_p[at]);
-        let mut ids = top(&log_p[0], question.top);
-        ids.extend(
-            reference
-                .map(|log_q| top(log_q, question.top))
-                .unwrap_or_default(),
-        );
-        let mut seen = std::collections::HashSet::new();
-        ids.retain(|&id| seen.insert(id));
-        let probability = |log_p: &Vec<f64>, id: u32| log_p[id as usize].exp();
+        let reference = question.reference.map(|at| &rows[at]);
+        let lists = [
+            Some(&rows[0]),
+            reference.filter(|_| question.reference > Some(0)),
+        ];
+        let mut ids = Vec::new();
+        for id in lists
+            .into_iter()
+            .flatten()
+            .flat_map(|row| row.top(question.top))
+        {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let listed = ids.into_iter().map(|id| {
+            let base = reference.map(|row| row.log_p(id).exp());
+            (id, rows[0].log_p(id).exp(), base)
+        });
         Self {
             chosen: chosen.collect(),
-            kl_nats: reference.map(|log_q| kl_nats(&log_p[0], log_q)),
-            top: ids
-                .into_iter()
-                .map(|id| {
-                    let base = reference.map(|log_q| probability(log_q, id));
-                    (id, probability(&log_p[0], id), base)
-                })
-                .collect(),
+            kl_nats: reference.map(|row| rows[0].kl_nats(row)),
+            top: listed.collect(),
         }
     }
 }
 
-/// `ln softmax(logits)`, in f64 so that sums over a vocabulary keep their digits.
-#[must_use]
-pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|&logit| f64::from(logit - max).exp())
-        .sum();
-    let log_sum = f64::from(max) + sum.ln();
-    logits
-        .iter()
-        .map(|&logit| f64::from(logit) - log_sum)
-        .collect()
+/// Logits of one stream and what all probabilities of its next token need.
+struct Row<'a> {
+    logits: &'a [f32],
+    max: f32,
+    /// `ln Σ exp`
+    log_sum: f64,
 }
 
-/// `KL(p ‖ q) = Σ p (ln p − ln q)` in nats, from log-probabilities of equal length.
-#[must_use]
-pub fn kl_nats(log_p: &[f64], log_q: &[f64]) -> f64 {
-    log_p
-        .iter()
-        .zip(log_q)
-        .map(|(p, q)| p.exp() * (p - q))
-        .sum::<f64>()
-        .max(0.0)
-}
-
-/// The `n` most probable ids, most probable first.
-#[must_use]
-pub fn top(log_p: &[f64], n: usize) -> Vec<u32> {
-    let mut ids: Vec<u32> = (0..log_p.len() as u32).collect();
-    let order = |&a: &u32, &b: &u32| log_p[b as usize].total_cmp(&log_p[a as usize]);
-    if n < ids.len() {
-        ids.select_nth_unstable_by(n, order);
-        ids.truncate(n);
+impl<'a> Row<'a> {
+    fn new(logits: &'a [f32]) -> Self {
+        let max = largest(logits);
+        let sum = sum(logits, logits, |logit, _| exp(logit - max));
+        let log_sum = f64::from(max) + sum.ln();
+        Self {
+            logits,
+            max,
+            log_sum,
+        }
     }
-    ids.sort_by(order);
-    ids
+
+    fn log_p(&self, id: u32) -> f64 {
+        f64::from(self.logits[id as usize]) - self.log_sum
+    }
+
+    /// `KL(p ‖ q) = Σ p (ln p − ln q)`, in nats, of logits of equal length.
+    fn kl_nats(&self, other: &Self) -> f64 {
+        let apart = sum(self.logits, other.logits, |p, q| {
+            exp(p - self.max) * (p - q)
+        });
+        let share = apart * (f64::from(self.max) - self.log_sum).exp();
+        (share - (self.log_sum - other.log_sum)).max(0.0)
+    }
+
+    /// The `n` most probable ids, most probable first.
+    fn top(&self, n: usize) -> Vec<u32> {
+        let mut ids: Vec<u32> = Vec::with_capacity(n + 1);
+        let logit = |id: u32| self.logits[id as usize];
+        for id in 0..self.logits.len() as u32 {
+            if ids.len() == n && ids.last().is_none_or(|&last| logit(id) <= logit(last)) {
+                continue;
+            }
+            let at = ids.partition_point(|&better| logit(better) >= logit(id));
+            ids.insert(at, id);
+            ids.truncate(n);
+        }
+        ids
+    }
+}
+
+/// `Σ term(p, q)`, eight at a time, which become SIMD; their sums keep their digits in f64.
+fn sum(p: &[f32], q: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    let ((p, p_rest), (q, q_rest)) = (p.as_chunks::<8>(), q.as_chunks::<8>());
+    let eights = p.iter().zip(q).map(|(p, q)| {
+        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|at| term(p[at], q[at]));
+        f64::from(((a + e) + (b + f)) + ((c + g) + (d + h)))
+    });
+    let rest = p_rest.iter().zip(q_rest);
+    eights.sum::<f64>() + rest.map(|(p, q)| f64::from(term(*p, *q))).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -366,26 +399,74 @@ mod tests {
         for position in 0..draws {
             counts[sampling.choose(&LOGITS, position, &[]) as usize] += 1;
         }
-        for (count, log_p) in counts.iter().zip(log_softmax(&LOGITS)) {
+        for (count, id) in counts.iter().zip(0..) {
             let share = f64::from(*count) / draws as f64;
-            assert!(
-                (share - log_p.exp()).abs() < 0.015,
-                "{share} is not {}",
-                log_p.exp()
-            );
+            let p = Row::new(&LOGITS).log_p(id).exp();
+            assert!((share - p).abs() < 0.015, "{share} is not {p}");
         }
     }
 
     #[test]
     fn kl_of_a_distribution_with_itself_is_zero() {
-        let p = log_softmax(&LOGITS);
-        assert_eq!(kl_nats(&p, &p), 0.0, "identity");
-        let q = log_softmax(&[0.0; 5]);
-        let entropy: f64 = p.iter().map(|p| -p.exp() * p).sum();
+        let p = Row::new(&LOGITS);
+        assert_eq!(p.kl_nats(&p), 0.0, "identity");
+        let q = Row::new(&[0.0; 5]);
+        let entropy: f64 = (0..5).map(|id| -p.log_p(id).exp() * p.log_p(id)).sum();
         assert!(
-            (kl_nats(&p, &q) - (5_f64.ln() - entropy)).abs() < 1e-9,
+            (p.kl_nats(&q) - (5_f64.ln() - entropy)).abs() < 1e-6,
             "KL to uniform"
         );
+    }
+
+    /// Filters and noise over a whole vocabulary, against their definitions: everything sorted.
+    #[test]
+    fn a_large_vocabulary_is_filtered_as_sorting_would() {
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(state >> 8) / f64::from(1 << 24) * 2.0 - 1.0
+        };
+        for scale in [0.1, 3.0, 40.0] {
+            let logits: Vec<f32> = (0..5003)
+                .map(|_| (scale * noise().powi(3)) as f32)
+                .collect();
+            let mut sorted = logits.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for (top_k, top_p) in [(0, 0.5), (0, 0.95), (0, 0.999), (40, 1.0), (700, 0.9)] {
+                let kept = &sorted[..if top_k > 0 { top_k } else { sorted.len() }];
+                let weight = |logit: &f32| f64::from(logit - sorted[0]).exp();
+                let wanted = f64::from(top_p) * kept.iter().map(weight).sum::<f64>();
+                let mut reached = 0.0;
+                let expected = kept.iter().find(|logit| {
+                    reached += weight(logit);
+                    reached >= wanted * (1.0 - 1e-6)
+                });
+                let sampling = Sampling {
+                    temperature: 1.0,
+                    top_k,
+                    top_p,
+                    ..Sampling::default()
+                };
+                let floor = sampling.floor(&logits);
+                let expected = if top_p < 1.0 {
+                    expected.copied()
+                } else {
+                    kept.last().copied()
+                };
+                let apart = (floor - expected.expect("reached")).abs();
+                assert!(
+                    apart < 1e-3,
+                    "top-k {top_k}, top-p {top_p}, {scale}: {apart}"
+                );
+                let ids = (0..).zip(&logits).filter(|(_, logit)| **logit >= floor);
+                let key = noise_key(0, 7);
+                let noisy = ids.map(|(id, logit)| (id, logit + gumbel(key, id)));
+                let best = noisy
+                    .max_by(|a, b| a.1.total_cmp(&b.1))
+                    .expect("one is kept");
+                assert_eq!(sampling.choose(&logits, 7, &[]), best.0, "with the noise");
+            }
+        }
     }
 
     #[test]
@@ -416,6 +497,6 @@ mod tests {
 
     #[test]
     fn top_sorts() {
-        assert_eq!(top(&log_softmax(&LOGITS), 3), [1, 4, 2], "three largest");
+        assert_eq!(Row::new(&LOGITS).top(3), [1, 4, 2], "three largest");
     }
 }

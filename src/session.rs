@@ -12,6 +12,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::{Stack, Steering};
+use crate::device::gpu_is_software;
 use crate::error::{Error, Result};
 use crate::kernels::Asked;
 use crate::model::{self, KvCache, Model, Positions, Stamp, Weights};
@@ -592,7 +593,9 @@ impl Generation {
         let Answering::Gpu { ids, .. } = &pending.answer else {
             return Ok(None);
         };
-        if self.index + 1 >= self.max_tokens || steering.reads_tokens() {
+        // In a browser a software GPU holds back what is read until all that was submitted is done.
+        let holds_back = cfg!(target_arch = "wasm32") && gpu_is_software();
+        if holds_back || self.index + 1 >= self.max_tokens || steering.reads_tokens() {
             return Ok(None);
         }
         let Some(asked) = self.asked(self.index + 1, pending.speaks, true) else {

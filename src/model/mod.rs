@@ -13,7 +13,7 @@ mod history;
 mod host;
 mod lanes;
 mod reader;
-mod slices;
+pub(crate) mod slices;
 mod weight;
 
 pub use attention::{Attention, EXTRA_POSITIONS, Rope};

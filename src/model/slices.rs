@@ -82,7 +82,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// eˣ within 2 units in the last place, without branches or calls, so that loops over it become
 /// SIMD: `2ⁿ · e^r` with |r| ≤ ln 2 / 2, and Cephes' polynomial for e^r. Saturates outside ±87.
-fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

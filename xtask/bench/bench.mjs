@@ -113,14 +113,15 @@ function summarise(row) {
   const { name, device, skipped, runs } = row;
   const about = { name, device, ...(row.gpu && { gpu: row.gpu.name, software: row.gpu.software }), threads: 1 };
   if (skipped) return { ...about, skipped };
+  const spoke = runs.every(({ times }) => times.length > 1);
   const decode = ({ times }) => (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
   const problem = runs.map(distrust).find(Boolean) ?? null;
   return {
     ...about,
     repetitions: runs.length,
     load_ms: summary(runs.map(({ loadMs }) => loadMs)),
-    prefill128_tok_s: problem ? null : summary(runs.map(({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start))),
-    decode_tok_s: problem ? null : summary(runs.map(decode)),
+    prefill128_tok_s: spoke ? summary(runs.map(({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start))) : null,
+    decode_tok_s: spoke ? summary(runs.map(decode)) : null,
     decode_tokens: row.maxTokens,
     ...(device === "webgpu" && { per_token: runs.at(-1).asked }),
     bytes_transferred: Math.max(...runs.map(({ bytes }) => bytes)),
@@ -132,7 +133,7 @@ function summarise(row) {
 
 /** Our median over the best peer's, or `null` where one of the two has none. */
 function ratio(rows, device, speed) {
-  const of = (ours) => rows.filter((row) => row.device === device && (row.name === US) === ours && row[speed]).map((row) => row[speed].median);
+  const of = (ours) => rows.filter((row) => row.device === device && (row.name === US) === ours && row[speed] && !row.not_counted).map((row) => row[speed].median);
   const [us, peers] = [of(true), of(false)];
   return us.length && peers.length ? us[0] / Math.max(...peers) : null;
 }
