@@ -15,7 +15,7 @@
 //! error.rs    one typed error
 //! web/        the only place that knows wasm-bindgen
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod adapters;
 pub mod device;

@@ -271,7 +271,8 @@ impl Linear {
         text
     }
 
-    /// Adds one block of 32 columns to every `acc`.
+    /// Adds one block of 32 columns to every `acc`: the codes times x, then the block's factor, and its
+    /// offset times the sum of x.
     fn block(&self, rows: usize) -> String {
         let (stored, tile, i4) = (self.stored, self.tile, self.i / 4);
         let mut text = String::new();
@@ -288,6 +289,9 @@ impl Linear {
                         "let q{r}_{quad} = words[(block * {quads}u + {quad}u) * {stored}u + row{r}];"
                     );
                 }
+            }
+            for t in 0..tile {
+                let _ = writeln!(text, "var sum{r}_{t} = 0.0;");
             }
         }
         // Eight columns that one word of four bits holds, or four that another format holds.
@@ -307,12 +311,12 @@ impl Linear {
                             "4u, 12u, 20u, 28u"
                         };
                         format!(
-                            "fma(vec4<f32>((vec4<u32>(q{r}_0[{}]) >> vec4<u32>({shift})) & vec4<u32>(15u)), vec4<f32>(s{r}.x), vec4<f32>(s{r}.y))",
+                            "vec4<f32>((vec4<u32>(q{r}_0[{}]) >> vec4<u32>({shift})) & vec4<u32>(15u))",
                             j % 4
                         )
                     }
                     Format::Eight => format!(
-                        "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q{r}_{}[{}]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u)) * s{r}.x",
+                        "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q{r}_{}[{}]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u))",
                         j / 4,
                         j % 4
                     ),
@@ -322,8 +326,25 @@ impl Linear {
                 };
                 let _ = writeln!(text, "let w{j}_{r} = {w};");
                 for t in 0..tile {
-                    let _ = writeln!(text, "acc{r}_{t} += dot(w{j}_{r}, x{j}_{t});");
+                    let _ = writeln!(text, "sum{r}_{t} += dot(w{j}_{r}, x{j}_{t});");
                 }
+            }
+        }
+        for t in 0..tile {
+            if self.format == Format::Four {
+                let _ = writeln!(
+                    text,
+                    "let all{t} = dot(((x0_{t} + x1_{t}) + (x2_{t} + x3_{t})) + ((x4_{t} + x5_{t}) + (x6_{t} + x7_{t})), vec4<f32>(1.0));"
+                );
+            }
+            for r in 0..rows {
+                let _ = match self.format {
+                    Format::Four => {
+                        writeln!(text, "acc{r}_{t} += s{r}.x * sum{r}_{t} + s{r}.y * all{t};")
+                    }
+                    Format::Eight => writeln!(text, "acc{r}_{t} += s{r}.x * sum{r}_{t};"),
+                    Format::Float => writeln!(text, "acc{r}_{t} += sum{r}_{t};"),
+                };
             }
         }
         text

@@ -41,9 +41,21 @@ impl From<Error> for JsValue {
     }
 }
 
-/// Runs once, when the module starts: panics are printed and end every call under way.
+#[expect(
+    unsafe_code,
+    reason = "the linker writes this function, which takes nothing and gives nothing"
+)]
+unsafe extern "C" {
+    safe fn __wasm_call_ctors();
+}
+
+/// Runs once, when the module starts: the registries of the GPU's compiler are filled; panics are
+/// printed and end every call under way.
 #[wasm_bindgen(start, private)]
 fn start() {
+    // Where nobody calls it, the linker lets every function that JavaScript can call begin with it:
+    // it would run whenever a string changes sides.
+    __wasm_call_ctors();
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         console_error_panic_hook::hook(info);
         panicked(&info.to_string());
