@@ -43,6 +43,7 @@ const folders = existsSync(dirname(onnx)) ? readdirSync(dirname(onnx)).filter((n
 const exports = folders.flatMap((folder) => Object.entries(DTYPES)
   .filter(([, file]) => existsSync(join(dirname(onnx), folder, "onnx", file)))
   .map(([dtype]) => ({ name: `transformers.js ${dtype}${folder.slice(basename(onnx).length)}`, engine: "transformers.js", onnx: folder, dtype })));
+const CPU_Q8 = "onnxruntime-web has no WebGPU kernel for dynamic int8 products: it reads them back (over 100 times a token) and computes on the CPU";
 /** What is compared, best known settings of each. */
 const contenders = [{ name: US, engine: US }, { name: "wllama", engine: "wllama" },
   ...(exports.length ? exports : [{ name: "transformers.js", engine: "transformers.js", skipped: NO_ONNX }])];
@@ -161,7 +162,7 @@ const rows = ["cpu", "webgpu"].filter((device) => (process.env.BENCH_DEVICE ?? d
     ...contender, device, runs: [],
     gpu: device === "webgpu" ? gpu : null,
     maxTokens: device === "webgpu" && gpu?.software ? SOFTWARE_TOKENS : CPU_TOKENS,
-    skipped: contender.skipped || (device === "webgpu" && !gpu && "this browser has no WebGPU adapter") || null,
+    skipped: contender.skipped || (device === "webgpu" && contender.dtype === "q8" && CPU_Q8) || (device === "webgpu" && !gpu && "this browser has no WebGPU adapter") || null,
   })));
 
 const repeat = Number(need("BENCH_REPEAT"));
