@@ -116,7 +116,7 @@ fn attend(
     let (cache, turn) = (&mut run.cache, &run.turn);
 
     let q = q.reshape([t, heads, hd]);
-    let k = rotate(k.reshape([t, kv_heads, hd]), &turn.rope);
+    let k = rotate(k.reshape([t, kv_heads, hd]), turn.rope());
     let v = v.reshape([t, kv_heads, hd]);
     let (keys, values) = cache.append(layer, turn, k.swap_dims(0, 1), v.swap_dims(0, 1));
 
@@ -128,7 +128,7 @@ fn attend(
             .reshape([kv_heads, groups * t, hd])
     };
     let total = keys.dims()[1];
-    let mut scores = by_kv_head(rotate(q.clone(), &turn.rope)).matmul(keys.swap_dims(1, 2));
+    let mut scores = by_kv_head(rotate(q.clone(), turn.rope())).matmul(keys.swap_dims(1, 2));
     if let Some(mask) = &turn.mask {
         scores = (scores.reshape([kv_heads, groups, t, total]) + mask.clone().unsqueeze())
             .reshape([kv_heads, groups * t, total]);

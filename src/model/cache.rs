@@ -1,5 +1,6 @@
 //! The key/value cache of one sequence, which remembers what computed each entry.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -48,7 +49,9 @@ pub(super) struct Turn {
     t: usize,
     capacity: usize,
     tables: Rope,
-    pub(super) rope: (Tensor<3>, Tensor<3>),
+    /// Cut out when asked for: the kernels read the tables, and cutting is a launch in front of what
+    /// is sent to a GPU.
+    rope: OnceCell<(Tensor<3>, Tensor<3>)>,
     /// On a GPU: `(start, capacity)`, for the kernels.
     place: Option<Tensor<1, Int>>,
     /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
@@ -65,6 +68,11 @@ impl Turn {
     /// Cosines and sines of all positions, each `[positions, hd/2]`.
     pub(super) fn tables(&self) -> (Tensor<2>, Tensor<2>) {
         self.tables.tables()
+    }
+
+    /// Rotations of this turn's positions.
+    pub(super) fn rope(&self) -> &(Tensor<3>, Tensor<3>) {
+        self.rope.get_or_init(|| self.rope_after(0))
     }
 
     /// Rotations of this turn's positions, `offset` places later.
@@ -176,7 +184,7 @@ impl KvCache {
             t,
             capacity: self.capacity,
             tables: rope.clone(),
-            rope: rope.rows(start, t),
+            rope: OnceCell::new(),
             place: kernels::is_gpu(&rope.tables().0).then(|| {
                 let place = vec![start as i32, self.capacity as i32];
                 Tensor::from_data(TensorData::new(place, [2]), &self.device)

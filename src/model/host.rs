@@ -76,7 +76,7 @@ pub(super) struct HostRope {
 
 impl HostRope {
     pub(super) fn new(turn: &Turn) -> Self {
-        let (cos, sin) = turn.rope.clone();
+        let (cos, sin) = turn.rope().clone();
         Self {
             cos: to_host(cos),
             sin: to_host(sin),
