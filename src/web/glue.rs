@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::PanicHookInfo;
+use std::sync::Once;
 
 use js_sys::{Object, Promise, Reflect};
 use serde::Serialize;
@@ -49,13 +50,18 @@ unsafe extern "C" {
     safe fn __wasm_call_ctors();
 }
 
+/// Fills the registries, once. Where nobody calls the linker's function, every function that
+/// JavaScript can call begins with it: it would run whenever a string changes sides.
+pub(super) fn construct() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(__wasm_call_ctors);
+}
+
 /// Runs once, when the module starts: the registries of the GPU's compiler are filled; panics are
 /// printed and end every call under way.
 #[wasm_bindgen(start, private)]
 fn start() {
-    // Where nobody calls it, the linker lets every function that JavaScript can call begin with it:
-    // it would run whenever a string changes sides.
-    __wasm_call_ctors();
+    construct();
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         console_error_panic_hook::hook(info);
         panicked(&info.to_string());

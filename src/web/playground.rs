@@ -13,7 +13,8 @@ use super::blob::BlobSource;
 use super::choice::{self, GpuFacts, Wish};
 use super::download::{Want, fetch};
 use super::glue::{
-    check, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu, when_lost,
+    check, construct, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu,
+    when_lost,
 };
 use super::storage::Storage;
 use crate::adapters::{self, Adapter, AdapterFiles, Law, Mask, Method};
@@ -474,6 +475,8 @@ async fn open_gpu() -> Result<Device> {
     if let Some(device) = GPU.with_borrow(Clone::clone) {
         return Ok(device);
     }
+    // The tests' harness does not start the module as JavaScript does.
+    construct();
     watch_gpu();
     let device = device::gpu().await?;
     GPU.set(Some(device.clone()));
