@@ -54,7 +54,7 @@ unsafe extern "C" {
 /// JavaScript can call begins with it: it would run whenever a string changes sides.
 pub(super) fn construct() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(__wasm_call_ctors);
+    ONCE.call_once(|| __wasm_call_ctors());
 }
 
 /// Runs once, when the module starts: the registries of the GPU's compiler are filled; panics are
