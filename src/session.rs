@@ -635,11 +635,10 @@ impl Generation {
         };
         let speaks = pending.speaks;
         for (lane, speaks) in self.lanes_mut().into_iter().zip(speaks) {
-            if let Some((lane, &id)) = lane.filter(|_| speaks).and_then(|lane| {
-                let id = lane.ids.last()?;
-                Some((&mut lane.cache, id))
-            }) {
-                lane.learn(id);
+            if let Some(lane) = lane.filter(|_| speaks)
+                && let Some(&id) = lane.ids.last()
+            {
+                lane.cache.learn(id);
             }
         }
     }
