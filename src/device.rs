@@ -1,8 +1,10 @@
 //! Which device computes, said in words.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_lock::OnceCell;
 use burn::tensor::Device;
-use burn::tensor::wgpu::wgpu::DeviceType;
+use burn::tensor::wgpu::wgpu::{DeviceType, Features};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -34,26 +36,51 @@ const LAUNCHES_PER_SUBMIT: usize = 512;
 pub async fn gpu() -> Result<Device> {
     // burn registers a GPU once per program and refuses a second time, also while the first is
     // still opening: whoever comes then waits.
-    Ok(OPENED.get_or_try_init(open).await?.0.clone())
+    Ok(OPENED.get_or_try_init(open).await?.device.clone())
 }
 
-async fn open() -> Result<(Device, bool)> {
+async fn open() -> Result<Gpu> {
     let options = Device::wgpu_options().tasks_max(LAUNCHES_PER_SUBMIT);
     let opened = options.init_with_setup_async().await;
     let (device, setup) = opened.map_err(|error| Error::DeviceUnavailable {
         asked: "gpu".into(),
         why: error.to_string(),
     })?;
-    let software = setup.adapter.get_info().device_type == DeviceType::Cpu;
-    Ok((device, software))
+    Ok(Gpu {
+        device,
+        software: setup.adapter.get_info().device_type == DeviceType::Cpu,
+        subgroups: setup.device.features().contains(Features::SUBGROUP),
+    })
 }
 
-/// The GPU of this program, and whether it is software.
-static OPENED: OnceCell<(Device, bool)> = OnceCell::new();
+#[derive(Debug)]
+struct Gpu {
+    device: Device,
+    software: bool,
+    /// As wgpu knows it.
+    subgroups: bool,
+}
+
+/// The GPU of this program.
+static OPENED: OnceCell<Gpu> = OnceCell::new();
 
 /// Whether the GPU that was opened is a program that imitates one on the CPU. Kernels are cut
 /// differently for it.
 #[must_use]
 pub fn gpu_is_software() -> bool {
-    OPENED.get().is_some_and(|(_, software)| *software)
+    OPENED.get().is_some_and(|gpu| gpu.software)
+}
+
+/// Whether the browser was asked for subgroups, of which wgpu does not know there.
+static SUBGROUPS: AtomicBool = AtomicBool::new(false);
+
+/// Tells that the browser grants subgroups to the GPU that is opened next.
+pub fn grant_subgroups() {
+    SUBGROUPS.store(true, Ordering::Relaxed);
+}
+
+/// Whether kernels may let the threads of a subgroup of the GPU that was opened speak to each other.
+#[must_use]
+pub fn gpu_has_subgroups() -> bool {
+    SUBGROUPS.load(Ordering::Relaxed) || OPENED.get().is_some_and(|gpu| gpu.subgroups)
 }

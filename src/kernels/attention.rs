@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
+use crate::device::{gpu_has_subgroups, gpu_is_software};
 use crate::model::LlamaConfig;
 
 /// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
@@ -13,6 +14,9 @@ const KEYS: usize = 256;
 
 /// Queries that are too few to fill a GPU with a workgroup for each.
 const FEW: usize = 8;
+
+/// Queries that are enough for a software GPU to give each of them a thread.
+const ENOUGH: usize = 4;
 
 /// The heads of a model, which the kernels are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +100,7 @@ impl Wgsl for RotateAndStore {
 
 /// Rotates the queries and keys of `qkv [t, (heads + 2·kv_heads)·hd]` to their positions, writes
 /// keys and values into the cache tensors `[kv_heads, capacity, hd]` in place, and returns the
-/// queries `[t, heads·hd]`. `turn` is `(first position, capacity)`; `cos` and `sin` hold a row of
+/// queries `[t, heads·hd]`. `turn` is `(first position, capacity, t)`; `cos` and `sin` hold a row of
 /// hd/2 per position.
 ///
 /// Writing in place is right only if nobody else holds the cache tensors: the caller sees to it.
@@ -314,6 +318,133 @@ impl Wgsl for Attend {
     }
 }
 
+/// Attention of one head of one query by one thread, for a program that imitates a GPU: no barriers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct AttendAlone {
+    of: Heads,
+    /// Whether the four threads of a quad, whose keys are the same, read one key each and tell it to
+    /// the others.
+    quads: bool,
+}
+
+impl AttendAlone {
+    /// Queries of a workgroup, all of one head.
+    const QUERIES: usize = 8;
+}
+
+impl Wgsl for AttendAlone {
+    fn subgroups(&self) -> bool {
+        self.quads
+    }
+
+    fn buffers(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("q", "vec4<f32>"),
+            ("keys", "vec4<f32>"),
+            ("values", "vec4<f32>"),
+            ("y", "vec4<f32>"),
+            ("turn", "i32"),
+        ]
+    }
+
+    fn body(&self) -> String {
+        let Heads {
+            heads,
+            kv_heads,
+            hd,
+        } = self.of;
+        let hd4 = hd / 4;
+        let queries = Self::QUERIES;
+        let columns = |line: &dyn Fn(usize) -> String| -> String { (0..hd4).map(line).collect() };
+        // Four keys at a time: with quads, in the order in which the quad tells them.
+        let four = |line: &dyn Fn(usize) -> String| -> String { (0..4).map(line).collect() };
+        let key = |n: usize| match self.quads {
+            true => format!("(base + (quad ^ {n}u))"),
+            false => format!("(base + {n}u)"),
+        };
+        let read = |name: &str, rows: &str, c: usize| {
+            four(&|n| {
+                let row = match (self.quads, n) {
+                    (true, 1) => format!("quadSwapX({name}0)"),
+                    (true, 2) => format!("quadSwapY({name}0)"),
+                    (true, 3) => format!("quadSwapDiagonal({name}0)"),
+                    _ => format!("{rows}[at{n} + {c}u]"),
+                };
+                format!("let {name}{n} = {row};\n")
+            })
+        };
+        let each = |text: String| format!("{{ {text} }}\n");
+        format!(
+            "@compute @workgroup_size({queries})
+             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32{in_subgroup}) {{
+                 {quad}
+                 let start = u32(turn[0]);
+                 let capacity = u32(turn[1]);
+                 let count = u32(turn[2]);
+                 let head = group.x;
+                 let t = min(group.y * {queries}u + lane, count - 1u);
+                 let total = start + t + 1u;
+                 // As many as the last query of the workgroup sees: quads stay together.
+                 let last = start + min((group.y + 1u) * {queries}u, count);
+                 let origin = head / {groups}u * capacity;
+                 let row = (t * {heads}u + head) * {hd4}u;
+                 {queries_of}
+                 var most = -1e30;
+                 var sum = 0.0;
+                 {begin}
+                 for (var base = 0u; base < last; base += 4u) {{
+                     {places}
+                     {begin_scores}
+                     {score}
+                     {mask}
+                     let top = max(max(most, max(score0, score1)), max(score2, score3));
+                     let fade = exp(most - top);
+                     {shares}
+                     sum = sum * fade + ((share0 + share1) + (share2 + share3));
+                     most = top;
+                     {mix}
+                 }}
+                 if group.y * {queries}u + lane >= count {{ return; }}
+                 {store}
+             }}",
+            in_subgroup = match self.quads {
+                true => ", @builtin(subgroup_invocation_id) in_subgroup: u32",
+                false => "",
+            },
+            quad = match self.quads {
+                true => "let quad = in_subgroup % 4u;",
+                false => "",
+            },
+            groups = heads / kv_heads,
+            queries_of = columns(&|c| format!(
+                "let q{c} = q[row + {c}u] * {:e};\n",
+                1.0 / (hd as f32).sqrt()
+            )),
+            begin = columns(&|c| format!("var mixed{c} = vec4<f32>();\n")),
+            places = four(&|n| format!(
+                "let at{n} = (origin + min({}, capacity - 1u)) * {hd4}u;\n",
+                key(n)
+            )),
+            begin_scores = four(&|n| format!("var score{n} = 0.0;\n")),
+            score = columns(&|c| each(
+                read("key", "keys", c) + &four(&|n| format!("score{n} += dot(q{c}, key{n});\n"))
+            )),
+            mask = four(&|n| format!(
+                "score{n} = select(-1e30, score{n}, {} < total);\n",
+                key(n)
+            )),
+            shares = four(&|n| format!("let share{n} = exp(score{n} - top);\n")),
+            mix = columns(&|c| each(
+                read("value", "values", c)
+                    + &format!(
+                        "mixed{c} = mixed{c} * fade + ((share0 * value0 + share1 * value1) + (share2 * value2 + share3 * value3));"
+                    )
+            )),
+            store = columns(&|c| format!("y[row + {c}u] = mixed{c} / sum;\n")),
+        )
+    }
+}
+
 /// The parts of [`Attend`] in one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Join(Heads);
@@ -359,7 +490,7 @@ impl Wgsl for Join {
 
 /// Softmax attention of the queries `q [t, heads·hd]` over what the cache tensors
 /// `[kv_heads, capacity, hd]` hold up to each query's own position: `[t, heads·hd]`. `turn` is
-/// `(position of the first query, capacity)`.
+/// `(position of the first query, capacity, t)`.
 ///
 /// One launch; two for few queries over long contexts, whose keys are then shared out among
 /// workgroups: those of a single query would leave a GPU idle.
@@ -379,6 +510,16 @@ pub fn attend(
         buffer(values.clone()),
         int_buffer(turn),
     );
+    if gpu_is_software() && t >= ENOUGH {
+        let quads = gpu_has_subgroups();
+        let groups = [of.heads, t.div_ceil(AttendAlone::QUERIES)];
+        launch(
+            AttendAlone { of, quads },
+            groups,
+            &[&q, &keys, &values, &y, &turn],
+        );
+        return tensor(y);
+    }
     let split = parts > 1 && t <= FEW;
     let attend = Attend { of, split };
     let units = attend.units();

@@ -39,6 +39,11 @@ pub(super) trait Wgsl:
 
     /// Names and element types of the buffers, in the order in which they are given.
     fn buffers(&self) -> Vec<(&'static str, &'static str)>;
+
+    /// Whether the text speaks of subgroups.
+    fn subgroups(&self) -> bool {
+        false
+    }
 }
 
 struct Kernel<W>(W);
@@ -70,6 +75,14 @@ impl<W: Wgsl> CubeKernel for Kernel<W> {
 
     fn source(&self) -> Option<PrecompiledSource> {
         let mut source = String::new();
+        if self.0.subgroups() {
+            // Browsers want them named; naga, which compiles elsewhere, knows them without a name.
+            if cfg!(target_family = "wasm") {
+                source += "enable subgroups;\n";
+            }
+            // Compilers do not see that what is read from a buffer is the same for all threads.
+            source += "diagnostic(off, subgroup_uniformity);\n";
+        }
         for (at, (name, element)) in self.0.buffers().into_iter().enumerate() {
             // All are writable for WebGPU's eyes: several tensors may share one buffer, and a
             // launch must not see a buffer as read-only and writable at once.

@@ -7,16 +7,15 @@ use burn::tensor::Tensor;
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
 use super::packed::{BLOCK, Format, Packed, word_type};
+use crate::device::{gpu_has_subgroups, gpu_is_software};
 
-/// Threads of a workgroup.
-const THREADS: usize = 64;
-/// Tokens that one thread computes at once: each weight is unpacked once for all of them.
-const TILE: usize = 8;
 /// Streams in lockstep whose tokens are computed at once.
 pub const STREAMS: usize = 3;
+/// Tokens that are computed at once in passes of more than [`STREAMS`] that fill no whole tile.
+const SMALL_TILE: usize = STREAMS + 1;
 /// Numbers of tokens in whose passes every pipeline of the base is built, but for the two of long
-/// contexts.
-pub const WARM_UP_TOKENS: [usize; 3] = [TILE + 1, 2, STREAMS];
+/// contexts: whole tiles and one token, a small tile, and the other numbers of streams.
+pub const WARM_UP_TOKENS: [usize; 4] = [Cut::SOFTWARE.tile + 1, SMALL_TILE, 2, STREAMS];
 
 /// What happens to the output.
 #[derive(Debug, Clone, Default)]
@@ -87,20 +86,55 @@ struct Linear {
 /// How the work is laid out over threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cut {
-    /// Rows of one thread: each number of x is read once for all of them.
+    /// Threads of a workgroup.
+    pub threads: usize,
+    /// Rows of one thread for a tile of tokens, half as many for few: each number of x is read once
+    /// for all of them.
     pub rows: usize,
     /// Threads that share the columns of a row. They meet at a barrier.
     pub split: usize,
+    /// Tokens that one thread computes at once: each weight is unpacked once for all of them.
+    pub tile: usize,
+    /// Whether the four threads of a quad read a fourth of x each and tell it to the others.
+    pub quads: bool,
 }
 
 impl Cut {
-    /// For a program that imitates a GPU: long threads, no barriers.
-    pub const SOFTWARE: Self = Self { rows: 4, split: 1 };
+    /// For a program that imitates a GPU: long threads, no barriers. Each thread's reading is a
+    /// loop over single numbers there, which costs more than what is computed with them.
+    pub const SOFTWARE: Self = Self {
+        threads: 8,
+        rows: 8,
+        split: 1,
+        tile: 16,
+        quads: false,
+    };
     /// For a GPU: as many threads as the narrow layers of small models can give.
-    pub const HARDWARE: Self = Self { rows: 1, split: 4 };
+    pub const HARDWARE: Self = Self {
+        threads: 64,
+        rows: 1,
+        split: 4,
+        tile: 8,
+        quads: false,
+    };
+
+    /// For the GPU that was opened.
+    pub(super) fn of_this_gpu() -> Self {
+        match gpu_is_software() {
+            true => Self {
+                quads: gpu_has_subgroups(),
+                ..Self::SOFTWARE
+            },
+            false => Self::HARDWARE,
+        }
+    }
 }
 
 impl Wgsl for Linear {
+    fn subgroups(&self) -> bool {
+        self.cut.quads
+    }
+
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
         let mut buffers = vec![("words", word_type(self.format))];
         // What a kernel does not read is not part of its layout, and must not be bound.
@@ -124,7 +158,8 @@ impl Wgsl for Linear {
 
     fn body(&self) -> String {
         let (tile, split, lines) = (self.tile, self.cut.split, self.lines());
-        let lanes = THREADS / split;
+        let threads = self.cut.threads;
+        let lanes = threads / split;
         // Rows of one thread, and the lines of y that they make.
         let rows = self.rows();
         let each = |line: &dyn Fn(usize, usize) -> String| -> String {
@@ -136,17 +171,28 @@ impl Wgsl for Linear {
             let _ = writeln!(
                 text,
                 "var<workgroup> parts: array<f32, {}>;",
-                THREADS * tile * rows.len()
+                threads * tile * rows.len()
             );
         }
         let _ = writeln!(
             text,
-            "@compute @workgroup_size({THREADS})
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
+            "@compute @workgroup_size({threads})
+             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32{in_subgroup}) {{
                  let token = group.y * {tile}u;
                  let line = group.x * {}u + lane % {lanes}u;
-                 let part = lane / {lanes}u;",
-            lanes * self.cut.rows
+                 let part = lane / {lanes}u;
+                 {quad}",
+            lanes * self.thread_lines(),
+            in_subgroup = match self.cut.quads {
+                true => ", @builtin(subgroup_invocation_id) in_subgroup: u32",
+                false => "",
+            },
+            quad = match self.cut.quads {
+                true => "let quad = in_subgroup % 4u;
+                         let odd = vec4<bool>((quad & 1u) != 0u);
+                         let high = vec4<bool>((quad & 2u) != 0u);",
+                false => "",
+            },
         );
         for (r, (line, offset)) in rows.iter().enumerate() {
             let _ = writeln!(
@@ -227,12 +273,26 @@ impl Linear {
         }
     }
 
+    /// Numbers of y that one thread computes for each token.
+    fn thread_lines(&self) -> usize {
+        let rows = match self.tile > STREAMS {
+            true => self.cut.rows,
+            false => self.cut.rows / 2,
+        };
+        let lines = match self.after {
+            Epilogue::SwiGlu => rows / 2,
+            _ => rows,
+        };
+        lines.max(1)
+    }
+
     /// The rows of one thread: `(line of y, rows further down)`.
     fn rows(&self) -> Vec<(usize, usize)> {
-        let mut rows: Vec<_> = (0..self.cut.rows).map(|line| (line, 0)).collect();
+        let lines = 0..self.thread_lines();
+        let mut rows: Vec<_> = lines.clone().map(|line| (line, 0)).collect();
         if self.after == Epilogue::SwiGlu {
             let half = self.lines();
-            rows.extend((0..self.cut.rows).map(|line| (line, half)));
+            rows.extend(lines.map(|line| (line, half)));
         }
         rows
     }
@@ -273,8 +333,18 @@ impl Linear {
 
     /// Adds one block of 32 columns to every `acc`: the codes times x, then the block's factor, and its
     /// offset times the sum of x.
+    ///
+    /// Codes of four bits are not shifted to their place: the numbers of x are scaled down instead,
+    /// once for all rows, by the powers of two at which the codes stand in their word.
     fn block(&self, rows: usize) -> String {
         let (stored, tile, i4) = (self.stored, self.tile, self.i / 4);
+        let (down, up) = match self.format {
+            Format::Four => (
+                " * vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24)",
+                "vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24)",
+            ),
+            Format::Eight | Format::Float => ("", ""),
+        };
         let mut text = String::new();
         let quads = self.format.words() / 4;
         for r in 0..rows {
@@ -284,35 +354,48 @@ impl Linear {
                     "let s{r} = unpack2x16float(scales[block * {stored}u + row{r}]);"
                 );
                 for quad in 0..quads {
-                    let _ = writeln!(
-                        text,
-                        "let q{r}_{quad} = words[(block * {quads}u + {quad}u) * {stored}u + row{r}];"
-                    );
+                    let word = format!("words[(block * {quads}u + {quad}u) * {stored}u + row{r}]");
+                    let _ = match self.cut.quads {
+                        // In the order in which the quad tells x.
+                        true => writeln!(
+                            text,
+                            "let a{r}_{quad} = {word};
+                             let b{r}_{quad} = select(a{r}_{quad}, a{r}_{quad}.yxwz, odd);
+                             let q{r}_{quad} = select(b{r}_{quad}, b{r}_{quad}.zwxy, high);"
+                        ),
+                        false => writeln!(text, "let q{r}_{quad} = {word};"),
+                    };
                 }
             }
             for t in 0..tile {
                 let _ = writeln!(text, "var sum{r}_{t} = 0.0;");
             }
         }
-        // Eight columns that one word of four bits holds, or four that another format holds.
+        // Eight times four columns: with quads, not the j-th four but those that the quad tells.
         for j in 0..8 {
+            let column = match self.cut.quads {
+                true => format!("({}u + (quad ^ {}u))", j / 4 * 4, j % 4),
+                false => format!("{j}u"),
+            };
             for t in 0..tile {
-                let _ = writeln!(
-                    text,
-                    "let x{j}_{t} = x[(token + {t}u) * {i4}u + block * 8u + {j}u];"
-                );
+                let x = match (self.cut.quads, j % 4) {
+                    (true, 1) => format!("quadSwapX(x{}_{t})", j - 1),
+                    (true, 2) => format!("quadSwapY(x{}_{t})", j - 2),
+                    (true, 3) => format!("quadSwapDiagonal(x{}_{t})", j - 3),
+                    _ => format!("x[(token + {t}u) * {i4}u + block * 8u + {column}]{down}"),
+                };
+                let _ = writeln!(text, "let x{j}_{t} = {x};");
             }
             for r in 0..rows {
                 let w = match self.format {
                     Format::Four => {
-                        let shift = if j < 4 {
-                            "0u, 8u, 16u, 24u"
-                        } else {
-                            "4u, 12u, 20u, 28u"
+                        let codes = match j < 4 {
+                            true => format!("q{r}_0[{j}]"),
+                            false => format!("q{r}_0[{}] >> 4u", j - 4),
                         };
+                        // Nothing is negative: from signed numbers the way to f32 is shorter.
                         format!(
-                            "vec4<f32>((vec4<u32>(q{r}_0[{}]) >> vec4<u32>({shift})) & vec4<u32>(15u))",
-                            j % 4
+                            "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>({codes}) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)))"
                         )
                     }
                     Format::Eight => format!(
@@ -321,7 +404,7 @@ impl Linear {
                         j % 4
                     ),
                     Format::Float => {
-                        format!("words[(block * 8u + {j}u) * {stored}u + row{r}]")
+                        format!("words[(block * 8u + {column}) * {stored}u + row{r}]")
                     }
                 };
                 let _ = writeln!(text, "let w{j}_{r} = {w};");
@@ -334,7 +417,7 @@ impl Linear {
             if self.format == Format::Four {
                 let _ = writeln!(
                     text,
-                    "let all{t} = dot(((x0_{t} + x1_{t}) + (x2_{t} + x3_{t})) + ((x4_{t} + x5_{t}) + (x6_{t} + x7_{t})), vec4<f32>(1.0));"
+                    "let all{t} = dot(((x0_{t} + x1_{t}) + (x2_{t} + x3_{t})) + ((x4_{t} + x5_{t}) + (x6_{t} + x7_{t})), {up});"
                 );
             }
             for r in 0..rows {
@@ -348,6 +431,28 @@ impl Linear {
             }
         }
         text
+    }
+
+    /// Launches that cover t tokens: `(first token, workgroups, tokens of each)`. Few numbers of
+    /// tokens serve every length, so that few pipelines do.
+    fn pieces(&self, t: usize) -> Vec<(usize, usize, usize)> {
+        let tile = match t {
+            0..=STREAMS => return vec![(0, 1, t)],
+            _ if t < self.cut.tile => SMALL_TILE,
+            _ => self.cut.tile,
+        };
+        let whole = t / tile * tile;
+        let rest = t - whole;
+        // Buffers can be bound from every 64th number on.
+        let bound = |row: usize| (row * self.i).is_multiple_of(64) && (row * self.lines()).is_multiple_of(64);
+        let last = match rest {
+            0 => None,
+            1..=STREAMS => Some((whole, 1, rest)),
+            // A tile that computes some tokens a second time.
+            _ if bound(t - tile) => Some((t - tile, 1, tile)),
+            _ => Some((whole, rest, 1)),
+        };
+        std::iter::once((0, whole / tile, tile)).chain(last).collect()
     }
 }
 
@@ -398,18 +503,8 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
     let z = z.clone().map(buffer);
     let b: Vec<_> = parts.iter().map(|(_, b)| buffer(b.clone())).collect();
     let shift = shift.clone().map(|(v, scales)| [buffer(v), buffer(scales)]);
-    // Whole tiles first, then what is left: at once if streams in lockstep are as many, else one by
-    // one, so that few pipelines serve every length.
-    let (whole, rest) = (t / TILE, t % TILE);
-    let rest = match rest <= STREAMS {
-        true => (1, rest),
-        false => (rest, 1),
-    };
-    let pieces = [(0, whole, TILE), (whole * TILE, rest.0, rest.1)];
-    for (start, groups, tile) in pieces {
-        if groups * tile == 0 {
-            continue;
-        }
+    for (start, groups, tile) in kernel(1).pieces(t) {
+        let kernel = kernel(tile);
         let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
         let residual = residual.as_ref().map(|h| from_row(h, start, lines));
         let mut buffers = vec![&words];
@@ -421,9 +516,9 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         buffers.extend(z.as_ref());
         buffers.extend(&b);
         buffers.extend(shift.iter().flatten());
-        let lines_per_group = THREADS / weight.cut.split * weight.cut.rows;
+        let lines_per_group = weight.cut.threads / weight.cut.split * kernel.thread_lines();
         let groups = [lines.div_ceil(lines_per_group), groups];
-        launch(kernel(tile), groups, &buffers);
+        launch(kernel, groups, &buffers);
     }
     tensor(y)
 }

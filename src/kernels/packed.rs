@@ -6,7 +6,6 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::launch::{Wgsl, empty, from_row, int_buffer, is_gpu, launch, tensor};
 use super::linear::Cut;
-use crate::device::gpu_is_software;
 use crate::weights::quant::Kind;
 
 /// Numbers per block, in all formats here.
@@ -127,10 +126,7 @@ impl Packed {
             first: 0,
             o,
             i,
-            cut: match gpu_is_software() {
-                true => Cut::SOFTWARE,
-                false => Cut::HARDWARE,
-            },
+            cut: Cut::of_this_gpu(),
         }
     }
 

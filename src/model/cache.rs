@@ -52,14 +52,14 @@ pub(super) struct Turn {
     /// Cut out when asked for: the kernels read the tables, and cutting is a launch in front of what
     /// is sent to a GPU.
     rope: OnceCell<(Tensor<3>, Tensor<3>)>,
-    /// On a GPU: `(start, capacity)`, for the kernels.
+    /// On a GPU: `(start, capacity, t)`, for the kernels.
     place: Option<Tensor<1, Int>>,
     /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
     pub(super) mask: Option<Tensor<2>>,
 }
 
 impl Turn {
-    /// `(start, capacity)` on the GPU, for the kernels, which run nowhere else.
+    /// `(start, capacity, t)` on the GPU, for the kernels, which run nowhere else.
     pub(super) fn place(&self) -> Tensor<1, Int> {
         let place = self.place.clone();
         place.unwrap_or_else(|| unreachable!("kernels run on a GPU only"))
@@ -186,8 +186,8 @@ impl KvCache {
             tables: rope.clone(),
             rope: OnceCell::new(),
             place: kernels::is_gpu(&rope.tables().0).then(|| {
-                let place = vec![start as i32, self.capacity as i32];
-                Tensor::from_data(TensorData::new(place, [2]), &self.device)
+                let place = vec![start as i32, self.capacity as i32, t as i32];
+                Tensor::from_data(TensorData::new(place, [3]), &self.device)
             }),
             mask: (t > 1).then(|| causal_mask(start, t, &self.device)),
         }

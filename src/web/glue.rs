@@ -30,7 +30,7 @@ extern "C" {
     pub(super) fn when_lost() -> Promise;
     pub(super) fn probe() -> Promise;
     #[wasm_bindgen(js_name = watchGpu)]
-    pub(super) fn watch_gpu();
+    pub(super) fn watch_gpu(features: Vec<String>);
     #[wasm_bindgen(js_name = gpuBytes)]
     pub(super) fn gpu_bytes() -> Vec<f64>;
     pub(super) fn steps(generation: super::Steps, signal: Option<AbortSignal>) -> JsValue;

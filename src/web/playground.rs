@@ -426,7 +426,7 @@ async fn create(value: JsValue) -> Result<Playground> {
     let mut choice = choice::choose(&facts, wish, allow_software_gpu)?;
     let mut device = device::cpu();
     if choice.webgpu {
-        match open_gpu().await {
+        match open_gpu(&facts).await {
             Ok(gpu) => device = gpu,
             Err(error) if wish == Wish::WebGpu => return Err(error),
             Err(error) => choice = choice::cpu(format!("WebGPU did not start: {error}")),
@@ -471,13 +471,18 @@ async fn probed() -> Result<GpuFacts> {
     serde_wasm_bindgen::from_value(facts).map_err(|error| unavailable(error.to_string()))
 }
 
-async fn open_gpu() -> Result<Device> {
+async fn open_gpu(facts: &GpuFacts) -> Result<Device> {
     if let Some(device) = GPU.with_borrow(Clone::clone) {
         return Ok(device);
     }
     // The tests' harness does not start the module as JavaScript does.
     construct();
-    watch_gpu();
+    let subgroups = facts.adapter.iter().flat_map(|adapter| &adapter.features);
+    let subgroups: Vec<_> = subgroups.filter(|name| *name == "subgroups").cloned().collect();
+    if !subgroups.is_empty() {
+        device::grant_subgroups();
+    }
+    watch_gpu(subgroups);
     let device = device::gpu().await?;
     GPU.set(Some(device.clone()));
     Ok(device)

@@ -77,11 +77,16 @@ const dropped = new FinalizationRegistry((size) => {
   bytes.now -= size;
 });
 
-/** Watches the next GPU device that is requested: its loss, and the bytes of its buffers. */
-export function watchGpu() {
+/**
+ * Watches the next GPU device that is requested: its loss, and the bytes of its buffers. Asks for
+ * `features` too, which wgpu does not know.
+ */
+export function watchGpu(features) {
   const request = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function requestDevice(...args) {
-    const device = await request.apply(this, args);
+  GPUAdapter.prototype.requestDevice = async function requestDevice(descriptor) {
+    const device = await request.call(this, {
+      ...descriptor, requiredFeatures: [...(descriptor?.requiredFeatures ?? []), ...features],
+    });
     GPUAdapter.prototype.requestDevice = request;
     device.lost.then(({ reason, message }) => {
       const why = [reason, message].filter(Boolean).join(": ");

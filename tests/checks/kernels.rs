@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use playground::device;
 use playground::kernels::{self, After, Asked, Cut, Packed, Riders};
 use playground::model::LlamaConfig;
 use playground::sample::{Answer, Question, Sampling};
@@ -66,6 +67,17 @@ fn assert_close(found: &[f32], expected: &[f32], what: &str) {
         worst <= TOLERANCE * largest,
         "{what}: {worst:e} of {largest}"
     );
+}
+
+/// The cuts for a software GPU, without and, where it has subgroups, with quads.
+pub fn software_cuts() -> Vec<Cut> {
+    let quads = [false, true].into_iter();
+    let quads = quads.filter(|quads| !quads || device::gpu_has_subgroups());
+    let cut = |quads| Cut {
+        quads,
+        ..Cut::SOFTWARE
+    };
+    quads.map(cut).collect()
 }
 
 /// Some rows of a linear layer W `[o, i]` for t tokens, with all that can stand behind them, and the
@@ -197,7 +209,7 @@ pub async fn attention(
     let on = |x: &[f32]| upload(x, [kv_heads, capacity, hd], device);
     let (k, v) = (on(&keys), on(&values));
     let turn = Tensor::<1, Int>::from_data(
-        TensorData::new(vec![start as i32, capacity as i32], [2]),
+        TensorData::new(vec![start as i32, capacity as i32, t as i32], [3]),
         device,
     );
     let tables = (
