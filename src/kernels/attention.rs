@@ -1,9 +1,10 @@
 //! Rotary embedding with the cache write, and grouped-query attention with a running softmax.
 
 use burn::tensor::{Int, Tensor};
+use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
-use crate::device::{gpu_has_subgroups, gpu_is_software};
+use super::linear::Cut;
 use crate::model::LlamaConfig;
 
 /// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
@@ -24,6 +25,36 @@ struct Heads {
     heads: usize,
     kv_heads: usize,
     hd: usize,
+}
+
+impl Heads {
+    /// Query heads that are computed together: they share a key head, whose rows are read once for
+    /// them.
+    fn together(&self) -> usize {
+        let groups = self.heads / self.kv_heads;
+        let fits = |n: &usize| groups.is_multiple_of(*n);
+        (1..=4).rev().find(fits).unwrap_or(1)
+    }
+
+    /// How many such groups of heads a query has.
+    fn units(&self) -> usize {
+        self.heads / self.together()
+    }
+
+    /// Of a workgroup at `group.x`: its first key, the key behind its last one, and the row of its
+    /// result, all behind `t`, `total` and `capacity`. With `split` a workgroup takes [`KEYS`] keys
+    /// and leaves its part to [`Join`]; else it takes all.
+    fn keys(&self, split: bool) -> String {
+        match split {
+            false => "let first = 0u; let last = total; let result = t;".into(),
+            true => format!(
+                "let first = group.x / {}u * {KEYS}u;
+                 let last = min(total, first + {KEYS}u);
+                 let result = t * ((capacity + {KEYS}u - 1u) / {KEYS}u) + first / {KEYS}u;",
+                self.units()
+            ),
+        }
+    }
 }
 
 impl From<&LlamaConfig> for Heads {
@@ -135,20 +166,6 @@ struct Attend {
     split: bool,
 }
 
-impl Attend {
-    /// Query heads of a workgroup: they share a key head, whose rows are read once for them.
-    fn together(&self) -> usize {
-        let groups = self.of.heads / self.of.kv_heads;
-        let fits = |n: &usize| groups.is_multiple_of(*n);
-        (1..=4).rev().find(fits).unwrap_or(1)
-    }
-
-    /// Workgroups that share the keys and the query.
-    fn units(&self) -> usize {
-        self.of.heads / self.together()
-    }
-}
-
 impl Wgsl for Attend {
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
         let mut buffers = vec![
@@ -170,7 +187,7 @@ impl Wgsl for Attend {
             kv_heads,
             hd,
         } = self.of;
-        let together = self.together();
+        let together = self.of.together();
         // Columns of four that a thread sums; the threads that are left take other keys.
         let columns = if (hd / 4).is_multiple_of(2) { 2 } else { 1 };
         let across = hd / 4 / columns;
@@ -194,14 +211,6 @@ impl Wgsl for Attend {
             .map(|n| format!("dot(q{n}, key{{i}})"))
             .collect();
         let dots = format!("{kind}({})", dots.join(", "));
-        let (first, last, result) = match self.split {
-            false => ("0u".into(), "total".into(), "t".into()),
-            true => (
-                format!("group.x / {}u * {KEYS}u", self.units()),
-                format!("min(total, first + {KEYS}u)"),
-                format!("t * ((capacity + {KEYS}u - 1u) / {KEYS}u) + first / {KEYS}u"),
-            ),
-        };
         let store = match self.split {
             false => format!("y[to * HD4 + k] = mixed / sum{of};"),
             true => format!(
@@ -228,8 +237,7 @@ impl Wgsl for Attend {
                  let shared_place = workgroupUniformLoad(&place);
                  let capacity = shared_place.y;
                  let total = shared_place.x + t + 1u;
-                 let first = {first};
-                 let last = {last};
+                 {keys}
                  let query = (t * {heads}u + head) * HD4;
                  let column = lane % ACROSS;
                  let part = min(lane / ACROSS, PARTS - 1u);
@@ -266,7 +274,7 @@ impl Wgsl for Attend {
                  tops[lane] = sum;
                  {keep}
                  workgroupBarrier();
-                 let to = ({result}) * {heads}u + head;
+                 let to = result * {heads}u + head;
                  for (var k = lane; k < {row}u; k += {threads}u) {{
                      let n = k / HD4;
                      let c = k % HD4;
@@ -282,7 +290,8 @@ impl Wgsl for Attend {
              }}",
             hd4 = hd / 4,
             mixtures = together * columns * threads,
-            units = self.units(),
+            units = self.of.units(),
+            keys = self.of.keys(self.split),
             groups = heads / kv_heads,
             row = together * hd / 4,
             begin = sums(&|n, c| format!("var acc{n}_{c} = vec4<f32>();\n")),
@@ -445,7 +454,131 @@ impl Wgsl for AttendAlone {
     }
 }
 
-/// The parts of [`Attend`] in one.
+/// Attention of some heads of one query by one quad, whose threads take a key each, for a program that
+/// imitates a GPU: no barriers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct AttendInQuad {
+    of: Heads,
+    /// As in [`Attend`].
+    split: bool,
+}
+
+impl Wgsl for AttendInQuad {
+    fn subgroups(&self) -> bool {
+        true
+    }
+
+    fn buffers(&self) -> Vec<(&'static str, &'static str)> {
+        let Self { of, split } = *self;
+        Attend { of, split }.buffers()
+    }
+
+    fn body(&self) -> String {
+        let Heads {
+            heads,
+            kv_heads,
+            hd,
+        } = self.of;
+        let (hd4, together) = (hd / 4, self.of.together());
+        let each = |line: &dyn Fn(usize) -> String| -> String { (0..together).map(line).collect() };
+        let columns = |line: &dyn Fn(usize) -> String| -> String { (0..hd4).map(line).collect() };
+        // Of what each thread has, the same for all four.
+        let joined = |name: &str, join: &dyn Fn(&str, &str) -> String| {
+            let other = |by: &str| join(name, &format!("quadSwap{by}({name})"));
+            format!("{name} = {};\n{name} = {};\n", other("X"), other("Y"))
+        };
+        let sum = |a: &str, b: &str| format!("{a} + {b}");
+        let most = |a: &str, b: &str| format!("max({a}, {b})");
+        format!(
+            "@compute @workgroup_size(4)
+             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) in_subgroup: u32) {{
+                 let quad = in_subgroup % 4u;
+                 let t = group.y;
+                 let capacity = u32(turn[1]);
+                 let total = u32(turn[0]) + t + 1u;
+                 let head = group.x % {units}u * {together}u;
+                 {keys}
+                 let origin = head / {groups}u * capacity;
+                 let query = (t * {heads}u + head) * {hd4}u;
+                 {begin}
+                 for (var base = first; base < last; base += 4u) {{
+                     let at = (origin + min(base + quad, last - 1u)) * {hd4}u;
+                     {begin_scores}
+                     {score}
+                     {share}
+                     {mix}
+                 }}
+                 {join}
+                 let to = result * {heads}u + head;
+                 {store}
+             }}",
+            units = self.of.units(),
+            keys = self.of.keys(self.split),
+            groups = heads / kv_heads,
+            begin = each(&|n| {
+                let columns = columns(&|c| {
+                    format!(
+                        "let q{n}_{c} = q[query + {}u] * {:e};
+                         var mixed{n}_{c} = vec4<f32>();\n",
+                        n * hd4 + c,
+                        1.0 / (hd as f32).sqrt()
+                    )
+                });
+                format!("var most{n} = -1e30;\nvar sum{n} = 0.0;\n{columns}")
+            }),
+            begin_scores = each(&|n| format!("var score{n} = 0.0;\n")),
+            score = columns(&|c| format!(
+                "{{ let key = keys[at + {c}u];\n{} }}\n",
+                each(&|n| format!("score{n} += dot(q{n}_{c}, key);\n"))
+            )),
+            // A thread without a key of its own has a share of 1 in nothing, until it joins.
+            share = each(&|n| format!(
+                "score{n} = select(-1e30, score{n}, base + quad < last);
+                 let top{n} = max(most{n}, score{n});
+                 let fade{n} = exp(most{n} - top{n});
+                 let share{n} = exp(score{n} - top{n});
+                 sum{n} = sum{n} * fade{n} + share{n};
+                 most{n} = top{n};\n"
+            )),
+            mix = columns(&|c| format!(
+                "{{ let value = values[at + {c}u];\n{} }}\n",
+                each(&|n| format!(
+                    "mixed{n}_{c} = mixed{n}_{c} * fade{n} + value * share{n};\n"
+                ))
+            )),
+            join = each(&|n| {
+                let mixtures = columns(&|c| {
+                    let name = format!("mixed{n}_{c}");
+                    format!("{name} *= fade{n};\n{}", joined(&name, &sum))
+                });
+                format!(
+                    "let own{n} = most{n};\n{}let fade{n} = exp(own{n} - most{n});
+                     sum{n} *= fade{n};\n{}{mixtures}",
+                    joined(&format!("most{n}"), &most),
+                    joined(&format!("sum{n}"), &sum),
+                )
+            }),
+            store = each(&|n| {
+                let columns = columns(&|c| {
+                    let value = match self.split {
+                        false => format!("mixed{n}_{c} / sum{n}"),
+                        true => format!("mixed{n}_{c}"),
+                    };
+                    let (thread, at) = (c % 4, n * hd4 + c);
+                    format!("if quad == {thread}u {{ y[to * {hd4}u + {at}u] = {value}; }}\n")
+                });
+                match self.split {
+                    false => columns,
+                    true => format!(
+                        "{columns}if quad == 0u {{ ends[to + {n}u] = vec2<f32>(most{n}, sum{n}); }}\n"
+                    ),
+                }
+            }),
+        )
+    }
+}
+
+/// The parts of [`Attend`] or [`AttendInQuad`] in one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Join(Heads);
 
@@ -492,14 +625,15 @@ impl Wgsl for Join {
 /// `[kv_heads, capacity, hd]` hold up to each query's own position: `[t, heads·hd]`. `turn` is
 /// `(position of the first query, capacity, t)`.
 ///
-/// One launch; two for few queries over long contexts, whose keys are then shared out among
-/// workgroups: those of a single query would leave a GPU idle.
+/// One launch, laid out by the `cut` of the products; two for few queries over long contexts, whose
+/// keys are then shared out among workgroups: those of a single query would leave a GPU idle.
 #[must_use]
 pub fn attend(
     q: Tensor<2>,
     (keys, values): (&Tensor<3>, &Tensor<3>),
     turn: Tensor<1, Int>,
     config: &LlamaConfig,
+    cut: Cut,
 ) -> Tensor<2> {
     let of = Heads::from(config);
     let (t, parts) = (q.dims()[0], keys.dims()[1].div_ceil(KEYS));
@@ -510,8 +644,8 @@ pub fn attend(
         buffer(values.clone()),
         int_buffer(turn),
     );
-    if gpu_is_software() && t >= ENOUGH {
-        let quads = gpu_has_subgroups();
+    if !cut.has_barriers() && t >= ENOUGH {
+        let quads = cut.quads;
         let groups = [of.heads, t.div_ceil(AttendAlone::QUERIES)];
         launch(
             AttendAlone { of, quads },
@@ -521,16 +655,18 @@ pub fn attend(
         return tensor(y);
     }
     let split = parts > 1 && t <= FEW;
-    let attend = Attend { of, split };
-    let units = attend.units();
+    let units = of.units();
+    let run = |groups, buffers: &[&CubeTensor]| match cut.quads && !cut.has_barriers() {
+        true => launch(AttendInQuad { of, split }, groups, buffers),
+        false => launch(Attend { of, split }, groups, buffers),
+    };
     if !split {
-        launch(attend, [units, t], &[&q, &keys, &values, &y, &turn]);
+        run([units, t], &[&q, &keys, &values, &y, &turn]);
         return tensor(y);
     }
     let mixtures = empty(&q, [t * parts, of.heads * of.hd]);
     let ends = empty(&q, [t * parts, of.heads * 2]);
-    launch(
-        attend,
+    run(
         [units * parts, t],
         &[&q, &keys, &values, &mixtures, &turn, &ends],
     );

@@ -118,6 +118,11 @@ impl Cut {
         quads: false,
     };
 
+    /// Whether threads may wait for each other.
+    pub(super) fn has_barriers(self) -> bool {
+        self.split > 1
+    }
+
     /// For the GPU that was opened.
     pub(super) fn of_this_gpu() -> Self {
         match gpu_is_software() {
@@ -444,7 +449,9 @@ impl Linear {
         let whole = t / tile * tile;
         let rest = t - whole;
         // Buffers can be bound from every 64th number on.
-        let bound = |row: usize| (row * self.i).is_multiple_of(64) && (row * self.lines()).is_multiple_of(64);
+        let bound = |row: usize| {
+            (row * self.i).is_multiple_of(64) && (row * self.lines()).is_multiple_of(64)
+        };
         let last = match rest {
             0 => None,
             1..=STREAMS => Some((whole, 1, rest)),
@@ -452,7 +459,9 @@ impl Linear {
             _ if bound(t - tile) => Some((t - tile, 1, tile)),
             _ => Some((whole, rest, 1)),
         };
-        std::iter::once((0, whole / tile, tile)).chain(last).collect()
+        std::iter::once((0, whole / tile, tile))
+            .chain(last)
+            .collect()
     }
 }
 

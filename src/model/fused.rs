@@ -91,7 +91,8 @@ impl Fused {
                     run.turn.place(),
                     config,
                 );
-                let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), config);
+                let (kv, cut) = ((&keys, &values), self.qkv.cut);
+                let mixed = kernels::attend(q, kv, run.turn.place(), config, cut);
                 run.cache.put(layer, keys, values);
                 mixed
             });

@@ -478,7 +478,10 @@ async fn open_gpu(facts: &GpuFacts) -> Result<Device> {
     // The tests' harness does not start the module as JavaScript does.
     construct();
     let subgroups = facts.adapter.iter().flat_map(|adapter| &adapter.features);
-    let subgroups: Vec<_> = subgroups.filter(|name| *name == "subgroups").cloned().collect();
+    let subgroups: Vec<_> = subgroups
+        .filter(|name| *name == "subgroups")
+        .cloned()
+        .collect();
     if !subgroups.is_empty() {
         device::grant_subgroups();
     }

@@ -177,6 +177,7 @@ pub async fn attention(
     device: &Device,
     [heads, kv_heads, hd]: [usize; 3],
     (start, t): (usize, usize),
+    cuts: &[Cut],
 ) {
     let config = LlamaConfig {
         hidden_size: heads * hd,
@@ -223,7 +224,6 @@ pub async fn attention(
         turn.clone(),
         &config,
     );
-    let y = kernels::attend(q.clone(), (&k, &v), turn, &config);
 
     let rotate = |x: &[f32], position: usize| -> Vec<f32> {
         (0..hd)
@@ -254,13 +254,17 @@ pub async fn attention(
         }
     }
     let what = format!("{heads}/{kv_heads}/{hd} at {start}+{t}");
-    assert_close(&read_back(q).await.expect("read"), &expected_q, &what);
+    assert_close(
+        &read_back(q.clone()).await.expect("read"),
+        &expected_q,
+        &what,
+    );
     let host = async |x: Tensor<3>| {
         let data = x.into_data_async().await.expect("read");
         data.try_into_vec::<f32>().expect("f32")
     };
-    assert_close(&host(k).await, &keys, &what);
-    assert_close(&host(v).await, &values, &what);
+    assert_close(&host(k.clone()).await, &keys, &what);
+    assert_close(&host(v.clone()).await, &values, &what);
     let mut expected = Vec::new();
     for at in 0..t {
         for head in 0..heads {
@@ -289,7 +293,11 @@ pub async fn attention(
             }
         }
     }
-    assert_close(&read_back(y).await.expect("read"), &expected, &what);
+    for &cut in cuts {
+        let y = kernels::attend(q.clone(), (&k, &v), turn.clone(), &config, cut);
+        let found = read_back(y).await.expect("read");
+        assert_close(&found, &expected, &format!("{what} {cut:?}"));
+    }
 }
 
 /// The choice of tokens, the KL and the likeliest tokens, of three rows of which the last shadows the
