@@ -25,14 +25,49 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `x Wᵀ` for W `[o, i]` and few rows of `x [t, i]`: each row of W is read once for all of them.
+pub fn products(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
+    let (o, mut y) = (w.len() / i, vec![0.0; w.len() / i * (x.len() / i)]);
+    for (row, w) in w.chunks_exact(i).enumerate() {
+        for (y, x) in y.chunks_exact_mut(o).zip(x.chunks_exact(i)) {
+            y[row] = dot(w, x);
+        }
+    }
+    y
+}
+
 /// `y += scale · (x Aᵀ) Bᵀ` for `x [t, i]`, `y [t, o]`, A `[r, i]` and B `[o, r]`.
 pub fn low_rank([i, o, r]: [usize; 3], y: &mut [f32], x: &[f32], [a, b]: [&[f32]; 2], scale: f32) {
     let mut z = Vec::with_capacity(r);
     for (x, y) in x.chunks_exact(i).zip(y.chunks_exact_mut(o)) {
         z.clear();
         z.extend(a.chunks_exact(i).map(|a| dot(a, x) * scale));
-        let rows = y.iter_mut().zip(b.chunks_exact(r));
-        rows.for_each(|(y, b)| *y += dot(b, &z));
+        add_product(y, b, &z);
+    }
+}
+
+/// `y += B z` for B `[o, r]`: four rows at a time, whose sums are the columns of one transposed
+/// square.
+fn add_product(y: &mut [f32], b: &[f32], z: &[f32]) {
+    let r = z.len();
+    let (fours, columns) = (y.len() / 4 * 4, r / 4 * 4);
+    let (y, y_rest) = y.split_at_mut(fours);
+    let (b, b_rest) = b.split_at(fours * r);
+    for (y, b) in y.as_chunks_mut::<4>().0.iter_mut().zip(b.chunks_exact(4 * r)) {
+        let mut sums = [Floats::ZERO; 4];
+        for (sum, b) in sums.iter_mut().zip(b.chunks_exact(r)) {
+            for (b, z) in b.as_chunks::<4>().0.iter().zip(z.as_chunks::<4>().0) {
+                *sum = *sum + Floats::load(*b) * Floats::load(*z);
+            }
+        }
+        *y = (Floats::load(*y) + Floats::sum_each(sums)).store();
+        for (y, b) in y.iter_mut().zip(b.chunks_exact(r)) {
+            let rest = b[columns..].iter().zip(&z[columns..]);
+            *y += rest.map(|(b, z)| b * z).sum::<f32>();
+        }
+    }
+    for (y, b) in y_rest.iter_mut().zip(b_rest.chunks_exact(r)) {
+        *y += dot(b, z);
     }
 }
 

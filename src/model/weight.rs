@@ -6,8 +6,9 @@ use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::slices;
 use crate::device;
-use crate::kernels::{self, After, Riders};
+use crate::kernels::{self, After, Riders, STREAMS};
 use crate::quantised::{Activations, Packed};
 use crate::weights::quant::Kind;
 
@@ -95,7 +96,18 @@ impl Weight {
     #[must_use]
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Dense(weight) => x.matmul(weight.val().transpose()),
+            Self::Dense(weight) => {
+                let weight = weight.val();
+                let [o, i] = weight.dims();
+                // For a few rows, burn's product on the CPU is slower than one for each.
+                match (2..=STREAMS).contains(&x.dims()[0]) && !kernels::is_gpu(&weight) {
+                    true => from_host(
+                        on_host(&weight, |w| on_host(&x, |x| slices::products(w, x, i))),
+                        o,
+                    ),
+                    false => x.matmul(weight.transpose()),
+                }
+            }
             Self::Packed(weight) => {
                 let cols = x.dims()[1];
                 let y = weight.product(&Activations::new(&to_host(x), cols));

@@ -79,6 +79,13 @@ impl Floats {
     pub fn splat(x: f32) -> Self {
         Self(f32x4::splat(x))
     }
+
+    /// The sum of each.
+    #[inline(always)]
+    pub fn sum_each(x: [Self; 4]) -> Self {
+        let [x, y, z, w] = f32x4::transpose(x.map(|x| x.0));
+        Self((x + y) + (z + w))
+    }
 }
 
 impl std::ops::Add for Floats {

@@ -257,8 +257,8 @@ impl Packed {
             (Tiles::One(x), false) => self.few::<C, P, 1, 4, true>(codes, x, y),
             (Tiles::Three(x), true) => self.few::<C, P, 3, 2, false>(codes, x, y),
             (Tiles::Three(x), false) => self.few::<C, P, 3, 2, true>(codes, x, y),
-            (Tiles::Two(x), true) if x.count == 1 => self.few::<C, P, 2, 4, false>(codes, x, y),
-            (Tiles::Two(x), false) if x.count == 1 => self.few::<C, P, 2, 4, true>(codes, x, y),
+            (Tiles::Two(x), true) if x.count == 1 => self.few::<C, P, 2, 2, false>(codes, x, y),
+            (Tiles::Two(x), false) if x.count == 1 => self.few::<C, P, 2, 2, true>(codes, x, y),
             (Tiles::Two(x), true) => self.many::<C, P, 2, false>(codes, x, y),
             (Tiles::Two(x), false) => self.many::<C, P, 2, true>(codes, x, y),
         }
