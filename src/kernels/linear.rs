@@ -151,9 +151,18 @@ impl Wgsl for Linear {
             buffers.push(("residual", "f32"));
         }
         if !self.parts.is_empty() {
-            buffers.push(("z", "f32"));
+            let numbers = match self.ranks_at_once() {
+                4 => "vec4<f32>",
+                _ => "f32",
+            };
+            buffers.push(("z", numbers));
             let names = ["b0", "b1", "b2"];
-            buffers.extend(self.parts.iter().zip(names).map(|(_, name)| (name, "f32")));
+            buffers.extend(
+                self.parts
+                    .iter()
+                    .zip(names)
+                    .map(|(_, name)| (name, numbers)),
+            );
         }
         if self.shift {
             buffers.extend([("shift", "f32"), ("slot", "f32")]);
@@ -307,13 +316,22 @@ impl Linear {
         self.row.is_none_or(|row| row == token)
     }
 
+    /// Ranks that are read and multiplied at once.
+    fn ranks_at_once(&self) -> usize {
+        match self.parts.iter().all(|part| part.rank.is_multiple_of(4)) {
+            true => 4,
+            false => 1,
+        }
+    }
+
     /// Adds the low-rank changes to row `r` of the thread, which is row `out` of y.
     fn low_rank(&self, r: usize, out: &str) -> String {
-        let width = self.z_width;
+        let at_once = self.ranks_at_once();
+        let width = self.z_width / at_once;
         let mut text = String::new();
         let mut column = 0;
         for (n, Part { first, rows, rank }) in self.parts.iter().enumerate() {
-            let end = first + rows;
+            let (end, rank) = (first + rows, rank / at_once);
             let _ = writeln!(
                 text,
                 "if {out} >= {first}u && {out} < {end}u {{
@@ -325,10 +343,11 @@ impl Linear {
                     Some(_) => "0u".to_owned(),
                     None => format!("(token + {t}u)"),
                 };
-                let _ = writeln!(
-                    text,
-                    "acc{r}_{t} += b * z[{row} * {width}u + {column}u + k];"
-                );
+                let z = format!("z[{row} * {width}u + {column}u + k]");
+                let _ = match at_once {
+                    4 => writeln!(text, "acc{r}_{t} += dot(b, {z});"),
+                    _ => writeln!(text, "acc{r}_{t} += b * {z};"),
+                };
             }
             text += "}\n}\n";
             column += rank;

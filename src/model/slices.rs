@@ -53,7 +53,12 @@ fn add_product(y: &mut [f32], b: &[f32], z: &[f32]) {
     let (fours, columns) = (y.len() / 4 * 4, r / 4 * 4);
     let (y, y_rest) = y.split_at_mut(fours);
     let (b, b_rest) = b.split_at(fours * r);
-    for (y, b) in y.as_chunks_mut::<4>().0.iter_mut().zip(b.chunks_exact(4 * r)) {
+    for (y, b) in y
+        .as_chunks_mut::<4>()
+        .0
+        .iter_mut()
+        .zip(b.chunks_exact(4 * r))
+    {
         let mut sums = [Floats::ZERO; 4];
         for (sum, b) in sums.iter_mut().zip(b.chunks_exact(r)) {
             for (b, z) in b.as_chunks::<4>().0.iter().zip(z.as_chunks::<4>().0) {
