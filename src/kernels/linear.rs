@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
-use super::packed::{BLOCK, Format, Packed, word_type};
+use super::packed::{BLOCK, EIGHT_OFFSET, Format, Packed, word_type};
 use crate::device::{gpu_has_subgroups, gpu_is_software};
 
 /// Streams in lockstep whose tokens are computed at once.
@@ -358,8 +358,8 @@ impl Linear {
     /// Adds one block of 32 columns to every `acc`: the codes times x, then the block's factor, and its
     /// offset times the sum of x.
     ///
-    /// Codes of four bits are not shifted to their place: the numbers of x are scaled down instead,
-    /// once for all rows, by the powers of two at which the codes stand in their word.
+    /// Codes are not shifted to their place: the numbers of x are scaled down instead, once for all
+    /// rows, by the powers of two at which the codes stand in their word.
     fn block(&self, rows: usize) -> String {
         let (stored, tile, i4) = (self.stored, self.tile, self.i / 4);
         let (down, up) = match self.format {
@@ -367,7 +367,12 @@ impl Linear {
                 " * vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24)",
                 "vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24)",
             ),
-            Format::Eight | Format::Float => ("", ""),
+            // The last byte would look negative where it stands.
+            Format::Eight => (
+                " * vec4<f32>(1.0, 0x1p-8, 0x1p-16, 1.0)",
+                "vec4<f32>(1.0, 0x1p8, 0x1p16, 1.0)",
+            ),
+            Format::Float => ("", ""),
         };
         let mut text = String::new();
         let quads = self.format.words() / 4;
@@ -422,11 +427,12 @@ impl Linear {
                             "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>({codes}) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)))"
                         )
                     }
-                    Format::Eight => format!(
-                        "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q{r}_{}[{}]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u))",
-                        j / 4,
-                        j % 4
-                    ),
+                    Format::Eight => {
+                        let codes = format!("q{r}_{}[{}]", j / 4, j % 4);
+                        format!(
+                            "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>({codes} & 0xffu, {codes} & 0xff00u, {codes} & 0xff0000u, {codes} >> 24u)))"
+                        )
+                    }
                     Format::Float => {
                         format!("words[(block * 8u + {column}) * {stored}u + row{r}]")
                     }
@@ -438,7 +444,7 @@ impl Linear {
             }
         }
         for t in 0..tile {
-            if self.format == Format::Four {
+            if self.format != Format::Float {
                 let _ = writeln!(
                     text,
                     "let all{t} = dot(((x0_{t} + x1_{t}) + (x2_{t} + x3_{t})) + ((x4_{t} + x5_{t}) + (x6_{t} + x7_{t})), {up});"
@@ -449,7 +455,10 @@ impl Linear {
                     Format::Four => {
                         writeln!(text, "acc{r}_{t} += s{r}.x * sum{r}_{t} + s{r}.y * all{t};")
                     }
-                    Format::Eight => writeln!(text, "acc{r}_{t} += s{r}.x * sum{r}_{t};"),
+                    Format::Eight => writeln!(
+                        text,
+                        "acc{r}_{t} += s{r}.x * (sum{r}_{t} - {EIGHT_OFFSET}.0 * all{t});"
+                    ),
                     Format::Float => writeln!(text, "acc{r}_{t} += sum{r}_{t};"),
                 };
             }

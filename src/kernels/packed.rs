@@ -11,12 +11,15 @@ use crate::weights::quant::Kind;
 /// Numbers per block, in all formats here.
 pub(super) const BLOCK: usize = 32;
 
+/// What is added to signed codes of eight bits.
+pub(super) const EIGHT_OFFSET: u8 = 128;
+
 /// How a packed matrix is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Format {
     /// 4 bits, factor and offset (Q4_1; Q4_0 with the offset −8d).
     Four,
-    /// 8 bits and a factor.
+    /// 8 bits, stored [`EIGHT_OFFSET`] higher so that none is negative, and a factor.
     Eight,
     /// f32, in "blocks" without factors.
     Float,
@@ -108,7 +111,11 @@ impl Packed {
                 for (quad, four) in quants.chunks_exact(16).enumerate() {
                     let to = ((b * quads + quad) * o + r) * 4;
                     for (word, bytes) in words[to..to + 4].iter_mut().zip(four.chunks_exact(4)) {
-                        *word = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+                        *word = i32::from_le_bytes(match format {
+                            Format::Eight => bytes.map(|code| code.wrapping_add(EIGHT_OFFSET)),
+                            Format::Four | Format::Float => bytes,
+                        });
                     }
                 }
             }
@@ -226,7 +233,7 @@ impl Wgsl for Rows {
             ),
             Format::Eight => format!(
                 "let q = words[(block * 2u + k / 16u) * {o}u + row][(k % 16u) / 4u];
-                 let value = f32(bitcast<i32>(q << (24u - 8u * (k % 4u))) >> 24u)
+                 let value = (f32((q >> (8u * (k % 4u))) & 0xffu) - {EIGHT_OFFSET}.0)
                      * unpack2x16float(scales[block * {o}u + row]).x;"
             ),
             Format::Float => format!(
