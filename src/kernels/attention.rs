@@ -493,6 +493,8 @@ impl Wgsl for AttendInQuad {
             "@compute @workgroup_size(4)
              fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) in_subgroup: u32) {{
                  let quad = in_subgroup % 4u;
+                 let odd = vec4<bool>((quad & 1u) != 0u);
+                 let high = vec4<bool>((quad & 2u) != 0u);
                  let t = group.y;
                  let capacity = u32(turn[1]);
                  let total = u32(turn[0]) + t + 1u;
@@ -546,27 +548,34 @@ impl Wgsl for AttendInQuad {
                     "mixed{n}_{c} = mixed{n}_{c} * fade{n} + value * share{n};\n"
                 ))
             )),
-            join = each(&|n| {
-                let mixtures = columns(&|c| {
-                    let name = format!("mixed{n}_{c}");
-                    format!("{name} *= fade{n};\n{}", joined(&name, &sum))
-                });
-                format!(
-                    "let own{n} = most{n};\n{}let fade{n} = exp(own{n} - most{n});
-                     sum{n} *= fade{n};\n{}{mixtures}",
-                    joined(&format!("most{n}"), &most),
-                    joined(&format!("sum{n}"), &sum),
-                )
-            }),
+            join = each(&|n| format!(
+                "let own{n} = most{n};\n{}let rest{n} = exp(own{n} - most{n});
+                 sum{n} *= rest{n};\n{}",
+                joined(&format!("most{n}"), &most),
+                joined(&format!("sum{n}"), &sum),
+            )),
+            // Four columns at a time, of which each thread gets the sum of one.
             store = each(&|n| {
-                let columns = columns(&|c| {
+                let store = |first: usize| {
+                    let own: String = (0..4)
+                        .map(|c| match first + c < hd4 {
+                            true => format!("let c{c} = mixed{n}_{} * rest{n};\n", first + c),
+                            false => format!("let c{c} = vec4<f32>();\n"),
+                        })
+                        .collect();
                     let value = match self.split {
-                        false => format!("mixed{n}_{c} / sum{n}"),
-                        true => format!("mixed{n}_{c}"),
+                        false => format!("all / sum{n}"),
+                        true => "all".into(),
                     };
-                    let (thread, at) = (c % 4, n * hd4 + c);
-                    format!("if quad == {thread}u {{ y[to * {hd4}u + {at}u] = {value}; }}\n")
-                });
+                    format!(
+                        "{{ {own}
+                         let low = select(c0, c1, odd) + quadSwapX(select(c1, c0, odd));
+                         let top = select(c2, c3, odd) + quadSwapX(select(c3, c2, odd));
+                         let all = select(low, top, high) + quadSwapY(select(top, low, high));
+                         if {first}u + quad < {hd4}u {{ y[(to + {n}u) * {hd4}u + {first}u + quad] = {value}; }} }}\n",
+                    )
+                };
+                let columns: String = (0..hd4).step_by(4).map(store).collect();
                 match self.split {
                     false => columns,
                     true => format!(

@@ -88,8 +88,8 @@ struct Linear {
 pub struct Cut {
     /// Threads of a workgroup.
     pub threads: usize,
-    /// Rows of one thread for a tile of tokens, half as many for few: each number of x is read once
-    /// for all of them.
+    /// Rows of one thread: each number of x is read once for all of them. More would be faster, and
+    /// take a browser's software GPU seconds to compile.
     pub rows: usize,
     /// Threads that share the columns of a row. They meet at a barrier.
     pub split: usize,
@@ -104,7 +104,7 @@ impl Cut {
     /// loop over single numbers there, which costs more than what is computed with them.
     pub const SOFTWARE: Self = Self {
         threads: 8,
-        rows: 8,
+        rows: 4,
         split: 1,
         tile: 16,
         quads: false,
@@ -289,15 +289,10 @@ impl Linear {
 
     /// Numbers of y that one thread computes for each token.
     fn thread_lines(&self) -> usize {
-        let rows = match self.tile > STREAMS {
-            true => self.cut.rows,
-            false => self.cut.rows / 2,
-        };
-        let lines = match self.after {
-            Epilogue::SwiGlu => rows / 2,
-            _ => rows,
-        };
-        lines.max(1)
+        match self.after {
+            Epilogue::SwiGlu => (self.cut.rows / 2).max(1),
+            _ => self.cut.rows,
+        }
     }
 
     /// The rows of one thread: `(line of y, rows further down)`.
