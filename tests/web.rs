@@ -427,6 +427,14 @@ async fn kernels_equal_the_host() {
             kernels::linear(&device, kind, (200, 576, t, 64..192), &cuts).await;
         }
     }
+    // Rows that no buffer can be bound from.
+    kernels::linear(
+        &device,
+        Kind::Q4_1,
+        (50, 32, 5, 0..50),
+        &kernels::software_cuts(),
+    )
+    .await;
     for place in [(0, 1), (0, 17), (16, 2), (2047, 1), (2031, 17)] {
         kernels::attention(&device, [9, 3, 64], place, &kernels::software_cuts()).await;
     }

@@ -482,9 +482,12 @@ impl Linear {
             _ if bound(t - tile) => Some((t - tile, 1, tile)),
             _ => Some((whole, rest, 1)),
         };
-        std::iter::once((0, whole / tile, tile))
-            .chain(last)
-            .collect()
+        match last {
+            Some((first, ..)) if !bound(first) => vec![(0, t, 1)],
+            last => std::iter::once((0, whole / tile, tile))
+                .chain(last)
+                .collect(),
+        }
     }
 }
 

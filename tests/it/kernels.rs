@@ -31,6 +31,7 @@ fn linear_layers_equal_the_host() {
             (200, 576, 23, 64..192),
             (64, 288, 8, 0..64),
             (128, 64, 7, 0..128),
+            (50, 32, 5, 0..50),
             (8, 32, 2, 0..8),
         ] {
             let mut cuts = checks::software_cuts();
