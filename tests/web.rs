@@ -4,12 +4,14 @@
 
 #[path = "checks/kernels.rs"]
 mod kernels;
+#[path = "checks/quantised.rs"]
+mod quantised;
 
 use std::collections::BTreeMap;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
 use playground::device;
-use playground::web::Playground;
+use playground::web::{Playground, relaxed};
 use playground::weights::quant::Kind;
 use playground::weights::{HostData, HostTensor, safetensors};
 use wasm_bindgen::prelude::*;
@@ -400,6 +402,15 @@ async fn the_cpu_equals_the_reference() {
     // The page's default rounds keys and values.
     equals_the_reference(r#"{"device":"cpu"}"#, 5e-4).await;
     equals_the_reference(r#"{"device":"cpu","exact":true}"#, 1e-4).await;
+}
+
+/// As the browser multiplies, without relaxed SIMD and with it.
+#[wasm_bindgen_test]
+async fn products_equal_plain_integers_bit_for_bit() {
+    let relaxed = relaxed::load().await;
+    assert!(relaxed.is_some(), "this browser has relaxed SIMD");
+    quantised::products_equal_plain_integers_bit_for_bit(None);
+    quantised::products_equal_plain_integers_bit_for_bit(relaxed);
 }
 
 #[wasm_bindgen_test]

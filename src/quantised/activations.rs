@@ -1,9 +1,11 @@
 //! Activations as 16-bit integers, one factor for each 32 of them.
 
-use super::BLOCK;
+use std::cell::OnceCell;
 
-/// The largest code.
-const LARGEST: f32 = 32767.0;
+use super::{BLOCK, bytes};
+
+/// The largest code: the largest that is `256·high + low` with two signed bytes.
+const LARGEST: f32 = 32639.0;
 
 /// Adding this to a float of at most 2²² leaves the nearest integer in its low bits.
 const ROUNDER: f32 = 12_582_912.0;
@@ -13,6 +15,7 @@ const ROUNDER: f32 = 12_582_912.0;
 pub struct Activations {
     tokens: usize,
     pub(super) tiles: Tiles,
+    words: OnceCell<Vec<i32>>,
 }
 
 /// How many tokens are multiplied at a time.
@@ -47,13 +50,37 @@ impl Activations {
             3 => Tiles::Three(Tiled::new(x, cols)),
             _ => Tiles::Two(Tiled::new(x, cols)),
         };
-        Self { tokens, tiles }
+        Self {
+            tokens,
+            tiles,
+            words: OnceCell::new(),
+        }
+    }
+
+    /// In bytes, for those who multiply bytes.
+    pub(super) fn words(&self) -> &[i32] {
+        self.words.get_or_init(|| match &self.tiles {
+            Tiles::One(x) => bytes::words(x),
+            Tiles::Two(x) => bytes::words(x),
+            Tiles::Three(x) => bytes::words(x),
+        })
     }
 
     /// t
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+}
+
+impl Tiles {
+    /// Tokens of a tile, and tiles.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::One(x) => (1, x.count),
+            Self::Two(x) => (2, x.count),
+            Self::Three(x) => (3, x.count),
+        }
     }
 }
 

@@ -13,14 +13,17 @@
 //!
 //! ```text
 //! activations.rs  floats -> 16-bit codes
+//! bytes.rs        the same products from bytes, for hosts that have them
 //! lanes.rs        128 bits of SIMD
 //! ```
 
 mod activations;
+mod bytes;
 mod lanes;
 
 pub use activations::Activations;
 pub(crate) use activations::{largest, round};
+pub use bytes::{Call, FourInBytes, Product, WORDS, byte_product, multiply_bytes_with};
 pub(crate) use lanes::{Floats, Pairs, Sums};
 
 use activations::{Tiled, Tiles};
@@ -147,6 +150,7 @@ pub struct Packed {
 #[derive(Debug)]
 enum PackedCodes {
     Four(Vec<Four>),
+    FourInBytes(Vec<FourInBytes>, Product),
     Eight(Vec<Eight>),
 }
 
@@ -155,21 +159,38 @@ impl Packed {
     /// when `cols` is not a multiple of 32.
     #[must_use]
     pub fn new(rows: usize, cols: usize, width: Width) -> Option<Self> {
+        Self::new_for(rows, cols, width, byte_product())
+    }
+
+    /// [`Self::new`], with codes of four bits laid out for `product` if there is one.
+    #[must_use]
+    pub fn new_for(
+        rows: usize,
+        cols: usize,
+        width: Width,
+        product: Option<Product>,
+    ) -> Option<Self> {
         if cols == 0 || !cols.is_multiple_of(BLOCK) {
             return None;
         }
         let count = rows.div_ceil(PANEL).checked_mul(cols / BLOCK)?;
-        let codes = match width {
-            Width::Four => PackedCodes::Four(filled(count, [[[0; 4]; REGISTERS]; 4])?),
-            Width::Eight => PackedCodes::Eight(filled(count, [[[0; 4]; REGISTERS]; 8])?),
+        let codes = match (width, product) {
+            (Width::Four, None) => PackedCodes::Four(filled(count, [[[0; 4]; REGISTERS]; 4])?),
+            (Width::Four, Some(product)) => {
+                PackedCodes::FourInBytes(filled(count, FourInBytes::ZERO)?, product)
+            }
+            (Width::Eight, _) => PackedCodes::Eight(filled(count, [[[0; 4]; REGISTERS]; 8])?),
         };
-        let scales = filled(count, [0.0; PANEL])?;
+        let offsets = match codes {
+            PackedCodes::FourInBytes(..) => filled(count, [0.0; PANEL])?,
+            _ => Vec::new(),
+        };
         Some(Self {
             rows,
             cols,
             codes,
-            scales,
-            offsets: Vec::new(),
+            scales: filled(count, [0.0; PANEL])?,
+            offsets,
         })
     }
 
@@ -179,6 +200,9 @@ impl Packed {
         let each = values.codes.iter().enumerate();
         match &mut self.codes {
             PackedCodes::Four(codes) => each.for_each(|(n, &code)| codes[at].set(lane, n, code)),
+            PackedCodes::FourInBytes(codes, _) => {
+                each.for_each(|(n, &code)| codes[at].set(lane, n, code));
+            }
             PackedCodes::Eight(codes) => each.for_each(|(n, &code)| codes[at].set(lane, n, code)),
         }
         self.scales[at][lane] = values.scale;
@@ -205,6 +229,7 @@ impl Packed {
     pub fn bytes(&self) -> u64 {
         let codes = match &self.codes {
             PackedCodes::Four(codes) => size_of_val(codes.as_slice()),
+            PackedCodes::FourInBytes(codes, _) => size_of_val(codes.as_slice()),
             PackedCodes::Eight(codes) => size_of_val(codes.as_slice()),
         };
         let scales = size_of_val(self.scales.as_slice()) + size_of_val(self.offsets.as_slice());
@@ -220,6 +245,7 @@ impl Packed {
             values.extend((0..BLOCK).map(|column| {
                 let code = match &self.codes {
                     PackedCodes::Four(codes) => codes[at].get(lane, column),
+                    PackedCodes::FourInBytes(codes, _) => codes[at].get(lane, column),
                     PackedCodes::Eight(codes) => codes[at].get(lane, column),
                 };
                 f32::from(code) * scale + offset
@@ -238,12 +264,47 @@ impl Packed {
     /// `x Wᵀ [t, rows]` for `x [t, cols]`.
     #[must_use]
     pub fn product(&self, x: &Activations) -> Vec<f32> {
+        if let PackedCodes::FourInBytes(codes, product) = &self.codes {
+            return self.product_in_bytes(codes, *product, x);
+        }
         let mut y = vec![0.0; x.tokens() * self.rows];
         match &self.codes {
             PackedCodes::Four(codes) => self.product_with(codes, x, &mut y),
             PackedCodes::Eight(codes) => self.product_with(codes, x, &mut y),
+            PackedCodes::FourInBytes(..) => {}
         }
         y
+    }
+
+    fn product_in_bytes(
+        &self,
+        codes: &[FourInBytes],
+        product: Product,
+        x: &Activations,
+    ) -> Vec<f32> {
+        let (tile, tiles) = x.tiles.shape();
+        let width = self.rows.next_multiple_of(PANEL);
+        let mut y = vec![0.0; tiles * tile * width];
+        product(Call {
+            codes,
+            scales: &self.scales,
+            offsets: &self.offsets,
+            x: x.words(),
+            y: &mut y,
+            blocks: self.cols / BLOCK,
+            tiles,
+            tile,
+        });
+        y.truncate(x.tokens() * width);
+        // Rows that only fill up are left out.
+        match width == self.rows {
+            true => y,
+            false => y
+                .chunks_exact(width)
+                .flat_map(|y| &y[..self.rows])
+                .copied()
+                .collect(),
+        }
     }
 
     fn product_with<C: Codes<P>, const P: usize>(

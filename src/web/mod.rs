@@ -9,6 +9,7 @@
 //! blob.rs        a Blob or File as a source of bytes
 //! storage.rs     files kept in the browser (OPFS) and their sidecars
 //! download.rs    fetch, keep, hash, resume
+//! relaxed.rs     integer products in relaxed SIMD
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
 //! ```
@@ -24,6 +25,8 @@ mod download;
 mod glue;
 #[cfg(target_arch = "wasm32")]
 mod playground;
+#[cfg(target_arch = "wasm32")]
+pub mod relaxed;
 #[cfg(target_arch = "wasm32")]
 mod storage;
 #[cfg(target_arch = "wasm32")]

@@ -16,6 +16,7 @@ use super::glue::{
     check, construct, get, gpu_bytes, options, plain, probe, promise, steps, wait, watch_gpu,
     when_lost,
 };
+use super::relaxed;
 use super::storage::Storage;
 use crate::adapters::{self, Adapter, AdapterFiles, Law, Mask, Method};
 use crate::device;
@@ -432,6 +433,11 @@ async fn create(value: JsValue) -> Result<Playground> {
             Err(error) => choice = choice::cpu(format!("WebGPU did not start: {error}")),
         }
     }
+    let weights = match exact || choice.webgpu {
+        true => Weights::Dense,
+        false => Weights::Quantised,
+    };
+    let relaxed = weights == Weights::Quantised && relaxed::start().await;
     let adapter = facts.adapter.filter(|_| choice.webgpu);
     let about = About {
         kind: if choice.webgpu { "webgpu" } else { "cpu" },
@@ -441,19 +447,16 @@ async fn create(value: JsValue) -> Result<Playground> {
         },
         why: choice.why,
         software: choice.software,
-        features: adapter
-            .as_ref()
-            .map(|adapter| adapter.features.clone())
-            .unwrap_or_default(),
+        features: match &adapter {
+            Some(adapter) => adapter.features.clone(),
+            None => relaxed.then(|| "relaxed-simd".into()).into_iter().collect(),
+        },
         limits: adapter.map(|adapter| adapter.limits).unwrap_or_default(),
     };
     Ok(Playground {
         device,
         gpu: choice.webgpu,
-        weights: match exact || choice.webgpu {
-            true => Weights::Dense,
-            false => Weights::Quantised,
-        },
+        weights,
         about: plain(&about),
         session: Rc::default(),
         policy: Rc::default(),

@@ -116,6 +116,22 @@ export function gpuBytes() {
   return [bytes.now, bytes.peak];
 }
 
+// ---- relaxed SIMD -----------------------------------------------------------------------------------
+
+/** The functions of the module in relaxed SIMD, by the tokens of a tile. */
+let relaxed;
+
+/** Whether the browser takes the module, which works on our memory. */
+export async function startRelaxed(module, memory) {
+  if (!WebAssembly.validate(module)) return false;
+  relaxed = (await WebAssembly.instantiate(module, { host: { memory } })).instance.exports;
+  return true;
+}
+
+export function relaxedProduct(tile, ...places) {
+  relaxed[tile](...places);
+}
+
 // ---- steps ------------------------------------------------------------------------------------------
 
 /** Lets messages and clicks in: the promises of a CPU model alone would never. */

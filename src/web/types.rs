@@ -40,7 +40,7 @@ export interface DeviceInfo {
   why: string;
   /** Whether it is a GPU imitated on the CPU. */
   software: boolean;
-  /** WebGPU features and limits of the adapter; empty on the CPU. */
+  /** WebGPU features of the adapter; on the CPU `relaxed-simd` where it is used. */
   features: string[];
   limits: Record<string, number>;
 }

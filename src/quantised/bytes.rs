@@ -1,0 +1,100 @@
+//! Codes of four bits beside activations in bytes, for a host that multiplies bytes faster than pairs of
+//! 16 bits: WebAssembly's relaxed SIMD. A 16-bit code is `256·high + low` with two signed bytes, so
+//! the sums, and all that follows, have the same bits.
+
+use std::sync::OnceLock;
+
+use super::activations::Tiled;
+use super::{BLOCK, Group, PANEL};
+
+/// One block of a panel: columns `8g` to `8g + 7` in group g, of which the low nibbles of a word's
+/// bytes hold the first four.
+#[derive(Debug, Clone)]
+#[repr(transparent)]
+pub struct FourInBytes([Group; 4]);
+
+impl FourInBytes {
+    pub(super) const ZERO: Self = Self([[[0; 4]; PANEL / 4]; 4]);
+
+    fn shift(column: usize) -> usize {
+        column % 4 * 8 + column / 4 % 2 * 4
+    }
+
+    pub(super) fn set(&mut self, row: usize, column: usize, code: i8) {
+        self.0[column / 8][row / 4][row % 4] |= i32::from(code & 15) << Self::shift(column);
+    }
+
+    pub(super) fn get(&self, row: usize, column: usize) -> i8 {
+        (self.0[column / 8][row / 4][row % 4] >> Self::shift(column) & 15) as i8
+    }
+}
+
+/// 32-bit words of one block of one token: its high bytes, its low bytes, the factor, and the factor
+/// times the sum of the codes.
+pub const WORDS: usize = 2 * BLOCK / 4 + 2;
+
+/// Everything that a product reads and writes.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// `[panels · blocks]`
+    pub codes: &'a [FourInBytes],
+    /// `[panels · blocks]`
+    pub scales: &'a [[f32; PANEL]],
+    /// `[panels · blocks]`
+    pub offsets: &'a [[f32; PANEL]],
+    /// `[blocks, tiles, WORDS, tile]`
+    pub x: &'a [i32],
+    /// `[tiles · tile, panels · 16]`, to be written.
+    pub y: &'a mut [f32],
+    /// Blocks of a row.
+    pub blocks: usize,
+    /// Tiles of tokens.
+    pub tiles: usize,
+    /// Tokens of a tile: 1, 2 or 3.
+    pub tile: usize,
+}
+
+impl Call<'_> {
+    /// Panels of rows.
+    #[must_use]
+    pub fn panels(&self) -> usize {
+        self.codes.len() / self.blocks
+    }
+}
+
+/// Who multiplies.
+pub type Product = fn(Call<'_>);
+
+static PRODUCT: OnceLock<Product> = OnceLock::new();
+
+/// Lets matrices that are packed from now on be multiplied by `product`; the first one stays.
+pub fn multiply_bytes_with(product: Product) {
+    PRODUCT.get_or_init(|| product);
+}
+
+/// Who multiplies bytes, if anybody does.
+#[must_use]
+pub fn byte_product() -> Option<Product> {
+    PRODUCT.get().copied()
+}
+
+/// Tiles of activations as [`Call::x`] wants them.
+pub(super) fn words<const T: usize>(x: &Tiled<T>) -> Vec<i32> {
+    let mut words = Vec::with_capacity(x.pairs.len() * WORDS * T);
+    for (pairs, [factors, factor_sums]) in x.pairs.iter().zip(&x.factors) {
+        let mut low = [[0; T]; BLOCK / 4];
+        for (low, pairs) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
+            for t in 0..T {
+                let codes: [i16; 4] = bytemuck::cast(pairs.map(|pair| pair[t]));
+                let high = codes.map(|code| (i32::from(code) + 128 >> 8) as i8);
+                words.push(bytemuck::cast(high));
+                // What is left has the code's own low byte.
+                low[t] = bytemuck::cast(codes.map(|code| code as i8));
+            }
+        }
+        words.extend(low.as_flattened());
+        words.extend(factors.map(|x| x.to_bits().cast_signed()));
+        words.extend(factor_sums.map(|x| x.to_bits().cast_signed()));
+    }
+    words
+}
