@@ -86,7 +86,7 @@ pub(super) fn words<const T: usize>(x: &Tiled<T>) -> Vec<i32> {
         for (low, pairs) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
             for t in 0..T {
                 let codes: [i16; 4] = bytemuck::cast(pairs.map(|pair| pair[t]));
-                let high = codes.map(|code| (i32::from(code) + 128 >> 8) as i8);
+                let high = codes.map(|code| ((i32::from(code) + 128) >> 8) as i8);
                 words.push(bytemuck::cast(high));
                 // What is left has the code's own low byte.
                 low[t] = bytemuck::cast(codes.map(|code| code as i8));
