@@ -25,12 +25,36 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// `x Wᵀ` for W `[o, i]` and few rows of `x [t, i]`: each row of W is read once for all of them.
+/// `x Wᵀ` for W `[o, i]` and two or three rows of `x [t, i]`: each number of W is read once for all of
+/// them.
 pub fn products(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
-    let (o, mut y) = (w.len() / i, vec![0.0; w.len() / i * (x.len() / i)]);
+    match x.len() / i {
+        2 => products_of::<2>(w, x, i),
+        _ => products_of::<3>(w, x, i),
+    }
+}
+
+fn products_of<const T: usize>(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
+    let o = w.len() / i;
+    let x: [&[f32]; T] = std::array::from_fn(|t| &x[t * i..(t + 1) * i]);
+    let whole = i / 8 * 8;
+    let eights = x.map(|x| x[..whole].as_chunks::<8>().0);
+    let mut y = vec![0.0; T * o];
     for (row, w) in w.chunks_exact(i).enumerate() {
-        for (y, x) in y.chunks_exact_mut(o).zip(x.chunks_exact(i)) {
-            y[row] = dot(w, x);
+        let mut sums = [[Floats::ZERO; 2]; T];
+        for (at, w) in w[..whole].as_chunks::<8>().0.iter().enumerate() {
+            let w = w.as_chunks::<4>().0;
+            let w = [Floats::load(w[0]), Floats::load(w[1])];
+            for (sums, x) in sums.iter_mut().zip(&eights) {
+                let x = x[at].as_chunks::<4>().0;
+                for n in 0..2 {
+                    sums[n] = sums[n] + w[n] * Floats::load(x[n]);
+                }
+            }
+        }
+        for (t, [a, b]) in sums.into_iter().enumerate() {
+            let [a, b, c, d] = (a + b).store();
+            y[t * o + row] = (a + b) + (c + d) + dot(&w[whole..], &x[t][whole..]);
         }
     }
     y
