@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
 use playground::device;
+use playground::kernels::Cut;
 use playground::web::{Playground, relaxed};
 use playground::weights::quant::Kind;
 use playground::weights::{HostData, HostTensor, safetensors};
@@ -446,8 +447,22 @@ async fn kernels_equal_the_host() {
         &kernels::software_cuts(),
     )
     .await;
+    // The layout for hardware too: its barriers are what browsers' compilers are strict about.
+    let mut cuts = kernels::software_cuts();
+    cuts.push(Cut::HARDWARE);
+    kernels::linear(
+        &device,
+        Kind::Q4_1,
+        (200, 576, 9, 64..192),
+        &[Cut::HARDWARE],
+    )
+    .await;
     for place in [(0, 1), (0, 17), (16, 2), (2047, 1), (2031, 17)] {
-        kernels::attention(&device, [9, 3, 64], place, &kernels::software_cuts()).await;
+        kernels::attention(&device, [9, 3, 64], place, &cuts).await;
+    }
+    for cut in cuts {
+        kernels::riders(&device, 2, [8, 4], Some(1), cut).await;
+        kernels::riders(&device, 20, [8, 5], None, cut).await;
     }
     kernels::choose(&device, 1000).await;
 }

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
-use crate::device::gpu_is_software;
+use super::linear::Cut;
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
@@ -88,9 +88,10 @@ impl Wgsl for Shrink {
 }
 
 /// For `x [t, i]` and up to three A `[r, i]` with a factor each at the start of `scales`: the
-/// products side by side, `[t, Σ r]`. i must be a multiple of 4.
+/// products side by side, `[t, Σ r]`, laid out by the `cut` of the product that they ride along with.
+/// i must be a multiple of 4.
 #[must_use]
-pub fn shrink(x: Tensor<2>, parts: &[Tensor<2>], scales: Tensor<1>) -> Tensor<2> {
+pub fn shrink(x: Tensor<2>, parts: &[Tensor<2>], scales: Tensor<1>, cut: Cut) -> Tensor<2> {
     let [t, i] = x.dims();
     let ranks: Vec<usize> = parts.iter().map(|a| a.dims()[0]).collect();
     let width: usize = ranks.iter().sum();
@@ -99,7 +100,7 @@ pub fn shrink(x: Tensor<2>, parts: &[Tensor<2>], scales: Tensor<1>) -> Tensor<2>
     let parts: Vec<_> = parts.iter().map(|a| buffer(a.clone())).collect();
     let mut buffers = vec![&x, &z, &scales];
     buffers.extend(&parts);
-    let shared = !gpu_is_software();
+    let shared = cut.has_barriers();
     let groups = match shared {
         true => width,
         false => width.div_ceil(THREADS),

@@ -6,7 +6,7 @@ use super::folded::Folded;
 use super::lanes::{self, Plans, Run};
 use super::{Block, LlamaConfig, Norm, Projection, normed};
 use crate::adapters::LayerPlan;
-use crate::kernels::{self, After, LowRank, Packed, Riders, STREAMS};
+use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
 
 /// The weights of a block, those with a common input on top of each other.
 #[derive(Debug)]
@@ -58,10 +58,11 @@ impl Fused {
                 idle && block.linear(p).bias.is_none()
             })
         };
+        let cut = self.qkv.cut;
         // `Some(None)` where nothing acts, `None` where more acts than low-rank changes.
         let low_rank = |x: &Tensor<2>, group: usize| match is_base(group) {
             true => Some(None),
-            false => Some(Some(steered.as_ref()?.low_rank(x, group)?)),
+            false => Some(Some(steered.as_ref()?.low_rank(x, group, cut)?)),
         };
         let row = steered.as_ref().and_then(|steered| steered.row);
         let product = |x, weight, after, low_rank| product(x, weight, after, low_rank, row);
@@ -91,8 +92,7 @@ impl Fused {
                     run.turn.place(),
                     config,
                 );
-                let (kv, cut) = ((&keys, &values), self.qkv.cut);
-                let mixed = kernels::attend(q, kv, run.turn.place(), config, cut);
+                let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), config, cut);
                 run.cache.put(layer, keys, values);
                 mixed
             });
@@ -197,14 +197,14 @@ impl<'a> Steered<'a> {
     }
 
     /// The low-rank changes of a group for the input `x [t, i]` of all lanes.
-    fn low_rank(&self, x: &Tensor<2>, group: usize) -> Option<LowRank> {
+    fn low_rank(&self, x: &Tensor<2>, group: usize, cut: Cut) -> Option<LowRank> {
         let parts = self.folded.group(self.layer, group)?;
         let x = match self.row {
             Some(row) => x.clone().narrow(0, row, 1),
             None => x.clone(),
         };
         let a: Vec<_> = parts.iter().map(|part| part.a.clone()).collect();
-        let z = kernels::shrink(x, &a, self.folded.scales(self.layer, group));
+        let z = kernels::shrink(x, &a, self.folded.scales(self.layer, group), cut);
         let parts = parts.iter().map(|part| (part.first, part.b.clone()));
         Some(LowRank {
             parts: parts.collect(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use playground::device;
-use playground::kernels::{self, After, Asked, Cut, Packed, Riders};
+use playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
 use playground::model::LlamaConfig;
 use playground::sample::{Answer, Question, Sampling};
 use playground::session::read_back;
@@ -152,6 +152,83 @@ pub async fn linear(
         expected,
         "{kind:?} rows"
     );
+}
+
+/// What rides along with a product of t tokens: low-rank changes of two ranges of rows, and a step, of all
+/// tokens or of one.
+pub async fn riders(device: &Device, t: usize, ranks: [usize; 2], row: Option<usize>, cut: Cut) {
+    let (o, i) = (96, 64);
+    let bytes = blocks(Kind::Q4_1, o * i / 32, 7);
+    let w = dequantise(Kind::Q4_1, &bytes).expect("whole blocks");
+    let mut packed = Packed::new(&[(Kind::Q4_1, &bytes)], i, device);
+    packed.cut = cut;
+    let ranges = [0..40, 64..96];
+    let x = noise(t * i, 3);
+    let step = noise(o, 4);
+    let mut scales = noise(64, 5);
+    scales[kernels::SHIFT_SCALE] = -0.5;
+    let a = ranks.map(|rank| noise(rank * i, 8 + rank as u32));
+    let b = [0, 1].map(|n: usize| noise(ranges[n].len() * ranks[n], 20 + n as u32));
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let each = a.iter().zip(b);
+        each.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let mut expected = Vec::new();
+    for (token, x) in x.chunks(i).enumerate() {
+        let changes = row.is_none_or(|row| row == token);
+        for out in 0..o {
+            let mut y = dot(x, &w[out * i..][..i]);
+            if changes {
+                y += f64::from(scales[kernels::SHIFT_SCALE] * step[out]);
+                for n in 0..2 {
+                    if !ranges[n].contains(&out) {
+                        continue;
+                    }
+                    let b = &b[n][(out - ranges[n].start) * ranks[n]..][..ranks[n]];
+                    let z = a[n].chunks(i).map(|a| dot(a, x) * f64::from(scales[n]));
+                    y += z.zip(b).map(|(z, b)| z * f64::from(*b)).sum::<f64>();
+                }
+            }
+            expected.push(y as f32);
+        }
+    }
+    let a = [0, 1].map(|n| upload(&a[n], [ranks[n], i], device));
+    let parts = [0, 1].map(|n| {
+        let b = upload(&b[n], [ranges[n].len(), ranks[n]], device);
+        (ranges[n].start, b)
+    });
+    let x = upload(&x, [t, i], device);
+    let scales = upload(&scales, [64], device);
+    let changed = match row {
+        Some(row) => x.clone().narrow(0, row, 1),
+        None => x.clone(),
+    };
+    let low_rank = LowRank {
+        parts: parts.to_vec(),
+        z: kernels::shrink(changed, &a, scales.clone(), cut),
+    };
+    let shift = Some((upload(&step, [o], device), scales));
+    let y = match t <= kernels::STREAMS {
+        true => {
+            let riders = Riders {
+                low_rank: Some(low_rank),
+                shift,
+                row,
+            };
+            kernels::linear(x, &packed, After::Plain, riders)
+        }
+        false => {
+            let riders = Riders {
+                low_rank: None,
+                shift,
+                row,
+            };
+            let y = kernels::linear(x, &packed, After::Plain, riders);
+            kernels::expand(y, &low_rank)
+        }
+    };
+    let what = format!("riders of {t} tokens, ranks {ranks:?}, row {row:?}, {cut:?}");
+    assert_close(&read_back(y).await.expect("read"), &expected, &what);
 }
 
 /// RMSNorm of `[t, d]`.

@@ -45,6 +45,23 @@ fn linear_layers_equal_the_host() {
 }
 
 #[test]
+fn what_rides_along_equals_the_host() {
+    let device = gpu();
+    let mut cuts = checks::software_cuts();
+    cuts.push(Cut::HARDWARE);
+    for cut in cuts {
+        for (t, ranks, row) in [
+            (1, [8, 4], None),
+            (2, [8, 4], Some(1)),
+            (3, [3, 8], None),
+            (20, [8, 5], None),
+        ] {
+            block_on(checks::riders(&device, t, ranks, row, cut));
+        }
+    }
+}
+
+#[test]
 fn the_norm_equals_the_host() {
     let device = gpu();
     for (t, d) in [(1, 576), (2, 40), (17, 97)] {
