@@ -166,21 +166,30 @@ impl Wgsl for Choose {
                  let log_sum = most.x + log(sums.x);
                  let kl = sums.y / sums.x - (log_sum - (most.z + log(sums.z)));
 
+                 // Ranks below which nothing is chosen, and below which nothing is listed. One call for
+                 // all three: compilers write out each call.
                  var floor = 0u;
-                 if s.temperature > 0.0 {{
-                     if s.top_k > 0u && s.top_k < N {{
-                         floor = threshold(s, row, lane, 0u, f32(s.top_k), 0u, 0.0);
-                     }}
-                     if s.top_p < 1.0 {{
+                 var least = 0u;
+                 for (var kind = 0u; kind < 3u; kind += 1u) {{
+                     var is_asked = s.top > 0u;
+                     if kind < 2u {{ is_asked = s.temperature > 0.0; }}
+                     if kind == 0u {{ is_asked = is_asked && s.top_k > 0u && s.top_k < N; }}
+                     if kind == 1u {{ is_asked = is_asked && s.top_p < 1.0; }}
+                     if !is_asked {{ continue; }}
+                     var wanted = f32(select(s.top, s.top_k, kind == 0u));
+                     if kind == 1u {{
                          var mass = 0.0;
                          for (var i = lane; i < N; i += {THREADS}u) {{
                              let x = score(s, row, i);
                              mass += select(0.0, exp(x - most.y), rank(x) >= floor);
                          }}
-                         mass = sum(lane, vec4<f32>(mass), vec4<f32>())[0].x;
-                         floor = max(floor, threshold(s, row, lane, 1u, s.top_p * mass, floor, most.y));
+                         wanted = s.top_p * sum(lane, vec4<f32>(mass), vec4<f32>())[0].x;
                      }}
-                     if s.min_p > 0.0 {{ floor = max(floor, rank(most.y + log(s.min_p))); }}
+                     let found_rank = threshold(s, row, lane, kind, wanted, floor, most.y);
+                     if kind == 2u {{ least = found_rank; }} else {{ floor = max(floor, found_rank); }}
+                 }}
+                 if s.temperature > 0.0 && s.min_p > 0.0 {{
+                     floor = max(floor, rank(most.y + log(s.min_p)));
                  }}
                  var best = -3e38;
                  var winner = 0u;
@@ -220,7 +229,6 @@ impl Wgsl for Choose {
                      if row == 0u {{ ids[s.shadow] = i32(id); }}
                  }}
                  if s.top > 0u {{
-                     let least = threshold(s, row, lane, 2u, f32(s.top), 0u, 0.0);
                      for (var i = lane; i < N; i += {THREADS}u) {{
                          if rank(logits[row * N + i]) >= least {{
                              let at = atomicAdd(&found, 1u);
