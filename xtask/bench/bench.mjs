@@ -143,7 +143,7 @@ function table(rows) {
   const spread = (value, digits) => (value ? `${value.median.toFixed(digits)} (${value.min.toFixed(digits)}–${value.max.toFixed(digits)})` : "–");
   const seconds = ({ min, median, max }) => ({ min: min / 1000, median: median / 1000, max: max / 1000 });
   const mega = (bytes) => (bytes === null ? "not told" : `${(bytes / 1e6).toFixed(0)}`);
-  const lines = [["engine", "device", "load s", "prefill tok/s", "decode tok/s", "MB loaded", "MB memory", "launches, passes, submits, reads per token", "says"]];
+  const lines = [["engine", "device", "load s", "prefill tok/s", "decode tok/s", "MB loaded", "MB memory", "launches, passes, submits, reads, ms to encode per token", "says"]];
   for (const row of rows) {
     const head = [row.name, row.software ? `${row.device} (software)` : row.device];
     if (row.skipped) lines.push([...head, `skipped: ${row.skipped}`]);

@@ -83,8 +83,12 @@ const engines = {
   },
 };
 
-/** What the engine asks of WebGPU, counted where it asks: the same for every engine. */
-const asked = { launches: 0, passes: 0, submits: 0, reads: 0 };
+/**
+ * What the engine asks of WebGPU, counted where it asks: the same for every engine. Encoding is the time from
+ * the first pass or launch behind a submission to the end of the next one.
+ */
+const asked = { launches: 0, passes: 0, submits: 0, reads: 0, encode_ms: 0 };
+let encodingSince = null;
 for (const [type, method, count] of [
   ["GPUComputePassEncoder", "dispatchWorkgroups", "launches"], ["GPUComputePassEncoder", "dispatchWorkgroupsIndirect", "launches"],
   ["GPUCommandEncoder", "beginComputePass", "passes"], ["GPUQueue", "submit", "submits"], ["GPUBuffer", "mapAsync", "reads"],
@@ -93,7 +97,13 @@ for (const [type, method, count] of [
   const real = owner?.[method];
   if (real) owner[method] = function (...given) {
     asked[count] += 1;
-    return real.apply(this, given);
+    if (count === "launches" || count === "passes") encodingSince ??= performance.now();
+    const result = real.apply(this, given);
+    if (count === "submits" && encodingSince !== null) {
+      asked.encode_ms += performance.now() - encodingSince;
+      encodingSince = null;
+    }
+    return result;
   };
 }
 
