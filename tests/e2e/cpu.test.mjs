@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { LONG, count, finished, greedy, launch, loadModel, open, ready, run, startProxy, text, tokens, turn } from "./support.mjs";
+import { LONG, count, finished, greedy, launch, loadModel, open, ready, run, runAndMeddle, startProxy, text, tokens, turn } from "./support.mjs";
 
 let browser;
 let proxy;
@@ -65,9 +65,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     assert.match(await page.locator("#stats").textContent(), /texts part not yet/);
 
     // Turned in mid-stream: the texts are the same up to there, and part.
-    await page.locator("#run").click();
-    await tokens(page, 4);
-    await turn(page, 3);
+    await runAndMeddle(page, 4, 3);
     await finished(page);
     assert.equal(await text(page, "base"), base, "the base must not be moved by the slider");
     const steered = await text(page, "steered");
@@ -92,9 +90,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
 
   test("as if from the start recomputes, and says so", async () => {
     await page.getByLabel("as if from the start").check();
-    await page.locator("#run").click();
-    await tokens(page, 4);
-    await turn(page, -2);
+    await runAndMeddle(page, 4, -2);
     await finished(page);
     assert.match(await page.locator(".changes").textContent(), /−2\.00, as if from the start/);
     await page.getByLabel("from here on").check();
@@ -114,9 +110,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   });
 
   test("stop keeps the text", async () => {
-    await page.locator("#run").click();
-    await tokens(page, 3);
-    await page.locator("#stop").click();
+    await runAndMeddle(page, 3);
     assert.match(await finished(page), /^Stopped after/);
     const kept = await count(page);
     assert.ok(kept >= 3 && kept < 24, `${kept} tokens`);

@@ -145,6 +145,28 @@ export async function run(page) {
 export const tokens = (page, many, lane = "steered") =>
   page.waitForFunction(([id, n]) => document.querySelectorAll(`#${id} .tok`).length >= n, [`${lane}-text`, many]);
 
+/**
+ * Runs and, as soon as a column has so many tokens, turns the first adapter to `c`, or else stops. It is done in
+ * the page: a whole text may be there before word of its first tokens gets out.
+ */
+export const runAndMeddle = (page, many, c = null, lane = "steered") =>
+  page.evaluate(([id, many, c]) => new Promise((done) => {
+    const column = document.getElementById(id);
+    const box = document.querySelector(".dose-box");
+    document.getElementById("run").click();
+    const watch = new MutationObserver(() => {
+      if (column.querySelectorAll(".tok").length < many) return;
+      watch.disconnect();
+      if (c === null) document.getElementById("stop").click();
+      else {
+        box.value = String(c);
+        box.dispatchEvent(new Event("change"));
+      }
+      done();
+    });
+    watch.observe(column, { childList: true, subtree: true });
+  }), [`${lane}-text`, many, c]);
+
 /** Types a coefficient into the box of the adapter at a place in the list. */
 export async function turn(page, c, at = 0) {
   const box = page.locator(".dose-box").nth(at);
