@@ -5,6 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
 use super::linear::Cut;
+use super::quads;
 use crate::model::LlamaConfig;
 
 /// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
@@ -158,6 +159,21 @@ pub fn rotate_and_store(
     tensor(q)
 }
 
+/// What every attention reads and writes, with `split` a part of it.
+fn attention_buffers(split: bool) -> Vec<(&'static str, &'static str)> {
+    let mut buffers = vec![
+        ("q", "vec4<f32>"),
+        ("keys", "vec4<f32>"),
+        ("values", "vec4<f32>"),
+        ("y", "vec4<f32>"),
+        ("turn", "i32"),
+    ];
+    if split {
+        buffers.push(("ends", "vec2<f32>"));
+    }
+    buffers
+}
+
 /// Attention of some heads of one query over some keys, by one workgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Attend {
@@ -168,17 +184,7 @@ struct Attend {
 
 impl Wgsl for Attend {
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        let mut buffers = vec![
-            ("q", "vec4<f32>"),
-            ("keys", "vec4<f32>"),
-            ("values", "vec4<f32>"),
-            ("y", "vec4<f32>"),
-            ("turn", "i32"),
-        ];
-        if self.split {
-            buffers.push(("ends", "vec2<f32>"));
-        }
-        buffers
+        attention_buffers(self.split)
     }
 
     fn body(&self) -> String {
@@ -347,13 +353,7 @@ impl Wgsl for AttendAlone {
     }
 
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("q", "vec4<f32>"),
-            ("keys", "vec4<f32>"),
-            ("values", "vec4<f32>"),
-            ("y", "vec4<f32>"),
-            ("turn", "i32"),
-        ]
+        attention_buffers(false)
     }
 
     fn body(&self) -> String {
@@ -374,9 +374,7 @@ impl Wgsl for AttendAlone {
         let read = |name: &str, rows: &str, c: usize| {
             four(&|n| {
                 let row = match (self.quads, n) {
-                    (true, 1) => format!("quadSwapX({name}0)"),
-                    (true, 2) => format!("quadSwapY({name}0)"),
-                    (true, 3) => format!("quadSwapDiagonal({name}0)"),
+                    (true, 1..) => quads::told(&format!("{name}0"), n),
                     _ => format!("{rows}[at{n} + {c}u]"),
                 };
                 format!("let {name}{n} = {row};\n")
@@ -416,14 +414,8 @@ impl Wgsl for AttendAlone {
                  if group.y * {queries}u + lane >= count {{ return; }}
                  {store}
              }}",
-            in_subgroup = match self.quads {
-                true => ", @builtin(subgroup_invocation_id) in_subgroup: u32",
-                false => "",
-            },
-            quad = match self.quads {
-                true => "let quad = in_subgroup % 4u;",
-                false => "",
-            },
+            in_subgroup = if self.quads { quads::PARAMETER } else { "" },
+            quad = if self.quads { quads::PLACE } else { "" },
             groups = heads / kv_heads,
             queries_of = columns(&|c| format!(
                 "let q{c} = q[row + {c}u] * {:e};\n",
@@ -469,8 +461,7 @@ impl Wgsl for AttendInQuad {
     }
 
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        let Self { of, split } = *self;
-        Attend { of, split }.buffers()
+        attention_buffers(self.split)
     }
 
     fn body(&self) -> String {
@@ -484,17 +475,15 @@ impl Wgsl for AttendInQuad {
         let columns = |line: &dyn Fn(usize) -> String| -> String { (0..hd4).map(line).collect() };
         // Of what each thread has, the same for all four.
         let joined = |name: &str, join: &dyn Fn(&str, &str) -> String| {
-            let other = |by: &str| join(name, &format!("quadSwap{by}({name})"));
-            format!("{name} = {};\n{name} = {};\n", other("X"), other("Y"))
+            let other = |n: usize| join(name, &quads::told(name, n));
+            format!("{name} = {};\n{name} = {};\n", other(1), other(2))
         };
         let sum = |a: &str, b: &str| format!("{a} + {b}");
         let most = |a: &str, b: &str| format!("max({a}, {b})");
         format!(
             "@compute @workgroup_size(4)
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) in_subgroup: u32) {{
-                 let quad = in_subgroup % 4u;
-                 let odd = vec4<bool>((quad & 1u) != 0u);
-                 let high = vec4<bool>((quad & 2u) != 0u);
+             fn main(@builtin(workgroup_id) group: vec3<u32>{in_subgroup}) {{
+                 {quad}
                  let t = group.y;
                  let capacity = u32(turn[1]);
                  let total = u32(turn[0]) + t + 1u;
@@ -514,6 +503,8 @@ impl Wgsl for AttendInQuad {
                  let to = result * {heads}u + head;
                  {store}
              }}",
+            in_subgroup = quads::PARAMETER,
+            quad = quads::PLACE,
             units = self.of.units(),
             keys = self.of.keys(self.split),
             groups = heads / kv_heads,
@@ -544,9 +535,7 @@ impl Wgsl for AttendInQuad {
             )),
             mix = columns(&|c| format!(
                 "{{ let value = values[at + {c}u];\n{} }}\n",
-                each(&|n| format!(
-                    "mixed{n}_{c} = mixed{n}_{c} * fade{n} + value * share{n};\n"
-                ))
+                each(&|n| format!("mixed{n}_{c} = mixed{n}_{c} * fade{n} + value * share{n};\n"))
             )),
             join = each(&|n| format!(
                 "let own{n} = most{n};\n{}let rest{n} = exp(own{n} - most{n});

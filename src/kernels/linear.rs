@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
 use super::packed::{BLOCK, EIGHT_OFFSET, Format, Packed, word_type};
+use super::quads;
 use crate::device::{gpu_has_subgroups, gpu_is_software};
 
 /// Streams in lockstep whose tokens are computed at once.
@@ -197,16 +198,8 @@ impl Wgsl for Linear {
                  let part = lane / {lanes}u;
                  {quad}",
             lanes * self.thread_lines(),
-            in_subgroup = match self.cut.quads {
-                true => ", @builtin(subgroup_invocation_id) in_subgroup: u32",
-                false => "",
-            },
-            quad = match self.cut.quads {
-                true => "let quad = in_subgroup % 4u;
-                         let odd = vec4<bool>((quad & 1u) != 0u);
-                         let high = vec4<bool>((quad & 2u) != 0u);",
-                false => "",
-            },
+            in_subgroup = if self.cut.quads { quads::PARAMETER } else { "" },
+            quad = if self.cut.quads { quads::PLACE } else { "" },
         );
         for (r, (line, offset)) in rows.iter().enumerate() {
             let _ = writeln!(
@@ -370,24 +363,24 @@ impl Linear {
             Format::Float => ("", ""),
         };
         let mut text = String::new();
-        let quads = self.format.words() / 4;
+        let fours = self.format.words() / 4;
         for r in 0..rows {
             if self.format != Format::Float {
                 let _ = writeln!(
                     text,
                     "let s{r} = unpack2x16float(scales[block * {stored}u + row{r}]);"
                 );
-                for quad in 0..quads {
-                    let word = format!("words[(block * {quads}u + {quad}u) * {stored}u + row{r}]");
+                for four in 0..fours {
+                    let word = format!("words[(block * {fours}u + {four}u) * {stored}u + row{r}]");
                     let _ = match self.cut.quads {
                         // In the order in which the quad tells x.
                         true => writeln!(
                             text,
-                            "let a{r}_{quad} = {word};
-                             let b{r}_{quad} = select(a{r}_{quad}, a{r}_{quad}.yxwz, odd);
-                             let q{r}_{quad} = select(b{r}_{quad}, b{r}_{quad}.zwxy, high);"
+                            "let a{r}_{four} = {word};
+                             let b{r}_{four} = select(a{r}_{four}, a{r}_{four}.yxwz, odd);
+                             let q{r}_{four} = select(b{r}_{four}, b{r}_{four}.zwxy, high);"
                         ),
-                        false => writeln!(text, "let q{r}_{quad} = {word};"),
+                        false => writeln!(text, "let q{r}_{four} = {word};"),
                     };
                 }
             }
@@ -403,9 +396,7 @@ impl Linear {
             };
             for t in 0..tile {
                 let x = match (self.cut.quads, j % 4) {
-                    (true, 1) => format!("quadSwapX(x{}_{t})", j - 1),
-                    (true, 2) => format!("quadSwapY(x{}_{t})", j - 2),
-                    (true, 3) => format!("quadSwapDiagonal(x{}_{t})", j - 3),
+                    (true, n @ 1..) => quads::told(&format!("x{}_{t}", j - n), n),
                     _ => format!("x[(token + {t}u) * {i4}u + block * 8u + {column}]{down}"),
                 };
                 let _ = writeln!(text, "let x{j}_{t} = {x};");

@@ -20,6 +20,7 @@ mod linear;
 mod low_rank;
 mod norm;
 mod packed;
+mod quads;
 
 pub use attention::{attend, rotate_and_store};
 pub use choose::Asked;

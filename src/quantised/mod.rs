@@ -264,16 +264,11 @@ impl Packed {
     /// `x Wᵀ [t, rows]` for `x [t, cols]`.
     #[must_use]
     pub fn product(&self, x: &Activations) -> Vec<f32> {
-        if let PackedCodes::FourInBytes(codes, product) = &self.codes {
-            return self.product_in_bytes(codes, *product, x);
-        }
-        let mut y = vec![0.0; x.tokens() * self.rows];
         match &self.codes {
-            PackedCodes::Four(codes) => self.product_with(codes, x, &mut y),
-            PackedCodes::Eight(codes) => self.product_with(codes, x, &mut y),
-            PackedCodes::FourInBytes(..) => {}
+            PackedCodes::Four(codes) => self.product_with(codes, x),
+            PackedCodes::FourInBytes(codes, product) => self.product_in_bytes(codes, *product, x),
+            PackedCodes::Eight(codes) => self.product_with(codes, x),
         }
-        y
     }
 
     fn product_in_bytes(
@@ -307,12 +302,9 @@ impl Packed {
         }
     }
 
-    fn product_with<C: Codes<P>, const P: usize>(
-        &self,
-        codes: &[C],
-        x: &Activations,
-        y: &mut [f32],
-    ) {
+    fn product_with<C: Codes<P>, const P: usize>(&self, codes: &[C], x: &Activations) -> Vec<f32> {
+        let mut values = vec![0.0; x.tokens() * self.rows];
+        let y = &mut values;
         match (&x.tiles, self.offsets.is_empty()) {
             (Tiles::One(x), true) => self.few::<C, P, 1, 4, false>(codes, x, y),
             (Tiles::One(x), false) => self.few::<C, P, 1, 4, true>(codes, x, y),
@@ -323,6 +315,7 @@ impl Packed {
             (Tiles::Two(x), true) => self.many::<C, P, 2, false>(codes, x, y),
             (Tiles::Two(x), false) => self.many::<C, P, 2, true>(codes, x, y),
         }
+        values
     }
 
     /// One tile of tokens: every weight is read once and used from registers, R of the panel's at a

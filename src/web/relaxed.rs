@@ -9,7 +9,7 @@ use wasm_encoder::{
 };
 
 use super::glue::wait;
-use crate::quantised::{self, Activations, Call, Packed, Product, WORDS, Width};
+use crate::quantised::{self, Activations, Call, FourInBytes, Packed, Product, WORDS, Width};
 
 #[wasm_bindgen(module = "/src/web/shim.js")]
 extern "C" {
@@ -96,7 +96,7 @@ fn product(call: Call<'_>) {
 /// SIMD registers of a panel, of four rows each.
 const REGISTERS: u32 = 4;
 /// Bytes of one block of a panel: of its codes, and of its scales or offsets.
-const CODES: i32 = 256;
+const CODES: i32 = size_of::<FourInBytes>() as i32;
 const SCALES: i32 = 64;
 
 /// A module that reads and writes this one's memory and has a function for each size of tile.

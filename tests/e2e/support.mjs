@@ -146,12 +146,12 @@ export const tokens = (page, many, lane = "steered") =>
   page.waitForFunction(([id, n]) => document.querySelectorAll(`#${id} .tok`).length >= n, [`${lane}-text`, many]);
 
 /**
- * Runs and, as soon as a column has so many tokens, turns the first adapter to `c`, or else stops. It is done in
+ * Runs and, as soon as the steered column has so many tokens, turns the first adapter to `c`, or else stops. It is done in
  * the page: a whole text may be there before word of its first tokens gets out.
  */
-export const runAndMeddle = (page, many, c = null, lane = "steered") =>
-  page.evaluate(([id, many, c]) => new Promise((done) => {
-    const column = document.getElementById(id);
+export const runAndMeddle = (page, many, c = null) =>
+  page.evaluate(([many, c]) => new Promise((done) => {
+    const column = document.getElementById("steered-text");
     const box = document.querySelector(".dose-box");
     document.getElementById("run").click();
     const watch = new MutationObserver(() => {
@@ -165,7 +165,7 @@ export const runAndMeddle = (page, many, c = null, lane = "steered") =>
       done();
     });
     watch.observe(column, { childList: true, subtree: true });
-  }), [`${lane}-text`, many, c]);
+  }), [many, c]);
 
 /** Types a coefficient into the box of the adapter at a place in the list. */
 export async function turn(page, c, at = 0) {
