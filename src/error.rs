@@ -85,6 +85,17 @@ pub enum Error {
         found: String,
         expected: String,
     },
+    /// A tensor holds NaN or an infinity, with which every result would be NaN.
+    #[error(
+        "{file}: `{key}` holds {found} at element {element}: a number that is not finite makes \
+         every result meaningless; fetch the file again, or save it from a run that did not diverge"
+    )]
+    NotFinite {
+        file: String,
+        key: String,
+        found: String,
+        element: usize,
+    },
     /// The file adapts a module that the model does not have.
     #[error(
         "{file}: `{key}` belongs to a module that {model} ({layers} layers) does not have; \
@@ -178,6 +189,17 @@ pub enum Error {
     /// The model must be loaded first.
     #[error("no model is loaded; load one first")]
     NoModel,
+    /// The logits stopped being finite: there is no next token to choose.
+    #[error(
+        "the logits of token {token} are not finite with {coefficients}; turn towards 0, or take \
+         the adapter off: the text before it is kept"
+    )]
+    Diverged {
+        /// Counted from 0 in the answer.
+        token: usize,
+        /// Each acting adapter's name with its coefficient, or "no adapter".
+        coefficients: String,
+    },
     /// The user stopped it.
     #[error("stopped")]
     Aborted,
@@ -233,6 +255,7 @@ impl Error {
             Self::UnexpectedKeys { .. } => "unexpected-keys",
             Self::WrongShape { .. } => "wrong-shape",
             Self::BadValue { .. } => "bad-value",
+            Self::NotFinite { .. } => "not-finite",
             Self::NoSuchModule { .. } => "no-such-module",
             Self::BadConfig { .. } => "bad-config",
             Self::UnknownMethod { .. } => "unknown-method",
@@ -250,6 +273,7 @@ impl Error {
             Self::NoChatTemplate => "no-chat-template",
             Self::BadChatTemplate { .. } => "bad-chat-template",
             Self::NoModel => "no-model",
+            Self::Diverged { .. } => "diverged",
             Self::Aborted => "aborted",
             Self::DeviceUnavailable { .. } => "device-unavailable",
             Self::DeviceLost { .. } => "device-lost",
