@@ -2,6 +2,7 @@
 //! one browser, on the same model file and the same prompt.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,7 +15,7 @@ use crate::serve;
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// The folder below `models/onnx/` in the cache that transformers.js reads.
+/// How the folders below `models/onnx/` in the cache begin that transformers.js reads.
 const ONNX: &str = "SmolLM2-135M-Instruct";
 
 /// How to measure.
@@ -44,8 +45,8 @@ pub fn command(workspace: &Workspace, options: &Options) -> Result {
         ("wllama", wllama),
     ];
     // Half a gigabyte of packages, which are of no use without an export.
-    let export = workspace.models().join("onnx").join(ONNX);
-    if export.join("config.json").is_file() {
+    let exports = workspace.models().join("onnx");
+    if has_export(&exports) {
         mounts.extend(node::transformers_js(workspace)?);
     }
     let address = serve::for_bench(scripts.clone(), mounts)?;
@@ -62,7 +63,7 @@ pub fn command(workspace: &Workspace, options: &Options) -> Result {
             workspace.root.join("tests/fixtures/smollm2_greedy.json"),
         )
         .env("BENCH_MODEL", model::FILE)
-        .env("BENCH_ONNX", &export)
+        .env("BENCH_ONNX", exports.join(ONNX))
         .env("BENCH_REPEAT", options.repeat.to_string())
         .env("BENCH_SOFTWARE_TOKENS", options.software_tokens.to_string());
     if let Some(device) = &options.device {
@@ -74,7 +75,38 @@ pub fn command(workspace: &Workspace, options: &Options) -> Result {
     run_printing(&mut bench, "see the message above")
 }
 
+/// Whether a folder in `exports` is named as an export of the model is.
+fn has_export(exports: &Path) -> bool {
+    let names = fs::read_dir(exports).into_iter().flatten().flatten();
+    names.into_iter().any(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with(ONNX) && entry.path().join("config.json").is_file()
+    })
+}
+
 fn absolute(path: &Path) -> Result<PathBuf> {
     let here = env::current_dir().or_mend("the current folder is gone", "go to another folder")?;
     Ok(here.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_s_folder_begins_with_the_model_s_name() {
+        let exports = env::temp_dir().join(format!("xtask-exports-{}", std::process::id()));
+        assert!(!has_export(&exports));
+        for (folder, found) in [
+            ("another", false),
+            ("SmolLM2-135M", false),
+            ("SmolLM2-135M-Instruct-4bit", true),
+        ] {
+            fs::create_dir_all(exports.join(folder)).unwrap();
+            assert!(!has_export(&exports), "{folder} is empty");
+            fs::write(exports.join(folder).join("config.json"), "{}").unwrap();
+            assert_eq!(has_export(&exports), found, "{folder}");
+        }
+        fs::remove_dir_all(exports).unwrap();
+    }
 }
