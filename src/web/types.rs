@@ -4,6 +4,13 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
+declare global {
+  interface SymbolConstructor {
+    /** The classes have it; TypeScript's libraries up to ES2024 do not. */
+    readonly dispose: unique symbol;
+  }
+}
+
 /** Every error of this package. */
 export class PlaygroundError extends Error {
   readonly name: "PlaygroundError";
