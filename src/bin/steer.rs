@@ -1,4 +1,6 @@
 //! `steer`: the playground's core in a terminal.
+#![cfg_attr(target_arch = "wasm32", no_main)]
+#![cfg(not(target_arch = "wasm32"))]
 
 use std::fs;
 use std::future::{Future, poll_fn};

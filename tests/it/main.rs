@@ -1,4 +1,5 @@
 //! One test binary, one module per concern.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod common;
 mod contract;

@@ -9,6 +9,7 @@ use crate::failure::{OrMend, Result};
 use crate::model::sha256;
 use crate::node;
 use crate::process::{output, run, say};
+use crate::progress::run_cargo;
 use crate::tools;
 use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
@@ -33,14 +34,16 @@ fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
     let toolchain = Toolchain::prepare(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
 
-    let build = ["rustc", "--release", "--lib", "--crate-type", "cdylib"];
-    let options = ["--no-default-features", "--target", TARGET];
+    // As wasm-pack builds it, so that neither compiles again what the other has compiled.
+    let build = ["build", "--release", "--lib", "--target", TARGET];
+    let command = build.join(" ");
     say(
         "compile",
-        format!("cargo {} {}", build.join(" "), options.join(" ")),
+        format!("cargo {command} (the first time some 400 crates: 10 to 20 minutes)"),
     );
-    run(
-        toolchain.cargo(workspace).args(build).args(options),
+    run_cargo(
+        toolchain.cargo(workspace).args(build),
+        "compile",
         "mend the source as the compiler says above",
     )?;
     package(workspace, &compiled(workspace), &wasm_bindgen, wasm_opt)
@@ -65,7 +68,7 @@ fn package(
     wasm_opt: Option<PathBuf>,
 ) -> Result {
     let pkg = workspace.pkg();
-    let mend = "delete the files in pkg/ but README.md and run this again";
+    let mend = "delete pkg/ and run this again";
     let could_not = |what: &str, path: &Path| format!("could not {what} {}", path.display());
 
     let module = module(workspace);
@@ -77,13 +80,18 @@ fn package(
     );
     let optimised = format!("{plain}wasm-opt {} {OPTIMISE}\n", node::BINARYEN);
     let found = fs::read_to_string(&stamp).unwrap_or_default();
+    // Others, such as wasm-pack, write into pkg/ too.
+    let ours = |recipe: &str| {
+        let hash = found.strip_prefix(recipe).map(str::trim_end);
+        hash.is_some_and(|hash| sha256(&module).is_ok_and(|found| found == hash))
+    };
     // What was optimised already is as good where that is not asked for.
-    if module.is_file() && (found == optimised || wasm_opt.is_none() && found == plain) {
+    if ours(&optimised) || wasm_opt.is_none() && ours(&plain) {
         say("package", format!("{} is up to date", pkg.display()));
         return Ok(());
     }
 
-    clear(&pkg).or_mend(could_not("clear", &pkg), mend)?;
+    clear(&pkg).or_mend(could_not("empty", &pkg), mend)?;
     say("package", "wasm-bindgen");
     run(
         Command::new(wasm_bindgen)
@@ -113,7 +121,8 @@ fn package(
     let description = pkg.join("package.json");
     fs::write(&description, package_json()).or_mend(could_not("write", &description), mend)?;
     let recipe = if wasm_opt.is_some() { optimised } else { plain };
-    fs::write(&stamp, recipe).or_mend(could_not("write", &stamp), mend)?;
+    let hash = sha256(&module).or_mend(could_not("read", &module), mend)?;
+    fs::write(&stamp, recipe + &hash + "\n").or_mend(could_not("write", &stamp), mend)?;
     let size = fs::metadata(&module).map_or(0, |metadata| metadata.len());
     say(
         "package",
@@ -122,17 +131,12 @@ fn package(
     Ok(())
 }
 
-/// Deletes what earlier runs have left in `pkg`; `README.md` is not of them.
+/// Deletes what earlier runs have left in `pkg`.
 fn clear(pkg: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(pkg)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            fs::remove_dir_all(path)?;
-        } else if !path.ends_with("README.md") {
-            fs::remove_file(path)?;
-        }
+    if pkg.exists() {
+        fs::remove_dir_all(pkg)?;
     }
-    Ok(())
+    fs::create_dir_all(pkg)
 }
 
 /// What npm and bundlers want to know of the package.

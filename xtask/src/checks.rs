@@ -6,10 +6,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::bundle;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::model;
 use crate::node;
 use crate::process::{run, say};
+use crate::progress::run_cargo;
 use crate::serve;
 use crate::size;
 use crate::tools;
@@ -38,9 +39,11 @@ const WASM: &[Stage] = &[
 const E2E: &[Stage] = &[
     ("unit tests of the page", page_tests),
     ("build of the page", page_build),
+    ("the package by wasm-pack, and its types", package),
     ("end-to-end tests", end_to_end_tests),
 ];
 
+const COMPILE_MEND: &str = "mend the source as the compiler says above";
 const LINT_MEND: &str = "follow the lints above (`rustup component add clippy` if it is missing)";
 
 /// Runs the stages of `groups` until one fails, and sums up.
@@ -87,7 +90,7 @@ fn format(workspace: &Workspace) -> Result {
 }
 
 fn lint(workspace: &Workspace) -> Result {
-    run(
+    run_cargo(
         workspace.cargo().args([
             "clippy",
             "--workspace",
@@ -97,6 +100,7 @@ fn lint(workspace: &Workspace) -> Result {
             "--deny",
             "warnings",
         ]),
+        "lint",
         LINT_MEND,
     )
 }
@@ -104,11 +108,18 @@ fn lint(workspace: &Workspace) -> Result {
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
+    let command = ["test", "--workspace", "--release"];
+    run_cargo(
+        workspace.cargo().args(command).arg("--no-run"),
+        "compile",
+        COMPILE_MEND,
+    )?;
     run(
         workspace
             .cargo()
-            .args(["test", "--workspace", "--release"])
-            .env("PLAYGROUND_MODEL", model),
+            .args(command)
+            .env("PLAYGROUND_MODEL", model)
+            .env("PLAYGROUND_TEST_ALL", "1"),
         "see the failed tests above",
     )
 }
@@ -116,19 +127,12 @@ fn native_tests(workspace: &Workspace) -> Result {
 fn wasm_lint(workspace: &Workspace) -> Result {
     let toolchain = Toolchain::prepare(workspace)?;
     toolchain.prepare_clippy()?;
-    run(
+    run_cargo(
         toolchain
             .cargo(workspace)
-            .args([
-                "clippy",
-                "--release",
-                "--lib",
-                "--test",
-                "web",
-                "--no-default-features",
-            ])
             // Warnings are shown, not denied: Debian's clippy is newer than the pinned one.
-            .args(["--target", TARGET]),
+            .args(["clippy", "--release", "--all-targets", "--target", TARGET]),
+        "lint",
         LINT_MEND,
     )
 }
@@ -136,24 +140,27 @@ fn wasm_lint(workspace: &Workspace) -> Result {
 fn wasm_tests(workspace: &Workspace) -> Result {
     let browser = tools::browser()?;
     let toolchain = Toolchain::prepare(workspace)?;
-    let wasm_bindgen = tools::wasm_bindgen(workspace)?;
-    let mut wasm_pack = Command::new(tools::wasm_pack(workspace)?);
-    toolchain.prepare_command(workspace, &mut wasm_pack, wasm_bindgen.parent());
+    let mut wasm_pack = wasm_pack(workspace, &toolchain)?;
+    run_cargo(
+        toolchain
+            .cargo(workspace)
+            .args(["test", "--no-run", "--release", "--target", TARGET]),
+        "compile",
+        COMPILE_MEND,
+    )?;
     wasm_pack
-        .args([
-            "test",
-            "--headless",
-            "--chrome",
-            "--release",
-            "--mode",
-            "no-install",
-            "--chromedriver",
-        ])
-        .arg(browser.chromedriver)
-        .args(["--", "--no-default-features", "--test", "web"])
-        // Seconds: a software GPU takes its time to compile kernels.
-        .env("WASM_BINDGEN_TEST_TIMEOUT", "900");
+        .args(["test", "--headless", "--chrome", "--release"])
+        .args(["--mode", "no-install", "--chromedriver"])
+        .arg(browser.chromedriver);
     run(&mut wasm_pack, "see the failed tests above")
+}
+
+/// wasm-pack, which finds this toolchain's cargo and our wasm-bindgen.
+fn wasm_pack(workspace: &Workspace, toolchain: &Toolchain) -> Result<Command> {
+    let wasm_bindgen = tools::wasm_bindgen(workspace)?;
+    let mut command = Command::new(tools::wasm_pack(workspace)?);
+    toolchain.prepare_command(workspace, &mut command, wasm_bindgen.parent());
+    Ok(command)
 }
 
 fn page_tests(workspace: &Workspace) -> Result {
@@ -163,6 +170,45 @@ fn page_tests(workspace: &Workspace) -> Result {
 fn page_build(workspace: &Workspace) -> Result {
     bundle::build(workspace)?;
     size::check(workspace)
+}
+
+/// wasm-pack makes the same package as we do, and TypeScript takes it.
+fn package(workspace: &Workspace) -> Result {
+    let toolchain = Toolchain::prepare(workspace)?;
+    let folder = workspace.target.join("wasm-pack");
+    drop(fs::remove_dir_all(&folder));
+    run(
+        wasm_pack(workspace, &toolchain)?
+            .args(["build", "--mode", "no-install", "--target", "web"])
+            .arg("--out-dir")
+            .arg(&folder),
+        "see what wasm-pack says above",
+    )?;
+    for file in ["playground.js", "playground.d.ts"] {
+        let texts = [&folder, &workspace.pkg()].map(|folder| fs::read(folder.join(file)));
+        if !matches!(&texts, [Ok(theirs), Ok(ours)] if theirs == ours) {
+            return Err(Failure::new(
+                format!("{file} of wasm-pack is not that of `cargo xtask build`"),
+                "compare both: wasm-bindgen's options may differ",
+            ));
+        }
+    }
+    let tsc = node::tsc(workspace)?;
+    // A page's types, and a worker's.
+    for library in ["es2022,dom", "es2022,webworker"] {
+        run(
+            Command::new(node::require()?)
+                .current_dir(&workspace.root)
+                .arg(&tsc)
+                .args(["--noEmit", "--strict", "--lib", library])
+                .args(["--target", "es2022", "--module", "es2022"])
+                .args(["--moduleResolution", "bundler", "tests/types.ts"])
+                .arg("pkg/playground.d.ts")
+                .arg("pkg/playground_bg.wasm.d.ts"),
+            "mend src/web/types.rs, or what it says of the functions in src/web/playground.rs",
+        )?;
+    }
+    Ok(())
 }
 
 fn end_to_end_tests(workspace: &Workspace) -> Result {

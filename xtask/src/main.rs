@@ -15,6 +15,7 @@ mod model;
 mod new_method;
 mod node;
 mod process;
+mod progress;
 mod serve;
 mod size;
 mod tools;

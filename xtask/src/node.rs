@@ -11,6 +11,7 @@ use crate::workspace::Workspace;
 /// The version of `binaryen`, whose `wasm-opt` is used.
 pub const BINARYEN: &str = "132.0.0";
 const PLAYWRIGHT_CORE: &str = "1.65.1";
+const TYPESCRIPT: &str = "6.0.3";
 const WLLAMA: &str = "3.8.1";
 const TRANSFORMERS_JS: &str = "4.3.1";
 /// The oldest Node that finds out by itself which `.js` files are modules.
@@ -52,6 +53,13 @@ pub fn playwright_core(workspace: &Workspace) -> Result<PathBuf> {
     let folder = package(workspace, "playwright-core", PLAYWRIGHT_CORE)?;
     say("playwright", PLAYWRIGHT_CORE);
     Ok(folder.join("index.mjs"))
+}
+
+/// TypeScript's compiler, a script for Node.
+pub fn tsc(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "typescript", TYPESCRIPT)?;
+    say("typescript", TYPESCRIPT);
+    Ok(folder.join("bin").join("tsc"))
 }
 
 /// The folder of wllama's module, for comparison.

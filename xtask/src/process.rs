@@ -73,7 +73,8 @@ pub fn path_with(folders: &[PathBuf]) -> OsString {
     env::join_paths(all).unwrap_or(old)
 }
 
-fn line(command: &Command) -> String {
+/// The command as a person would type it.
+pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(OsStr::to_string_lossy)

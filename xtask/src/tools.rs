@@ -7,7 +7,8 @@ use std::process::Command;
 
 use crate::apt;
 use crate::failure::{Failure, OrMend, Result};
-use crate::process::{find, output, run, say};
+use crate::process::{find, output, say};
+use crate::progress::run_cargo;
 use crate::workspace::Workspace;
 
 const WASM_PACK: &str = "0.15.1";
@@ -113,18 +114,11 @@ fn cargo_tool(workspace: &Workspace, krate: &str, name: &str, version: &str) -> 
     install
         .current_dir(&workspace.cache)
         .env("CARGO_TARGET_DIR", &target)
-        .args([
-            "install",
-            "--quiet",
-            "--force",
-            krate,
-            "--version",
-            version,
-            "--root",
-        ])
+        .args(["install", "--force", krate, "--version", version, "--root"])
         .arg(&root);
-    run(
+    run_cargo(
         &mut install,
+        "install",
         &format!("install it by hand: cargo install {krate} --version {version}"),
     )?;
     drop(fs::remove_dir_all(target));
