@@ -1,6 +1,8 @@
 //! What several test modules share.
 
+use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -35,16 +37,53 @@ pub fn tiny_on(base: &str, device: &Device, weights: Weights) -> Session {
     .expect("the tiny model loads")
 }
 
-/// The real model, fetched by `cargo xtask model`.
+/// Whether the test that asks has to be left out, since the real model is not there.
+pub fn lacks_model() -> bool {
+    model_path().is_none() && left_out("the model is not there: `cargo xtask model` fetches it")
+}
+
+/// Whether the test that asks has to be left out, since there is no GPU.
+pub fn lacks_gpu() -> bool {
+    pollster::block_on(device::gpu()).is_err()
+        && left_out("no GPU, not even a software one (Debian: mesa-vulkan-drivers)")
+}
+
+/// Says so, past the test runner, which keeps to itself what tests that pass print. Where nothing may
+/// be left out, as in `cargo xtask test`, this fails.
+fn left_out(why: &str) -> bool {
+    assert!(env::var_os("PLAYGROUND_TEST_ALL").is_none(), "{why}");
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    drop(writeln!(io::stderr(), "LEFT OUT: {name}: {why}"));
+    true
+}
+
+/// The file of the real model: `$PLAYGROUND_MODEL`, or where `cargo xtask model` keeps it.
+pub fn model_path() -> Option<PathBuf> {
+    let named = |variable| {
+        let value = env::var_os(variable).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let cached = || {
+        let cache = named("PLAYGROUND_CACHE")
+            .or_else(|| Some(named("XDG_CACHE_HOME")?.join("steering-playground")))
+            .or_else(|| Some(named("LOCALAPPDATA")?.join("steering-playground")))
+            .or_else(|| Some(named("HOME")?.join(".cache/steering-playground")))?;
+        let path = cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+        path.is_file().then_some(path)
+    };
+    named("PLAYGROUND_MODEL").or_else(cached)
+}
+
+/// The real model. Ask [`lacks_model`] first.
 pub fn smollm2() -> Session {
     smollm2_with(Weights::Dense)
 }
 
 pub fn smollm2_with(weights: Weights) -> Session {
-    let path = std::env::var("PLAYGROUND_MODEL")
-        .expect("set PLAYGROUND_MODEL to the file that `cargo xtask model` prints");
+    let path = model_path().expect("`cargo xtask model` fetches the model");
     pollster::block_on(async {
-        let file = ModelFile::open_gguf(NativeFile::open(Path::new(&path))?).await?;
+        let file = ModelFile::open_gguf(NativeFile::open(&path)?).await?;
         Session::load(&file, None, &device::cpu(), weights, |_| {}).await
     })
     .expect("the real model loads")

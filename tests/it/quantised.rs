@@ -13,7 +13,9 @@ use playground::session::{Session, read_back};
 use playground::weights::{ModelFile, NativeFile};
 use serde_json::Value;
 
-use crate::common::{adapter_files, golden_dir, logits, smollm2, smollm2_with, tiny, tiny_with};
+use crate::common::{
+    adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_with,
+};
 use crate::golden::cases;
 
 #[test]
@@ -72,6 +74,9 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 /// 0.02 (they are around 20), the file's own numbers in memory.
 #[test]
 fn smollm2_quantised_says_what_f32_says() {
+    if lacks_model() {
+        return;
+    }
     let reference = include_str!("../fixtures/smollm2_greedy.json");
     let reference: Value = serde_json::from_str(reference).expect("JSON");
     let (fast, exact) = (smollm2_with(Weights::Quantised), smollm2());
@@ -131,6 +136,9 @@ fn smollm2_quantised_says_what_f32_says() {
 /// One token at a time gives the bits of all at once, and c = 0 those of the base.
 #[test]
 fn the_cache_and_a_switched_off_adapter_change_no_bit() {
+    if lacks_model() {
+        return;
+    }
     let session = smollm2_with(Weights::Quantised);
     let ids = [1, 4093, 198, 2683, 359, 260, 5575, 30];
     let base = Steering::base();

@@ -14,6 +14,8 @@ use playground::weights::safetensors::{self, SafeTensors};
 use playground::weights::{ByteSource, Bytes, HostData, HostTensor, ModelFile, NativeFile};
 use pollster::block_on;
 
+use crate::common::{lacks_model, model_path};
+
 fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new("tests/fixtures").join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -1666,13 +1668,10 @@ fn no_damaged_byte_of_a_safetensors_header_panics() {
 
 // ---- the real model -------------------------------------------------------------------------
 
-/// The file that `cargo xtask test` sets.
+/// The real model's file. Ask [`lacks_model`] first.
 pub fn real_model() -> ModelFile<NativeFile> {
-    let path = std::env::var("PLAYGROUND_MODEL").expect(
-        "PLAYGROUND_MODEL is not set: run the tests with `cargo xtask test`, or set it to the \
-         file that `cargo xtask model` prints",
-    );
-    let file = NativeFile::open(Path::new(&path)).expect("the model is there");
+    let path = model_path().expect("`cargo xtask model` fetches the model");
+    let file = NativeFile::open(&path).expect("the model is there");
     block_on(ModelFile::open_gguf(file)).expect("the model opens")
 }
 
@@ -1693,6 +1692,9 @@ fn sums(values: &[f32]) -> [f64; 3] {
 
 #[test]
 fn the_real_model_s_tensors_equal_those_of_the_python_package() {
+    if lacks_model() {
+        return;
+    }
     let model = real_model();
     let config = model.config();
     assert_eq!(
