@@ -1,5 +1,5 @@
 // The two texts, growing token by token, with the place where they part.
-import { h, told } from "../dom.js";
+import { h, signed, told } from "../dom.js";
 import { doses, manner, sameDoses, trail, trailWords, words } from "../state/acting.js";
 
 /** Why a text ended, in words. @type {Record<string, (run: any) => string>} */
@@ -88,7 +88,11 @@ export function outputPanel({ base, steered, dose, now, stats, status, notice },
 function changedSince({ run, adapters, model }, way, actions) {
   if (run.model && model.source !== run.model.source) return `Written by ${run.model.name}; the model is another now.`;
   const present = doses(adapters);
-  if (!sameDoses(present, way.at(-1))) return `Turned since: now ${words(present)}.`;
+  const last = way.at(-1) ?? [];
+  if (!sameDoses(present, last)) {
+    const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
+    return `Turned since: now ${alone ? signed(present[0].c) : words(present)}.`;
+  }
   // While adapters are on their way their manner is not known.
   if (model.status === "ready" && !adapters.some(({ loading }) => loading) && manner(adapters) !== run.manners) return "How or where it acts was changed since.";
   const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop }) => JSON.stringify([prompt, chat, sampling, maxTokens, stop]);
