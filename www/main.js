@@ -31,7 +31,10 @@ modelPanel(byId("model"), store, actions, offered);
 promptPanel(byId("prompt-form"), store, actions);
 /** What comes with the page; after a failure, or once it is wanted back, again. */
 const fetchShipped = () => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone));
-const bringBack = () => actions.listShipped(() => shippedAdapters(null, []));
+const bringBack = () => actions.listShipped(async () => {
+  const { list } = await shippedAdapters(null, []);
+  return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
+});
 adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, bringBack });
 outputPanel({
   base: byId("base-text"), steered: byId("steered-text"), dose: byId("steered-dose"), now: byId("steered-now"),

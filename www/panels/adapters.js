@@ -424,7 +424,7 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
       // The place that a link keeps for it, by its name or by where it was dropped.
       const place = store.state.adapters.find((adapter) => adapter.wanted && (onto ? adapter.key === onto : adapter.name === name));
       const fresh = wished({ name, coefficient: 1, enabled: true }, asked);
-      const { wanted: _wanted, ...kept } = place ?? fresh;
+      const { wanted: _wanted, ...kept } = /** @type {any} */ (place ?? fresh);
       actions.addAdapter({
         ...kept, key, title: kept.name === "adapter_model" ? `Your adapter ${count}` : kept.name, sentence: "", files,
       }, place?.key);

@@ -82,7 +82,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
   }
   if (model.status === "paused") {
     return [
-      h("p.lead", {}, `Stopped at ${megabytes(model.bytes)}${model.totalBytes ? ` of ${megabytes(model.totalBytes)}` : ""}. ${deleted ? "" : "What came is kept."}`),
+      h("p.lead", {}, `Stopped at ${megabytes(model.bytes)}${model.totalBytes ? ` of ${megabytes(model.totalBytes)}` : ""}. ${part}`),
       h("div.row", {}, load("Resume"), forget(model.kept), deleted, other),
     ];
   }
@@ -100,7 +100,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     h("p.lead", {}, "A language model writes one word-piece at a time. Load a small one, press Run, and drag a slider while it writes: on the left it writes as it is, on the right with the adapter turned."),
     h("div.row", {}, load(`Load ${source.name}${size}`),
       h("span.hint", {}, source === DEFAULT_MODEL ? `${DEFAULT_MODEL.detail}; downloaded once, then kept in this browser` : source.url ?? ""),
-      part && h("span.hint", { role: "status" }, part), forget(model.kept), deleted, other),
+      part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
   ];
 }
 

@@ -70,17 +70,17 @@ export function outputPanel({ base, steered, dose, now, stats, status, notice },
   });
 
   store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
-  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop"], (state) => {
+  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit"], (state) => {
     const { run, adapters, model } = state;
     const way = trail(run.tokens ?? []);
     const text = way.length ? trailWords(way) : words(doses(adapters));
     if (dose.textContent !== text) dose.textContent = text;
-    const since = way.length && ["done", "stopped", "failed"].includes(run.status) ? changedSince(state, way, actions) : "";
+    const over = ["done", "stopped", "failed"].includes(run.status);
+    const since = !run.request ? "" : over ? way.length > 0 && changedSince(state, way, actions) : otherwise(run, actions) && "The prompt and its settings act from the next run on.";
+    const again = since && over && model.status === "ready" ? "Run again" : "";
     now.hidden = !since;
-    if (now.dataset.said === since && now.dataset.ready === model.status) return;
-    now.dataset.said = since;
-    now.dataset.ready = model.status;
-    now.replaceChildren(since, " ", since && model.status === "ready" ? h("button.quiet", { type: "button", onclick: () => actions.run() }, "Run again") : "");
+    if (now.textContent === `${since || ""} ${again}`) return;
+    now.replaceChildren(since || "", " ", again && h("button.quiet", { type: "button", onclick: () => actions.run() }, again));
   });
 }
 
@@ -95,8 +95,14 @@ function changedSince({ run, adapters, model }, way, actions) {
   }
   // While adapters are on their way their manner is not known.
   if (model.status === "ready" && !adapters.some(({ loading }) => loading) && manner(adapters) !== run.manners) return "How or where it acts was changed since.";
-  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop }) => JSON.stringify([prompt, chat, sampling, maxTokens, stop]);
-  return asks(actions.request()) === asks(run.request) ? "" : "The prompt or its settings were changed since.";
+  return otherwise(run, actions) ? "The prompt or its settings were changed since." : "";
+}
+
+/** Whether a run now would be asked otherwise. @param {any} run @param {import("../actions.js").Actions} actions */
+function otherwise(run, actions) {
+  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
+    JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
+  return asks(actions.request()) !== asks(run.request);
 }
 
 function tokenSpan(/** @type {any} */ token, /** @type {string} */ lane, /** @type {boolean} */ split) {
