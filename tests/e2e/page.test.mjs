@@ -540,6 +540,7 @@ test("an adapter's warnings, its base and the layers that it reaches are shown",
   });
   const mine = await withLora(page, 1);
   assert.equal(await mine.locator(".warnings").innerText(), "It names Llama-3.1-8B; the model is another.");
+  assert.equal(await mine.locator(".origin").innerText(), "made for meta-llama/Llama-3.1-8B · reaches layers 0-1 of 2");
   await mine.getByText("How it works").click();
   assert.match(await mine.locator(".method-card").innerText(), /Layers reached: 0-1 of 2\s+Made for meta-llama\/Llama-3\.1-8B/);
   assert.equal(await text(page, "base"), "");

@@ -146,12 +146,13 @@ function adapterCard(first, actions, page) {
   const mixture = mixtureRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
   const again = h("button", { type: "button", hidden: true, onclick: page.fetchShipped }, "Try again");
+  const origin = h("p.hint.origin", { hidden: true });
   const warnings = h("ul.warnings", { hidden: true, "aria-label": "Warnings" });
   const misfit = h("p.hint", { hidden: true }, `Made for ${DEFAULT_MODEL.name}; it does not fit the model that is loaded.`);
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
     h("header", {}, h("label.switch", {}, on, title), tag),
-    sentence,
+    sentence, origin,
     h("div.dose-row", {},
       h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
         ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
@@ -194,6 +195,10 @@ function adapterCard(first, actions, page) {
       if (error.textContent !== said.map((part) => part.textContent ?? part).join("")) error.replaceChildren(...said);
       again.hidden = !adapter.error || adapter.files !== null;
       const warned = adapter.entry?.warnings ?? adapter.inspection?.warnings ?? [];
+      // Of those that come with the page it is known.
+      const { baseModel, layersReached } = adapter.entry ?? {};
+      origin.textContent = [baseModel && `made for ${baseModel}`, layersReached && `reaches layers ${layersReached}`].filter(Boolean).join(" · ");
+      origin.hidden = Boolean(adapter.card) || adapter.id === null || !origin.textContent;
       warnings.hidden = !warned.length || adapter.id === null;
       if (warnings.dataset.all !== warned.join("\n")) {
         warnings.dataset.all = warned.join("\n");
