@@ -40,6 +40,8 @@ export function createActions(store) {
   const arriving = new Map();
   /** They come one after the other, so that they act in the order of the list. @type {Promise<void>} */
   let queue = Promise.resolve();
+  /** Whether the list of what comes with the page was there once. */
+  let placed = false;
   /** Grows with each engine and each model: what was loaded for an earlier one is gone with it. */
   let era = 0;
 
@@ -316,8 +318,10 @@ export function createActions(store) {
         const now = adapter.files ? null : list.find(({ key }) => key === adapter.key);
         return now ? { ...adapter, title: now.title, sentence: now.sentence, card: now.card, files: now.files, error: now.error } : adapter;
       });
-      const fresh = list.filter(({ key }) => !adapters.some((adapter) => adapter.key === key));
+      // A place that a link wants is kept once: it may be filled by now, or done without.
+      const fresh = list.filter(({ key, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed));
       const all = [...known, ...fresh];
+      placed = true;
       store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone, shelf: { status: "here", error: null } });
     } catch (error) {
       store.set({ shelf: { status: "failed", error: plain(error) } });

@@ -237,6 +237,8 @@ test("a list that cannot be fetched is told, and comes at the second try without
   await settled();
   assert.deepEqual(store.state.adapters.map(({ key }) => key), ["mine", "shipped:a"]);
   assert.equal(get("shipped:a").id, 2, "it is loaded");
+  await actions.listShipped(async () => ({ list: [{ ...adapter("theirs"), key: "wanted:0", wanted: true, id: null, error: null }], gone: [] }));
+  assert.equal(store.state.adapters.length, 2, "a place that a link wants is kept once");
 });
 
 test("a model that fails says whether a copy of it is kept, and the copy can be deleted", async () => {
