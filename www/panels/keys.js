@@ -46,13 +46,13 @@ export function keys(dialog, toggle, store, actions, page) {
       event.preventDefault();
       // What is still being typed counts too.
       const typing = document.activeElement;
-      if (typing instanceof HTMLElement && typing.matches("input, textarea")) {
+      if (typing instanceof HTMLElement && typing.matches("input, textarea:not(#prompt)")) {
         typing.blur();
-        typing.focus();
+        typing.focus({ preventScroll: true });
       }
       if (store.state.model.status === "ready") actions.run();
       // What has to be pressed first.
-      else document.querySelector("#model button.primary")?.focus();
+      else /** @type {HTMLElement|null} */ (document.querySelector("#model button.primary"))?.focus();
       return;
     }
     if (event.key === "Escape" && !dialog.open) return actions.stop();
