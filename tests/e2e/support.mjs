@@ -9,7 +9,7 @@ const { chromium } = await import(pathToFileURL(need("PLAYWRIGHT_CORE")).href);
 export const UPSTREAM = need("PLAYGROUND_URL");
 
 /** Loading 98 MB and computing on two busy cores takes its time. */
-export const LONG = Number(process.env.LONG ?? 240_000);
+export const LONG = 240_000;
 
 /** WebGPU without a GPU. */
 const SOFTWARE_GPU = [
