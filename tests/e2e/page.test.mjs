@@ -130,7 +130,7 @@ test("while it writes nothing is announced; then one sentence", options, async (
       }
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
   });
-  assert.match(await run(page), /^Done, 64 tokens; the texts part at token \d+; at the length asked for\.$/);
+  assert.match(await run(page), /^Done, 64 tokens; (both texts are the same|the texts part at token \d+); at the length asked for\.$/);
   const heard = await page.evaluate(() => window.heard);
   assert.equal(heard.length, 2, JSON.stringify(heard));
   assert.match(heard[0], /^status Reading the prompt and writing\.$/);
