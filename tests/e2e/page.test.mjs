@@ -532,6 +532,22 @@ test("the kept copy of a model that cannot be loaded can be deleted", options, a
   proxy.files.clear();
 });
 
+test("what is kept of a download that was cut is said, and can be deleted", options, async () => {
+  proxy.prelude = `${PRELUDE}
+    globalThis.bend = (message) => (Array.isArray(message.value) && !globalThis.forgot ? { ...message, value: [{
+      url: new URL("../models/SmolLM2-135M-Instruct.Q4_1.gguf", location.href).href, complete: false, keptBytes: 3e7,
+    }] } : message);
+    addEventListener("message", ({ data }) => { globalThis.forgot ||= data.call === "deleteCachedModel"; });`;
+  const { page, context } = await open(browser, `${proxy.url}#device=cpu`);
+  await page.locator("#model", { hasText: "30.0 MB are kept in this browser; loading goes on from there." }).waitFor();
+  await page.getByRole("button", { name: /^Load SmolLM2/ }).waitFor();
+  await page.getByRole("button", { name: "Delete what is kept" }).click();
+  await page.locator("#model", { hasText: "The kept copy was deleted." }).waitFor();
+  assert.doesNotMatch(await page.locator("#model").textContent(), /30\.0 MB/);
+  await context.close();
+  proxy.prelude = PRELUDE;
+});
+
 test("an adapter's warnings, its base and the layers that it reaches are shown", options, async () => {
   const { page, context } = await tiny();
   await atWorker(page, () => {
