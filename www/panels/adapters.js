@@ -81,7 +81,7 @@ function wantedCard(first, actions) {
   const element = h("article.adapter", { dataset: { adapter: name, wanted: key, sign: "zero" } },
     h("header", {}, h("span.name", {}, name), h("span.tag", {}, "not here")),
     h("p.sentence", {}, `The link asks for this adapter at ${signed(coefficient)}${enabled ? "" : ", switched off"}. It does not come with the page: drop its files here, or load them below, and it is turned as the link says.`),
-    h("p", {}, h("button.quiet", { type: "button", "aria-label": `Do without ${name}`, onclick: () => actions.removeAdapter(key) }, "Do without it")));
+    h("p", {}, h("button.quiet", { type: "button", "aria-label": `Do without it: ${name}`, onclick: () => actions.removeAdapter(key) }, "Do without it")));
   return { element, update() {} };
 }
 
