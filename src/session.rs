@@ -294,8 +294,10 @@ pub struct LaneStep {
 pub enum Finish {
     /// The model said so.
     EndOfText,
-    /// The asked number of tokens, or the context, is reached.
+    /// The asked number of tokens is reached.
     Length,
+    /// The model's context is full before that.
+    Context,
     /// One of the request's stop texts appeared.
     StopText,
 }
@@ -658,6 +660,7 @@ impl Generation {
         lane.finish = match (ends, stopped, last) {
             (true, ..) => Some(Finish::EndOfText),
             (_, true, _) => Some(Finish::StopText),
+            (_, _, true) if self.max_tokens < self.request.max_tokens => Some(Finish::Context),
             (_, _, true) => Some(Finish::Length),
             _ => None,
         };

@@ -1,5 +1,6 @@
 // What the user can do, and what it does to the engine and to the state. No elements here.
 import { Engine, EngineError } from "./engine/client.js";
+import { manner } from "./state/acting.js";
 
 /** Automatic restarts before the page asks; a device that keeps failing must not loop. */
 const RESTARTS = 2;
@@ -8,7 +9,20 @@ const RESTARTS = 2;
 const same = (a, b) => b !== undefined && a.task === b.task && a.experts === b.experts;
 
 /** @param {any} error @returns {{code: string, message: string}} */
-const plain = (error) => ({ code: error?.code ?? "internal", message: String(error?.message ?? error) });
+export const plain = (error) => ({
+  code: typeof error?.code === "string" ? error.code : "internal", message: String(error?.message ?? error),
+});
+
+/** What the engine is told of an adapter: the call, and the fields of the state that it takes, "" where nothing was chosen. */
+const SETTINGS = /** @type {const} */ ({
+  enabled: { call: "setEnabled", fields: ["enabled"] },
+  law: { call: "setLaw", fields: ["law"] },
+  mask: { call: "setMask", fields: ["layers", "modules"] },
+  coefficient: { call: "setCoefficient", fields: ["coefficient"] },
+});
+
+const NO_TOKENIZER = "this model came without a tokenizer, so it cannot read a prompt; "
+  + "choose its files again, tokenizer.json among them";
 
 /** @param {import("./state/store.js").Store} store */
 export function createActions(store) {
@@ -18,12 +32,16 @@ export function createActions(store) {
   let loading = null;
   /** @type {AbortController|null} */
   let generating = null;
-  /** Latest coefficient per adapter that the engine has not been told yet. @type {Map<string, number>} */
-  const waiting = new Map();
+  /** What the engine has of each adapter's settings, by its id there. @type {Map<number, any>} */
+  const acts = new Map();
+  /** Settings that are on their way to it. @type {Set<string>} */
+  const sending = new Set();
   /** Adapters on their way into the engine; none of these promises is ever rejected. @type {Map<string, Promise<void>>} */
   const arriving = new Map();
   /** They come one after the other, so that they act in the order of the list. @type {Promise<void>} */
   let queue = Promise.resolve();
+  /** Whether the list of what comes with the page was there once. */
+  let placed = false;
   /** Grows with each engine and each model: what was loaded for an earlier one is gone with it. */
   let era = 0;
 
@@ -41,9 +59,9 @@ export function createActions(store) {
   const begin = new Promise((resolve) => { begun = resolve; });
 
   async function start(/** @type {EngineError|undefined} */ why = undefined) {
-    engine.start(why);
     store.set({ engine: { ...state.engine, status: "starting", error: null } });
     try {
+      employ(why);
       const { device, allowSoftwareGpu } = state;
       const made = await engine.call("create", [{ device, allowSoftwareGpu }]);
       store.set({ engine: { status: "ready", ...made, error: null } });
@@ -53,6 +71,18 @@ export function createActions(store) {
       return false;
     } finally {
       begun();
+    }
+  }
+
+  /** A frame may be forbidden to have workers. @param {EngineError|undefined} why */
+  function employ(why) {
+    try {
+      engine.start(why);
+    } catch (error) {
+      throw new EngineError({
+        code: "device-unavailable",
+        message: `this frame may not start the worker that computes (${plain(error).message}); open the page in a tab of its own`,
+      });
     }
   }
 
@@ -75,9 +105,10 @@ export function createActions(store) {
 
   function newEra() {
     era += 1;
+    acts.clear();
     store.set({
       adapters: state.adapters.map((adapter) => ({
-        ...adapter, id: null, loaded: undefined, error: adapter.files ? null : adapter.error,
+        ...adapter, id: null, loaded: undefined, refused: null, error: adapter.files ? null : adapter.error,
       })),
     });
   }
@@ -108,7 +139,7 @@ export function createActions(store) {
     const totalBytes = source.kind === "url" ? source.bytes ?? 0
       : source.kind === "file" ? source.file.size
         : source.files.reduce((sum, file) => sum + file.size, 0);
-    setModel({ status: "starting", source, name: source.name, bytes: 0, totalBytes, since: Date.now(), from: 0, info: null, error: null });
+    setModel({ status: "starting", source, name: source.name, bytes: 0, totalBytes, since: Date.now(), from: 0, info: null, error: null, kept: null, deleted: false });
     await begin; // a file may be chosen before the engine is there
     const options = {
       signal: control.signal,
@@ -138,7 +169,10 @@ export function createActions(store) {
     } catch (error) {
       if (loading !== control) return;
       const { code, message } = plain(error);
-      setModel(code === "aborted" ? { status: "paused" } : { status: "failed", error: { code, message } });
+      // A copy that cannot be used must not be in the way for ever.
+      const kept = source.kind === "url" ? await isCached(source.url).catch(() => null) : null;
+      if (loading !== control) return;
+      setModel(code === "aborted" ? { status: "paused", kept } : { status: "failed", kept, error: { code, message } });
     } finally {
       if (loading === control) loading = null;
     }
@@ -153,9 +187,19 @@ export function createActions(store) {
     return models.find((/** @type {any} */ model) => model.url === url) ?? null;
   }
 
+  /** What is kept of a model in this browser, whole or in part, before it is loaded. @param {string} url */
+  async function lookForKept(url) {
+    const kept = await isCached(url).catch(() => null);
+    if (state.model.status === "none") setModel({ kept });
+    return kept;
+  }
+
   async function forgetModel(/** @type {string} */ url) {
     await engine.call("deleteCachedModel", [url]);
-    if (state.model.info) setModel({ info: { ...state.model.info, cached: false, note: "the copy kept in this browser was deleted" } });
+    const { info } = state.model;
+    setModel({
+      kept: null, deleted: true, info: info && { ...info, cached: false, note: "the copy kept in this browser was deleted" },
+    });
   }
 
   // ---- adapters -------------------------------------------------------------------------------
@@ -170,7 +214,7 @@ export function createActions(store) {
     let promise = arriving.get(key);
     if (!promise) {
       const asked = era;
-      store.setAdapter(key, { loading: true, error: null });
+      store.setAdapter(key, { loading: true, error: null, refused: null });
       promise = queue.then(() => bring(key, asked)).finally(() => arriving.delete(key));
       arriving.set(key, promise);
       queue = promise;
@@ -182,39 +226,57 @@ export function createActions(store) {
   async function bring(key, asked) {
     try {
       for (let adapter = find(key); era === asked && adapter && !same(adapter, adapter.loaded); adapter = find(key)) {
-        if (!adapter.inspection) {
-          const inspection = await engine.call("inspectAdapter", [files(adapter)]);
-          // Where one task has to be chosen it is the first until the user, who sees it, takes another.
-          store.setAdapter(key, { inspection, task: adapter.task ?? (inspection.tasks > 1 ? 0 : undefined) });
-          continue;
-        }
-        const { id, task, experts } = adapter;
-        const entry = id === null
-          ? await engine.call("loadAdapter", [files(adapter)])
-          : await engine.call("reloadAdapter", [id, files(adapter)]);
-        if (era !== asked) return;
-        store.setAdapter(key, { id: entry.id, entry, loaded: { task, experts } });
-        if (id === null && !(await dress(key, entry.id))) return;
+        if (!(await bringOnce(adapter, asked))) return;
       }
-    } catch (error) {
-      // What an earlier engine or model says has no meaning any more.
-      if (era === asked) store.setAdapter(key, { ...find(key)?.loaded, error: plain(error) });
     } finally {
       store.setAdapter(key, { loading: false });
     }
   }
 
-  /** What a listed adapter was set to before the engine had it. @param {string} key @param {number} id @returns {Promise<boolean>} whether it is still listed */
+  /** @param {import("./state/store.js").Adapter} adapter @param {number} asked when @returns {Promise<boolean>} whether to look again */
+  async function bringOnce(adapter, asked) {
+    const { key, id, task, experts } = adapter;
+    try {
+      if (!adapter.inspection) {
+        const inspection = await engine.call("inspectAdapter", [files(adapter)]);
+        // Where one task has to be chosen it is the first until the user, who sees it, takes another.
+        store.setAdapter(key, { inspection, task: find(key)?.task ?? (inspection.tasks > 1 ? 0 : undefined) });
+        return true;
+      }
+      const entry = id === null
+        ? await engine.call("loadAdapter", [files(adapter)])
+        : await engine.call("reloadAdapter", [id, files(adapter)]);
+      if (era !== asked) return false;
+      store.setAdapter(key, { id: entry.id, entry, loaded: { task, experts } });
+      return id !== null || dress(key, entry.id);
+    } catch (error) {
+      // What an earlier engine or model says has no meaning any more.
+      if (era !== asked) return false;
+      const now = find(key);
+      // Another task was chosen meanwhile: it is for that one to fail or not.
+      if (now && !same(now, { task, experts })) return true;
+      store.setAdapter(key, id === null ? { error: plain(error) } : { ...now?.loaded, refused: plain(error) });
+      return false;
+    }
+  }
+
+  /** Tells the engine what an adapter was set to before it came, and lets it act in the order of the list. @param {string} key @param {number} id @returns {Promise<boolean>} whether it is still listed */
   async function dress(key, id) {
-    const now = find(key);
-    if (!now) {
+    // So it comes.
+    acts.set(id, { enabled: true, coefficient: 0 });
+    for (const setting of /** @type {(keyof typeof SETTINGS)[]} */ (Object.keys(SETTINGS))) await send(key, setting);
+    const at = state.adapters.findIndex((adapter) => adapter.key === key);
+    if (at < 0) {
       await engine.call("removeAdapter", [id]);
       return false;
     }
-    await engine.call("setEnabled", [id, now.enabled]);
-    if (now.law) await setLaw(key, now.law);
-    if (now.layers || now.modules) await setMask(key, now.layers ?? "", now.modules ?? "");
-    await engine.call("setCoefficient", [id, (find(key) ?? now).coefficient]);
+    // The engine adds at the end: whatever comes later in the list has to come again.
+    for (const later of state.adapters.slice(at + 1)) {
+      if (later.id === null) continue;
+      engine.call("removeAdapter", [later.id]).catch(() => {});
+      store.setAdapter(later.key, { id: null, loaded: undefined });
+      attach(later.key);
+    }
     return true;
   }
 
@@ -226,94 +288,123 @@ export function createActions(store) {
 
   /** @param {string} key @param {{task?: number, experts?: number[]}} patch */
   async function reread(key, patch) {
-    store.setAdapter(key, { ...patch, error: null });
+    store.setAdapter(key, { ...patch, error: null, refused: null });
     store.set({ active: key });
     if (state.model.status === "ready") await attach(key);
   }
 
-  /** Shows a refusal, unless it comes from an engine or a model that is gone. @param {import("./state/store.js").Adapter} adapter @param {any} error */
-  function complain({ key, id }, error, patch = {}) {
-    if (find(key)?.id === id) store.setAdapter(key, { ...patch, error: plain(error) });
+  /** An adapter for the end of the list, or for the place that was kept for it. @param {Omit<import("./state/store.js").Adapter, "id"|"error">} adapter @param {string} [place] key of what it replaces */
+  async function addAdapter(adapter, place) {
+    /** @type {import("./state/store.js").Adapter} */
+    const added = { ...adapter, id: null, error: null };
+    const { adapters } = state;
+    store.set({
+      adapters: place ? adapters.map((item) => (item.key === place ? added : item)) : [...adapters, added], active: adapter.key,
+    });
+    if (state.model.status === "ready") await attach(adapter.key);
   }
 
-  /** @param {Omit<import("./state/store.js").Adapter, "id"|"error">} adapter */
-  async function addAdapter(adapter) {
-    store.set({ adapters: [...state.adapters, { ...adapter, id: null, error: null }], active: adapter.key });
-    if (state.model.status === "ready") await attach(adapter.key);
+  /**
+   * Fetches what comes with the page, and lists of it what is not listed yet.
+   * @param {() => Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>} fetching
+   */
+  async function listShipped(fetching) {
+    store.set({ shelf: { status: "coming", error: null } });
+    try {
+      const { list, gone } = await fetching();
+      const { adapters } = state;
+      // Some may be listed whose files could not be fetched before.
+      const known = adapters.map((adapter) => {
+        const now = adapter.files ? null : list.find(({ key }) => key === adapter.key);
+        return now ? { ...adapter, title: now.title, sentence: now.sentence, card: now.card, files: now.files, error: now.error } : adapter;
+      });
+      // A place that a link wants is kept once: it may be filled by now, or done without.
+      const fresh = list.filter(({ key, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed));
+      const all = [...known, ...fresh];
+      placed = true;
+      store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone, shelf: { status: "here", error: null } });
+    } catch (error) {
+      store.set({ shelf: { status: "failed", error: plain(error) } });
+    }
+    if (state.model.status !== "ready") return;
+    for (const { key, files, error, id } of state.adapters) if (files && !error && id === null) attach(key);
   }
 
   /** @param {string} key */
   async function removeAdapter(key) {
     const adapter = find(key);
-    store.set({ adapters: state.adapters.filter((item) => item.key !== key) });
-    if (adapter?.id) await engine.call("removeAdapter", [adapter.id]).catch(() => {});
+    store.set({
+      adapters: state.adapters.filter((item) => item.key !== key),
+      active: state.active === key ? null : state.active,
+      gone: adapter && key.startsWith("shipped:") ? [...state.gone, adapter.name] : state.gone,
+    });
+    if (adapter && adapter.id !== null) await engine.call("removeAdapter", [adapter.id]).catch(() => {});
   }
 
   /** Takes effect at the next token. @param {string} key @param {number} coefficient */
   async function setCoefficient(key, coefficient) {
-    const adapter = find(key);
-    if (!adapter) return;
-    const before = adapter.coefficient;
-    // A number that is none is refused by the engine; before it runs, by the same rule here.
-    if (Number.isFinite(coefficient)) store.setAdapter(key, { coefficient, error: null });
-    else if (adapter.id === null) {
-      return store.setAdapter(key, { error: { code: "bad-coefficient", message: "the coefficient is not a finite number; it stays as it was" } });
-    }
+    if (Number.isFinite(coefficient)) return choose(key, "coefficient", { coefficient });
+    store.setAdapter(key, { refused: { code: "bad-coefficient", message: "the coefficient is not a finite number; it stays as it was" } });
     store.set({ active: key });
-    if (adapter.id === null) return;
-    // While one change is on its way, later ones replace each other: only the last counts.
-    const busy = waiting.has(key);
-    waiting.set(key, coefficient);
-    if (busy) return;
-    for (let sent; sent !== waiting.get(key);) {
-      sent = waiting.get(key);
-      try {
-        await engine.call("setCoefficient", [adapter.id, sent]);
-      } catch (error) {
-        complain(adapter, error, { coefficient: before });
-      }
-      if (Number.isNaN(sent)) break;
-    }
-    waiting.delete(key);
   }
 
   /** How c acts, from the next token on. @param {string} key @param {string} law */
-  async function setLaw(key, law) {
-    await choose(key, { law }, "setLaw", [law], (entry) => ({
-      law, lawWords: entry.laws.find((/** @type {any} */ offer) => offer.law === law)?.words,
-    }));
-  }
+  const setLaw = (key, law) => choose(key, "law", { law });
 
-  /** Where it acts, from the next token on. @param {string} key @param {string} layers @param {string} modules */
-  async function setMask(key, layers, modules) {
-    await choose(key, { layers, modules }, "setMask", [layers, modules], () => ({
-      maskLayers: layers || "all", maskModules: modules || "all",
-    }));
+  /** Where it acts, from the next token on; what is not named stays. @param {string} key @param {{layers?: string, modules?: string}} where */
+  const setMask = (key, where) => choose(key, "mask", where);
+
+  /** @param {string} key @param {boolean} enabled */
+  const setEnabled = (key, enabled) => choose(key, "enabled", { enabled });
+
+  /**
+   * Shows a choice at once, and asks the engine for it.
+   * @param {string} key @param {keyof typeof SETTINGS} setting @param {Partial<import("./state/store.js").Adapter>} patch
+   */
+  async function choose(key, setting, patch) {
+    store.setAdapter(key, { ...patch, refused: null });
+    store.set({ active: key });
+    await send(key, setting);
   }
 
   /**
-   * Asks the engine for a choice; a refusal is shown and leaves all as it was.
-   * @param {string} key @param {Partial<import("./state/store.js").Adapter>} patch
-   * @param {"setLaw"|"setMask"} call @param {any[]} args @param {(entry: any) => any} told
+   * Tells the engine a setting until it has what the page shows. What it refuses goes back to what
+   * it has, but for what was changed meanwhile: that is asked next. So what is shown is, once
+   * nothing is on its way, what acts.
+   * @param {string} key @param {keyof typeof SETTINGS} setting
    */
-  async function choose(key, patch, call, args, told) {
-    const adapter = find(key);
-    if (!adapter) return;
-    try {
-      if (adapter.id !== null) await engine.call(call, [adapter.id, ...args]);
-      const entry = adapter.entry && { ...adapter.entry, ...told(adapter.entry) };
-      store.setAdapter(key, { ...patch, entry, error: null });
-    } catch (error) {
-      complain(adapter, error);
+  async function send(key, setting) {
+    const id = find(key)?.id ?? null;
+    const lane = `${id} ${setting} ${era}`;
+    // Whoever is sending looks again; of several changes meanwhile only the last counts.
+    if (id === null || sending.has(lane)) return;
+    const has = acts.get(id);
+    const { call, fields } = SETTINGS[setting];
+    /** @returns {any} unless another engine or model has come */
+    const listed = () => (acts.get(id) === has ? state.adapters.find((adapter) => adapter.key === key && adapter.id === id) : undefined);
+    const differs = (/** @type {any} */ adapter) => fields.some((field) => (adapter[field] ?? "") !== (has[field] ?? ""));
+    sending.add(lane);
+    for (let now = listed(); now && differs(now); now = listed()) {
+      const wish = Object.fromEntries(fields.map((field) => [field, now[field]]));
+      try {
+        await engine.call(call, [id, ...fields.map((field) => wish[field] ?? "")]);
+        Object.assign(has, wish);
+        const then = listed();
+        if (then?.entry) store.setAdapter(key, { entry: told(then.entry, setting, wish) });
+      } catch (error) {
+        const then = listed();
+        const back = fields.filter((field) => then && then[field] === wish[field]);
+        if (back.length) store.setAdapter(key, { ...Object.fromEntries(back.map((field) => [field, has[field]])), refused: plain(error) });
+      }
     }
-    store.set({ active: key });
+    sending.delete(lane);
   }
 
-  /** @param {string} key @param {boolean} enabled */
-  async function setEnabled(key, enabled) {
-    store.setAdapter(key, { enabled });
-    const adapter = find(key);
-    if (adapter?.id) await engine.call("setEnabled", [adapter.id, enabled]).catch((error) => complain(adapter, error));
+  /** An entry of the engine's as it says it after a change. @param {any} entry @param {string} setting @param {any} wish */
+  function told(entry, setting, { law, layers, modules }) {
+    if (setting === "law") return { ...entry, law, lawWords: entry.laws.find((/** @type {any} */ offer) => offer.law === law)?.words };
+    if (setting === "mask") return { ...entry, maskLayers: layers || "all", maskModules: modules || "all" };
+    return entry;
   }
 
   // ---- running --------------------------------------------------------------------------------
@@ -321,6 +412,7 @@ export function createActions(store) {
   /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
   async function run({ resume = false } = {}) {
     if (generating) return;
+    if (state.model.info?.hasTokenizer === false) return setRun({ status: "failed", error: { code: "no-tokenizer", message: NO_TOKENIZER } });
     const control = new AbortController();
     generating = control;
     if (!(await everythingIsThere(control.signal))) {
@@ -332,7 +424,8 @@ export function createActions(store) {
     setRun({
       status: "prefill", tokens, kept: tokens.length, split: earlier?.split ?? null,
       error: null, interrupted: false, selected: null, prefill: null, startedAt: performance.now(), firstAt: null, lastAt: null,
-      limit: earlier?.limit ?? state.maxTokens, request: earlier?.request ?? request(),
+      limit: earlier?.limit ?? state.maxTokens, request: earlier?.request ?? request(), manners: earlier?.manners ?? null,
+      model: { name: state.model.name, source: state.model.source, context: state.model.info?.context },
     });
     try {
       const steps = earlier ? continued(earlier, control.signal) : engine.generate(state.run.request, { signal: control.signal });
@@ -365,9 +458,10 @@ export function createActions(store) {
       for (const { key } of late) awaited.add(key);
       await Promise.race([stopped, Promise.all(late.map(({ key }) => arriving.get(key)))]);
     }
-    const failed = acting().find(({ key, error }) => awaited.has(key) && error);
-    const error = failed?.error
-      ? { ...failed.error, message: `nothing was written, for ${failed.title} could not be read: ${failed.error.message}. Run again to write with what is there` }
+    const failed = state.adapters.find(({ key, error, refused }) => awaited.has(key) && (error ?? refused));
+    const why = failed?.error ?? failed?.refused;
+    const error = failed && why
+      ? { ...why, message: `nothing was written, for ${failed.title} could not be ${failed.error ? "read" : "set"}: ${why.message}. Run again to write with what is there` }
       : { code: "aborted", message: "the engine stopped before all adapters were there; run again once it is back" };
     if (signal.aborted) store.set({ run: before });
     else if (failed || era !== started) setRun({ status: "failed", error });
@@ -377,7 +471,7 @@ export function createActions(store) {
 
   function request() {
     const { prompt, chat, sampling, maxTokens, stop, cache, klAfterSplit } = state;
-    const words = chat ? { chat: [{ role: "user", content: prompt }] } : { prompt };
+    const words = chat && state.model.info?.hasChatTemplate !== false ? { chat: [{ role: "user", content: prompt }] } : { prompt };
     return { ...words, maxTokens, sampling, stop, cache, klAfterSplit, compare: true, top: 8 };
   }
 
@@ -419,13 +513,17 @@ export function createActions(store) {
     if (step.kind === "prefill") return setRun({ prefill: step });
     const now = performance.now();
     const index = run.tokens.length;
-    const doses = step.coefficients.map((/** @type {[number, number]} */ [id, c]) => {
+    // Once the steered text has ended, nothing that is turned acts on anything.
+    const writes = Boolean(step.steered);
+    const doses = (writes ? step.coefficients : []).map((/** @type {[number, number]} */ [id, c]) => {
       const adapter = state.adapters.find((item) => item.id === id);
       return { key: adapter?.key ?? String(id), title: adapter?.title ?? `adapter ${id}`, c };
     });
-    run.tokens.push({ ...step, index, doses });
+    const [klNats, cache] = [Number.isFinite(step.klNats) ? step.klNats : null, writes ? step.cache : "current"];
+    run.tokens.push({ ...step, index, doses, klNats, cache });
     const split = run.split ?? (step.base?.id === step.steered?.id ? null : index);
-    setRun({ status: "streaming", split, firstAt: run.firstAt ?? now, lastAt: now });
+    const manners = writes ? manner(state.adapters) : run.manners;
+    setRun({ status: "streaming", split, manners, firstAt: run.firstAt ?? now, lastAt: now });
     if (index % 16 === 0) refreshMemory();
   }
 
@@ -455,9 +553,11 @@ export function createActions(store) {
   }
 
   return {
-    start, setDevice, loadModel, cancelLoad, isCached, forgetModel,
-    addAdapter, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
+    start, setDevice, loadModel, cancelLoad, lookForKept, forgetModel,
+    addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, stop, setCache, select, refreshMemory,
+    /** What a run now would be asked, to compare with an earlier one's. */
+    request,
     restart: () => { restarts = 0; return restore(state.model.source !== null); },
   };
 }

@@ -22,6 +22,22 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/**
+ * Lets a box show what holds, but for what is just being typed into it.
+ * @param {HTMLInputElement|HTMLTextAreaElement} input
+ * @returns {(value: string|number) => void} says what holds
+ */
+export function box(input) {
+  let typing = false;
+  let holds = input.value;
+  const show = () => { if (!typing && input.value !== holds) input.value = holds; };
+  input.addEventListener("input", () => { typing = true; });
+  // Before the listeners of the box's owner: what these decide is shown at once.
+  input.addEventListener("change", () => { typing = false; }, { capture: true });
+  input.addEventListener("blur", () => { typing = false; show(); });
+  return (value) => { holds = String(value); show(); };
+}
+
 /** An error as a sentence and its code. @param {{code: string, message: string}} error @returns {any[]} */
 export function told({ code, message }) {
   // A plain word may be capitalised; the name of a file or an option may not.

@@ -59,13 +59,17 @@ function inFolder(folder, files, unused) {
   const names = [...files.keys()];
   const configs = names.filter((name) => CONFIG.test(name));
   let weights = names.filter((name) => WEIGHTS.test(name) && name !== BASES);
-  if (configs.length === 1 && weights.length > 1) weights = weights.filter((name) => name.startsWith("adapter_model"));
+  // PEFT's name, or mlx-lm's; beside it lie states of optimisers and earlier checkpoints.
+  if (configs.length === 1 && weights.length > 1) {
+    const named = weights.filter((name) => name.startsWith("adapter_model"));
+    weights = named.length ? named : weights.filter((name) => name === "adapters.safetensors");
+  }
   const one = weights.length === 1 && configs.length <= 1;
   if (!one && configs.length) return []; // which belongs to which?
   return weights.map((name) => {
     const stem = name.replace(WEIGHTS, "");
     return {
-      name: (one && stem === "adapter_model" && folder.split("/").pop()) || stem,
+      name: (one && ["adapter_model", "adapters"].includes(stem) && folder.split("/").pop()) || stem,
       config: one ? use(configs[0]) : null,
       weights: /** @type {File} */ (use(name)),
       bases: one && files.has(BASES) ? use(BASES) : null,

@@ -9,6 +9,7 @@ import { outputPanel } from "./panels/output.js";
 import { promptPanel } from "./panels/prompt.js";
 import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
+import { recall, remember, writeAddress } from "./remember.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
@@ -28,9 +29,15 @@ const offered = modelUrl
 
 modelPanel(byId("model"), store, actions, offered);
 promptPanel(byId("prompt-form"), store, actions);
-adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, asked.adapters);
+/** What comes with the page; after a failure, or once it is wanted back, again. */
+const fetchShipped = () => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone));
+const bringBack = () => actions.listShipped(async () => {
+  const { list } = await shippedAdapters(null, []);
+  return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
+});
+adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, bringBack });
 outputPanel({
-  base: byId("base-text"), steered: byId("steered-text"), dose: byId("steered-dose"),
+  base: byId("base-text"), steered: byId("steered-text"), dose: byId("steered-dose"), now: byId("steered-now"),
   stats: byId("stats"), status: byId("status"), notice: byId("notice"),
 }, store, actions);
 stripsPanel(byId("strips"), store, actions);
@@ -43,22 +50,22 @@ let writing = 0;
 function link() {
   const { source } = store.state.model;
   const other = source?.kind === "url" && source.url !== DEFAULT_MODEL.url ? source.url : null;
-  return serialise(store.state, defaults(), other ?? modelUrl ?? null);
+  return serialise(store.state, defaults(), other ?? modelUrl ?? null, asked.adapters);
 }
-store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "model", "device"], () => {
+store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device"], () => {
   clearTimeout(writing);
-  writing = setTimeout(() => history.replaceState(null, "", link()), 300);
+  writing = setTimeout(() => writeAddress(link()), 300);
 });
 addEventListener("hashchange", () => location.reload());
 
 async function share() {
-  history.replaceState(null, "", link());
+  const written = writeAddress(link());
   const button = byId("share");
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(new URL(link(), location.href).href);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "The link is in the address bar";
+    button.textContent = written && window === window.top ? "The link is in the address bar" : "This frame may not copy";
   }
   setTimeout(() => { button.textContent = "Copy link"; }, 2000);
 }
@@ -71,9 +78,10 @@ const themes = ["auto", "light", "dark"];
 function theme(/** @type {string} */ name) {
   document.documentElement.dataset.theme = name;
   byId("theme").textContent = `Theme: ${name}`;
-  localStorage.setItem("playground.theme", name);
+  remember("playground.theme", name);
 }
-theme(localStorage.getItem("playground.theme") ?? "auto");
+const chosen = recall("playground.theme") ?? "";
+theme(themes.includes(chosen) ? chosen : "auto");
 byId("theme").addEventListener("click", () => {
   const now = document.documentElement.dataset.theme ?? "auto";
   theme(themes[(themes.indexOf(now) + 1) % themes.length]);
@@ -88,11 +96,11 @@ store.watch(["memory", "model"], (/** @type {any} */ { memory, model }) => {
 
 // The worker and the adapters are fetched once somebody keeps what is fetched.
 await offline();
-const adapters = shippedAdapters(asked.adapters).then((list) => store.set({ adapters: list, active: list[0]?.key ?? null }));
+const adapters = fetchShipped();
 if (await actions.start()) {
   // A model kept in this browser costs no download: no click is asked for.
-  const kept = offered.kind === "url" ? await actions.isCached(offered.url).catch(() => null) : null;
+  const kept = await actions.lookForKept(offered.url);
   await adapters;
-  if (kept) await actions.loadModel(offered);
+  if (kept?.complete && store.state.model.status === "none") await actions.loadModel(offered);
   actions.refreshMemory();
 }

@@ -1,40 +1,60 @@
 // The adapters that come with the page: ./adapters/index.json, and a folder each.
 
-import { wished } from "./state/url.js";
+import { wanted, wished } from "./state/url.js";
 
 const ROOT = new URL("./adapters/", import.meta.url);
 
-/** @param {string} path */
+/** @param {string} path @returns {Promise<Response>} */
 async function get(path) {
-  const response = await fetch(new URL(path, ROOT));
-  return response.ok ? response : null;
+  let why;
+  try {
+    const response = await fetch(new URL(path, ROOT));
+    if (response.ok) return response;
+    why = `the server says ${response.status}`;
+  } catch {
+    why = "no answer";
+  }
+  throw Object.assign(new Error(`adapters/${path} could not be fetched: ${why}`), { code: "network" });
 }
 
 /**
- * Lists them, with the coefficients of the link where it names them. Without a link the first
- * one is turned to 1, so that the first run shows a difference.
+ * Lists them, with the coefficients of the link where it names them, and a place for each that it
+ * names and that does not come with the page. Without a link the first one is turned to 1, so that
+ * the first run shows a difference.
  * @param {import("./state/url.js").Asked[]|null} asked
- * @returns {Promise<import("./state/store.js").Adapter[]>}
+ * @param {string[]} gone names of those that were removed
+ * @returns {Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>}
  */
-export async function shippedAdapters(asked) {
-  const index = await (await get("index.json"))?.json();
-  const list = await Promise.all((index?.adapters ?? []).map(load));
-  if (asked === null && list.length) list[0].coefficient = 1;
-  return list.map((adapter) => wished(adapter, asked));
+export async function shippedAdapters(asked, gone) {
+  const response = await get("index.json");
+  const index = await response.json().catch(() => null);
+  if (!Array.isArray(index?.adapters)) {
+    throw Object.assign(new Error("adapters/index.json is not the list that it should be"), { code: "network" });
+  }
+  /** @type {string[]} */
+  const names = index.adapters.map((/** @type {any} */ { folder }) => folder);
+  // An empty list is what somebody left.
+  const without = asked?.length === 0 ? names : gone.filter((name) => names.includes(name));
+  const list = await Promise.all(index.adapters.filter((/** @type {any} */ { folder }) => !without.includes(folder)).map(load));
+  if (asked === null && list.length && !gone.length) list[0].coefficient = 1;
+  return { list: [...list.map((adapter) => wished(adapter, asked)), ...wanted(asked, names)], gone: without };
 }
 
+/** @returns {Promise<import("./state/store.js").Adapter>} */
 async function load(/** @type {any} */ item) {
   const { folder, weights = "adapter_model.safetensors", config = "adapter_config.json" } = item;
-  const [card, configFile, weightsFile] = await Promise.all([
-    get(`${folder}/card.json`).then((response) => response?.json() ?? null),
-    config ? get(`${folder}/${config}`) : null,
-    get(`${folder}/${weights}`),
-  ]);
-  const bytes = async (/** @type {Response} */ response) => new Uint8Array(await response.arrayBuffer());
+  const bytes = async (/** @type {string} */ name) => new Uint8Array(await (await get(`${folder}/${name}`)).arrayBuffer());
+  // Its words may be missing; its numbers may not.
+  const card = await get(`${folder}/card.json`).then((response) => response.json()).catch(() => null);
+  let [files, error] = /** @type {[any, any]} */ ([null, null]);
+  try {
+    const [configBytes, weightsBytes] = await Promise.all([config ? bytes(config) : null, bytes(weights)]);
+    files = { config: configBytes, weights: weightsBytes };
+  } catch (/** @type {any} */ why) {
+    error = { code: "network", message: why.message };
+  }
   return {
     key: `shipped:${folder}`, name: folder, title: card?.title ?? folder, sentence: card?.sentence ?? "", card,
-    files: weightsFile ? { config: configFile ? await bytes(configFile) : null, weights: await bytes(weightsFile) } : null,
-    id: null, coefficient: 0, enabled: true,
-    error: weightsFile ? null : { code: "network", message: `adapters/${folder}/${weights} could not be fetched` },
+    files, id: null, coefficient: 0, enabled: true, error,
   };
 }

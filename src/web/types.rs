@@ -258,8 +258,8 @@ export interface LaneStep {
   text: string;
   /** Before temperature and filters. */
   probability: number;
-  /** On the last token only. */
-  finish: "end-of-text" | "length" | "stop-text" | null;
+  /** On the last token only. `length`: as many as were asked for; `context`: no room for more. */
+  finish: "end-of-text" | "length" | "context" | "stop-text" | null;
 }
 
 export interface Memory {

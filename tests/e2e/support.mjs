@@ -108,7 +108,7 @@ export async function loadModel(page) {
 export const golden = (name) => new URL(`../golden/${name}`, import.meta.url);
 
 /** A two-layer model with a tokenizer of single characters: enough for a page, quick enough here. */
-function tinyModel() {
+export function tinyModel() {
   const tokenizer = JSON.parse(readFileSync(new URL("../fixtures/tiny_tokenizer.json", import.meta.url)));
   tokenizer.model.vocab = Object.fromEntries(Object.entries(tokenizer.model.vocab).filter(([, id]) => id < 96));
   tokenizer.model.merges = [];

@@ -3,7 +3,7 @@
 use playground::adapters::{self, AdapterFiles, Mask, Stack};
 use playground::model::Positions;
 use playground::sample::Sampling;
-use playground::session::{CachePolicy, CacheUse, Request, Session, Step, read_back};
+use playground::session::{CachePolicy, CacheUse, Finish, Request, Session, Step, read_back};
 
 use crate::common::{adapter_files, golden_dir, tiny};
 
@@ -372,6 +372,34 @@ fn what_cannot_follow_takes_no_place() {
     assert_eq!(refused.map_err(|e| e.code()), Err("bad-law"), "oft turns");
     let after = crate::common::logits(&session, &PROMPT, &stack.steering());
     assert_eq!(after, before, "the old one stays");
+}
+
+#[test]
+fn a_full_context_is_another_end_than_the_asked_length() {
+    let session = tiny("base");
+    let context = session.model.config().context;
+    for (max_tokens, expected, finish) in [
+        (2, 2, Finish::Length),
+        (3, 3, Finish::Length),
+        (4, 3, Finish::Context),
+    ] {
+        let request = Request {
+            ids: Some(vec![7; context - 3]),
+            max_tokens,
+            compare: true,
+            ..Request::default()
+        };
+        let steps = run(&session, request, |_| ());
+        let tokens = steps.iter().filter_map(|step| match step {
+            Step::Token { steered, base, .. } => Some((steered.as_ref(), base.as_ref())),
+            Step::Prefill { .. } => None,
+        });
+        let ends: Vec<_> = tokens
+            .map(|(steered, base)| (steered.and_then(|s| s.finish), base.and_then(|b| b.finish)))
+            .collect();
+        assert_eq!(ends.len(), expected, "{max_tokens} asked for");
+        assert_eq!(ends.last(), Some(&(Some(finish), Some(finish))));
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 // The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number, and
 // for some a choice of the task or of the weights of what they mix.
+import { box as shownIn, h, signed, told } from "../dom.js";
+import { rest, step } from "../dose.js";
 import { adaptersIn, chosen, dropped } from "../files.js";
+import { pickled, sortedOut } from "../offers.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { wished } from "../state/url.js";
-import { h, signed, told } from "../dom.js";
-
-/** The slider rests here when dragged near. */
-const DETENTS = [-1, 0, 1];
 
 /** How the engine refuses an adapter that was made for another model. */
 const MISFITS = ["no-such-module", "wrong-shape"];
@@ -15,12 +14,17 @@ const MISFITS = ["no-such-module", "wrong-shape"];
  * @param {{list: HTMLElement, add: HTMLElement}} roots
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
- * @param {import("../state/url.js").Asked[]|null} asked what the link asks of adapters by their names
+ * @param {Page} page
  */
-export function adaptersPanel({ list, add }, store, actions, asked) {
+export function adaptersPanel({ list, add }, store, actions, page) {
+  const zone = /** @type {HTMLElement} */ (list.closest("section"));
   /** @type {Map<string, {element: HTMLElement, update: (adapter: any, state: any) => void}>} */
   const cards = new Map();
-  store.watch(["adapters", "engine", "active"], (state) => {
+  const shelf = h("div.shelf");
+  list.after(shelf);
+  let shelved = "";
+  store.watch(["adapters", "engine", "active", "shelf", "gone"], (state) => {
+    const hadFocus = zone.contains(document.activeElement);
     for (const [key, card] of cards) {
       if (state.adapters.some((adapter) => adapter.key === key)) continue;
       card.element.remove();
@@ -29,35 +33,82 @@ export function adaptersPanel({ list, add }, store, actions, asked) {
     for (const adapter of state.adapters) {
       let card = cards.get(adapter.key);
       if (!card) {
-        card = adapterCard(adapter, actions);
+        card = adapter.wanted ? wantedCard(adapter, actions) : adapterCard(adapter, actions, page);
         cards.set(adapter.key, card);
-        list.append(card.element);
       }
       card.update(adapter, state);
     }
+    // In the order in which they act.
+    for (const [at, { key }] of state.adapters.entries()) {
+      const element = cards.get(key)?.element;
+      if (element && list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
+    }
     list.dataset.empty = String(state.adapters.length === 0);
+    const key = JSON.stringify([state.shelf, state.gone, list.dataset.empty]);
+    if (key !== shelved) {
+      shelved = key;
+      shelf.replaceChildren(...shelfNote(state, page));
+    }
+    // What had it was removed.
+    if (hadFocus && !zone.contains(document.activeElement)) list.focus();
   });
-  addPanel(add, list, actions, asked);
+  addPanel(add, list, store, actions, page);
 }
 
-/** @param {any} first @param {import("../actions.js").Actions} actions */
-function adapterCard(first, actions) {
+/**
+ * @typedef {object} Page
+ * @property {import("../state/url.js").Asked[]|null} asked what the link asks of adapters by their names
+ * @property {() => void} fetchShipped fetches those that come with the page
+ * @property {() => void} bringBack lists those of them that were removed
+ */
+
+/** What is to be said of the list as a whole. @param {import("../state/store.js").State} state @param {Page} page @returns {Node[]} */
+function shelfNote({ shelf, gone, adapters }, { fetchShipped, bringBack }) {
+  if (shelf.status === "failed") {
+    return [
+      h("p.error", { role: "alert" }, "The adapters that come with this page are not there: ", ...told(shelf.error).map((part, at) => (at ? part : part.charAt(0).toLowerCase() + part.slice(1)))),
+      h("div.row", {}, h("button", { type: "button", onclick: fetchShipped }, "Try again"), h("span.hint", {}, "Your own can be loaded meanwhile.")),
+    ];
+  }
+  if (shelf.status !== "here") return [];
+  const back = gone.length > 0 && h("button.quiet", { type: "button", onclick: bringBack }, "Bring back what comes with the page");
+  return [!adapters.length && h("p.hint", {}, "The list is empty."), back].filter((part) => part instanceof Node);
+}
+
+/** A place for an adapter that a link asks for. @param {any} first @param {import("../actions.js").Actions} actions */
+function wantedCard(first, actions) {
+  const { key, name, coefficient, enabled } = first;
+  const element = h("article.adapter", { dataset: { adapter: name, wanted: key, sign: "zero" } },
+    h("header", {}, h("span.name", {}, name), h("span.tag", {}, "not here")),
+    h("p.sentence", {}, `The link asks for this adapter at ${signed(coefficient)}${enabled ? "" : ", switched off"}. It does not come with the page: drop its files here, or load them below, and it is turned as the link says.`),
+    h("p", {}, h("button.quiet", { type: "button", "aria-label": `Do without it: ${name}`, onclick: () => actions.removeAdapter(key) }, "Do without it")));
+  return { element, update() {} };
+}
+
+/** @param {any} first @param {import("../actions.js").Actions} actions @param {Page} page */
+function adapterCard(first, actions, page) {
   const { key } = first;
   const id = key.replace(/\W/g, "-");
   let c = first.coefficient;
-  let dragging = false;
+  /** Whether a finger or a mouse moves the slider; a tap's change may come a little after it. */
+  let pointing = false;
+  let lifted = 0;
+  const lift = () => { lifted = setTimeout(() => { pointing = false; }, 300); };
   /** Coefficients that mean something under the present law. */
   let domain = { start: -Infinity, end: Infinity };
 
   const slider = h("input.dose-slider", {
     type: "range", min: "-2", max: "2", step: "0.05", id: `${id}-slider`,
-    onpointerdown: () => { dragging = true; },
-    onpointerup: () => { dragging = false; },
+    onpointerdown: () => {
+      clearTimeout(lifted);
+      pointing = true;
+      // It may end outside, or become a scroll.
+      for (const end of ["pointerup", "pointercancel"]) addEventListener(end, lift, { once: true, capture: true });
+    },
+    onkeydown: () => { pointing = false; },
     oninput: () => {
-      let value = Number(slider.value);
-      const near = DETENTS.find((detent) => Math.abs(detent - value) <= 0.1);
-      if (dragging && near !== undefined) value = near;
-      actions.setCoefficient(key, Math.min(domain.end, Math.max(domain.start, value)));
+      const value = Number(slider.value);
+      actions.setCoefficient(key, Math.min(domain.end, Math.max(domain.start, pointing ? rest(value) : value)));
     },
     ondblclick: () => actions.setCoefficient(key, 0),
   });
@@ -71,10 +122,10 @@ function adapterCard(first, actions) {
       const by = { ArrowUp: 0.05, ArrowDown: -0.05 }[event.key];
       if (!by) return;
       event.preventDefault();
-      actions.setCoefficient(key, Math.round((c + by) * 100) / 100);
+      actions.setCoefficient(key, step(c, by));
     },
-    onblur: () => { box.value = String(c); },
   });
+  const showC = shownIn(box);
   const on = h("input", { type: "checkbox", role: "switch", onchange: () => actions.setEnabled(key, on.checked) });
   const title = h("span.name");
   const tag = h("span.tag");
@@ -83,25 +134,33 @@ function adapterCard(first, actions) {
   const law = h("p.law");
   const lawChoice = h("select", { id: `${id}-law`, onchange: () => actions.setLaw(key, lawChoice.value) });
   const lawRow = h("p.law-row", { hidden: true }, h("label", { htmlFor: lawChoice.id }, "How c acts "), lawChoice);
-  const mask = () => actions.setMask(key, layers.value.trim(), modules.value.trim());
-  const layers = h("input", { type: "text", id: `${id}-layers`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
-  const modules = h("input", { type: "text", id: `${id}-modules`, placeholder: "all", autocomplete: "off", spellcheck: false, onchange: mask });
+  const where = (/** @type {"layers"|"modules"} */ what) => {
+    const input = h("input", {
+      type: "text", id: `${id}-${what}`, placeholder: "all", autocomplete: "off", spellcheck: false,
+      onchange: () => actions.setMask(key, { [what]: input.value.trim() }),
+    });
+    return { input, show: shownIn(input) };
+  };
+  const [layers, modules] = [where("layers"), where("modules")];
   const task = taskRow(first, actions);
   const mixture = mixtureRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
+  const again = h("button", { type: "button", hidden: true, onclick: page.fetchShipped }, "Try again");
+  const origin = h("p.hint.origin", { hidden: true });
+  const warnings = h("ul.warnings", { hidden: true, "aria-label": "Warnings" });
   const misfit = h("p.hint", { hidden: true }, `Made for ${DEFAULT_MODEL.name}; it does not fit the model that is loaded.`);
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
     h("header", {}, h("label.switch", {}, on, title), tag),
-    sentence,
+    sentence, origin,
     h("div.dose-row", {},
       h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
         ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
       box),
-    poles, error, misfit, mixture.element, task.element, lawRow, law,
+    poles, error, again, warnings, misfit, mixture.element, task.element, lawRow, law,
     h("details.where", {}, h("summary", {}, "Where it acts"),
-      h("p", {}, h("label", { htmlFor: layers.id }, "Layers, as 5-20 "), layers),
-      h("p", {}, h("label", { htmlFor: modules.id }, "Modules, as q_proj,v_proj "), modules)),
+      h("p", {}, h("label", { htmlFor: layers.input.id }, "Layers, as 5-20 "), layers.input),
+      h("p", {}, h("label", { htmlFor: modules.input.id }, "Modules, as q_proj,v_proj "), modules.input)),
     h("details.more", {}, h("summary", {}, "How it works"), card));
 
   let filled = "";
@@ -121,7 +180,7 @@ function adapterCard(first, actions) {
       slider.setAttribute("aria-label", `Coefficient of ${adapter.title}`);
       slider.setAttribute("aria-valuetext", `${c}${c === 0 ? ", the base model" : ""}`);
       slider.style.setProperty("--f", String((Number(slider.value) + 2) / 4));
-      if (document.activeElement !== box || Number(box.value) !== c) box.value = String(c);
+      showC(c);
       box.setAttribute("aria-label", `Coefficient of ${adapter.title}, any number`);
       element.dataset.sign = !adapter.enabled || c === 0 ? "zero" : c < 0 ? "minus" : "plus";
       element.dataset.beyond = String(Math.abs(c) > 2);
@@ -129,8 +188,22 @@ function adapterCard(first, actions) {
       element.dataset.active = String(state.active === adapter.key);
       // Those that come with the page need not alarm whoever loads another model.
       misfit.hidden = !adapter.card || adapter.id !== null || !MISFITS.includes(adapter.error?.code);
-      error.hidden = !adapter.error || !misfit.hidden;
-      error.replaceChildren(...(adapter.error ? told(adapter.error) : []));
+      const wrong = (misfit.hidden && adapter.error) || adapter.refused;
+      error.hidden = !wrong;
+      const said = wrong ? told(wrong) : [];
+      // Said once, not at every change of something else.
+      if (error.textContent !== said.map((part) => part.textContent ?? part).join("")) error.replaceChildren(...said);
+      again.hidden = !adapter.error || adapter.files !== null;
+      const warned = adapter.entry?.warnings ?? adapter.inspection?.warnings ?? [];
+      // Of those that come with the page it is known.
+      const { baseModel, layersReached } = adapter.entry ?? {};
+      origin.textContent = [baseModel && `made for ${baseModel}`, layersReached && `reaches layers ${layersReached}`].filter(Boolean).join(" · ");
+      origin.hidden = Boolean(adapter.card) || adapter.id === null || !origin.textContent;
+      warnings.hidden = !warned.length || adapter.id === null;
+      if (warnings.dataset.all !== warned.join("\n")) {
+        warnings.dataset.all = warned.join("\n");
+        warnings.replaceChildren(...warned.map((/** @type {string} */ text) => h("li", {}, text)));
+      }
       const method = state.engine.methods.find((/** @type {any} */ item) =>
         (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
       tag.textContent = adapter.loading ? "loading …" : adapter.entry?.title ?? method?.title ?? "";
@@ -144,14 +217,14 @@ function adapterCard(first, actions) {
         lawChoice.dataset.laws = names.join();
         lawChoice.replaceChildren(...names.map((/** @type {string} */ name) => h("option", { value: name }, name)));
       }
-      const range = laws.find((/** @type {any} */ offer) => offer.law === adapter.entry.law)?.domain?.range;
+      const acting = adapter.law ?? adapter.entry?.law;
+      const range = laws.find((/** @type {any} */ offer) => offer.law === acting)?.domain?.range;
       domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
-      lawChoice.value = adapter.entry?.law ?? "";
-      for (const [input, value] of /** @type {[HTMLInputElement, string|undefined][]} */ ([[layers, adapter.layers], [modules, adapter.modules]])) {
-        if (document.activeElement !== input) input.value = value ?? "";
-      }
-      const lawName = adapter.entry?.law ?? method?.law;
-      const words = adapter.entry?.lawWords ?? method?.lawWords;
+      lawChoice.value = acting ?? "";
+      layers.show(adapter.layers ?? "");
+      modules.show(adapter.modules ?? "");
+      const lawName = acting ?? method?.law;
+      const words = laws.find((/** @type {any} */ offer) => offer.law === lawName)?.words ?? adapter.entry?.lawWords ?? method?.lawWords;
       const limits = range ? `; between ${signed(range.start)} and ${signed(range.end)}` : "";
       law.textContent = words ? `${lawName}: ${words}${limits}` : "";
       const version = `${method?.name}|${adapter.id}`;
@@ -167,20 +240,30 @@ function adapterCard(first, actions) {
 function taskRow({ key, title }, actions) {
   const box = h("input.task", {
     type: "number", min: "0", step: "1", inputMode: "numeric", "aria-label": `Task of ${title}`,
-    onchange: () => { if (box.reportValidity()) actions.setTask(key, Number(box.value)); },
+    onchange: () => {
+      const { valid } = box.validity;
+      wrong = valid ? "" : `${box.value || "nothing"} is no task of it; it stays ${now}. `;
+      if (valid) actions.setTask(key, Number(box.value));
+      else show(now);
+      range.textContent = said();
+    },
   });
-  const range = h("span.hint");
+  const show = shownIn(box);
+  let [tasks, now, wrong] = [0, 0, ""];
+  const range = h("span.hint", { role: "status" });
+  const said = () => ` ${wrong}0 to ${tasks - 1}: it was trained for ${tasks}`;
   const element = h("p.task-row", { hidden: true }, h("label", {}, "Task ", box), range);
   return {
     element,
     update({ task, experts, inspection }) {
-      const tasks = inspection?.tasks ?? 0;
+      tasks = inspection?.tasks ?? 0;
       element.hidden = tasks < 2 || Boolean(experts);
       if (element.hidden) return;
       box.max = String(tasks - 1);
       box.required = true;
-      range.textContent = ` 0 to ${tasks - 1}: it was trained for ${tasks}`;
-      if (document.activeElement !== box || box.validity.valid) box.value = String(task);
+      now = task;
+      if (range.textContent !== said()) range.textContent = said();
+      show(task);
     },
   };
 }
@@ -256,6 +339,8 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
   if (entry) {
     parts.push(h("p.facts", {}, `${entry.parameters.toLocaleString("en")} numbers at ${entry.modules} places of the model`
       + (entry.denseBytes ? `, ${Math.ceil(entry.denseBytes / 1e6)} MB of memory for whole matrices` : "")));
+    if (entry.layersReached) parts.push(h("p.facts", {}, `Layers reached: ${entry.layersReached}`));
+    if (entry.baseModel) parts.push(h("p.facts", {}, `Made for ${entry.baseModel}, as its config says`));
   }
   const measured = measuredTable(card);
   if (measured) parts.push(h("h3", {}, "Measured on SmolLM2-135M-Instruct"), measured);
@@ -278,10 +363,11 @@ function measuredTable(card) {
 }
 
 /** Load your own: files or folders, by picker or by drop. */
-function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ list, /** @type {import("../actions.js").Actions} */ actions, /** @type {import("../state/url.js").Asked[]|null} */ asked) {
+function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ list, /** @type {import("../state/store.js").Store} */ store, /** @type {import("../actions.js").Actions} */ actions, /** @type {Page} */ { asked }) {
   let count = 0;
-  const error = h("p.error", { role: "alert", hidden: true });
+  const error = h("div.error", { role: "alert", hidden: true });
   const rest = h("p.hint", { role: "status", hidden: true });
+  const offers = h("div.offers", { hidden: true, role: "group", "aria-label": "More adapters in the folder" });
   const picker = (/** @type {string} */ id, /** @type {any} */ options) => {
     const input = h("input.sr", {
       type: "file", id, ...options,
@@ -291,34 +377,65 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
   };
   root.append(
     h("div.row", {},
-      picker("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf" }), h("label.button", { htmlFor: "adapter-files" }, "Load your own"),
+      picker("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf,.bin" }), h("label.button", { htmlFor: "adapter-files" }, "Load your own"),
       picker("adapter-folder", { webkitdirectory: true }), h("label.button", { htmlFor: "adapter-folder" }, "A folder")),
     h("p.hint", {}, "adapter_config.json with its .safetensors, or a .gguf. A mixture needs its whole folder, with the experts in 0, 1, … Dropping works too."),
-    error, rest);
+    error, offers, rest);
 
-  async function take(/** @type {import("../files.js").Given[]} */ given) {
+  /** @param {import("../files.js").Given[]} given @param {string} [onto] key of the place on which they were dropped */
+  async function take(given, onto) {
     const { found, unused } = adaptersIn(given);
-    error.hidden = found.length > 0;
-    rest.hidden = !found.length || !unused.length;
+    const { meant, offered } = sortedOut(given, found);
+    const conversion = pickled(given);
     const few = unused.slice(0, 4).join(", ") + (unused.length > 4 ? ` and ${unused.length - 4} more` : "");
+    rest.hidden = !found.length || !unused.length;
     rest.textContent = `Not used: ${few}.`;
-    if (!found.length) {
-      error.textContent = given.some(({ path }) => /\.(safetensors|gguf)$/.test(path))
+    error.hidden = found.length > 0 && !conversion;
+    error.replaceChildren(...(conversion
+      ? [h("p", {}, conversion.sentence), h("pre", { tabIndex: 0, "aria-label": "Command that converts it" }, conversion.command)]
+      : [h("p", {}, given.some(({ path }) => /\.(safetensors|gguf)$/.test(path))
         ? `It is not clear which of these files belong together: ${few}. Choose one adapter_config.json and one .safetensors, or the folder.`
-        : "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.";
-    }
-    for (const item of found) {
-      count += 1;
-      const { name } = item;
-      try {
-        actions.addAdapter(wished({
-          key: `file:${count}`, name, title: name === "adapter_model" ? `Your adapter ${count}` : name,
-          sentence: "", files: await read(item), coefficient: 1, enabled: true,
-        }, asked));
-      } catch (why) {
-        error.hidden = false;
-        error.textContent = `The files of ${name} cannot be read: ${why}`;
-      }
+        : "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.")]));
+    offer(offered, meant.length > 0);
+    for (const item of meant) await load(item, meant.length === 1 ? onto : undefined);
+  }
+
+  /** Names what was not loaded, a button each. @param {{label: string, item: import("../files.js").Found}[]} offered @param {boolean} more whether something was loaded */
+  function offer(offered, more) {
+    offers.hidden = !offered.length;
+    const button = (/** @type {{label: string, item: import("../files.js").Found}} */ { label, item }) => {
+      const element = h("button", {
+        type: "button",
+        onclick: () => {
+          const next = element.nextElementSibling ?? element.previousElementSibling;
+          element.remove();
+          offers.hidden = !buttons.children.length;
+          (offers.hidden ? list : next)?.focus();
+          load(item);
+        },
+      }, label);
+      return element;
+    };
+    const buttons = h("div.row", {}, ...offered.map(button));
+    offers.replaceChildren(h("p.hint", {}, more ? "In the same folder are more adapters. Load too:" : "There are several adapters in this folder. Load:"), buttons);
+  }
+
+  /** @param {import("../files.js").Found} item @param {string} [onto] */
+  async function load(item, onto) {
+    count += 1;
+    const [key, { name }] = [`file:${count}`, item];
+    try {
+      const files = await read(item);
+      // The place that a link keeps for it, by its name or by where it was dropped.
+      const place = store.state.adapters.find((adapter) => adapter.wanted && (onto ? adapter.key === onto : adapter.name === name));
+      const fresh = wished({ name, coefficient: 1, enabled: true }, asked);
+      const { wanted: _wanted, ...kept } = /** @type {any} */ (place ?? fresh);
+      actions.addAdapter({
+        ...kept, key, title: kept.name === "adapter_model" ? `Your adapter ${count}` : kept.name, sentence: "", files,
+      }, place?.key);
+    } catch (why) {
+      error.hidden = false;
+      error.replaceChildren(h("p", {}, `The files of ${name} cannot be read: ${why}`));
     }
   }
 
@@ -328,7 +445,9 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     delete zone.dataset.drop;
-    if (event.dataTransfer) take(await dropped(event.dataTransfer));
+    const place = event.target instanceof Element ? event.target.closest("[data-wanted]") : null;
+    const onto = place instanceof HTMLElement ? place.dataset.wanted : undefined;
+    if (event.dataTransfer) take(await dropped(event.dataTransfer), onto);
   });
   // Beside the zone a dropped file would take the page's place.
   addEventListener("dragover", (event) => {

@@ -1,4 +1,6 @@
 // Shortcuts. Single keys act only where nothing is being typed, and can be switched off.
+import { step as stepped } from "../dose.js";
+import { recall, remember } from "../remember.js";
 import { reseed } from "./prompt.js";
 
 const STORED = "playground.single-keys";
@@ -11,13 +13,14 @@ const STORED = "playground.single-keys";
  * @param {{share: () => void}} page
  */
 export function keys(dialog, toggle, store, actions, page) {
-  toggle.checked = localStorage.getItem(STORED) !== "off";
-  toggle.addEventListener("change", () => localStorage.setItem(STORED, toggle.checked ? "on" : "off"));
+  toggle.checked = recall(STORED) !== "off";
+  toggle.addEventListener("change", () => remember(STORED, toggle.checked ? "on" : "off"));
 
   const turn = (/** @type {(c: number) => number} */ law) => {
-    const { adapters, active } = store.state;
+    const { active } = store.state;
+    const adapters = store.state.adapters.filter(({ wanted }) => !wanted);
     const adapter = adapters.find((item) => item.key === active) ?? adapters[0];
-    if (adapter) actions.setCoefficient(adapter.key, Math.round(law(adapter.coefficient) * 100) / 100);
+    if (adapter) actions.setCoefficient(adapter.key, law(adapter.coefficient));
   };
   const step = (/** @type {number} */ by) => {
     const { selected, tokens } = store.state.run;
@@ -25,10 +28,10 @@ export function keys(dialog, toggle, store, actions, page) {
   };
   /** @type {Record<string, () => void>} */
   const single = {
-    "[": () => turn((c) => c - 0.05),
-    "]": () => turn((c) => c + 0.05),
-    "{": () => turn((c) => c - 0.25),
-    "}": () => turn((c) => c + 0.25),
+    "[": () => turn((c) => stepped(c, -0.05)),
+    "]": () => turn((c) => stepped(c, 0.05)),
+    "{": () => turn((c) => stepped(c, -0.25)),
+    "}": () => turn((c) => stepped(c, 0.25)),
     0: () => turn(() => 0),
     "-": () => turn((c) => (c === 0 ? 0 : -c)),
     ",": () => step(-1),
@@ -41,9 +44,15 @@ export function keys(dialog, toggle, store, actions, page) {
   addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
+      // What is still being typed counts too.
+      const typing = document.activeElement;
+      if (typing instanceof HTMLElement && typing.matches("input, textarea:not(#prompt)")) {
+        typing.blur();
+        typing.focus({ preventScroll: true });
+      }
       if (store.state.model.status === "ready") actions.run();
       // What has to be pressed first.
-      else document.querySelector("#model button.primary")?.focus();
+      else /** @type {HTMLElement|null} */ (document.querySelector("#model button.primary"))?.focus();
       return;
     }
     if (event.key === "Escape" && !dialog.open) return actions.stop();

@@ -23,13 +23,21 @@ export function modelPanel(root, store, actions, offered) {
   root.append(body, device);
   const other = otherModel(actions);
   let shown = "";
+  let chip = "";
   /** @type {any} */
   let bar = null;
 
   store.watch(["model", "engine"], ({ model, engine }) => {
     root.dataset.state = model.status;
-    showDevice(device, store, actions);
-    const key = `${model.status === "starting" || BUSY.has(model.status) ? "busy" : model.status}|${model.info?.cached}|${engine.status}`;
+    const [{ device: found, status, error }, { device: wish }] = [engine, store.state];
+    const now = JSON.stringify([found, status, error, wish]);
+    if (now !== chip) {
+      chip = now;
+      const hadFocus = device.contains(document.activeElement);
+      showDevice(device, store, actions);
+      if (hadFocus) device.querySelector("button")?.focus();
+    }
+    const key = JSON.stringify([BUSY.has(model.status) ? "busy" : model.status, model.error, model.info?.cached, model.kept, model.deleted, engine.status]);
     if (key !== shown) {
       shown = key;
       const hadFocus = body.contains(document.activeElement);
@@ -48,6 +56,11 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     type: "button", disabled: engine.status !== "ready", onclick: () => actions.loadModel(source, options),
   }, label);
   const size = source.bytes ? ` (${megabytes(source.bytes)})` : "";
+  const part = model.kept && !model.kept.complete && model.kept.keptBytes
+    ? `${megabytes(model.kept.keptBytes)} are kept in this browser; loading goes on from there.` : "";
+  const forget = (/** @type {any} */ kept) => kept && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(source.url) },
+    kept.complete === false ? "Delete what is kept" : "Delete the kept copy");
+  const deleted = model.deleted && h("p.hint", { role: "status" }, "The kept copy was deleted.");
 
   if (BUSY.has(model.status)) return [progressView(model, actions)];
   if (model.status === "ready") {
@@ -59,16 +72,19 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
+      ...(info.warnings ?? []).map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
+      !info.hasTokenizer && h("p.error.wide", { role: "alert" },
+        "No tokenizer came with this model, so it cannot read a prompt. Choose its files again, tokenizer.json among them."),
       h("details.manage", {}, h("summary", {}, "Model"),
         h("p.hint", {}, `${info.arithmetic}.`),
-        info.cached && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(model.source.url) }, "Delete the kept copy"),
+        info.cached && forget({}),
         other),
-    ];
+    ].filter((part) => part instanceof Node);
   }
   if (model.status === "paused") {
     return [
-      h("p.lead", {}, `Stopped at ${megabytes(model.bytes)}${model.totalBytes ? ` of ${megabytes(model.totalBytes)}` : ""}. What came is kept.`),
-      h("div.row", {}, load("Resume"), other),
+      h("p.lead", {}, `Stopped at ${megabytes(model.bytes)}${model.totalBytes ? ` of ${megabytes(model.totalBytes)}` : ""}. ${part}`),
+      h("div.row", {}, load("Resume"), forget(model.kept), deleted, other),
     ];
   }
   if (model.status === "failed") {
@@ -78,13 +94,14 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
       h("div.row", {},
         load(code === "network" ? "Try again" : `Load ${source.name}${size}`),
         code === "quota-exceeded" && load("Continue without keeping it", { cache: false }),
-        other),
+        part && h("span.hint", {}, part), forget(model.kept), deleted, other),
     ];
   }
   return [
     h("p.lead", {}, "A language model writes one word-piece at a time. Load a small one, press Run, and drag a slider while it writes: on the left it writes as it is, on the right with the adapter turned."),
     h("div.row", {}, load(`Load ${source.name}${size}`),
-      h("span.hint", {}, source === DEFAULT_MODEL ? `${DEFAULT_MODEL.detail}; downloaded once, then kept in this browser` : source.url ?? ""), other),
+      h("span.hint", {}, source === DEFAULT_MODEL ? `${DEFAULT_MODEL.detail}; downloaded once, then kept in this browser` : source.url ?? ""),
+      part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
   ];
 }
 
@@ -149,18 +166,20 @@ function otherModel(/** @type {any} */ actions) {
 function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /** @type {any} */ actions) {
   const { engine, device: wish } = store.state;
   const { device } = engine;
+  const button = (/** @type {string} */ words, /** @type {"auto"|"cpu"} */ kind) =>
+    h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, false) }, words);
   if (engine.status === "failed" || engine.status === "crashed") {
     root.replaceChildren(
       h("span.error", {}, "The engine stopped. ", ...told(engine.error)),
-      " ", h("button.quiet", { type: "button", onclick: actions.restart }, "Start again"));
+      " ", h("button.quiet", { type: "button", onclick: actions.restart }, "Start again"),
+      wish === "auto" ? "" : button("choose for me", "auto"));
     return;
   }
-  if (!device) {
+  // The one before is gone.
+  if (!device || engine.status === "starting") {
     root.replaceChildren("Looking for a device …");
     return;
   }
-  const button = (/** @type {string} */ words, /** @type {"auto"|"cpu"} */ kind) =>
-    h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, false) }, words);
   root.replaceChildren(h("strong", {}, device.name), `: ${device.why}. `);
   if (wish !== "auto") root.append(button("choose for me", "auto"));
   else if (device.kind === "webgpu") root.append(button("use the CPU", "cpu"));

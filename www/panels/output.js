@@ -1,12 +1,21 @@
 // The two texts, growing token by token, with the place where they part.
 import { h, signed, told } from "../dom.js";
+import { doses, manner, sameDoses, trail, trailWords, words } from "../state/acting.js";
+
+/** Why a text ended, in words. @type {Record<string, (run: any) => string>} */
+const ENDS = {
+  "end-of-text": () => "the model ended it",
+  "stop-text": () => "at a stop string",
+  length: () => "at the length asked for",
+  context: ({ model }) => `the model's context${model?.context ? ` of ${model.context.toLocaleString("en")} tokens` : ""} is full`,
+};
 
 /**
- * @param {{base: HTMLElement, steered: HTMLElement, dose: HTMLElement, stats: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
+ * @param {{base: HTMLElement, steered: HTMLElement, dose: HTMLElement, now: HTMLElement, stats: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
  */
-export function outputPanel({ base, steered, dose, stats, status, notice }, store, actions) {
+export function outputPanel({ base, steered, dose, now, stats, status, notice }, store, actions) {
   const lanes = [
     { root: base, lane: "base", empty: "Here the model writes as it is." },
     { root: steered, lane: "steered", empty: "Here the same model writes with your adapters turned. At 0 both texts are the same." },
@@ -56,15 +65,44 @@ export function outputPanel({ base, steered, dose, stats, status, notice }, stor
     selected = run.selected;
     if (busy) follow(lanes);
     showStats(stats, run);
-    const words = sentence(run);
-    if (status.textContent !== words) status.textContent = words;
+    const said = sentence(run);
+    if (status.textContent !== said) status.textContent = said;
   });
 
   store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
-  store.watch(["adapters"], ({ adapters }) => {
-    const acting = adapters.filter((adapter) => adapter.enabled && adapter.coefficient !== 0 && !(adapter.error && adapter.id === null));
-    dose.textContent = acting.length ? acting.map((adapter) => `${adapter.title} ${signed(adapter.coefficient)}`).join(", ") : "nothing turned: equal to the base";
+  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit"], (state) => {
+    const { run, adapters, model } = state;
+    const way = trail(run.tokens ?? []);
+    const text = way.length ? trailWords(way) : words(doses(adapters));
+    if (dose.textContent !== text) dose.textContent = text;
+    const over = ["done", "stopped", "failed"].includes(run.status);
+    const since = !run.request ? "" : over ? way.length > 0 && changedSince(state, way, actions) : otherwise(run, actions) && "The prompt and its settings act from the next run on.";
+    const again = since && over && model.status === "ready" ? "Run again" : "";
+    now.hidden = !since;
+    if (now.textContent === `${since || ""} ${again}`) return;
+    now.replaceChildren(since || "", " ", again && h("button.quiet", { type: "button", onclick: () => actions.run() }, again));
   });
+}
+
+/** What is set differently now than when the text was written. @param {import("../state/store.js").State} state @param {import("../state/acting.js").Dose[][]} way @param {import("../actions.js").Actions} actions */
+function changedSince({ run, adapters, model }, way, actions) {
+  if (run.model && model.source !== run.model.source) return `Written by ${run.model.name}; the model is another now.`;
+  const present = doses(adapters);
+  const last = way.at(-1) ?? [];
+  if (!sameDoses(present, last)) {
+    const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
+    return `Turned since: now ${alone ? signed(present[0].c) : words(present)}.`;
+  }
+  // While adapters are on their way their manner is not known.
+  if (model.status === "ready" && !adapters.some(({ loading }) => loading) && manner(adapters) !== run.manners) return "How or where it acts was changed since.";
+  return otherwise(run, actions) ? "The prompt or its settings were changed since." : "";
+}
+
+/** Whether a run now would be asked otherwise. @param {any} run @param {import("../actions.js").Actions} actions */
+function otherwise(run, actions) {
+  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
+    JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
+  return asks(actions.request()) !== asks(run.request);
 }
 
 function tokenSpan(/** @type {any} */ token, /** @type {string} */ lane, /** @type {boolean} */ split) {
@@ -96,18 +134,28 @@ function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
     run.firstAt && ["first token", `${((run.firstAt - run.startedAt) / 1000).toFixed(2)} s`],
     run.status === "prefill" && run.prefill && ["reading the prompt", `${run.prefill.doneTokens} of ${run.prefill.totalTokens}`],
     made > 0 && ["texts part", run.split === null ? "not yet" : `at token ${run.split + 1}`],
+    run.status === "done" && ended(run) && ["ended", ended(run)],
     used && ["cache", used === "kept" ? "kept: from there on" : "recomputed: as if from the start"],
   ].filter(Boolean);
   root.replaceChildren(...facts.map(([name, value]) => h("span.stat", {}, h("span", {}, name), " ", h("b", {}, value))));
 }
 
-/** One sentence for those who listen, told only when the state changes. */
+/** Why the texts ended; of each, where they ended differently. @param {any} run */
+function ended(run) {
+  const why = (/** @type {string} */ lane) => {
+    const finish = run.tokens?.findLast((/** @type {any} */ token) => token[lane])?.[lane].finish;
+    return ENDS[finish]?.(run) ?? "";
+  };
+  const [base, steered] = [why("base"), why("steered")];
+  return base === steered || !base ? steered : `base: ${base}; steered: ${steered}`;
+}
+
+/** One sentence for those who listen, when it begins and when it is over: quiet while it writes. */
 function sentence(/** @type {any} */ run) {
   switch (run.status) {
     case "waiting": return `Waiting until ${run.waitsFor.join(" and ")} is loaded.`;
-    case "prefill": return "Reading the prompt.";
-    case "streaming": return "Writing.";
-    case "done": return `Done, ${run.tokens.length} tokens.`;
+    case "prefill": case "streaming": return "Reading the prompt and writing.";
+    case "done": return `Done, ${run.tokens.length} tokens; ${run.split === null ? "both texts are the same" : `the texts part at token ${run.split + 1}`}${ended(run) ? `; ${ended(run)}` : ""}.`;
     case "stopped": return `Stopped after ${run.tokens.length} tokens.`;
     case "failed": return `Failed: ${run.error.message}`;
     default: return "";

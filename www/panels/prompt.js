@@ -1,8 +1,8 @@
 // The prompt, Run and Stop, how tokens are drawn, and what a turned slider means for the cache.
-import { h } from "../dom.js";
+import { box as shownIn, h } from "../dom.js";
 import { EXAMPLES } from "../state/models.js";
 
-/** Sampling controls: state key, label, step, least, greatest, hint. */
+/** Sampling controls: state key, label, step, least, greatest, hint; a step of 1 is for whole numbers. */
 const CONTROLS = /** @type {const} */ ([
   ["temperature", "Temperature", "0.05", 0, 100, "0 always takes the likeliest"],
   ["topK", "Top-k", "1", 0, 1e6, "0 is off"],
@@ -21,6 +21,7 @@ export function promptPanel(form, store, actions) {
     id: "prompt", rows: 2, spellcheck: false, "aria-label": "Prompt",
     oninput: () => store.set({ prompt: text.value }),
   });
+  const plainOnly = h("span.hint", { hidden: true }, "This model has no chat template: it goes on with your text.");
   const mode = segmented("As", "mode", [["chat", "Chat"], ["plain", "Plain text"]], (value) => store.set({ chat: value === "chat" }));
   const run = h("button.primary", { id: "run" }, "Run ", h("kbd", {}, "⌘↵"));
   if (!/Mac|iPhone|iPad/.test(navigator.platform)) run.lastChild.textContent = "Ctrl ↵";
@@ -35,6 +36,7 @@ export function promptPanel(form, store, actions) {
     rows: 2, spellcheck: false, id: "stops",
     onchange: () => store.set({ stop: stops.value.split("\n").filter(Boolean) }),
   });
+  const showStops = shownIn(stops);
   const distance = h("input", { type: "checkbox", onchange: () => store.set({ klAfterSplit: distance.checked }) });
   const cache = segmented("A turned slider acts", "cache",
     [["keep", "from here on"], ["recompute", "as if from the start"]],
@@ -45,7 +47,7 @@ export function promptPanel(form, store, actions) {
     text,
     h("div.examples", {}, h("span.hint", {}, "Try"), ...EXAMPLES.map((example) =>
       h("button.quiet", { type: "button", onclick: () => { store.set({ prompt: example }); text.focus(); } }, example))),
-    h("div.row.controls", {}, run, stop, mode.element,
+    h("div.row.controls", {}, run, stop, mode.element, plainOnly,
       h("div.pair", {}, seed.element,
         h("button.quiet", { type: "button", id: "reseed", "aria-label": "Another seed", title: "Another seed", onclick: () => reseed(store) }, "⟳"))),
     h("details.sampling", {}, h("summary", {}, "Sampling"),
@@ -57,23 +59,31 @@ export function promptPanel(form, store, actions) {
 
   form.addEventListener("submit", (event) => { event.preventDefault(); actions.run(); });
 
-  store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit"], (state) => {
+  store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "model"], (state) => {
     if (text.value !== state.prompt) text.value = state.prompt;
-    mode.set(state.chat ? "chat" : "plain");
+    // What a model has no template for is not offered; the wish is kept for the next model.
+    const { info } = state.model;
+    plainOnly.hidden = !info || info.hasChatTemplate || !info.hasTokenizer;
+    const templateless = info?.hasChatTemplate === false;
+    mode.set(state.chat && !templateless ? "chat" : "plain", templateless ? ["chat"] : []);
     seed.set(state.sampling.seed);
     length.set(state.maxTokens);
     for (const [key, box] of boxes) box.set(state.sampling[key]);
-    if (document.activeElement !== stops) stops.value = state.stop.join("\n");
+    showStops(state.stop.join("\n"));
     distance.checked = state.klAfterSplit;
     cache.set(state.cache);
   });
   store.watch(["run", "model", "engine"], ({ run: { status }, model }) => {
     const waiting = status === "waiting";
     const busy = waiting || status === "prefill" || status === "streaming";
+    const focus = document.activeElement;
     run.disabled = model.status !== "ready" || busy;
     run.firstChild.data = waiting ? "Waiting … " : "Run ";
     run.title = model.status === "ready" ? "" : "Load the model first";
     stop.disabled = !busy;
+    // Whoever pressed the one goes on with the other.
+    if (focus === run && run.disabled && busy) stop.focus();
+    if (focus === stop && stop.disabled) run.focus();
   });
 }
 
@@ -83,15 +93,31 @@ export function reseed(store) {
   store.set({ sampling: { ...store.state.sampling, seed } });
 }
 
-/** @param {(value: number) => void} change */
+/** A number between two others. What is none of these is refused in words, and the box shows what holds. @param {(value: number) => void} change */
 function numberBox(/** @type {string} */ label, /** @type {string} */ step, /** @type {number} */ min, /** @type {number} */ max, /** @type {string} */ hint, change) {
+  const whole = step === "1";
   const input = h("input", {
-    type: "number", step, min: String(min), max: String(max), inputMode: "decimal",
-    onchange: () => { if (input.value === "" || input.validity.rangeUnderflow || input.validity.rangeOverflow) input.reportValidity(); else change(Number(input.value)); },
+    type: "number", step, min: String(min), max: String(max), inputMode: whole ? "numeric" : "decimal",
+    onchange: () => {
+      const value = input.value === "" ? NaN : Number(input.value);
+      const good = value >= min && value <= max && (!whole || Number.isInteger(value));
+      refused.hidden = good;
+      if (good) return change(value);
+      const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+      refused.textContent = `${input.value || "That"} is not a ${whole ? "whole number" : "number"} ${range}; it stays ${held}.`;
+      show(held);
+    },
   });
+  const show = shownIn(input);
+  let held = NaN;
+  const refused = h("small.error", { role: "alert", hidden: true });
   return {
-    element: h("label.field", {}, h("span", {}, label), input, h("small", {}, hint)),
-    set: (/** @type {number} */ value) => { if (document.activeElement !== input || Number(input.value) !== value) input.value = String(value); },
+    element: h("label.field", {}, h("span", {}, label), input, h("small", {}, hint), refused),
+    set(/** @type {number} */ value) {
+      if (value !== held) refused.hidden = true;
+      held = value;
+      show(value);
+    },
   };
 }
 
@@ -101,6 +127,11 @@ function segmented(/** @type {string} */ label, /** @type {string} */ name, /** 
   return {
     element: h("fieldset.segmented", {}, h("legend", {}, label),
       ...options.map(([, words], at) => h("label", {}, inputs[at], h("span", {}, words)))),
-    set: (/** @type {string} */ value) => { for (const input of inputs) input.checked = input.value === value; },
+    set(/** @type {string} */ value, /** @type {string[]} */ without = []) {
+      for (const input of inputs) {
+        input.checked = input.value === value;
+        input.disabled = without.includes(input.value);
+      }
+    },
   };
 }

@@ -46,7 +46,7 @@ export function stripsPanel(root, store, actions) {
     for (; tokens && drawn < tokens.length; drawn += 1) draw(tokens[drawn]);
     kl.style.setProperty("--most", String(Math.max(most, 0.01)));
     traces.style.setProperty("--most", String(mostC));
-    scale.textContent = `${most.toFixed(2)}`;
+    scale.textContent = run.tokens?.some((/** @type {any} */ token) => token.klNats !== null) ? most.toFixed(2) : "";
     if (tokens?.length) kl.setAttribute("aria-label", summary(run));
     for (const strip of [kl, ...[...lines.values()].map(({ line }) => line)]) {
       strip.querySelector("[data-selected]")?.removeAttribute("data-selected");
@@ -71,21 +71,27 @@ export function stripsPanel(root, store, actions) {
     }
     for (const [key, { line, title }] of lines) {
       const c = token.doses.find((/** @type {any} */ dose) => dose.key === key)?.c ?? 0;
+      if (!token.steered) {
+        line.append(h("i", { dataset: { at: String(token.index) } }));
+        continue;
+      }
       mostC = Math.max(mostC, Math.abs(c));
       const mark = h("i", { dataset: { at: String(token.index), sign: c < 0 ? "minus" : "plus" } });
       mark.style.setProperty("--v", String(Math.abs(c)));
       line.append(mark);
       line.setAttribute("aria-label", `Coefficient of ${title}: now ${signed(c)}`);
     }
+    // The base goes on alone: nothing that is turned acts on anything.
+    const acts = Boolean(token.steered);
     const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || "nothing turned";
-    if (now !== last) {
+    if (acts && now !== last) {
       const how = token.cache === "recomputed" ? ", as if from the start" : token.cache === "kept" ? ", from here on" : "";
       log.append(h("li", {}, h("b", {}, `Token ${token.index + 1}`), ` ${now}${how}`));
       last = now;
     }
     rows.append(h("tr", {},
       h("th", { scope: "row" }, String(token.index + 1)), h("td.tok", {}, token.base?.text ?? ""), h("td.tok", {}, token.steered?.text ?? ""),
-      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, now), h("td", {}, token.cache === "current" ? "" : token.cache)));
+      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, acts ? now : ""), h("td", {}, token.cache === "current" ? "" : token.cache)));
   }
 }
 

@@ -9,9 +9,11 @@ const shown = (text) => (text === "" ? "∅" : text.replaceAll("\n", "↵").repl
  * @param {import("../state/store.js").Store} store
  */
 export function tokenPanel(root, store) {
-  const facts = h("p.facts", { role: "status" });
+  const facts = h("p.facts");
+  // Told when a token is picked, and not for each that is written.
+  const picked = h("p.sr", { role: "status" });
   const bars = h("div.pairs");
-  root.append(facts, bars);
+  root.append(facts, picked, bars);
   let key = "";
 
   store.watch(["run"], ({ run }) => {
@@ -27,6 +29,7 @@ export function tokenPanel(root, store) {
     facts.replaceChildren(
       `${at}: `, lane("base", token.base), lane("steered", token.steered),
       typeof token.klNats === "number" ? `KL ${token.klNats.toFixed(3)} nats` : "", doses ? ` at ${doses}` : "");
+    picked.textContent = run.selected === null ? "" : facts.textContent;
     const top = token.top ?? [];
     // Behind the split the base that is compared reads what the steered one wrote.
     const parted = run.split !== null && token.index > run.split;

@@ -9,7 +9,8 @@
  * @property {string} title
  * @property {string} [sentence]    what it does to the text
  * @property {any} [card]           the shipped card.json, with measured effects
- * @property Files|null} files  kept to load again: after a crash, for another task
+ * @property {Files|null} files  kept to load again: after a crash, for another task
+ * @property {boolean} [wanted]     a link asks for it, and its files are not there
  * @property {number|null} id       the engine's id while loaded
  * @property {number} coefficient
  * @property {boolean} enabled
@@ -22,7 +23,8 @@
  * @property {any} [entry]          what the engine tells: method, law, modules, parameters
  * @property {boolean} [loading]    whether the engine is reading it just now
  * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
- * @property {{code: string, message: string}|null} error
+ * @property {{code: string, message: string}|null} error why the engine does not have it
+ * @property {{code: string, message: string}|null} [refused] why the last choice was not taken
  *
  * @typedef {object} Sampling
  * @property {number} temperature
@@ -34,9 +36,12 @@
  *
  * @typedef {object} State
  * @property {{status: string, device: any, methods: any[], error: any}} engine
- * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any}} model
+ * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any,
+ *   kept: any, deleted: boolean}} model  `kept`: what is kept of its file in this browser, `deleted`: it was thrown away
  * @property {Adapter[]} adapters
  * @property {string|null} active   key of the adapter that shortcuts act on
+ * @property {{status: "coming"|"here"|"failed", error: any}} shelf the list of adapters that come with the page
+ * @property {string[]} gone        names of those of them that were removed
  * @property {string} prompt
  * @property {boolean} chat
  * @property {Sampling} sampling
@@ -55,10 +60,12 @@ export function defaults() {
   return {
     engine: { status: "starting", device: null, methods: [], error: null },
     model: {
-      status: "none", source: null, name: "", bytes: 0, totalBytes: 0, since: 0, from: 0, info: null, error: null,
+      status: "none", source: null, name: "", bytes: 0, totalBytes: 0, since: 0, from: 0, info: null, error: null, kept: null, deleted: false,
     },
     adapters: [],
     active: null,
+    shelf: { status: "coming", error: null },
+    gone: [],
     prompt: "Tell me about the weather today.",
     chat: true,
     sampling: { temperature: 0.8, topK: 0, topP: 0.95, minP: 0, repetitionPenalty: 1.1, seed: 7 },

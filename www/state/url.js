@@ -1,6 +1,8 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
 //   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
+//
+// What comes with the page and is not in `a` is at 0, unless it is in `gone`; an empty `a` is an empty list.
 
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
@@ -73,24 +75,32 @@ export function parse(hash) {
   const model = params.get("m");
   if (model && /^(https?:\/\/|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
 
+  if (params.has("gone")) patch.gone = (params.get("gone") ?? "").split(",").flatMap(unescaped);
   const listed = params.get("a");
   const adapters = listed === null ? null : listed.split(",").flatMap((item) => {
     const [name, c, ...more] = item.split(":");
     const coefficient = number(c ?? null);
     if (!name || coefficient === undefined) return [];
-    try {
+    return unescaped(name).map((known) => {
       /** @type {any} */
-      const asked = { name: decodeURIComponent(name), coefficient, enabled: !more.includes("off") };
+      const asked = { name: known, coefficient, enabled: !more.includes("off") };
       for (const [key, field, { read }] of CHOICES) {
         const choice = read(more.find((part) => part.startsWith(`${key}=`))?.slice(key.length + 1) ?? "");
         if (choice !== undefined) asked[field] = choice;
       }
-      return [asked];
-    } catch {
-      return []; // a stray % in a hand-written link
-    }
+      return asked;
+    });
   });
   return { patch, adapters };
+}
+
+/** A name as a link writes it, if it can be read. @param {string} text @returns {string[]} */
+function unescaped(text) {
+  try {
+    return text ? [decodeURIComponent(text)] : [];
+  } catch {
+    return []; // a stray % in a hand-written link
+  }
 }
 
 /**
@@ -103,17 +113,30 @@ export function parse(hash) {
 export const wished = (adapter, asked) => ({ ...adapter, ...asked?.find(({ name }) => name === adapter.name) });
 
 /**
+ * Places for adapters that the link asks for and the page does not have: somebody's own files.
+ * @param {Asked[]|null} asked
+ * @param {string[]} here names of those that come with the page
+ * @returns {import("./store.js").Adapter[]}
+ */
+export const wanted = (asked, here) => (asked ?? []).filter(({ name }) => !here.includes(name))
+  .map((one, at) => ({ ...one, key: `wanted:${at}`, title: one.name, wanted: true, files: null, id: null, error: null }));
+
+/**
  * @param {import("./store.js").State} state
  * @param {import("./store.js").State} defaults what need not be said
  * @param {string|null} modelUrl null for the default model or a local file
+ * @param {Asked[]|null} [asked] what the link asked of adapters
  */
-export function serialise(state, defaults, modelUrl) {
+export function serialise(state, defaults, modelUrl, asked = null) {
   const params = new URLSearchParams({ v: "1" });
   if (modelUrl) params.set("m", modelUrl);
   if (state.device !== defaults.device) params.set("device", state.device);
   if (state.allowSoftwareGpu) params.set("software", "1");
-  if (state.adapters.length) {
-    params.set("a", state.adapters.map((adapter) => [
+  // Until it is known what comes with the page, what the link asked for still holds.
+  const pending = state.shelf.status === "here" ? [] : asked ?? [];
+  const listed = [...state.adapters, ...pending.filter(({ name }) => !state.adapters.some((adapter) => adapter.name === name))];
+  if (listed.length || state.gone.length || (asked && state.shelf.status !== "here")) {
+    params.set("a", listed.map((adapter) => [
       encodeURIComponent(adapter.name), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
       ...CHOICES.flatMap(([key, field, { write }]) => {
         const choice = /** @type {any} */ (adapter)[field];
@@ -121,6 +144,7 @@ export function serialise(state, defaults, modelUrl) {
       }),
     ].join(":")).join(","));
   }
+  if (listed.length && state.gone.length) params.set("gone", state.gone.map(encodeURIComponent).join(","));
   params.set("p", state.prompt);
   if (state.chat !== defaults.chat) params.set("chat", state.chat ? "1" : "0");
   for (const [key, name] of SAMPLING) {

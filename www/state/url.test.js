@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { defaults } from "./store.js";
-import { parse, serialise, wished } from "./url.js";
+import { parse, serialise, wanted, wished } from "./url.js";
 
 const state = (patch = {}) => ({ ...defaults(), ...patch });
 
@@ -52,4 +52,33 @@ test("an adapter becomes what the link asks of its name", () => {
 test("an empty hash asks for nothing", () => {
   assert.deepEqual(parse(""), { patch: {}, adapters: null });
   assert.deepEqual(parse("#a=").adapters, []);
+});
+
+test("adapters that were removed stay so, and an empty list stays empty", () => {
+  const shelf = { status: "here", error: null };
+  const one = { name: "mine", coefficient: 1, enabled: true };
+  const some = serialise(state({ prompt: "", shelf, gone: ["tone, lora"], adapters: [one] }), defaults(), null);
+  assert.deepEqual([parse(some).patch.gone, parse(some).adapters], [["tone, lora"], [one]]);
+  const none = serialise(state({ prompt: "", shelf, gone: ["tone"], adapters: [] }), defaults(), null);
+  assert.match(none, /&a=&/);
+  assert.deepEqual(parse(none).adapters, []);
+  assert.deepEqual(parse("#gone=%25E0,ok").patch.gone, ["ok"]);
+});
+
+test("until the list is there the link keeps what it asked for", () => {
+  const asked = parse("#a=tone:-1:off,mine:2").adapters;
+  for (const status of ["coming", "failed"]) {
+    const again = serialise(state({ shelf: { status, error: null }, adapters: [{ name: "mine", coefficient: 3, enabled: true }] }), defaults(), null, asked);
+    assert.deepEqual(parse(again).adapters, [{ name: "mine", coefficient: 3, enabled: true }, asked[0]]);
+    assert.deepEqual(parse(serialise(state({ shelf: { status, error: null } }), defaults(), null, [])).adapters, []);
+    assert.equal(parse(serialise(state({ shelf: { status, error: null } }), defaults(), null, null)).adapters, null);
+  }
+});
+
+test("what the link wants and the page does not have gets a place that remembers", () => {
+  const asked = parse("#a=tone:-1,mine:2:off:law=power:task=1").adapters;
+  const [place, ...more] = wanted(asked, ["tone"]);
+  assert.deepEqual(more, []);
+  assert.deepEqual([place.wanted, place.name, place.coefficient, place.enabled, place.law, place.task], [true, "mine", 2, false, "power", 1]);
+  assert.deepEqual(wanted(null, []), []);
 });
