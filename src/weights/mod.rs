@@ -6,15 +6,19 @@
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
 //! llama.rs        both formats' configs and tensor names -> one config, one naming
+//! split.rs        the parts of a GGUF file that was split
 //! model_file.rs   one façade over both, what the model loader sees
+//! folder.rs       which files of a folder are the model, by their names
 //! ```
 
+pub mod folder;
 pub mod gguf;
 pub(crate) mod llama;
 mod model_file;
 pub mod quant;
 pub mod safetensors;
 mod source;
+mod split;
 
 pub use model_file::ModelFile;
 pub use source::Bytes;
@@ -74,6 +78,7 @@ struct Span {
 }
 
 /// Reads and dequantises a tensor piece by piece: the result and one piece live at once.
+/// [`Error::NotFinite`] as in [`read_pieces`].
 async fn read_floats<S: ByteSource>(
     source: &S,
     key: &str,
@@ -90,16 +95,18 @@ async fn read_floats<S: ByteSource>(
                 span.elements
             ),
         })?;
-    read_pieces(source, span, kind, |piece| {
+    read_pieces(source, key, span, kind, |piece| {
         quant::dequantise_into(kind, piece, &mut values)
     })
     .await?;
     Ok(values)
 }
 
-/// Hands a tensor's bytes to `take`, whole blocks at a time.
+/// Hands a tensor's bytes to `take`, whole blocks at a time, each after a look for numbers that are
+/// not finite ([`Error::NotFinite`]). The tensor is called `key` in the file.
 async fn read_pieces<S: ByteSource>(
     source: &S,
+    key: &str,
     span: &Span,
     kind: Kind,
     mut take: impl FnMut(&[u8]) -> Result<()>,
@@ -110,10 +117,34 @@ async fn read_pieces<S: ByteSource>(
         let bytes = usize::try_from(span.bytes - done)
             .unwrap_or(piece)
             .min(piece);
-        take(&source.read_at(span.offset + done, bytes).await?)?;
+        let piece = source.read_at(span.offset + done, bytes).await?;
+        let first = done / kind.block_bytes() as u64 * kind.block_len() as u64;
+        check_finite(source.name(), key, kind, &piece, first)?;
+        take(&piece)?;
         done += bytes as u64;
     }
     Ok(())
+}
+
+/// Refuses bytes of a tensor that hold NaN or an infinity. `first` is the place of their first
+/// number in the tensor.
+fn check_finite(file: &str, key: &str, kind: Kind, bytes: &[u8], first: u64) -> Result<()> {
+    let Some((at, found)) = quant::not_finite(kind, bytes) else {
+        return Ok(());
+    };
+    let mut found = match found.is_finite() {
+        true => format!("{found:e}, infinite in f32,"),
+        false => found.to_string(),
+    };
+    if kind.block_len() > 1 {
+        found = format!("{found} as the scale of a block");
+    }
+    Err(Error::NotFinite {
+        file: file.into(),
+        key: key.into(),
+        found,
+        element: usize::try_from(first).unwrap_or(usize::MAX) + at,
+    })
 }
 
 /// Says so when two tensors share bytes: a file that does is damaged or made to confuse.
