@@ -19,10 +19,11 @@ use playground::export;
 use playground::extract;
 use playground::kernels;
 use playground::model::{KvCache, Positions, Weights};
+use playground::open;
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
-use playground::text::{Message, Text};
-use playground::weights::{ModelFile, NativeFile};
+use playground::text::Message;
+use playground::weights::NativeFile;
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -61,7 +62,8 @@ enum Command {
 
 #[derive(Args, Clone)]
 struct Source {
-    /// A .gguf file, or a folder with config.json and model.safetensors.
+    /// A .gguf file (of a split one any part), or a folder with config.json and safetensors, or
+    /// the weights in such a folder.
     #[arg(long)]
     model: PathBuf,
     /// Where to compute; f32 on either.
@@ -188,7 +190,8 @@ struct Logits {
 
 #[derive(Args)]
 struct Extract {
-    /// A .gguf file, or a folder with config.json and model.safetensors.
+    /// A .gguf file (of a split one any part), or a folder with config.json and safetensors, or
+    /// the weights in such a folder.
     #[arg(long)]
     model: PathBuf,
     /// JSON `{"positive": [texts], "negative": [texts]}`, paired line by line.
@@ -265,49 +268,60 @@ async fn open_device(device: DeviceArg) -> Result<Device> {
 }
 
 async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Session> {
-    let (file, text) = if path.is_dir() {
-        open_folder(path).await?
-    } else {
-        (ModelFile::open_gguf(NativeFile::open(path)?).await?, None)
+    let (folder, asked) = match path.is_dir() {
+        true => (path, None),
+        false => {
+            // Opened for the sake of its errors: there may be no such file.
+            NativeFile::open(path)?;
+            let name = path.file_name().map(|name| name.to_string_lossy());
+            (path.parent().unwrap_or(Path::new("")), name)
+        }
     };
+    let mut names = Vec::new();
+    // Beside a file only its own folder matters; of a folder without a model it is told where
+    // inside there are some.
+    list(folder, "", if asked.is_some() { 0 } else { 3 }, &mut names);
+    let called = match folder.as_os_str().is_empty() {
+        true => ".".into(),
+        false => folder.display().to_string(),
+    };
+    let called = called.trim_end_matches('/');
+    let source = |name: &str| NativeFile::open(&folder.join(name));
+    let (file, text) = open::open(called, &names, asked.as_deref(), false, source).await?;
+    if let [first, rest @ ..] = file.unused() {
+        let more = match rest {
+            [] => String::new(),
+            rest => format!(" and {} other tensors", rest.len()),
+        };
+        eprintln!(
+            "steer: no part of this model is called `{first}`{more}: left out, as transformers does"
+        );
+    }
     Session::load(&file, text, device, weights, |_| {}).await
 }
 
-async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)> {
-    let config = read(&dir.join("config.json"))?;
-    let index_path = dir.join("model.safetensors.index.json");
-    let index = if index_path.exists() {
-        Some(read(&index_path)?)
-    } else {
-        None
+/// The files of a folder and of those inside it, a few floors deep, as paths from the first on.
+fn list(folder: &Path, inside: &str, floors: usize, names: &mut Vec<String>) {
+    const MOST: usize = 10_000;
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
     };
-    let mut shards = vec![dir.join("model.safetensors")];
-    if index.is_some() {
-        let entries = fs::read_dir(dir).map_err(|error| io(dir, &error))?;
-        shards = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|ext| ext == "safetensors"))
-            .collect();
-        shards.sort();
+    // What cannot be listed may still be opened by its name.
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = format!("{inside}{}", entry.file_name().to_string_lossy());
+        if names.len() >= MOST {
+            return;
+        }
+        match entry.path().is_dir() {
+            true if floors > 0 => list(&entry.path(), &format!("{name}/"), floors - 1, names),
+            true => {}
+            false => names.push(name),
+        }
     }
-    let shards = shards
-        .iter()
-        .map(|path| NativeFile::open(path))
-        .collect::<Result<_>>()?;
-    let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-    let optional = |name: &str| fs::read(dir.join(name)).ok();
-    let text = match optional("tokenizer.json") {
-        None => None,
-        Some(tokenizer) => Some(Text::from_files(
-            &tokenizer,
-            optional("tokenizer_config.json").as_deref(),
-            optional("generation_config.json").as_deref(),
-            optional("chat_template.jinja")
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .as_deref(),
-        )?),
-    };
-    Ok((file, text))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -358,7 +372,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
     })
 }
 
-async fn open(source: &Source) -> Result<Session> {
+async fn session(source: &Source) -> Result<Session> {
     let device = open_device(source.device).await?;
     let weights = match source.fast {
         true => Weights::Quantised,
@@ -405,7 +419,7 @@ async fn open(source: &Source) -> Result<Session> {
 
 async fn generate(args: &Generate) -> Result<()> {
     let started = Instant::now();
-    let session = open(&args.source).await?;
+    let session = session(&args.source).await?;
     let load_ms = ms(started);
     let chat = args.chat.clone().map(|content| {
         vec![Message {
@@ -469,7 +483,7 @@ async fn generate(args: &Generate) -> Result<()> {
 }
 
 async fn logits(args: &Logits) -> Result<()> {
-    let session = open(&args.source).await?;
+    let session = session(&args.source).await?;
     let steering = session.stack.borrow_mut().steering();
     let positions = if args.all {
         Positions::All
@@ -561,7 +575,7 @@ async fn extract_vector(args: &Extract) -> Result<()> {
 }
 
 async fn export_gguf(args: &Export) -> Result<()> {
-    let session = open(&args.source).await?;
+    let session = session(&args.source).await?;
     let export = match session.stack.borrow().entries() {
         [entry] => export::Export::new(entry),
         entries => {
@@ -656,7 +670,7 @@ impl Course<'_> {
 
 async fn bench(args: &Bench) -> Result<()> {
     let started = Instant::now();
-    let session = open(&args.source).await?;
+    let session = session(&args.source).await?;
     let load_ms = ms(started);
     let vocab = session.model.config().vocab_size as u32;
     let ids = |count: usize| -> Vec<u32> {
@@ -763,7 +777,7 @@ async fn deviation(
         fast: false,
         ..source.clone()
     };
-    let exact = open(&exact).await?;
+    let exact = session(&exact).await?;
     let mut found = Vec::new();
     for session in [session, &exact] {
         let steering = session.stack.borrow_mut().steering();
