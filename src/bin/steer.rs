@@ -19,7 +19,6 @@ use playground::export;
 use playground::extract;
 use playground::kernels;
 use playground::model::{KvCache, Positions, Weights};
-use playground::open;
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
 use playground::text::Message;
@@ -287,14 +286,16 @@ async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Se
     };
     let called = called.trim_end_matches('/');
     let source = |name: &str| NativeFile::open(&folder.join(name));
-    let (file, text) = open::open(called, &names, asked.as_deref(), false, source).await?;
+    let (file, text) =
+        playground::open::open(called, &names, asked.as_deref(), false, source).await?;
     if let [first, rest @ ..] = file.unused() {
         let more = match rest {
             [] => String::new(),
-            rest => format!(" and {} other tensors", rest.len()),
+            rest => format!(" and {} more", rest.len()),
         };
         eprintln!(
-            "steer: no part of this model is called `{first}`{more}: left out, as transformers does"
+            "steer: {}: the model has no place for `{first}`{more}: left out, as transformers does",
+            file.name()
         );
     }
     Session::load(&file, text, device, weights, |_| {}).await
@@ -311,15 +312,18 @@ fn list(folder: &Path, inside: &str, floors: usize, names: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
+    let mut folders = Vec::new();
     for entry in entries.flatten() {
-        let name = format!("{inside}{}", entry.file_name().to_string_lossy());
-        if names.len() >= MOST {
-            return;
-        }
+        let own = entry.file_name().to_string_lossy().into_owned();
         match entry.path().is_dir() {
-            true if floors > 0 => list(&entry.path(), &format!("{name}/"), floors - 1, names),
-            true => {}
-            false => names.push(name),
+            true if own.starts_with('.') => {}
+            true => folders.push((entry.path(), format!("{inside}{own}/"))),
+            false => names.push(format!("{inside}{own}")),
+        }
+    }
+    for (folder, name) in folders {
+        if floors > 0 && names.len() < MOST {
+            list(&folder, &name, floors - 1, names);
         }
     }
 }
@@ -372,7 +376,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
     })
 }
 
-async fn session(source: &Source) -> Result<Session> {
+async fn open(source: &Source) -> Result<Session> {
     let device = open_device(source.device).await?;
     let weights = match source.fast {
         true => Weights::Quantised,
@@ -419,7 +423,7 @@ async fn session(source: &Source) -> Result<Session> {
 
 async fn generate(args: &Generate) -> Result<()> {
     let started = Instant::now();
-    let session = session(&args.source).await?;
+    let session = open(&args.source).await?;
     let load_ms = ms(started);
     let chat = args.chat.clone().map(|content| {
         vec![Message {
@@ -483,7 +487,7 @@ async fn generate(args: &Generate) -> Result<()> {
 }
 
 async fn logits(args: &Logits) -> Result<()> {
-    let session = session(&args.source).await?;
+    let session = open(&args.source).await?;
     let steering = session.stack.borrow_mut().steering();
     let positions = if args.all {
         Positions::All
@@ -575,7 +579,7 @@ async fn extract_vector(args: &Extract) -> Result<()> {
 }
 
 async fn export_gguf(args: &Export) -> Result<()> {
-    let session = session(&args.source).await?;
+    let session = open(&args.source).await?;
     let export = match session.stack.borrow().entries() {
         [entry] => export::Export::new(entry),
         entries => {
@@ -670,7 +674,7 @@ impl Course<'_> {
 
 async fn bench(args: &Bench) -> Result<()> {
     let started = Instant::now();
-    let session = session(&args.source).await?;
+    let session = open(&args.source).await?;
     let load_ms = ms(started);
     let vocab = session.model.config().vocab_size as u32;
     let ids = |count: usize| -> Vec<u32> {
@@ -777,7 +781,7 @@ async fn deviation(
         fast: false,
         ..source.clone()
     };
-    let exact = session(&exact).await?;
+    let exact = open(&exact).await?;
     let mut found = Vec::new();
     for session in [session, &exact] {
         let steering = session.stack.borrow_mut().steering();

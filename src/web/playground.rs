@@ -22,7 +22,6 @@ use crate::adapters::{self, Adapter, AdapterFiles, Law, Mask, Method};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::Weights;
-use crate::open;
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
 use crate::weights::{ByteSource, ModelFile};
@@ -123,7 +122,7 @@ impl Playground {
         let weights = self.weights;
         promise(self.gpu, async move {
             let report = report(&options);
-            let (file, origin) = open_source(source, &options, &report).await?;
+            let (file, origin) = open(source, &options, &report).await?;
             let file = ModelFile::open_gguf(file).await?;
             let text = match file.metadata() {
                 Some(metadata) => Text::from_gguf(file.name(), metadata)?,
@@ -159,7 +158,7 @@ impl Playground {
                     what: "choose it together with the others".into(),
                 }),
             };
-            let (file, text) = open::open("the folder", &names, None, true, source).await?;
+            let (file, text) = crate::open::open("the folder", &names, None, true, source).await?;
             let text = match (text, file.metadata()) {
                 (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
                 (text, _) => text,
@@ -526,7 +525,7 @@ impl Origin {
 }
 
 /// The model's bytes and where they came from.
-async fn open_source(
+async fn open(
     source: JsValue,
     options: &JsValue,
     report: &dyn Fn(&str, u64, u64),
