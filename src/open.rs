@@ -33,6 +33,16 @@ pub async fn open<S: ByteSource>(
         Files::Indexed(index) => {
             let index = read(&source(&index)?).await?;
             let named = folder::shards(&index)?;
+            // Who names a file means it.
+            if let Some(asked) = asked.filter(|asked| asked.ends_with(".safetensors"))
+                && !named.contains(asked)
+            {
+                return Err(Error::MissingKey {
+                    file: folder::INDEX.into(),
+                    key: asked.into(),
+                    what: "it names other files; give the folder to load these".into(),
+                });
+            }
             // Those that are not there are missed by their names.
             let there: Result<_> = all(&mut named.iter().filter(|name| names.contains(name)));
             (there?, Some(index))

@@ -1804,6 +1804,9 @@ fn a_folder_is_opened_by_its_name_or_by_that_of_its_weights() {
     for asked in [None, Some(index_name), Some(shard)] {
         assert!(right(&files, asked), "{asked:?}");
     }
+    let other = open_named(&files, Some("model-00001-of-00002.safetensors"));
+    let said = other.expect_err("not of this model").to_string();
+    assert!(said.contains("names other files"), "{said}");
     let split = parts(2);
     let split = [
         ("a-00001-of-00002.gguf", split[0].clone()),
