@@ -4,6 +4,7 @@
 //! ```text
 //! weights/    bytes -> tensors: GGUF, safetensors, dequantisation, one façade over both
 //! text.rs     tokenizer, chat template, incremental decoding
+//! open.rs     the files of a model -> its weights and its text
 //! model/      the Llama decoder over burn tensors, its hook points, the kv cache
 //! quantised/  matrices that stay quantised, and integer products with them
 //! adapters/   one file per method; the effects they share; the stack of loaded adapters
@@ -24,6 +25,7 @@ pub mod export;
 pub mod extract;
 pub mod kernels;
 pub mod model;
+pub mod open;
 pub mod quantised;
 pub mod sample;
 pub mod session;

@@ -260,6 +260,38 @@ async fn errors_carry_stable_codes() {
 }
 
 #[wasm_bindgen_test]
+async fn of_files_that_are_chosen_together_only_the_model_s_count() {
+    let playground = create(r#"{"device":"cpu"}"#).await.unwrap();
+    let load = async |files: &[(&str, &[u8])]| {
+        let files: Array = files
+            .iter()
+            .map(|(name, bytes)| file(name, bytes))
+            .collect();
+        call(&playground, "loadModelFolder", &[files.into()]).await
+    };
+    let stray: (&str, &[u8]) = ("consolidated.safetensors", b"nothing of the kind");
+    let config = ("config.json", CONFIG);
+    assert!(
+        load(&[config, stray, ("model.safetensors", WEIGHTS)])
+            .await
+            .is_ok()
+    );
+    let index = br#"{"weight_map":{"a":"model-00001-of-00001.safetensors"}}"#;
+    let indexed: [(&str, &[u8]); 4] = [
+        ("model-00001-of-00001.safetensors", WEIGHTS),
+        stray,
+        ("model.safetensors.index.json", index),
+        config,
+    ];
+    assert!(load(&indexed).await.is_ok());
+    assert!(load(&[config, ("mine.safetensors", WEIGHTS)]).await.is_ok());
+    assert_code(load(&[config, stray]).await, "wrong-magic");
+    assert_code(load(&[("model.safetensors", WEIGHTS)]).await, "missing-key");
+    let vector = ("control_vector.gguf", VECTOR);
+    assert_code(load(&[vector]).await, "unsupported-model");
+}
+
+#[wasm_bindgen_test]
 async fn a_step_has_the_shape_of_its_type() {
     let playground = with_model(r#"{"device":"cpu"}"#).await;
     let id = with_vector(&playground).await;

@@ -23,8 +23,8 @@ use playground::kernels;
 use playground::model::{KvCache, Positions, Weights};
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
-use playground::text::{Message, Text};
-use playground::weights::{ModelFile, NativeFile};
+use playground::text::Message;
+use playground::weights::NativeFile;
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -63,7 +63,8 @@ enum Command {
 
 #[derive(Args, Clone)]
 struct Source {
-    /// A .gguf file, or a folder with config.json and model.safetensors.
+    /// A .gguf file (of a split one any part), or a folder with config.json and safetensors, or
+    /// the weights in such a folder.
     #[arg(long)]
     model: PathBuf,
     /// Where to compute; f32 on either.
@@ -190,7 +191,8 @@ struct Logits {
 
 #[derive(Args)]
 struct Extract {
-    /// A .gguf file, or a folder with config.json and model.safetensors.
+    /// A .gguf file (of a split one any part), or a folder with config.json and safetensors, or
+    /// the weights in such a folder.
     #[arg(long)]
     model: PathBuf,
     /// JSON `{"positive": [texts], "negative": [texts]}`, paired line by line.
@@ -267,49 +269,65 @@ async fn open_device(device: DeviceArg) -> Result<Device> {
 }
 
 async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Session> {
-    let (file, text) = if path.is_dir() {
-        open_folder(path).await?
-    } else {
-        (ModelFile::open_gguf(NativeFile::open(path)?).await?, None)
+    let (folder, asked) = match path.is_dir() {
+        true => (path, None),
+        false => {
+            // Opened for the sake of its errors: there may be no such file.
+            NativeFile::open(path)?;
+            let name = path.file_name().map(|name| name.to_string_lossy());
+            (path.parent().unwrap_or(Path::new("")), name)
+        }
     };
+    let mut names = Vec::new();
+    // Beside a file only its own folder matters; of a folder without a model it is told where
+    // inside there are some.
+    list(folder, "", if asked.is_some() { 0 } else { 3 }, &mut names);
+    let called = match folder.as_os_str().is_empty() {
+        true => ".".into(),
+        false => folder.display().to_string(),
+    };
+    let called = called.trim_end_matches('/');
+    let source = |name: &str| NativeFile::open(&folder.join(name));
+    let (file, text) =
+        playground::open::open(called, &names, asked.as_deref(), false, source).await?;
+    if let [first, rest @ ..] = file.unused() {
+        let more = match rest {
+            [] => String::new(),
+            rest => format!(" and {} more", rest.len()),
+        };
+        eprintln!(
+            "steer: {}: the model has no place for `{first}`{more}: left out, as transformers does",
+            file.name()
+        );
+    }
     Session::load(&file, text, device, weights, |_| {}).await
 }
 
-async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)> {
-    let config = read(&dir.join("config.json"))?;
-    let index_path = dir.join("model.safetensors.index.json");
-    let index = if index_path.exists() {
-        Some(read(&index_path)?)
-    } else {
-        None
+/// The files of a folder and of those inside it, a few floors deep, as paths from the first on.
+fn list(folder: &Path, inside: &str, floors: usize, names: &mut Vec<String>) {
+    const MOST: usize = 10_000;
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
     };
-    let mut shards = vec![dir.join("model.safetensors")];
-    if index.is_some() {
-        let entries = fs::read_dir(dir).map_err(|error| io(dir, &error))?;
-        shards = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|ext| ext == "safetensors"))
-            .collect();
-        shards.sort();
+    // What cannot be listed may still be opened by its name.
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut folders = Vec::new();
+    for entry in entries.flatten() {
+        let own = entry.file_name().to_string_lossy().into_owned();
+        match entry.path().is_dir() {
+            true if own.starts_with('.') => {}
+            true => folders.push((entry.path(), format!("{inside}{own}/"))),
+            false => names.push(format!("{inside}{own}")),
+        }
     }
-    let shards = shards
-        .iter()
-        .map(|path| NativeFile::open(path))
-        .collect::<Result<_>>()?;
-    let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-    let optional = |name: &str| fs::read(dir.join(name)).ok();
-    let text = match optional("tokenizer.json") {
-        None => None,
-        Some(tokenizer) => Some(Text::from_files(
-            &tokenizer,
-            optional("tokenizer_config.json").as_deref(),
-            optional("generation_config.json").as_deref(),
-            optional("chat_template.jinja")
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .as_deref(),
-        )?),
-    };
-    Ok((file, text))
+    for (folder, name) in folders {
+        if floors > 0 && names.len() < MOST {
+            list(&folder, &name, floors - 1, names);
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -132,8 +132,9 @@ impl Playground {
         })
     }
 
-    /// Loads a model from the files of a Hugging Face folder: `config.json`, `*.safetensors`,
-    /// and where they are there the index, the tokenizer and its templates.
+    /// Loads a model from files that belong together: those of a Hugging Face folder
+    /// (`config.json`, `*.safetensors`, and where they are there the index, the tokenizer and its
+    /// templates), or the parts of a split GGUF file. Files that are not the model's do not matter.
     #[wasm_bindgen(js_name = loadModelFolder, unchecked_return_type = "Promise<ModelInfo>")]
     pub fn load_model_folder(
         &self,
@@ -143,40 +144,26 @@ impl Playground {
         let (session, device) = (self.session.clone(), self.device.clone());
         let weights = self.weights;
         promise(self.gpu, async move {
-            let files: Vec<File> = Array::from(&files)
+            let files: Vec<(String, File)> = Array::from(&files)
                 .iter()
                 .filter_map(|file| file.dyn_into().ok())
+                .map(|file| (path_in_folder(&file), file))
                 .collect();
-            let find = async |name: &str| match files.iter().find(|file| file.name() == name) {
-                Some(file) => source(file).read_all().await.map(Some),
-                None => Ok(None),
-            };
-            let config = find("config.json")
-                .await?
-                .ok_or_else(|| Error::MissingKey {
+            let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+            let source = |name: &str| match files.iter().find(|(known, _)| known == name) {
+                Some((_, file)) => Ok(BlobSource::new(file.name(), file.clone().into())),
+                None => Err(Error::MissingKey {
                     file: "the folder".into(),
-                    key: "config.json".into(),
-                    what: "choose it together with the weights".into(),
-                })?;
-            let index = find("model.safetensors.index.json").await?;
-            let shards = files
-                .iter()
-                .filter(|file| file.name().ends_with(".safetensors"));
-            let shards = shards.map(source).collect();
-            let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-            let template = find("chat_template.jinja").await?;
-            let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            let text = match find("tokenizer.json").await? {
-                Some(json) => Some(Text::from_files(
-                    &json,
-                    find("tokenizer_config.json").await?.as_deref(),
-                    find("generation_config.json").await?.as_deref(),
-                    template.as_deref(),
-                )?),
-                None => None,
+                    key: name.into(),
+                    what: "choose it together with the others".into(),
+                }),
             };
-            let bytes = files.iter().map(|file| source(file).len_bytes()).sum();
-            let origin = Origin::own_file(bytes);
+            let (file, text) = crate::open::open("the folder", &names, None, true, source).await?;
+            let text = match (text, file.metadata()) {
+                (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
+                (text, _) => text,
+            };
+            let origin = Origin::own_file(file.total_bytes());
             load(&session, (&device, weights), file, text, &options, origin).await
         })
     }
@@ -723,8 +710,11 @@ async fn bytes(value: &JsValue, name: &'static str) -> Result<Option<Vec<u8>>> {
     })
 }
 
-fn source(file: &File) -> BlobSource {
-    BlobSource::new(file.name(), file.clone().into())
+/// Where a file lies in the folder that was chosen with it; its name when it was chosen alone.
+fn path_in_folder(file: &File) -> String {
+    let path = get(file, "webkitRelativePath").as_string();
+    let inside = path.as_deref().and_then(|path| path.split_once('/'));
+    inside.map_or_else(|| file.name(), |(_, inside)| inside.into())
 }
 
 fn request(value: &JsValue) -> Result<Request> {

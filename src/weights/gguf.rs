@@ -7,7 +7,8 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_overlap, elements, quant, read_floats, shown,
+    ByteSource, HostData, HostTensor, Span, check_overlap, elements, not_weights, quant,
+    read_floats, shown,
 };
 use std::collections::BTreeMap;
 
@@ -65,6 +66,16 @@ macro_rules! values {
         }
 
         impl Array {
+            /// The items as whole numbers, if they are.
+            fn integers(&self) -> Option<Vec<i64>> {
+                match self {
+                    $(Self::$name(items) => {
+                        items.iter().map(|&item| Value::$name(item).integer()).collect()
+                    })*
+                    _ => None,
+                }
+            }
+
             fn write(&self, out: &mut Vec<u8>) {
                 match self {
                     $(Self::$name(items) => {
@@ -214,6 +225,20 @@ impl Metadata {
     pub fn unsigned(&self, key: &str) -> Result<Option<u64>> {
         self.get(key, "a whole number", |value| {
             value.integer()?.try_into().ok()
+        })
+    }
+
+    /// A whole number of at least 0, or one for each of several things, such as blocks.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] when the value is neither.
+    pub fn unsigned_each(&self, key: &str) -> Result<Option<Vec<u64>>> {
+        self.get(key, "a whole number, or a list of them", |value| {
+            let items = match value {
+                Value::Array(items) => items.integers()?,
+                value => vec![value.integer()?],
+            };
+            items.into_iter().map(|item| item.try_into().ok()).collect()
         })
     }
 
@@ -552,7 +577,10 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Parsed<Gguf> {
         at: 0,
     };
     if bytes.get(..4) != Some(MAGIC) {
-        let found = shown(bytes.get(..4).unwrap_or(bytes));
+        let mut found = shown(bytes.get(..4).unwrap_or(bytes));
+        if let Some(what) = not_weights(bytes) {
+            found += &format!(": this is {what}");
+        }
         return Err(Error::WrongMagic {
             file: file.into(),
             expected: "GGUF",

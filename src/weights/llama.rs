@@ -67,7 +67,8 @@ pub(super) fn is_harmless(name: &str) -> bool {
 }
 
 /// Every tensor of a model of this config: [`bare`] name and shape, slowest dimension first.
-pub(super) fn tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
+/// `all_biases` adds those that the config denies.
+pub(super) fn tensors(config: &LlamaConfig, all_biases: bool) -> Vec<(String, Vec<usize>)> {
     let (d, inner) = (config.hidden_size, config.intermediate_size);
     let q = config.num_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
@@ -88,12 +89,11 @@ pub(super) fn tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
         }
         for ((linear, _), (o, i)) in LINEARS.into_iter().zip(widths) {
             all.push((format!("layers.{layer}.{linear}.weight"), vec![o, i]));
-            let attention = linear.starts_with("self_attn");
-            if if attention {
-                config.attention_bias
-            } else {
-                config.mlp_bias
-            } {
+            let bias = match linear.starts_with("self_attn") {
+                true => config.attention_bias,
+                false => config.mlp_bias,
+            };
+            if bias || all_biases {
                 all.push((format!("layers.{layer}.{linear}.bias"), vec![o]));
             }
         }
@@ -159,6 +159,13 @@ pub(super) fn unpermuted_row(row: usize, head_dim: usize) -> usize {
 /// Bounds that no Llama model comes near; products of these stay far inside 64 bits.
 const MAX_EXTENT: u64 = 1 << 24;
 
+/// What to do with an adapter in a model's place.
+pub(super) const GIVE_AS_ADAPTER: &str =
+    "models; this is an adapter: give it as one (`--adapter`), with the model that it is for";
+
+/// The only factor that changes nothing.
+const UNSCALED: &str = "1 or no such field";
+
 /// A refusal that names the field.
 fn unsupported(file: &str, field: &str, found: impl ToString, supported: &str) -> Error {
     Error::UnsupportedModel {
@@ -217,6 +224,7 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     const HEADS: &str = "llama.attention.head_count";
     const KV_HEADS: &str = "llama.attention.head_count_kv";
     const HEAD_DIM: &str = "llama.attention.key_length";
+    const INNER: &str = "llama.feed_forward_length";
     let metadata = &gguf.metadata;
     let missing = |key: &str, what: &str| Error::MissingKey {
         file: file.into(),
@@ -234,6 +242,14 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     let architecture = metadata
         .string("general.architecture")?
         .ok_or_else(|| missing("general.architecture", "the model's family"))?;
+    let adapter = match (metadata.string("general.type")?, architecture) {
+        (Some("adapter"), _) => Some(("general.type", "adapter")),
+        (_, "controlvector") => Some(("general.architecture", "controlvector")),
+        _ => None,
+    };
+    if let Some((field, found)) = adapter {
+        return Err(unsupported(file, field, found, GIVE_AS_ADAPTER));
+    }
     if architecture != "llama" {
         return Err(unsupported(
             file,
@@ -244,8 +260,32 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     }
     refuse_variants(file, metadata)?;
 
+    let num_layers = required("llama.block_count")?;
+    // Sizes that llama.cpp lets differ from block to block.
+    let per_block = |key: &str| -> Result<Option<usize>> {
+        let Some(found) = metadata.unsigned_each(key)? else {
+            return Ok(None);
+        };
+        let is_list = metadata.unsigned(key).is_err();
+        match found.as_slice() {
+            [first, rest @ ..]
+                if rest.iter().all(|other| other == first)
+                    && (!is_list || found.len() == num_layers) =>
+            {
+                size(file, key, *first).map(Some)
+            }
+            _ => {
+                let shown: Vec<String> = found.iter().take(8).map(u64::to_string).collect();
+                let more = if found.len() > 8 { ", ..." } else { "" };
+                let shown = format!("[{}{more}]", shown.join(", "));
+                let supported = format!("the same number for each of the {num_layers} blocks");
+                Err(unsupported(file, key, shown, &supported))
+            }
+        }
+    };
+
     let hidden_size = required("llama.embedding_length")?;
-    let num_heads = required(HEADS)?;
+    let num_heads = per_block(HEADS)?.ok_or_else(|| missing(HEADS, "a size of the model"))?;
     let head_dim = match unsigned(HEAD_DIM)? {
         Some(head_dim) => head_dim,
         None => default_head_dim(file, HEADS, hidden_size, num_heads)?,
@@ -266,24 +306,30 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
         .ok_or_else(|| missing("token_embd.weight", "the token embeddings"))?;
     let vocab_size = embedding.shape.first().copied().unwrap_or_default() as u64;
     let theta = metadata.float("llama.rope.freq_base")?.unwrap_or(10_000.0);
+    let has_bias = |of: &str| {
+        let linear = |key: &String| key.contains(of) && !key.contains("_norm");
+        let mut keys = gguf.tensors.keys();
+        keys.any(|key| key.ends_with(".bias") && linear(key))
+    };
     const EPS: &str = "llama.attention.layer_norm_rms_epsilon";
     let eps = metadata
         .float(EPS)?
         .ok_or_else(|| missing(EPS, "the norms' epsilon"))?;
     let config = LlamaConfig {
         hidden_size,
-        intermediate_size: required("llama.feed_forward_length")?,
-        num_layers: required("llama.block_count")?,
+        intermediate_size: per_block(INNER)?
+            .ok_or_else(|| missing(INNER, "a size of the model"))?,
+        num_layers,
         num_heads,
-        num_kv_heads: unsigned(KV_HEADS)?.unwrap_or(num_heads),
+        num_kv_heads: per_block(KV_HEADS)?.unwrap_or(num_heads),
         head_dim,
         vocab_size: size(file, "the vocabulary (token_embd.weight)", vocab_size)?,
         context: required("llama.context_length")?,
         rope_theta: positive(file, "llama.rope.freq_base", theta)?,
         rms_norm_eps: positive(file, EPS, eps)?,
         tie_word_embeddings: !gguf.tensors.contains_key("output.weight"),
-        attention_bias: gguf.tensors.contains_key("blk.0.attn_q.bias"),
-        mlp_bias: gguf.tensors.contains_key("blk.0.ffn_gate.bias"),
+        attention_bias: has_bias("attn_"),
+        mlp_bias: has_bias("ffn_"),
     };
     check(file, config, KV_HEADS, HEAD_DIM)
 }
@@ -301,26 +347,37 @@ fn refuse_variants(file: &str, metadata: &Metadata) -> Result<()> {
             "models without experts",
         ));
     }
-    let scaling = metadata
-        .string("llama.rope.scaling.type")?
-        .unwrap_or("none");
-    if scaling != "none" {
-        return Err(unsupported(
-            file,
-            "llama.rope.scaling.type",
-            scaling,
-            "none",
-        ));
+    // As llama.cpp: without a type it is linear, and 0 is no factor. A factor of 1 changes nothing
+    // in any of these.
+    let scaling = metadata.string("llama.rope.scaling.type")?;
+    let scaling = scaling.unwrap_or("linear");
+    let mut factor = None;
+    for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+        if let Some(found) = metadata.float(key)?.filter(|found| *found != 0.0) {
+            factor = factor.or(Some((key, found)));
+        }
+    }
+    match (scaling, factor) {
+        ("none", _) | ("linear", None) => {}
+        ("linear" | "yarn", Some((_, 1.0))) => {}
+        ("linear", Some((key, found))) => return Err(unsupported(file, key, found, UNSCALED)),
+        (found, _) => {
+            return Err(unsupported(
+                file,
+                "llama.rope.scaling.type",
+                found,
+                "none, or a factor of 1",
+            ));
+        }
     }
     for key in [
-        "llama.rope.scale_linear",
-        "llama.rope.scaling.factor",
+        "llama.rope.scaling.attn_factor",
         "llama.logit_scale",
         "llama.residual_scale",
         "llama.embedding_scale",
     ] {
         if let Some(found) = metadata.float(key)?.filter(|found| *found != 1.0) {
-            return Err(unsupported(file, key, found, "1 or no such field"));
+            return Err(unsupported(file, key, found, UNSCALED));
         }
     }
     if metadata.flag("llama.attention.causal")? == Some(false) {
@@ -366,14 +423,30 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
         fields: &fields,
     };
 
+    if let Some(found) = fields.present("peft_type") {
+        return Err(unsupported(FILE, "peft_type", found, GIVE_AS_ADAPTER));
+    }
     let model_type: &str = fields.required("model_type", "a string", Value::as_str)?;
     if model_type != "llama" {
         return Err(unsupported(FILE, "model_type", model_type, "llama"));
     }
-    if let Some(found) = fields.get("architectures", "a list", Value::as_array)?
-        && !found.iter().any(|name| name == "LlamaForCausalLM")
-    {
-        let found = Value::from(found.clone());
+    // What stands there is not needed to read the weights, only to know what they are for:
+    // `LlamaModel` is the same without a head, which a tied model does not need.
+    let architectures = fields.get("architectures", "a list", Value::as_array)?;
+    let names = || {
+        architectures
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    };
+    let known = ["LlamaForCausalLM", "LlamaModel"];
+    if names().next().is_some() && !names().any(|name| known.contains(&name)) {
+        let name = names().next().unwrap_or_default();
+        let judges = ["Classification", "QuestionAnswering", "Reward"];
+        let found = match judges.into_iter().any(|word| name.contains(word)) {
+            true => format!("{name}, a classifier: it judges text and writes none"),
+            false => name.into(),
+        };
         return Err(unsupported(
             FILE,
             "architectures",
@@ -387,13 +460,16 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
     if activation != "silu" {
         return Err(unsupported(FILE, "hidden_act", activation, "silu"));
     }
+    if let Some(found) = fields.present("quantization") {
+        let found = format!("{found}, MLX's own quantisation");
+        let supported = "F32, F16 or BF16 weights (`mlx_lm.convert --dequantize` makes them), or a \
+                         GGUF file";
+        return Err(unsupported(FILE, "quantization", found, supported));
+    }
     if let Some(found) = fields.present("quantization_config") {
-        return Err(unsupported(
-            FILE,
-            "quantization_config",
-            found,
-            "F32, F16 or BF16 weights",
-        ));
+        let found = found.get("quant_method").unwrap_or(found);
+        let supported = "F32, F16 or BF16 weights, or a GGUF file";
+        return Err(unsupported(FILE, "quantization_config", found, supported));
     }
     if fields.flag("rope_interleaved")? {
         return Err(unsupported(FILE, "rope_interleaved", true, "false"));
@@ -451,8 +527,24 @@ fn rope_theta(fields: &Fields<'_>) -> Result<f64> {
             let found = inner
                 .get(key, "a string", Value::as_str)?
                 .unwrap_or("default");
-            if found != "default" {
-                return Err(unsupported(fields.file, &name, found, "default"));
+            let one = |field: &str, absent: bool| {
+                let found = inner.number(field);
+                found.map(|found| found.map_or(absent, |found| found == 1.0))
+            };
+            // The kinds of scaling that a factor of 1 makes the same as none.
+            let same = match found {
+                "default" => true,
+                "linear" | "dynamic" | "llama3" => one("factor", false)?,
+                "yarn" => one("factor", false)? && one("attention_factor", true)?,
+                _ => false,
+            };
+            if !same {
+                let found = match inner.number("factor")? {
+                    Some(factor) => format!("{found} by {factor}"),
+                    None => found.into(),
+                };
+                let supported = "default, or a factor of 1";
+                return Err(unsupported(fields.file, &name, found, supported));
             }
         }
         if let Some(found) = inner

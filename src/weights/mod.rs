@@ -6,15 +6,19 @@
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
 //! llama.rs        both formats' configs and tensor names -> one config, one naming
+//! split.rs        the parts of a GGUF file that was split
 //! model_file.rs   one façade over both, what the model loader sees
+//! folder.rs       which files of a folder are the model, by their names
 //! ```
 
+pub mod folder;
 pub mod gguf;
 pub(crate) mod llama;
 mod model_file;
 pub mod quant;
 pub mod safetensors;
 mod source;
+mod split;
 
 pub use model_file::ModelFile;
 pub use source::Bytes;
@@ -74,6 +78,7 @@ struct Span {
 }
 
 /// Reads and dequantises a tensor piece by piece: the result and one piece live at once.
+/// [`Error::NotFinite`] as in [`read_pieces`].
 async fn read_floats<S: ByteSource>(
     source: &S,
     key: &str,
@@ -90,16 +95,18 @@ async fn read_floats<S: ByteSource>(
                 span.elements
             ),
         })?;
-    read_pieces(source, span, kind, |piece| {
+    read_pieces(source, key, span, kind, |piece| {
         quant::dequantise_into(kind, piece, &mut values)
     })
     .await?;
     Ok(values)
 }
 
-/// Hands a tensor's bytes to `take`, whole blocks at a time.
+/// Hands a tensor's bytes to `take`, whole blocks at a time, each after a look for numbers that are
+/// not finite ([`Error::NotFinite`]). The tensor is called `key` in the file.
 async fn read_pieces<S: ByteSource>(
     source: &S,
+    key: &str,
     span: &Span,
     kind: Kind,
     mut take: impl FnMut(&[u8]) -> Result<()>,
@@ -110,10 +117,34 @@ async fn read_pieces<S: ByteSource>(
         let bytes = usize::try_from(span.bytes - done)
             .unwrap_or(piece)
             .min(piece);
-        take(&source.read_at(span.offset + done, bytes).await?)?;
+        let piece = source.read_at(span.offset + done, bytes).await?;
+        let first = done / kind.block_bytes() as u64 * kind.block_len() as u64;
+        check_finite(source.name(), key, kind, &piece, first)?;
+        take(&piece)?;
         done += bytes as u64;
     }
     Ok(())
+}
+
+/// Refuses bytes of a tensor that hold NaN or an infinity. `first` is the place of their first
+/// number in the tensor.
+fn check_finite(file: &str, key: &str, kind: Kind, bytes: &[u8], first: u64) -> Result<()> {
+    let Some((at, found)) = quant::not_finite(kind, bytes) else {
+        return Ok(());
+    };
+    let mut found = match found.is_finite() {
+        true => format!("{found:e}, infinite in f32,"),
+        false => found.to_string(),
+    };
+    if kind.block_len() > 1 {
+        found = format!("{found} as the scale of a block");
+    }
+    Err(Error::NotFinite {
+        file: file.into(),
+        key: key.into(),
+        found,
+        element: usize::try_from(first).unwrap_or(usize::MAX) + at,
+    })
 }
 
 /// Says so when two tensors share bytes: a file that does is damaged or made to confuse.
@@ -146,5 +177,106 @@ fn shown(bytes: &[u8]) -> String {
     match bytes.len() {
         0 => "missing (the file is empty)".into(),
         count => format!("\"{}\"", bytes[..count.min(8)].escape_ascii()),
+    }
+}
+
+/// What a file is that was put in the place of weights or of a config, and what to do about it: a
+/// phrase that goes after "this is". Its first 512 bytes are enough.
+pub(crate) fn not_weights(head: &[u8]) -> Option<&'static str> {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = text.trim_ascii_start();
+    let begins = |start: &str| {
+        let found = text.get(..start.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes()))
+    };
+    if begins("version https://git-lfs") || begins("version https://hawser") {
+        return Some(
+            "a Git LFS pointer, which only names the file: run `git lfs pull` in the repository, or \
+             download the file itself",
+        );
+    }
+    let html = ["<!doctype html", "<html", "<head", "<!--"];
+    if html.into_iter().any(begins) {
+        return Some(
+            "a web page: download the file itself (on a hub's page with its download button, or \
+             with `resolve` in place of `blob` in the address)",
+        );
+    }
+    if begins("<?xml") {
+        return Some("a server's answer in XML: download the file again");
+    }
+    let refusals = [
+        "Entry not found",
+        "Repository not found",
+        "Invalid username or password",
+        "Access to ",
+        "Not Found",
+        r#"{"error""#,
+    ];
+    if refusals.into_iter().any(begins) {
+        return Some(
+            "a server's refusal: check the address and your access, and download it again",
+        );
+    }
+    // A zip archive since PyTorch 1.6, a bare pickle before. The length of a safetensors header may
+    // begin as a pickle does, but ends in zeros.
+    let pickle = matches!(head, [0x80, 2..=5, _, _, rest @ ..] if !rest.starts_with(&[0; 4]));
+    match head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
+        true => Some(PICKLED),
+        false => None,
+    }
+}
+
+/// What to do about PyTorch's own files; NAME stands for the file's.
+pub(crate) const PICKLED: &str = "a PyTorch file, which may run programs when it is opened and is \
+    not read here: convert it with python -c \"import torch; from safetensors.torch import \
+    save_file; weights = torch.load('NAME.bin', map_location='cpu', weights_only=True); \
+    save_file({k: v.clone().contiguous() for k, v in weights.items()}, 'NAME.safetensors')\"";
+
+/// Refuses such a file by name.
+pub(crate) fn check_is_weights(file: &str, head: &[u8]) -> Result<()> {
+    match not_weights(head) {
+        None => Ok(()),
+        Some(what) => Err(Error::BadHeader {
+            file: file.into(),
+            why: format!("this is {what}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_weights_has_a_name() {
+        for (head, part) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\noid"[..],
+                "git lfs pull",
+            ),
+            (b"\xef\xbb\xbf\n <!DOCTYPE html><html>", "a web page"),
+            (b"<HTML lang=en>", "a web page"),
+            (b"<?xml version='1.0'?><Error>", "XML"),
+            (b"Entry not found", "refusal"),
+            (b"{\"error\":\"Repository not found\"}", "refusal"),
+            (b"PK\x03\x04 archive/data.pkl", "weights_only=True"),
+            (b"\x80\x02ccollections", "weights_only=True"),
+        ] {
+            let found = not_weights(head).unwrap_or("nothing");
+            assert!(found.contains(part), "{}: {found}", head.escape_ascii());
+        }
+        for head in [
+            &b""[..],
+            b"GGUF\x03",
+            b"\x10\x02\0\0\0\0\0\0{\"a\"",
+            b"{\"r\": 8}",
+            b"\x80",
+        ] {
+            assert_eq!(not_weights(head), None, "{}", head.escape_ascii());
+        }
+        // Safetensors files whose headers are so long that they begin as a pickle does.
+        assert_eq!(not_weights(b"\x80\x02\0\0\0\0\0\0{\"a\": 1}"), None);
+        assert_eq!(not_weights(b"\x80\x02\x01\0\0\0\0\0{\"a\": 1}"), None);
     }
 }

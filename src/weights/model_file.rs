@@ -6,7 +6,9 @@ use crate::quantised::{BLOCK, Packed};
 use crate::weights::gguf::{Gguf, Metadata};
 use crate::weights::quant::{self, Kind};
 use crate::weights::safetensors::{Dtype, SafeTensors};
-use crate::weights::{ByteSource, Span, llama, read_floats, read_pieces};
+use crate::weights::{
+    ByteSource, PIECE_BYTES, Span, check_finite, folder, llama, read_floats, read_pieces, split,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A Llama model's weights under Hugging Face's names, whichever format they are in.
@@ -38,62 +40,98 @@ struct Entry {
 }
 
 impl<S: ByteSource> ModelFile<S> {
-    /// Opens a GGUF model.
+    /// Opens a GGUF model that is one file.
     ///
     /// # Errors
-    /// As [`Gguf::open`]; [`Error::UnsupportedModel`], [`Error::BadConfig`] and
-    /// [`Error::MissingKey`] name the metadata or tensor that does not suit.
+    /// As [`Self::open_gguf_parts`].
     pub async fn open_gguf(source: S) -> Result<Self> {
+        Self::open_gguf_parts(vec![source]).await
+    }
+
+    /// Opens a GGUF model from all the parts that it was split into, in any order.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`]; [`Error::MissingKey`] names a part that is not there;
+    /// [`Error::UnsupportedModel`], [`Error::BadConfig`] and [`Error::MissingKey`] name the metadata
+    /// or tensor that does not suit.
+    pub async fn open_gguf_parts(sources: Vec<S>) -> Result<Self> {
         const ROPE_FREQS: &str = "rope_freqs.weight";
-        let gguf = Gguf::open(&source).await?;
-        let file = source.name().to_owned();
-        let config = llama::config_from_gguf(&file, &gguf)?;
-        if gguf.tensors.contains_key(ROPE_FREQS) {
-            llama::check_rope_freqs(&file, &gguf.tensor(&source, ROPE_FREQS).await?)?;
+        let mut parts = Vec::with_capacity(sources.len());
+        for source in sources {
+            parts.push((Gguf::open(&source).await?, source));
         }
-        let name = gguf
-            .metadata
-            .string("general.name")?
-            .unwrap_or(&file)
-            .to_owned();
-        let mut model = Self::empty(config, name, vec![source]);
-        model.metadata = Some(gguf.metadata);
-        for (key, info) in gguf.tensors {
-            match llama::bare_name(&key) {
-                Some(bare) => {
-                    let (shape, kind, span) = (info.shape, info.kind, info.span);
-                    model.insert(
-                        bare,
-                        Entry {
-                            key,
-                            source: 0,
-                            shape,
-                            kind,
-                            span,
-                        },
-                    )?;
+        let (mut parts, sources): (Vec<_>, Vec<_>) = split::joined(parts)?.into_iter().unzip();
+        // Only the first part has the metadata, but sizes are read off the tensors of all.
+        let mut whole = parts.remove(0);
+        let mut sources_of = BTreeMap::new();
+        for (source, part) in (1..).zip(parts) {
+            for (key, info) in part.tensors {
+                if whole.tensors.insert(key.clone(), info).is_some() {
+                    return Err(Error::BadHeader {
+                        file: sources.get(source).map_or("", S::name).into(),
+                        why: format!("the tensor `{key}` is in an earlier part too"),
+                    });
                 }
-                None if key == ROPE_FREQS => {}
-                None => model.unused.push(key),
+                sources_of.insert(key, source);
             }
         }
-        model.check()
+        let file = sources.first().map_or("", S::name).to_owned();
+        let config = llama::config_from_gguf(&file, &whole)?;
+        let name = whole.metadata.string("general.name")?.unwrap_or(&file);
+        let mut model = Self::empty(config, name.to_owned(), sources);
+        model.metadata = Some(whole.metadata);
+        for (key, info) in whole.tensors {
+            let source = sources_of.get(&key).copied().unwrap_or(0);
+            let (shape, kind, span) = (info.shape, info.kind, info.span);
+            if key == ROPE_FREQS {
+                if let Some(source) = model.sources.get(source) {
+                    let factors = read_floats(source, &key, &span, kind).await?;
+                    llama::check_rope_freqs(source.name(), &factors)?;
+                }
+                continue;
+            }
+            let Some(bare) = llama::bare_name(&key) else {
+                model.unused.push(key);
+                continue;
+            };
+            let entry = Entry {
+                key,
+                source,
+                shape,
+                kind,
+                span,
+            };
+            model.insert(bare, entry)?;
+        }
+        model.check().await
     }
 
     /// Opens a Hugging Face folder: `config.json`, one or more safetensors files, and
-    /// `model.safetensors.index.json` where there is one.
+    /// `model.safetensors.index.json` where there is one; then only the files that it names count.
     ///
     /// # Errors
     /// As [`SafeTensors::open`]; [`Error::UnsupportedModel`], [`Error::BadConfig`] and
     /// [`Error::MissingKey`] name the field, shard or tensor that does not suit.
     pub async fn open_folder(
         config_json: &[u8],
-        shards: Vec<S>,
+        mut shards: Vec<S>,
         index: Option<&[u8]>,
     ) -> Result<Self> {
         let config = llama::config_from_json(config_json)?;
         if let Some(index) = index {
-            check_index(index, &shards)?;
+            let named = folder::shards(index)?;
+            let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+            let is_named = |shard: &S, name: &str| last(shard.name()) == last(name);
+            for name in &named {
+                if !shards.iter().any(|shard| is_named(shard, name)) {
+                    return Err(Error::MissingKey {
+                        file: folder::INDEX.into(),
+                        key: name.clone(),
+                        what: "a shard of the model; give all its files together".into(),
+                    });
+                }
+            }
+            shards.retain(|shard| named.iter().any(|name| is_named(shard, name)));
         }
         let mut opened = Vec::new();
         for shard in &shards {
@@ -123,7 +161,7 @@ impl<S: ByteSource> ModelFile<S> {
                 }
             }
         }
-        model.check()
+        model.check().await
     }
 
     fn empty(config: LlamaConfig, name: String, sources: Vec<S>) -> Self {
@@ -155,32 +193,104 @@ impl<S: ByteSource> ModelFile<S> {
         Ok(())
     }
 
-    /// Compares the table with what the config asks for; what is left over is unused.
-    fn check(mut self) -> Result<Self> {
+    /// Compares the table with what the config asks for. What is left over is unused: in a folder
+    /// it is let go, as transformers does, in a GGUF file it is refused, as llama.cpp does.
+    async fn check(mut self) -> Result<Self> {
         // A model of more layers than tensors cannot be complete; this bounds the list below.
         if self.config.num_layers > self.tensors.len() {
             let layer = self.config.num_layers - 1;
             return Err(self.missing(&format!("layers.{layer}.input_layernorm.weight")));
         }
+        self.settle_head().await?;
+        let is_gguf = self.metadata.is_some();
         let mut used = BTreeSet::new();
-        for (key, shape) in llama::tensors(&self.config) {
+        for (key, shape) in llama::tensors(&self.config, is_gguf) {
+            // To llama.cpp each single bias is optional.
+            if is_gguf && key.ends_with(".bias") && !self.tensors.contains_key(&key) {
+                continue;
+            }
             let entry = self.entry(&key)?;
             if entry.shape != shape {
-                return Err(self.wrong_shape(&shape, entry));
+                return Err(self.wrong_shape(&key, &shape, entry));
             }
             self.total_bytes += entry.span.bytes;
             used.insert(key);
         }
-        // A tied model may store its head a second time; the embeddings are it.
-        if self.config.tie_word_embeddings {
-            used.insert("lm_head.weight".into());
+        let (tensors, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .partition(|(bare, _)| used.contains(bare));
+        self.tensors = tensors;
+        self.unused
+            .extend(left.into_values().map(|entry| entry.key));
+        match self.unused.as_slice() {
+            [first, rest @ ..] if is_gguf => {
+                let more = match rest {
+                    [] => String::new(),
+                    rest => format!(", as are {} others", rest.len()),
+                };
+                Err(Error::UnsupportedModel {
+                    file: self.sources.first().map_or("", S::name).into(),
+                    field: first.clone(),
+                    found: format!("a tensor that nothing in a llama uses{more}"),
+                    supported: "files all of whose tensors it uses".into(),
+                })
+            }
+            _ => Ok(self),
         }
-        let left = self
-            .tensors
-            .iter()
-            .filter(|(bare, _)| !used.contains(*bare));
-        self.unused.extend(left.map(|(_, entry)| entry.key.clone()));
-        Ok(self)
+    }
+
+    /// Decides whether the head is the embedding, where both the config and the file have a say.
+    /// In a folder, as transformers: a head of its own counts although the config says that they are
+    /// tied, and a tied embedding may be stored as the head only. In a GGUF file, whose metadata say
+    /// nothing, a head of the same bytes is the embedding. From here on the config says what is.
+    async fn settle_head(&mut self) -> Result<()> {
+        const EMBEDDING: &str = "embed_tokens.weight";
+        const HEAD: &str = "lm_head.weight";
+        let is_gguf = self.metadata.is_some();
+        if !is_gguf && !self.config.tie_word_embeddings {
+            return Ok(());
+        }
+        let Some(head) = self.tensors.get(HEAD) else {
+            return Ok(());
+        };
+        let Some(embedding) = self.tensors.get(EMBEDDING) else {
+            if let Some(head) = self.tensors.remove(HEAD) {
+                self.tensors.insert(EMBEDDING.into(), head);
+            }
+            return Ok(());
+        };
+        self.config.tie_word_embeddings =
+            head.shape == embedding.shape && self.are_equal(head, embedding).await?;
+        if self.config.tie_word_embeddings {
+            self.tensors.remove(HEAD);
+        }
+        Ok(())
+    }
+
+    /// Whether two tensors are the same bytes; ends at the first piece that differs.
+    async fn are_equal(&self, a: &Entry, b: &Entry) -> Result<bool> {
+        let (Some(a_source), Some(b_source)) =
+            (self.sources.get(a.source), self.sources.get(b.source))
+        else {
+            return Ok(false);
+        };
+        if a.kind != b.kind || a.span.bytes != b.span.bytes {
+            return Ok(false);
+        }
+        // Different ones differ at the start: a small piece first.
+        let (mut done, mut piece) = (0, 4096);
+        while done < a.span.bytes {
+            let bytes = usize::try_from(a.span.bytes - done)
+                .unwrap_or(piece)
+                .min(piece);
+            let of_a = a_source.read_at(a.span.offset + done, bytes).await?;
+            if of_a != b_source.read_at(b.span.offset + done, bytes).await? {
+                return Ok(false);
+            }
+            done += bytes as u64;
+            piece = PIECE_BYTES;
+        }
+        Ok(true)
     }
 
     fn file_of(&self, entry: &Entry) -> String {
@@ -205,20 +315,60 @@ impl<S: ByteSource> ModelFile<S> {
         } else {
             (format!("model.{bare}"), "a tensor of the model")
         };
-        Error::MissingKey {
-            file,
-            key,
-            what: what.into(),
-        }
+        let what = match self.instead(bare) {
+            Some(found) => format!("{what}; {found}"),
+            None => what.into(),
+        };
+        Error::MissingKey { file, key, what }
     }
 
-    fn wrong_shape(&self, expected: &[usize], entry: &Entry) -> Error {
+    /// What is there instead of a tensor, as far as the names of the others tell.
+    fn instead(&self, bare: &str) -> Option<String> {
+        let find = |is: &dyn Fn(&str) -> bool| self.unused.iter().find(|key| is(key));
+        if let Some(key) = find(&|key| key.contains(".lora_") || key.starts_with("base_model.")) {
+            return Some(format!(
+                "the file has `{key}`: it is an adapter, give it as one (`--adapter`)"
+            ));
+        }
+        if let Some(key) =
+            find(&|key| ["score.weight", "classifier.weight", "qa_outputs.weight"].contains(&key))
+        {
+            return Some(format!(
+                "the file has `{key}`: it is a classifier, which writes no text"
+            ));
+        }
+        let key = find(&|key| key.ends_with(&format!(".{bare}")) || llama::bare(key) == bare)?;
+        Some(match llama::bare(key) == bare {
+            true => format!("the file has `{key}`, but its numbers are no floats"),
+            false => {
+                format!("the file has `{key}`: take what is in front of `{bare}` off all names")
+            }
+        })
+    }
+
+    fn wrong_shape(&self, key: &str, expected: &[usize], entry: &Entry) -> Error {
+        let mut hint = "the weights and the config are of different models";
+        let mut words = format!("{expected:?}");
+        if let (&[vocab, d], &[rows, width]) = (expected, &entry.shape[..])
+            && ["embed_tokens.weight", "lm_head.weight"].contains(&key)
+            && d == width
+            && self.metadata.is_none()
+        {
+            let (by, more) = match rows > vocab {
+                true => (rows - vocab, "more"),
+                false => (vocab - rows, "fewer"),
+            };
+            words +=
+                &format!(", as `vocab_size` in config.json says; the file has {by} tokens {more}");
+            hint = "the vocabulary was resized after that config was written: set its `vocab_size` \
+                    to the number of rows, or save config and weights together again";
+        }
         Error::WrongShape {
             file: self.file_of(entry),
             key: entry.key.clone(),
-            expected: format!("{expected:?}"),
+            expected: words,
             found: entry.shape.clone(),
-            hint: "the weights and the config are of different models",
+            hint,
         }
     }
 
@@ -266,8 +416,8 @@ impl<S: ByteSource> ModelFile<S> {
             .map_or(0, |entry| entry.span.bytes)
     }
 
-    /// Tensors that no Llama model of this config uses, by the names they have in the file.
-    /// Anything here means that the file is of a model whose maths is not ours.
+    /// Tensors of a folder that no Llama model of this config uses, by the names they have in the
+    /// file. Transformers lets them go with a warning, so they change nothing here either.
     #[must_use]
     pub fn unused(&self) -> &[String] {
         &self.unused
@@ -277,10 +427,11 @@ impl<S: ByteSource> ModelFile<S> {
     /// file are held at a time.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, and what the source says.
+    /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, [`Error::NotFinite`], and what
+    /// the source says.
     pub async fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let (entry, source) = self.checked(hf_name, shape)?;
-        let mut values = read_floats(source, hf_name, &entry.span, entry.kind).await?;
+        let mut values = read_floats(source, &entry.key, &entry.span, entry.kind).await?;
         if self.is_permuted(hf_name) {
             let width = if entry.shape.len() == 2 {
                 self.config.hidden_size
@@ -321,7 +472,7 @@ impl<S: ByteSource> ModelFile<S> {
         })?;
         let permuted = self.is_permuted(hf_name);
         let mut next = 0;
-        read_pieces(source, &entry.span, entry.kind, |piece| {
+        read_pieces(source, &entry.key, &entry.span, entry.kind, |piece| {
             quant::blocks(entry.kind, piece, |block| {
                 let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
                 let row = match permuted {
@@ -345,6 +496,7 @@ impl<S: ByteSource> ModelFile<S> {
         // Checked to lie inside the file when it was opened.
         let length = usize::try_from(entry.span.bytes).unwrap_or(usize::MAX);
         let mut bytes = source.read_at(entry.span.offset, length).await?;
+        check_finite(source.name(), &entry.key, entry.kind, &bytes, 0)?;
         if self.is_permuted(hf_name) {
             let row_bytes = bytes.len() / shape[0];
             llama::unpermute(&mut bytes, self.config.head_dim, row_bytes);
@@ -355,7 +507,7 @@ impl<S: ByteSource> ModelFile<S> {
     fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {
         let entry = self.entry(hf_name)?;
         if entry.shape != shape {
-            return Err(self.wrong_shape(shape, entry));
+            return Err(self.wrong_shape(llama::bare(hf_name), shape, entry));
         }
         match self.sources.get(entry.source) {
             Some(source) => Ok((entry, source)),
@@ -379,33 +531,4 @@ fn model_name(config_json: &[u8]) -> Option<String> {
     path.rsplit(['/', '\\'])
         .find(|part| !part.is_empty())
         .map(str::to_owned)
-}
-
-/// Checks that every shard that the index names is there.
-fn check_index<S: ByteSource>(index: &[u8], shards: &[S]) -> Result<()> {
-    const FILE: &str = "model.safetensors.index.json";
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let index: Index = serde_json::from_slice(index).map_err(|error| Error::BadConfig {
-        file: FILE.into(),
-        field: "weight_map".into(),
-        expected: "an object of file names".into(),
-        found: error.to_string(),
-    })?;
-    for file in index.weight_map.into_values() {
-        if !shards
-            .iter()
-            .any(|shard| shard.name().rsplit('/').next() == Some(&file))
-        {
-            let what = "a shard of the model; give all its files together".into();
-            return Err(Error::MissingKey {
-                file: FILE.into(),
-                key: file,
-                what,
-            });
-        }
-    }
-    Ok(())
 }

@@ -52,31 +52,33 @@ impl Kind {
     pub const KNOWN: &'static str = "F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, \
                                      Q3_K, Q4_K, Q5_K, Q6_K and IQ4_NL";
 
-    /// ggml's number of each kind, its name, and its block: numbers in it, bytes of it.
-    const TABLE: [(u32, Self, &'static str, usize, usize); 15] = [
-        (0, Self::F32, "F32", 1, 4),
-        (1, Self::F16, "F16", 1, 2),
-        (2, Self::Q4_0, "Q4_0", 32, 18),
-        (3, Self::Q4_1, "Q4_1", 32, 20),
-        (6, Self::Q5_0, "Q5_0", 32, 22),
-        (7, Self::Q5_1, "Q5_1", 32, 24),
-        (8, Self::Q8_0, "Q8_0", 32, 34),
-        (10, Self::Q2_K, "Q2_K", 256, 84),
-        (11, Self::Q3_K, "Q3_K", 256, 110),
-        (12, Self::Q4_K, "Q4_K", 256, 144),
-        (13, Self::Q5_K, "Q5_K", 256, 176),
-        (14, Self::Q6_K, "Q6_K", 256, 210),
-        (20, Self::IQ4_NL, "IQ4_NL", 32, 18),
-        (28, Self::F64, "F64", 1, 8),
-        (30, Self::BF16, "BF16", 1, 2),
+    /// ggml's number of each kind, its name, and its block: numbers in it, bytes of it, and the
+    /// bytes at which its halves d and m begin.
+    const TABLE: [(u32, Self, &'static str, usize, usize, &'static [usize]); 15] = [
+        (0, Self::F32, "F32", 1, 4, &[]),
+        (1, Self::F16, "F16", 1, 2, &[]),
+        (2, Self::Q4_0, "Q4_0", 32, 18, &[0]),
+        (3, Self::Q4_1, "Q4_1", 32, 20, &[0, 2]),
+        (6, Self::Q5_0, "Q5_0", 32, 22, &[0]),
+        (7, Self::Q5_1, "Q5_1", 32, 24, &[0, 2]),
+        (8, Self::Q8_0, "Q8_0", 32, 34, &[0]),
+        (10, Self::Q2_K, "Q2_K", 256, 84, &[80, 82]),
+        (11, Self::Q3_K, "Q3_K", 256, 110, &[108]),
+        (12, Self::Q4_K, "Q4_K", 256, 144, &[0, 2]),
+        (13, Self::Q5_K, "Q5_K", 256, 176, &[0, 2]),
+        (14, Self::Q6_K, "Q6_K", 256, 210, &[208]),
+        (20, Self::IQ4_NL, "IQ4_NL", 32, 18, &[0]),
+        (28, Self::F64, "F64", 1, 8, &[]),
+        (30, Self::BF16, "BF16", 1, 2, &[]),
     ];
 
-    fn row(self) -> (u32, &'static str, usize, usize) {
+    fn row(self) -> (u32, &'static str, usize, usize, &'static [usize]) {
         let row = Self::TABLE.into_iter().find(|(_, kind, ..)| *kind == self);
         // Every kind is in the table (a test says so); the default keeps this free of panics.
-        row.map_or((u32::MAX, "?", 1, 1), |(id, _, name, len, bytes)| {
-            (id, name, len, bytes)
-        })
+        row.map_or(
+            (u32::MAX, "?", 1, 1, &[][..]),
+            |(id, _, name, len, bytes, halves)| (id, name, len, bytes, halves),
+        )
     }
 
     /// The kind with ggml's number `id`, if it is one that we read.
@@ -127,6 +129,49 @@ impl Kind {
             _ => Some(Width::Eight),
         }
     }
+}
+
+/// The first number that is not finite as an `f32`, and its place among the numbers of `bytes`. Of a
+/// block this is its d or m, in the place of the block's first number: with one of them no number
+/// of the block is finite, and without all are.
+#[must_use]
+pub fn not_finite(kind: Kind, bytes: &[u8]) -> Option<(usize, f64)> {
+    /// Looks at many items at once; which of them it was is asked only when there is one.
+    fn first<const B: usize>(bytes: &[u8], widen: impl Fn([u8; B]) -> f32) -> Option<usize> {
+        let items = bytes.as_chunks::<B>().0;
+        let bad = |item: &[u8; B]| widen(*item).to_bits() & INFINITE == INFINITE;
+        let piece = items
+            .chunks(256)
+            .position(|piece| piece.iter().fold(false, |any, item| any | bad(item)))?;
+        let inside = items[256 * piece..].iter().position(bad)?;
+        Some(256 * piece + inside)
+    }
+    const INFINITE: u32 = 0x7f80_0000;
+    // The sign and the exponent are in the upper byte or two; the rest need not be widened.
+    let upper = |[low, high]: [u8; 2], mask: u16| u16::from_le_bytes([low, high]) & mask == mask;
+    let flag = |bad: bool| if bad { f32::INFINITY } else { 0.0 };
+    let at = match kind {
+        Kind::F32 => first(bytes, f32::from_le_bytes),
+        Kind::F16 => first(bytes, |b| flag(upper(b, 0x7c00))),
+        Kind::BF16 => first(bytes, |b| flag(upper(b, 0x7f80))),
+        // A number beyond `f32` is infinite in it.
+        Kind::F64 => first(bytes, |b| f64::from_le_bytes(b) as f32),
+        _ => {
+            let (.., len, block_bytes, halves) = kind.row();
+            let blocks = bytes.chunks_exact(block_bytes);
+            return blocks.enumerate().find_map(|(block, bytes)| {
+                let halves = halves.iter().filter_map(|&at| bytes[at..].first_chunk());
+                let bad = halves.copied().find(|&b| upper(b, 0x7c00))?;
+                Some((block * len, f16::from_le_bytes(bad).into()))
+            });
+        }
+    }?;
+    let item = &bytes[at * kind.block_bytes()..][..kind.block_bytes()];
+    let found = match kind {
+        Kind::F64 => f64::from_le_bytes(*item.first_chunk()?),
+        _ => dequantise(kind, item).ok()?.first().copied()?.into(),
+    };
+    Some((at, found))
 }
 
 /// Takes quantised numbers apart, 32 at a time, in order. Formats whose scales belong to fewer than

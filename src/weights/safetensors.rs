@@ -7,13 +7,16 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_overlap, elements, read_floats, shown,
+    ByteSource, HostData, HostTensor, Span, check_overlap, elements, not_weights, read_floats,
+    shown,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
 
 /// Bytes of the header's length, at the start of the file.
 const PREFIX_BYTES: u64 = 8;
+/// Bytes that are enough to see what a file is if it is none of these.
+const HEAD_BYTES: usize = 512;
 /// Headers of real models are below 1 MB; the format's own library stops here too.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
@@ -93,10 +96,9 @@ impl SafeTensors {
     /// [`Error::UnsupportedDtype`], [`Error::TensorBeyondFile`], and what the source says.
     pub async fn open<S: ByteSource>(source: &S) -> Result<Self> {
         let file_bytes = source.len_bytes();
-        let prefix = source
-            .read_at(0, file_bytes.min(PREFIX_BYTES) as usize)
-            .await?;
-        let header_bytes = header_bytes(source.name(), &prefix, file_bytes)?;
+        let head = file_bytes.min(HEAD_BYTES as u64) as usize;
+        let head = source.read_at(0, head).await?;
+        let header_bytes = header_bytes(source.name(), &head, file_bytes)?;
         parse(
             source.name(),
             &source.read_at(PREFIX_BYTES, header_bytes).await?,
@@ -136,8 +138,8 @@ impl SafeTensors {
 /// As [`SafeTensors::open`] and [`SafeTensors::tensor`].
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
     let file_bytes = bytes.len() as u64;
-    let prefix = bytes.get(..PREFIX_BYTES as usize).unwrap_or(bytes);
-    let header_end = PREFIX_BYTES as usize + header_bytes(file, prefix, file_bytes)?;
+    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    let header_end = PREFIX_BYTES as usize + header_bytes(file, head, file_bytes)?;
     let header = bytes
         .get(PREFIX_BYTES as usize..header_end)
         .unwrap_or_default();
@@ -196,15 +198,15 @@ fn integers(file: &str, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<i64
     })
 }
 
-/// The header's length as the file says it, if it can be true.
-fn header_bytes(file: &str, prefix: &[u8], file_bytes: u64) -> Result<usize> {
+/// The header's length as the file's first bytes say it, if it can be true.
+fn header_bytes(file: &str, head: &[u8], file_bytes: u64) -> Result<usize> {
     let truncated = |what: &str, needed_bytes| Error::Truncated {
         file: file.into(),
         what: what.into(),
         needed_bytes,
         found_bytes: file_bytes,
     };
-    let Some(prefix) = prefix.first_chunk::<8>() else {
+    let Some(prefix) = head.first_chunk::<8>() else {
         return Err(truncated("the header's length", PREFIX_BYTES));
     };
     let header_bytes = u64::from_le_bytes(*prefix);
@@ -213,7 +215,10 @@ fn header_bytes(file: &str, prefix: &[u8], file_bytes: u64) -> Result<usize> {
         return Err(Error::WrongMagic {
             file: file.into(),
             expected: "safetensors",
-            found: format!("{}, a header of {header_bytes} bytes", shown(prefix)),
+            found: match not_weights(head) {
+                Some(what) => format!("{}: this is {what}", shown(prefix)),
+                None => format!("{}, a header of {header_bytes} bytes", shown(prefix)),
+            },
         });
     }
     if header_bytes > file_bytes.saturating_sub(PREFIX_BYTES) {

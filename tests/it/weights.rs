@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use playground::adapters::Steering;
+use playground::device;
 use playground::error::{Error, Result};
+use playground::model::Weights;
+use playground::session::Session;
 use playground::text::Text;
 use playground::weights::gguf::{self, Array, Gguf, Metadata, Value};
 use playground::weights::quant::{self, Kind};
@@ -14,7 +18,7 @@ use playground::weights::safetensors::{self, SafeTensors};
 use playground::weights::{ByteSource, Bytes, HostData, HostTensor, ModelFile, NativeFile};
 use pollster::block_on;
 
-use crate::common::{lacks_model, model_path};
+use crate::common::{golden_dir, lacks_model, logits, model_path};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new("tests/fixtures").join(name);
@@ -1260,78 +1264,833 @@ fn tensors_larger_than_a_piece_come_out_whole() {
     );
 }
 
+/// As transformers 5: the config says whether they are tied, unless the file has two that differ.
 #[test]
-fn a_head_that_is_missing_or_doubled_is_tied_only_as_the_config_says() {
-    let mut model = small_model();
+fn a_head_is_the_embedding_where_the_file_does_not_say_otherwise() {
+    let head = "lm_head.weight";
+    let model = small_model();
     let mut config = small_config();
     config["tie_word_embeddings"] = true.into();
-    let doubled = folder(&config, &model).expect("the stored head is not needed");
+    let own = folder(&config, &model).expect("a head of its own");
+    assert!(!own.config().tie_word_embeddings && own.unused().is_empty());
+    let read = block_on(own.tensor(head, &[VOCAB, WIDTH])).expect("reads");
+    assert_eq!(read, floats(&model[head]));
+    // The last number is enough.
+    let mut almost = model.clone();
+    let mut values = floats(&model["model.embed_tokens.weight"]).to_vec();
+    values[VOCAB * WIDTH - 1] += 1.0;
+    almost.insert(head.into(), tensor(&[VOCAB, WIDTH], |n| values[n]));
+    let own = folder(&config, &almost).expect("a head of its own");
+    assert!(!own.config().tie_word_embeddings);
+
+    let mut doubled = model.clone();
+    doubled.insert(head.into(), model["model.embed_tokens.weight"].clone());
+    let doubled = folder(&config, &doubled).expect("the same twice");
     assert!(doubled.config().tie_word_embeddings && doubled.unused().is_empty());
+    assert!(!doubled.has(head), "it is not read a second time");
 
-    model.remove("lm_head.weight");
-    let tied = folder(&config, &model).expect("tied");
-    assert_eq!(
-        tied.total_bytes(),
-        doubled.total_bytes(),
-        "the doubled head is not counted"
-    );
-    config["tie_word_embeddings"] = false.into();
-    let error = folder(&config, &model).expect_err("untied, without a head");
-    assert!(error.to_string().contains("lm_head.weight") && error.to_string().contains("tie_word"));
-
-    let file = gguf::write(&gguf_metadata(), &gguf_tensors(&model)).expect("writes");
+    let mut without = model.clone();
+    without.remove(head);
+    let tied = folder(&config, &without).expect("tied");
+    assert_eq!(tied.total_bytes(), doubled.total_bytes());
+    let mut only_head = model.clone();
+    only_head.remove("model.embed_tokens.weight");
+    let swapped = folder(&config, &only_head).expect("the head is the embedding");
+    assert!(swapped.config().tie_word_embeddings);
+    let read = block_on(swapped.tensor("model.embed_tokens.weight", &[VOCAB, WIDTH]));
+    assert_eq!(read.expect("reads"), floats(&model[head]));
+    let mut misshapen = model.clone();
+    misshapen.insert(head.into(), tensor(&[VOCAB + 1, WIDTH], |n| n as f32));
+    let error = folder(&config, &misshapen).expect_err("another shape");
     assert!(
+        error.code() == "wrong-shape" && error.to_string().contains(head),
+        "{error}"
+    );
+
+    config["tie_word_embeddings"] = false.into();
+    let error = folder(&config, &without).expect_err("untied, without a head");
+    assert!(error.to_string().contains(head) && error.to_string().contains("tie_word"));
+
+    // A GGUF file says it by the tensors alone.
+    let gguf = |model: &BTreeMap<_, _>| {
+        let file = gguf::write(&gguf_metadata(), &gguf_tensors(model)).expect("writes");
         open_model(file)
             .expect("opens")
             .config()
             .tie_word_embeddings
-    );
+    };
+    assert!(gguf(&without) && !gguf(&model) && !gguf(&almost));
+    let mut doubled = model.clone();
+    doubled.insert(head.into(), model["model.embed_tokens.weight"].clone());
+    assert!(gguf(&doubled));
+}
+
+/// Logits of a tiny model after a change of its config and its tensors.
+fn changed_logits(
+    base: &str,
+    change: impl FnOnce(&mut serde_json::Value, &mut BTreeMap<String, HostTensor>),
+) -> Vec<f32> {
+    let dir = golden_dir().join(base);
+    let config = fs::read(dir.join("config.json")).expect("config.json");
+    let weights = fs::read(dir.join("model.safetensors")).expect("model.safetensors");
+    let mut config = serde_json::from_slice(&config).expect("JSON");
+    let mut model = safetensors::read_all("model.safetensors", &weights).expect("reads");
+    change(&mut config, &mut model);
+    let file = folder(&config, &model).expect("opens");
+    let cpu = device::cpu();
+    let session = Session::load(&file, None, &cpu, Weights::Dense, |_| {});
+    logits(
+        &block_on(session).expect("loads"),
+        &[5, 17, 3, 88],
+        &Steering::base(),
+    )
 }
 
 #[test]
-fn tensors_that_nothing_uses_are_named_and_harmless_ones_are_not() {
+fn logits_are_transformers_where_config_and_tensors_disagree() {
+    let untied = changed_logits("base_untied", |_, _| {});
+    let said_tied = changed_logits("base_untied", |config, _| {
+        config["tie_word_embeddings"] = true.into();
+    });
+    assert!(said_tied == untied, "the file's head is the head");
+
+    let base = changed_logits("base", |_, _| {});
+    let biased = changed_logits("base", |config, model| {
+        config["attention_bias"] = false.into();
+        config["mlp_bias"] = false.into();
+        let linears: Vec<_> = model
+            .iter()
+            .filter(|(key, tensor)| key.contains("_proj") && tensor.shape.len() == 2)
+            .map(|(key, tensor)| (key.replace(".weight", ".bias"), tensor.shape[0]))
+            .collect();
+        for (key, width) in linears {
+            model.insert(key, tensor(&[width], |n| n as f32));
+        }
+    });
+    assert!(biased == base, "biases that the config denies do not act");
+}
+
+#[test]
+fn tensors_of_a_folder_that_nothing_uses_are_named_and_let_go() {
     let mut model = small_model();
     model.insert(
         "model.layers.0.self_attn.rotary_emb.inv_freq".into(),
         tensor(&[3], |_| 1.0),
     );
-    assert!(
-        folder(&small_config(), &model)
-            .expect("opens")
-            .unused()
-            .is_empty()
-    );
-    for key in [
+    let opened = folder(&small_config(), &model).expect("opens");
+    assert!(opened.unused().is_empty(), "the known wavelengths");
+    let others = [
         "model.layers.0.self_attn.q_norm.weight",
         "model.layers.7.mlp.up_proj.weight",
-    ] {
+        "score.weight",
+    ];
+    for key in others {
         model.insert(key.into(), tensor(&[1], |_| 1.0));
     }
     let opened = folder(&small_config(), &model).expect("opens");
     let mut unused = opened.unused().to_vec();
     unused.sort();
-    assert_eq!(
-        unused,
-        [
-            "model.layers.0.self_attn.q_norm.weight",
-            "model.layers.7.mlp.up_proj.weight"
-        ]
-    );
+    assert_eq!(unused, others);
 
-    // Biases that the config does not announce would be dropped in silence.
     let mut config = small_config();
     config["mlp_bias"] = false.into();
     let opened = folder(&config, &small_model()).expect("opens");
     assert_eq!(opened.unused().len(), 3 * LAYERS, "{:?}", opened.unused());
-
-    let mut tensors = gguf_tensors(&small_model());
-    tensors.push(("rope_freqs.weight".into(), tensor(&[3], |_| 1.0)));
-    tensors.push(("blk.0.attn_q_norm.weight".into(), tensor(&[6], |_| 1.0)));
-    let file = gguf::write(&gguf_metadata(), &tensors).expect("writes");
-    assert_eq!(
-        open_model(file).expect("opens").unused(),
-        ["blk.0.attn_q_norm.weight"]
+    let bias = "model.layers.0.mlp.up_proj.bias";
+    assert!(!opened.has(bias), "what the config denies is not there");
+    config["mlp_bias"] = true.into();
+    let mut model = small_model();
+    model.remove(bias);
+    let error = folder(&config, &model).expect_err("a bias that the config promises");
+    assert!(
+        error.code() == "missing-key" && error.to_string().contains(bias),
+        "{error}"
     );
+}
+
+/// As llama.cpp: every tensor must be used, and every bias is optional.
+#[test]
+fn tensors_of_a_gguf_that_nothing_uses_are_refused_by_name() {
+    for key in [
+        "blk.0.attn_q_norm.weight",
+        "blk.1.attn_norm.bias",
+        "blk.7.ffn_up.weight",
+        "blk.1.attn_q.scale",
+        "output_norm.bias",
+        "output.bias",
+        "position_embd.weight",
+    ] {
+        let mut tensors = gguf_tensors(&small_model());
+        tensors.push(("rope_freqs.weight".into(), tensor(&[3], |_| 1.0)));
+        tensors.push((key.into(), tensor(&[6], |_| 1.0)));
+        let file = gguf::write(&gguf_metadata(), &tensors).expect("writes");
+        let error = open_model(file).expect_err("nothing uses it");
+        assert_eq!(error.code(), "unsupported-model");
+        assert!(error.to_string().contains(key), "{key}: {error}");
+    }
+    let all = gguf_tensors(&small_model());
+    let is_bias = |key: &str| key.ends_with(".bias");
+    for (bias, _) in all.iter().filter(|(key, _)| is_bias(key)) {
+        let only = all.iter().filter(|(key, _)| !is_bias(key) || key == bias);
+        let only: Vec<_> = only.cloned().collect();
+        let file = gguf::write(&gguf_metadata(), &only).expect("writes");
+        let opened = open_model(file).unwrap_or_else(|error| panic!("only {bias}: {error}"));
+        let has = |key: &str| opened.has(&key.replace(".weight", ".bias"));
+        let biases = small_model()
+            .keys()
+            .filter(|key| key.ends_with(".weight") && has(key))
+            .count();
+        assert_eq!(biases, 1, "only {bias}");
+    }
+}
+
+// ---- numbers that are not finite ---------------------------------------------------------------
+
+/// Whole blocks of every kind, of which each is finite unless a d or m is not.
+#[test]
+fn numbers_that_are_not_finite_are_found_in_every_format() {
+    let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    let halves = bad.map(|bad| half::f16::from_f32(bad).to_le_bytes().to_vec());
+    let kinds: [(Kind, &[usize], Vec<Vec<u8>>); 15] = [
+        (
+            Kind::F32,
+            &[0],
+            bad.map(|x| x.to_le_bytes().to_vec()).into(),
+        ),
+        (Kind::F16, &[0], halves.clone().into()),
+        (
+            Kind::BF16,
+            &[0],
+            bad.map(|x| half::bf16::from_f32(x).to_le_bytes().to_vec())
+                .into(),
+        ),
+        (
+            Kind::F64,
+            &[0],
+            [f64::NAN, f64::INFINITY, -1e39]
+                .map(|x| x.to_le_bytes().to_vec())
+                .into(),
+        ),
+        (Kind::Q4_0, &[0], halves.clone().into()),
+        (Kind::Q4_1, &[0, 2], halves.clone().into()),
+        (Kind::Q5_0, &[0], halves.clone().into()),
+        (Kind::Q5_1, &[0, 2], halves.clone().into()),
+        (Kind::Q8_0, &[0], halves.clone().into()),
+        (Kind::Q2_K, &[80, 82], halves.clone().into()),
+        (Kind::Q3_K, &[108], halves.clone().into()),
+        (Kind::Q4_K, &[0, 2], halves.clone().into()),
+        (Kind::Q5_K, &[0, 2], halves.clone().into()),
+        (Kind::Q6_K, &[208], halves.clone().into()),
+        (Kind::IQ4_NL, &[0], halves.into()),
+    ];
+    for (kind, places, bad) in kinds {
+        let name = kind.name();
+        // All bits set but those of the numbers that are floats.
+        let mut block = vec![0xff; kind.block_bytes()];
+        places
+            .iter()
+            .for_each(|&at| block[at..at + bad[0].len()].fill(0x3c));
+        let count = 1000;
+        let good = block.repeat(count);
+        assert_eq!(quant::not_finite(kind, &good), None, "{name}");
+        for bad in &bad {
+            for &at in places {
+                let mut bytes = good.clone();
+                let block = count - 7;
+                bytes[block * kind.block_bytes() + at..][..bad.len()].copy_from_slice(bad);
+                let (element, _) = quant::not_finite(kind, &bytes).expect("is found");
+                assert_eq!(element, block * kind.block_len(), "{name}");
+                let values = quant::dequantise(kind, &bytes).expect("whole blocks");
+                let bad = values.iter().position(|value| !value.is_finite());
+                assert_eq!(bad, Some(element), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_with_a_number_that_is_not_finite_is_refused_by_tensor() {
+    for weights in [Weights::Dense, Weights::Quantised] {
+        for key in small_model().keys() {
+            let mut model = small_model();
+            if let Some(HostTensor {
+                data: HostData::Float(values),
+                ..
+            }) = model.get_mut(key)
+            {
+                let last = values.len() - 1;
+                values[last] = f32::NAN;
+            }
+            let file = folder(&small_config(), &model).expect("opens");
+            let error = block_on(Session::load(&file, None, &device::cpu(), weights, |_| {}));
+            let error = error
+                .err()
+                .unwrap_or_else(|| panic!("{key} is not refused"));
+            assert_eq!(error.code(), "not-finite", "{key}: {error}");
+            let said = error.to_string();
+            assert!(
+                said.contains(key.as_str()) && said.contains("model.safetensors"),
+                "{said}"
+            );
+        }
+    }
+    // What nothing reads does not matter.
+    let mut config = small_config();
+    config["mlp_bias"] = false.into();
+    let mut model = small_model();
+    for layer in 0..LAYERS {
+        let bias = format!("model.layers.{layer}.mlp.down_proj.bias");
+        model.insert(bias, tensor(&[WIDTH], |_| f32::NAN));
+    }
+    let file = folder(&config, &model).expect("opens");
+    let cpu = device::cpu();
+    let loaded = Session::load(&file, None, &cpu, Weights::Dense, |_| {});
+    block_on(loaded).expect("biases that the config denies are not read");
+}
+
+/// On every path that reads blocks: widened, kept for the CPU, sent to a GPU as they are.
+#[test]
+fn a_block_whose_scale_is_not_finite_is_refused_on_every_path() {
+    let key = "blk.1.ffn_down.weight";
+    for kind in [Kind::Q8_0, Kind::Q4_K, Kind::Q6_K, Kind::Q3_K] {
+        let (inner, block) = (256, vec![0x11; kind.block_bytes()]);
+        let blocks = WIDTH * inner / kind.block_len();
+        let mut data = block.repeat(blocks);
+        let at = match kind {
+            Kind::Q6_K => 208,
+            Kind::Q3_K => 108,
+            _ => 0,
+        };
+        let last = data.len() - kind.block_bytes() + at;
+        data[last..last + 2].copy_from_slice(&half::f16::INFINITY.to_le_bytes());
+        let tensors: Vec<_> = gguf_tensors(&small_model())
+            .into_iter()
+            .map(|(key, tensor)| (key, with_inner(tensor, inner)))
+            .collect();
+        let mut metadata = gguf_metadata();
+        metadata.retain(|(name, _)| name != "llama.feed_forward_length");
+        metadata.push(("llama.feed_forward_length".into(), Value::U32(inner as u32)));
+        let pairs: Vec<_> = metadata
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.clone()))
+            .collect();
+        let mut file = RawGguf::new(&pairs, tensors.len() as u64);
+        let mut all: Vec<u8> = Vec::new();
+        for (name, tensor) in &tensors {
+            let dims: Vec<u64> = tensor.shape.iter().rev().map(|&n| n as u64).collect();
+            let (kind, bytes) = match name == key {
+                true => (kind, data.clone()),
+                false => {
+                    let bytes = floats(tensor).iter().flat_map(|x| x.to_le_bytes());
+                    (Kind::F32, bytes.collect())
+                }
+            };
+            file = file.line(name, &dims, kind.ggml(), all.len() as u64);
+            all.extend(bytes);
+            all.resize(all.len().next_multiple_of(32), 0);
+        }
+        let model = open_model(file.build(&all)).expect("opens");
+        let name = "model.layers.1.mlp.down_proj.weight";
+        let shape = [WIDTH, inner];
+        let errors = [
+            block_on(model.tensor(name, &shape)).err(),
+            block_on(model.packed(name, shape)).err(),
+            block_on(model.matrix(name, shape)).err(),
+        ];
+        for error in errors {
+            let error = error.unwrap_or_else(|| panic!("{} is not refused", kind.name()));
+            let said = error.to_string();
+            assert!(error.code() == "not-finite" && said.contains(key), "{said}");
+            let element = (blocks - 1) * kind.block_len();
+            assert!(
+                said.contains(&format!("inf as the scale of a block at element {element}")),
+                "{said}"
+            );
+        }
+    }
+}
+
+/// A tensor of the small model for an MLP of another width.
+fn with_inner(like: HostTensor, inner: usize) -> HostTensor {
+    let shape: Vec<_> = like
+        .shape
+        .iter()
+        .map(|&extent| if extent == INNER { inner } else { extent })
+        .collect();
+    tensor(&shape, |_| 1.0)
+}
+
+// ---- several files -----------------------------------------------------------------------------
+
+#[test]
+fn only_the_files_that_an_index_names_count() {
+    let model = small_model();
+    let (first, second): (Vec<_>, Vec<_>) = model.iter().partition(|(key, _)| key.contains('1'));
+    let wrong: BTreeMap<_, _> = model
+        .iter()
+        .map(|(key, of)| (key.clone(), tensor(&of.shape, |_| 9.0)))
+        .collect();
+    let shard = |name: &str, tensors: Vec<(&String, &HostTensor)>| {
+        bytes(name, to_safetensors(tensors.into_iter()))
+    };
+    let files = vec![
+        shard("consolidated.safetensors", wrong.iter().collect()),
+        shard("model-00001-of-00002.safetensors", first),
+        bytes(
+            "model-00001-of-00003.safetensors",
+            b"no safetensors at all".to_vec(),
+        ),
+        shard("model-00002-of-00002.safetensors", second),
+    ];
+    let index = serde_json::json!({"weight_map": {
+        "a": "model-00002-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"}});
+    let index = index.to_string();
+    let json = small_config().to_string();
+    let opened = ModelFile::open_folder(json.as_bytes(), files, Some(index.as_bytes()));
+    let opened = block_on(opened).expect("opens");
+    for (key, expected) in &model {
+        let read = block_on(opened.tensor(key, &expected.shape)).expect("reads");
+        assert_eq!(read, floats(expected), "{key}");
+    }
+}
+
+/// The small model as `llama-gguf-split` would write it, without names.
+fn parts(count: usize) -> Vec<Vec<u8>> {
+    let tensors = gguf_tensors(&small_model());
+    let each = tensors.len().div_ceil(count);
+    let pieces = tensors.chunks(each).enumerate();
+    let part = |(no, piece): (usize, &[_])| {
+        let mut metadata = match no {
+            0 => gguf_metadata(),
+            _ => vec![("general.architecture".into(), text("llama"))],
+        };
+        metadata.push(("split.no".into(), Value::U16(no as u16)));
+        metadata.push(("split.count".into(), Value::U16(count as u16)));
+        metadata.push((
+            "split.tensors.count".into(),
+            Value::I32(tensors.len() as i32),
+        ));
+        gguf::write(&metadata, piece).expect("writes")
+    };
+    pieces.map(part).collect()
+}
+
+fn open_parts(files: Vec<(&str, Vec<u8>)>) -> Result<ModelFile<Bytes>> {
+    let files = files.into_iter().map(|(name, file)| bytes(name, file));
+    block_on(ModelFile::open_gguf_parts(files.collect()))
+}
+
+#[test]
+fn a_split_gguf_is_one_model_in_any_order() {
+    let three = parts(3);
+    let names = [
+        "x-00001-of-00003.gguf",
+        "x-00002-of-00003.gguf",
+        "x-00003-of-00003.gguf",
+    ];
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let files = order.map(|at| (names[at], three[at].clone()));
+        let opened = open_parts(files.into()).expect("opens");
+        assert_eq!(opened.name(), "Small Llama");
+        for (key, expected) in &small_model() {
+            let read = block_on(opened.tensor(key, &expected.shape)).expect("reads");
+            assert_eq!(read, floats(expected), "{key}");
+        }
+    }
+    let whole = parts(1);
+    assert!(open_parts(vec![("whole.gguf", whole[0].clone())]).is_ok());
+
+    let part = |at: usize| (names[at], three[at].clone());
+    let renamed = |at: usize, name| (name, three[at].clone());
+    let of_two = ("y-00002-of-00002.gguf", parts(2)[1].clone());
+    let mut odd = parts(2);
+    let table: [(Vec<(&str, Vec<u8>)>, &str, &[&str]); 9] = [
+        (
+            vec![part(0)],
+            "missing-key",
+            &[names[1], "part 1 of 3", "all 3"],
+        ),
+        (vec![part(2)], "missing-key", &[names[0], "part 3 of 3"]),
+        (vec![part(0), part(2)], "missing-key", &[names[1], "all 3"]),
+        (vec![part(0), part(1)], "missing-key", &[names[2], "all 3"]),
+        (
+            vec![renamed(1, "b.gguf")],
+            "missing-key",
+            &["part 1 of 3", "part 2 of 3"],
+        ),
+        (
+            vec![part(0), part(1), part(1)],
+            "bad-header",
+            &["part 2 of 3"],
+        ),
+        (vec![part(0), of_two, part(2)], "bad-header", &["of 2"]),
+        (
+            vec![("a.gguf", small_gguf()), ("b.gguf", small_gguf())],
+            "unsupported-model",
+            &["one model at a time"],
+        ),
+        (
+            vec![("a.gguf", odd.remove(0)), renamed(1, "c.gguf")],
+            "bad-header",
+            &["of 3"],
+        ),
+    ];
+    for (files, code, words) in table {
+        let error = open_parts(files).expect_err("does not belong together");
+        let said = error.to_string();
+        assert_eq!(error.code(), code, "{said}");
+        assert!(
+            words.iter().all(|word| said.contains(word)),
+            "{words:?}: {said}"
+        );
+    }
+}
+
+// ---- what is given as a model --------------------------------------------------------------------
+
+/// Opens files of a folder by their names, as a terminal and a page do.
+fn open_named(
+    files: &[(&str, Vec<u8>)],
+    asked: Option<&str>,
+) -> Result<(ModelFile<Bytes>, Option<Text>)> {
+    let names: Vec<String> = files.iter().map(|(name, _)| (*name).into()).collect();
+    let source = |name: &str| {
+        let file = files.iter().find(|(known, _)| *known == name);
+        Ok(bytes(name, file.expect("one of them").1.clone()))
+    };
+    block_on(playground::open::open("here", &names, asked, false, source))
+}
+
+#[test]
+fn a_folder_is_opened_by_its_name_or_by_that_of_its_weights() {
+    let model = small_model();
+    let whole = to_safetensors(model.iter());
+    let config = small_config().to_string().into_bytes();
+    let wrong: BTreeMap<_, _> = model
+        .iter()
+        .map(|(key, of)| (key.clone(), tensor(&of.shape, |_| 9.0)))
+        .collect();
+    let wrong = to_safetensors(wrong.iter());
+    let index = br#"{"weight_map": {"a": "model-00001-of-00001.safetensors"}}"#.to_vec();
+    let shard = "model-00001-of-00001.safetensors";
+    let index_name = "model.safetensors.index.json";
+    let right = |files: &[(&str, Vec<u8>)], asked: Option<&str>| {
+        let (opened, _) = open_named(files, asked).unwrap_or_else(|error| panic!("{error}"));
+        let norm = block_on(opened.tensor("model.norm.weight", &[WIDTH])).expect("reads");
+        norm == floats(&model["model.norm.weight"])
+    };
+    let files = [
+        ("config.json", config.clone()),
+        ("model.safetensors", whole.clone()),
+        (index_name, index.clone()),
+        (shard, wrong.clone()),
+        ("consolidated.safetensors", wrong.clone()),
+        ("other.gguf", small_gguf()),
+        ("sub/config.json", b"{}".to_vec()),
+    ];
+    for asked in [None, Some("model.safetensors"), Some("config.json")] {
+        assert!(right(&files, asked), "{asked:?}");
+    }
+    // Who names the index or a shard means these.
+    for asked in [index_name, shard, "consolidated.safetensors"] {
+        assert!(!right(&files, Some(asked)), "{asked}");
+    }
+    let files = [
+        ("config.json", config),
+        (index_name, index),
+        (shard, whole),
+        ("model-00001-of-00002.safetensors", wrong),
+    ];
+    for asked in [None, Some(index_name), Some(shard)] {
+        assert!(right(&files, asked), "{asked:?}");
+    }
+    let other = open_named(&files, Some("model-00001-of-00002.safetensors"));
+    let said = other.expect_err("not of this model").to_string();
+    assert!(said.contains("names other files"), "{said}");
+    let split = parts(2);
+    let split = [
+        ("a-00001-of-00002.gguf", split[0].clone()),
+        ("a-00002-of-00002.gguf", split[1].clone()),
+    ];
+    for asked in [None, Some(split[0].0), Some(split[1].0)] {
+        assert!(right(&split, asked), "{asked:?}");
+    }
+    let alone = open_named(&split[..1], None).expect_err("one of two parts");
+    assert!(
+        alone.to_string().contains("part 1 of 2, give all 2"),
+        "{alone}"
+    );
+}
+
+#[test]
+fn what_is_no_model_is_called_what_it_is() {
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n";
+    const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><head>";
+    let good = || {
+        vec![
+            ("config.json", small_config().to_string().into_bytes()),
+            ("model.safetensors", to_safetensors(small_model().iter())),
+            (
+                "model.safetensors.index.json",
+                b"{\"weight_map\": {\"a\": \"x\"}}".to_vec(),
+            ),
+            ("tokenizer.json", b"{}".to_vec()),
+        ]
+    };
+    for (bytes, word) in [(POINTER, "git lfs pull"), (PAGE, "a web page")] {
+        for (at, asked) in [
+            (0, None),
+            (1, None),
+            (2, Some("model.safetensors.index.json")),
+            (3, None),
+        ] {
+            let mut files = good();
+            files[at].1 = bytes.to_vec();
+            let said = open_named(&files, asked).expect_err("no model").to_string();
+            assert!(said.contains(word) && said.contains(files[at].0), "{said}");
+        }
+        for name in ["model.gguf", "model"] {
+            let said = open_named(&[(name, bytes.to_vec())], Some(name)).expect_err("no model");
+            assert!(said.to_string().contains(word), "{said}");
+        }
+    }
+
+    // Adapters in a model's place.
+    let adapter = |metadata: &[(&str, Value)]| {
+        let pairs: Vec<_> = metadata
+            .iter()
+            .map(|(k, v)| ((*k).into(), v.clone()))
+            .collect();
+        open_model(gguf::write(&pairs, &[]).expect("writes")).expect_err("an adapter")
+    };
+    let lora = [
+        ("general.architecture", text("llama")),
+        ("general.type", text("adapter")),
+        ("adapter.type", text("lora")),
+    ];
+    let vector = [
+        ("general.architecture", text("controlvector")),
+        ("controlvector.model_hint", text("llama")),
+    ];
+    let mut keys = small_model();
+    let values = tensor(&[1, 1], |_| 1.0);
+    keys.clear();
+    keys.insert(
+        "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight".into(),
+        values,
+    );
+    for error in [
+        adapter(&lora),
+        adapter(&vector),
+        folder(&small_config(), &keys).expect_err("an adapter"),
+        folder(&serde_json::json!({"peft_type": "LORA"}), &keys).expect_err("an adapter"),
+    ] {
+        let said = error.to_string();
+        assert!(
+            said.contains("adapter") && said.contains("--adapter"),
+            "{said}"
+        );
+    }
+
+    // Other kinds of models, and names that somebody's wrapper changed.
+    let config = |field: &str, value: serde_json::Value| {
+        let mut config = small_config();
+        config[field] = value;
+        config
+    };
+    let mut classifier = small_model();
+    classifier.remove("lm_head.weight");
+    classifier.insert("score.weight".into(), tensor(&[2, WIDTH], |_| 1.0));
+    let wrapped: BTreeMap<_, _> = small_model()
+        .into_iter()
+        .map(|(key, tensor)| (format!("_orig_mod.{key}"), tensor))
+        .collect();
+    let mut longer = small_model();
+    longer.insert(
+        "model.embed_tokens.weight".into(),
+        tensor(&[VOCAB + 3, WIDTH], |_| 1.0),
+    );
+    let model = small_model();
+    let table = [
+        (
+            config(
+                "architectures",
+                serde_json::json!(["LlamaForSequenceClassification"]),
+            ),
+            &model,
+            "a classifier",
+        ),
+        (small_config(), &classifier, "a classifier"),
+        (
+            config(
+                "quantization",
+                serde_json::json!({"group_size": 64, "bits": 4}),
+            ),
+            &model,
+            "MLX",
+        ),
+        (
+            config(
+                "quantization_config",
+                serde_json::json!({"quant_method": "awq", "bits": 4}),
+            ),
+            &model,
+            "awq",
+        ),
+        (small_config(), &wrapped, "`_orig_mod.model."),
+        (small_config(), &longer, "3 tokens more"),
+    ];
+    for (config, model, word) in table {
+        let said = folder(&config, model).expect_err(word).to_string();
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let bare = config("architectures", serde_json::json!(["LlamaModel"]));
+    assert!(folder(&bare, &model).is_ok());
+    assert!(folder(&config("architectures", serde_json::json!([])), &model).is_ok());
+}
+
+/// A scaling by 1 is none, in what transformers and llama.cpp compute of it.
+#[test]
+fn rotary_scalings_that_change_nothing_are_read() {
+    use serde_json::json;
+    for (field, value, same) in [
+        (
+            "rope_scaling",
+            json!({"type": "linear", "factor": 1.0}),
+            true,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "linear", "factor": 1}),
+            true,
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "dynamic", "factor": 1.0}),
+            true,
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 1.0, "rope_theta": 500.0}),
+            true,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 1.0}),
+            true,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "llama3", "factor": 1.0, "low_freq_factor": 1.0,
+                   "high_freq_factor": 4.0, "original_max_position_embeddings": 32}),
+            true,
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "linear", "factor": 1.5}),
+            false,
+        ),
+        ("rope_scaling", json!({"type": "linear"}), false),
+        (
+            "rope_scaling",
+            json!({"type": "dynamic", "factor": 2.0}),
+            false,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 1.0, "attention_factor": 2.0}),
+            false,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope", "factor": 1.0}),
+            false,
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "su", "factor": 1.0}),
+            false,
+        ),
+    ] {
+        let mut config = small_config();
+        config[field] = value.clone();
+        let opened = folder(&config, &small_model());
+        assert_eq!(
+            opened.is_ok(),
+            same,
+            "{field} = {value}: {:?}",
+            opened.err()
+        );
+        if let Ok(opened) = opened {
+            assert_eq!(opened.config().rope_theta, 500.0);
+        }
+    }
+    let factor = |key: &str, factor: f32| (format!("llama.rope.{key}"), Value::F32(factor));
+    let kind = |name: &str| ("llama.rope.scaling.type".to_owned(), text(name));
+    for (more, same) in [
+        (vec![kind("linear"), factor("scaling.factor", 1.0)], true),
+        (vec![kind("linear")], true),
+        (vec![factor("scaling.factor", 1.0)], true),
+        (vec![factor("scale_linear", 1.0)], true),
+        (vec![factor("scaling.factor", 0.0)], true),
+        (vec![kind("yarn"), factor("scaling.factor", 1.0)], true),
+        (vec![kind("none"), factor("scaling.factor", 4.0)], true),
+        (vec![kind("linear"), factor("scaling.factor", 2.0)], false),
+        (vec![kind("yarn")], false),
+        (vec![kind("yarn"), factor("scaling.factor", 2.0)], false),
+        (
+            vec![kind("linear"), factor("scaling.attn_factor", 0.5)],
+            false,
+        ),
+        (vec![kind("longrope"), factor("scaling.factor", 1.0)], false),
+    ] {
+        let mut metadata = gguf_metadata();
+        metadata.extend(more.clone());
+        let file = gguf::write(&metadata, &gguf_tensors(&small_model())).expect("writes");
+        let opened = open_model(file);
+        assert_eq!(opened.is_ok(), same, "{more:?}: {:?}", opened.err());
+    }
+}
+
+/// llama.cpp lets these sizes differ from block to block; where they do not, they are one size.
+#[test]
+fn lists_of_equal_sizes_are_one_size() {
+    let sizes = [
+        ("attention.head_count", HEADS),
+        ("attention.head_count_kv", KV_HEADS),
+        ("feed_forward_length", INNER),
+    ];
+    for (name, size) in sizes {
+        let key = format!("llama.{name}");
+        let (size, layers) = (size as i32, LAYERS);
+        let open = |value: Value| {
+            let mut metadata = gguf_metadata();
+            metadata.retain(|(name, _)| *name != key);
+            metadata.push((key.clone(), value));
+            open_model(gguf::write(&metadata, &gguf_tensors(&small_model())).expect("writes"))
+        };
+        for list in [
+            Array::I32(vec![size; layers]),
+            Array::U32(vec![size as u32; layers]),
+            Array::U64(vec![size as u64; layers]),
+        ] {
+            open(Value::Array(list.clone())).unwrap_or_else(|error| panic!("{list:?}: {error}"));
+        }
+        let mut unequal = vec![size; layers];
+        unequal[layers - 1] = size * 2;
+        for (list, code) in [
+            (Array::I32(unequal), "unsupported-model"),
+            (Array::I32(vec![size; layers + 1]), "unsupported-model"),
+            (Array::I32(vec![size]), "unsupported-model"),
+            (Array::I32(vec![]), "unsupported-model"),
+            (Array::F32(vec![size as f32; layers]), "bad-config"),
+            (Array::I32(vec![-1; layers]), "bad-config"),
+        ] {
+            let error = open(Value::Array(list.clone())).expect_err("not one size");
+            assert_eq!(error.code(), code, "{list:?}: {error}");
+            assert!(error.to_string().contains(&key), "{list:?}: {error}");
+        }
+    }
 }
 
 #[test]
@@ -1498,8 +2257,8 @@ fn ggufs_of_other_models_are_refused_by_field() {
         ),
         (
             "llama.attention.head_count_kv",
-            Value::Array(Array::U32(vec![2, 2])),
-            "bad-config",
+            Value::Array(Array::U32(vec![2, 1])),
+            "unsupported-model",
         ),
         (
             "llama.attention.key_length",

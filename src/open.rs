@@ -1,0 +1,82 @@
+//! From the files of a model, wherever they lie, to its weights and its text.
+
+use crate::error::{Error, Result};
+use crate::text::Text;
+use crate::weights::folder::{self, Files};
+use crate::weights::{ByteSource, ModelFile, not_weights};
+
+/// Opens the model among the files `names` of a folder, as [`folder::choose`] chooses; `source`
+/// opens one of them. A GGUF file has its text in itself; for safetensors it is read from the files
+/// beside them.
+///
+/// # Errors
+/// As [`folder::choose`], [`ModelFile::open_gguf_parts`], [`ModelFile::open_folder`] and
+/// [`Text::from_files`]; [`Error::BadConfig`] for a file that is none of JSON.
+pub async fn open<S: ByteSource>(
+    folder: &str,
+    names: &[String],
+    asked: Option<&str>,
+    picked: bool,
+    source: impl Fn(&str) -> Result<S>,
+) -> Result<(ModelFile<S>, Option<Text>)> {
+    let optional = async |name: &str| match names.iter().any(|found| found == name) {
+        true => read(&source(name)?).await.map(Some),
+        false => Ok(None),
+    };
+    let all = |names: &mut dyn Iterator<Item = &String>| names.map(|name| source(name)).collect();
+    let (shards, index) = match folder::choose(folder, names, asked, picked)? {
+        Files::Gguf(parts) => {
+            let parts: Result<_> = all(&mut parts.iter());
+            return Ok((ModelFile::open_gguf_parts(parts?).await?, None));
+        }
+        Files::Safetensors(shards) => (all(&mut shards.iter())?, None),
+        Files::Indexed(index) => {
+            let index = read(&source(&index)?).await?;
+            let named = folder::shards(&index)?;
+            // Who names a file means it.
+            if let Some(asked) = asked.filter(|asked| asked.ends_with(".safetensors"))
+                && !named.contains(asked)
+            {
+                return Err(Error::MissingKey {
+                    file: folder::INDEX.into(),
+                    key: asked.into(),
+                    what: "it names other files; give the folder to load these".into(),
+                });
+            }
+            // Those that are not there are missed by their names.
+            let there: Result<_> = all(&mut named.iter().filter(|name| names.contains(name)));
+            (there?, Some(index))
+        }
+    };
+    let config = read(&source(folder::CONFIG)?).await?;
+    let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
+    let text = match optional("tokenizer.json").await? {
+        None => None,
+        Some(tokenizer) => {
+            let template = optional("chat_template.jinja").await?;
+            let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            Some(Text::from_files(
+                &tokenizer,
+                optional("tokenizer_config.json").await?.as_deref(),
+                optional("generation_config.json").await?.as_deref(),
+                template.as_deref(),
+            )?)
+        }
+    };
+    Ok((file, text))
+}
+
+/// The whole of a small file; JSON only if it can be some.
+async fn read<S: ByteSource>(source: &S) -> Result<Vec<u8>> {
+    let bytes = usize::try_from(source.len_bytes()).unwrap_or(usize::MAX);
+    let bytes = source.read_at(0, bytes).await?;
+    match not_weights(&bytes) {
+        Some(what) if source.name().ends_with(".json") => Err(Error::BadConfig {
+            file: source.name().into(),
+            field: "the file".into(),
+            expected: "JSON".into(),
+            found: what.into(),
+        }),
+        _ => Ok(bytes),
+    }
+}
