@@ -99,13 +99,15 @@ pub enum Error {
     /// The file adapts a module that the model does not have.
     #[error(
         "{file}: `{key}` belongs to a module that {model} ({layers} layers) does not have; \
-         was it trained on another model?"
+         {trained_on}"
     )]
     NoSuchModule {
         file: String,
         key: String,
         model: String,
         layers: usize,
+        /// What the file says of the model that it was trained on.
+        trained_on: String,
     },
     /// A JSON file is not JSON, or a field has the wrong type.
     #[error("{file}: `{field}` is {found}, expected {expected}")]

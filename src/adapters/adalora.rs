@@ -56,6 +56,13 @@ const INERT: &[&str] = &[
     "megatron_core",
     "qalora_group_size",
     "ensure_weight_tying",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "runtime_config",
+    "velora_config",
+    "monteclora_config",
 ];
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
@@ -88,7 +95,7 @@ fn kept(loader: &Loader<'_>, target: &Target) -> Result<Option<usize>> {
     };
     let mask = pattern
         .as_object()
-        .and_then(|masks| masks.get(&format!("{}.lora_E", target.path)));
+        .and_then(|masks| masks.get(&format!("{}.lora_E", loader.config.own_path(&target.path))));
     match mask {
         None if pattern.is_object() => Ok(None),
         Some(Value::Array(mask)) if mask.iter().all(Value::is_boolean) => {

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
-use regex_lite::Regex;
 use serde::Serialize;
 use serde_json::{Map as JsonMap, Value};
 
-use super::{Card, Law, Method, Site};
+use super::patterns::{Fault, Patterns};
+use super::{Card, Law, Method, Site, defaults, keys, mlx_lora};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::weights::{self, HostData, HostTensor, gguf, safetensors};
@@ -18,9 +18,10 @@ use crate::weights::{self, HostData, HostTensor, gguf, safetensors};
 pub struct AdapterFiles {
     /// A name for the user, usually the folder's.
     pub name: String,
-    /// `adapter_config.json`; a control vector and a `.gguf` may come without.
+    /// `adapter_config.json`, of PEFT or mlx-lm; a control vector and a `.gguf` may come without.
     pub config: Option<Vec<u8>>,
-    /// `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector.
+    /// `adapter_model.safetensors`, mlx-lm's `adapters.safetensors`, or a `.gguf` of llama.cpp's: a
+    /// LoRA or a control vector.
     pub weights: Vec<u8>,
     /// A second file of tensors that belongs to it: AntiPaSTO's `0_svd_bases.safetensors`.
     pub bases: Option<Vec<u8>>,
@@ -36,6 +37,7 @@ pub struct AdapterFiles {
 pub const BASES_FILE: &str = "0_svd_bases.safetensors";
 
 const CONFIG_FILE: &str = "adapter_config.json";
+const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 pub(super) const PREFIX: &str = "base_model.model.";
 
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
@@ -44,6 +46,8 @@ const COMMON_INERT: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
     "bias",
+    // Linear layers are stored [out, in]: PEFT sets it to false for them.
+    "fan_in_fan_out",
     "exclude_modules",
     "inference_mode",
     "layers_pattern",
@@ -54,7 +58,8 @@ const COMMON_INERT: &[&str] = &[
     "revision",
     "target_modules",
     "task_type",
-    "fan_in_fan_out",
+    // Of PEFT before 0.3: when to merge.
+    "merge_weights",
     // Of the base model or its tokenizer; the tensors' shapes answer.
     "num_attention_heads",
     "num_layers",
@@ -68,12 +73,25 @@ const COMMON_INERT: &[&str] = &[
 const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
 const SKILL_COUNTS: &[&str] = &["n_skills"];
 
-/// `adapter_config.json`, read by field.
+/// Tasks whose answer is a class and no text, and the modules that give it.
+const CLASSIFIES: &[&str] = &["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"];
+const CLASSIFIERS: &[&str] = &["score", "classifier", "qa_outputs"];
+
+/// `adapter_config.json`, read by field; what it leaves out is as PEFT takes it.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file's name, for messages.
     pub file: String,
+    /// The name of the weights' file, for messages.
+    pub(super) weights: String,
     fields: JsonMap<String, Value>,
+    patterns: Patterns,
+    /// What stands in front of `layers` in the names that its patterns are for.
+    inside: String,
+    /// The file's own names of tensors that have PEFT's now.
+    own: BTreeMap<String, String>,
+    /// Whether it is mlx-lm's, in which a head that is the embedding follows the embedding's LoRA.
+    pub(super) is_mlx: bool,
 }
 
 impl Config {
@@ -86,12 +104,51 @@ impl Config {
             found,
         };
         match serde_json::from_slice(json) {
-            Ok(Value::Object(fields)) => Ok(Self { file, fields }),
+            Ok(Value::Object(fields)) => Ok(Self::of(name, fields)),
             Ok(other) => Err(bad(describe(&other))),
             Err(error) => Err(bad(match weights::not_weights(json) {
                 Some(what) => what.into(),
                 None => format!("not valid JSON ({error})"),
             })),
+        }
+    }
+
+    fn of(name: &str, mut fields: JsonMap<String, Value>) -> Self {
+        defaults::fill(&mut fields);
+        Self {
+            file: format!("{name}/{CONFIG_FILE}"),
+            weights: format!("{name}/{WEIGHTS_FILE}"),
+            fields,
+            patterns: Patterns::default(),
+            inside: "model.".into(),
+            own: BTreeMap::new(),
+            is_mlx: false,
+        }
+    }
+
+    /// A module's path in the base that the file was trained on, for which its patterns are.
+    #[must_use]
+    pub fn own_path(&self, path: &str) -> String {
+        match path.strip_prefix("model.") {
+            Some(rest) => format!("{}{rest}", self.inside),
+            None => path.into(),
+        }
+    }
+
+    /// The file's own name of a tensor.
+    fn own_key(&self, key: &str) -> String {
+        self.own.get(key).map_or(key, String::as_str).into()
+    }
+
+    /// The refusal of an entry of a field that is an object.
+    #[must_use]
+    pub fn bad_part(&self, field: &str, part: &str, expected: &str) -> Error {
+        let found = self.fields.get(field).and_then(|value| value.get(part));
+        Error::BadConfig {
+            file: self.file.clone(),
+            field: format!("{field}.{part}"),
+            expected: expected.into(),
+            found: found.map_or_else(|| "missing".into(), describe),
         }
     }
 
@@ -156,7 +213,10 @@ impl Config {
             let id = |id: &Value| id.as_u64().filter(|&id| id < vocab as u64);
             ids.iter().map(|value| Some(id(value)? as u32)).collect()
         });
-        let expected = format!("a list of token ids below {vocab}");
+        let expected = format!(
+            "a list of token ids below {vocab}, the size of the model's vocabulary (if it was \
+             extended before training, extend this model alike)"
+        );
         ids.flatten().ok_or_else(|| self.bad(field, &expected))
     }
 
@@ -212,7 +272,8 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] for keys that are no regular expression and values that are no number.
     pub fn patterned(&self, pattern: &str, path: &str, field: &str) -> Result<f32> {
-        let found = self.first_match(pattern, path, |key| format!(r"^(.*\.)?({key})$"))?;
+        let path = self.own_path(path);
+        let found = self.first_match(pattern, |key| self.patterns.ends(&path, key))?;
         found.map_or_else(|| self.number(field), Ok)
     }
 
@@ -222,12 +283,13 @@ impl Config {
     /// # Errors
     /// As [`Self::patterned`], and [`Error::BadConfig`] for a number that is no count.
     pub fn patterned_suffix(&self, pattern: &str, path: &str, field: &str) -> Result<usize> {
-        let by_suffix = self.first_match(pattern, path, |key| format!(r"^(?:.*\.{key}$)"))?;
+        let path = self.own_path(path);
+        let by_suffix =
+            self.first_match(pattern, |key| self.patterns.ends_after_dot(&path, key))?;
         let number = match by_suffix {
             Some(number) => number,
             None => {
-                let whole = |key: &str| format!("^{}$", regex_lite::escape(key));
-                let by_name = self.first_match(pattern, path, whole)?;
+                let by_name = self.first_match(pattern, |key| Ok(key == path))?;
                 by_name.map_or_else(|| self.number(field), Ok)?
             }
         };
@@ -245,8 +307,7 @@ impl Config {
     fn first_match(
         &self,
         pattern: &str,
-        path: &str,
-        rule: impl Fn(&str) -> String,
+        matches: impl Fn(&str) -> Result<bool, Fault>,
     ) -> Result<Option<f32>> {
         let Some(value) = self.fields.get(pattern).filter(|value| !is_off(value)) else {
             return Ok(None);
@@ -256,9 +317,17 @@ impl Config {
             .as_object()
             .ok_or_else(|| self.bad(pattern, expected))?;
         for (key, value) in entries {
-            let matches = Regex::new(&rule(key))
-                .map_err(|_| self.bad(pattern, "an object whose keys are regular expressions"))?;
-            if matches.is_match(path) {
+            let fault = |fault| Error::BadConfig {
+                file: self.file.clone(),
+                field: pattern.into(),
+                expected: match fault {
+                    Fault::NotAPattern => "an object whose keys are Python's regular expressions",
+                    Fault::TooManySteps => "keys that are matched in a bounded number of steps",
+                }
+                .into(),
+                found: format!("the key `{key}`"),
+            };
+            if matches(key).map_err(fault)? {
                 let number = value.as_f64().filter(|n| n.is_finite());
                 let number = number.ok_or_else(|| self.bad(pattern, expected))?;
                 return Ok(Some(number as f32));
@@ -291,11 +360,22 @@ impl Config {
                 )
             })
             .collect();
-        if self.flag("fan_in_fan_out") {
-            let why = "the layers of a Llama model are stored [out, in]";
-            refusals.push(self.refuse(method, "fan_in_fan_out", &Value::Bool(true), why));
+        let named = self.fields.get("modules_to_save").and_then(Value::as_array);
+        let mut named = named.into_iter().flatten().filter_map(Value::as_str);
+        if named.any(|name| CLASSIFIERS.contains(&name)) {
+            refusals.extend(self.classifies());
         }
         refusals
+    }
+
+    /// The refusal of an adapter that answers with a class.
+    fn classifies(&self) -> Option<Error> {
+        let task = self.text("task_type").ok()?;
+        CLASSIFIES.contains(&&task[..]).then(|| {
+            let expected = "CAUSAL_LM: this adapter belongs to a classifier, whose answer comes from \
+                            a head of its own (score, classifier) and not from the vocabulary";
+            self.bad("task_type", expected)
+        })
     }
 
     fn refuse(&self, method: &Method, field: &str, value: &Value, why: &'static str) -> Error {
@@ -327,7 +407,7 @@ impl Config {
 }
 
 /// Values by which PEFT writes "not used".
-fn is_off(value: &Value) -> bool {
+pub(super) fn is_off(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,
@@ -346,8 +426,8 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Reads config and tensors, whichever container they came in. The head's width is that of the
-/// model they are for, if there is one.
+/// Reads config and tensors, whichever container they came in, under PEFT's names. The head's width
+/// is that of the model they are for, if there is one.
 pub(super) fn read(
     files: &AdapterFiles,
     head_dim: Option<usize>,
@@ -362,22 +442,41 @@ pub(super) fn read(
                 found: format!("{BASES_FILE} beside {file}"),
             });
         }
+        // A whole model is refused before its tensors are read.
+        let header = gguf::read_header(&file, &files.weights)?;
+        let is_lora = header.metadata.string("general.type")? == Some("adapter");
+        if !is_lora {
+            super::control_vector::check_gguf(&header.metadata)?;
+        }
         let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
-        let (json, tensors) = match metadata.string("general.type")? {
-            Some("adapter") => {
-                let (json, tensors) = super::gguf_lora::read(&metadata, tensors, head_dim)?;
-                (json.to_string().into_bytes(), tensors)
+        let (json, tensors, own) = match is_lora {
+            true => {
+                let (json, tensors, own) = super::gguf_lora::read(&metadata, tensors, head_dim)?;
+                (json.to_string().into_bytes(), tensors, own)
             }
-            _ => {
-                super::control_vector::check_gguf(&metadata)?;
-                (vector.to_vec(), tensors)
-            }
+            false => (vector.to_vec(), tensors, BTreeMap::new()),
         };
         let json = files.config.as_ref().unwrap_or(&json);
         let config = Config::parse(&files.name, json)?;
-        return Ok((Config { file, ..config }, tensors));
+        let weights = file.clone();
+        return Ok((
+            Config {
+                file,
+                weights,
+                own,
+                ..config
+            },
+            tensors,
+        ));
     }
-    let file = format!("{}/adapter_model.safetensors", files.name);
+    let config = files.config.as_ref();
+    let config = config.map(|json| Config::parse(&files.name, json));
+    let mut config = config.transpose()?;
+    let is_mlx = config.as_ref().is_some_and(mlx_lora::is);
+    let file = match is_mlx {
+        true => format!("{}/{}", files.name, mlx_lora::WEIGHTS_FILE),
+        false => format!("{}/{WEIGHTS_FILE}", files.name),
+    };
     weights::check_is_weights(&file, &files.weights)?;
     let mut tensors = safetensors::read_all(&file, &files.weights)?;
     if let Some(bases) = &files.bases {
@@ -393,8 +492,26 @@ pub(super) fn read(
         }
         tensors.extend(bases);
     }
-    let config = match &files.config {
-        Some(json) => Config::parse(&files.name, json)?,
+    keys::check(&file, &tensors)?;
+    let mut names = BTreeMap::new();
+    if let Some(mlx) = config.as_ref().filter(|_| is_mlx) {
+        let (fields, renamed, own) = mlx_lora::read(mlx, &file, tensors)?;
+        config = Some(Config::of(&files.name, fields));
+        (tensors, names) = (renamed, own);
+    }
+    let keys::Named {
+        tensors,
+        mut own,
+        inside,
+    } = keys::named(&file, tensors)?;
+    for name in own.values_mut() {
+        if let Some(first) = names.remove(name) {
+            *name = first;
+        }
+    }
+    own.extend(names);
+    let config = match config {
+        Some(config) => config,
         None if tensors.keys().all(|key| key.starts_with("direction.")) => {
             Config::parse(&files.name, vector)?
         }
@@ -405,6 +522,13 @@ pub(super) fn read(
                 what: "it names the method; give it together with the weights".into(),
             });
         }
+    };
+    let config = Config {
+        weights: file,
+        inside: if is_mlx { config.inside } else { inside },
+        own,
+        is_mlx,
+        ..config
     };
     Ok((config, tensors))
 }
@@ -453,13 +577,10 @@ impl<'a> Loader<'a> {
         files: &'a AdapterFiles,
         weights: BTreeMap<Site, Vec<f32>>,
     ) -> Self {
-        let file = config
-            .file
-            .replace(CONFIG_FILE, "adapter_model.safetensors");
         Self {
             config,
             model,
-            file,
+            file: config.weights.clone(),
             tensors: RefCell::new(tensors),
             weights: RefCell::new(weights),
             task: Cell::new(files.task),
@@ -627,9 +748,13 @@ impl<'a> Loader<'a> {
     pub(super) fn no_such_module(&self, key: &str) -> Error {
         Error::NoSuchModule {
             file: self.file.clone(),
-            key: key.into(),
+            key: self.config.own_key(key),
             model: self.model.name().into(),
             layers: self.model.config().num_layers,
+            trained_on: match self.config.text("base_model_name_or_path") {
+                Ok(base) if !base.is_empty() => format!("it was trained on {base}"),
+                _ => "was it trained on another model?".into(),
+            },
         }
     }
 
@@ -639,6 +764,16 @@ impl<'a> Loader<'a> {
             file: self.file.clone(),
             key: format!("{PREFIX}<module>.{parameter}"),
             what: "no module has it".into(),
+        }
+    }
+
+    /// The error of a tensor that a field of the config promises.
+    pub(super) fn named_but_absent(&self, field: &str, key: String) -> Error {
+        let found = self.config.get(field).map(describe).unwrap_or_default();
+        Error::MissingKey {
+            file: self.file.clone(),
+            key,
+            what: format!("{field} = {found} in the config says that it is there"),
         }
     }
 
@@ -743,7 +878,7 @@ impl<'a> Loader<'a> {
         };
         let found = self.shape(key).ok_or_else(missing)?;
         if found != shape {
-            return Err(self.wrong_shape(key, format!("{shape:?}")));
+            return Err(self.misfit(key, &found, &shape));
         }
         let taken = self.tensors.borrow_mut().remove(key);
         taken.map(|tensor| tensor.data).ok_or_else(missing)
@@ -774,12 +909,63 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// The refusal of a tensor that was made for another rank, another vocabulary or another model.
+    fn misfit(&self, key: &str, found: &[usize], shape: &[usize]) -> Error {
+        let mut apart: Vec<(usize, usize)> = found
+            .iter()
+            .copied()
+            .zip(shape.iter().copied())
+            .filter(|(found, expected)| found != expected)
+            .collect();
+        apart.dedup();
+        let one = match apart[..] {
+            [one] if found.len() == shape.len() => Some(one),
+            _ => None,
+        };
+        let vocab = self.model.config().vocab_size;
+        let (mut expected, mut hint) = (format!("{shape:?}"), "was it trained on another model?");
+        if let Some((found, rows)) = one {
+            let is_table = [".embed_tokens.", ".lm_head."]
+                .iter()
+                .any(|part| key.contains(part));
+            if is_table && rows == vocab && found > vocab {
+                let more = found - vocab;
+                expected += &format!(", as the model has {vocab} tokens: {more} fewer");
+                hint = "the model's vocabulary was extended before training \
+                        (resize_token_embeddings): extend this model alike, save it, and load that";
+            } else if self.ranks().contains(&rows) && !self.ranks().contains(&found) {
+                expected += &format!(" with the config's rank of {rows}");
+                hint = "the file has another rank: mend r, init_r or rank_pattern in the config";
+            }
+        }
+        Error::WrongShape {
+            file: self.file.clone(),
+            key: self.config.own_key(key),
+            expected,
+            found: found.to_vec(),
+            hint,
+        }
+    }
+
+    /// Every rank that the config names.
+    fn ranks(&self) -> Vec<usize> {
+        let count = |value: &Value| value.as_u64().map(|rank| rank as usize);
+        let named = ["r", "init_r"].map(|field| self.config.get(field).and_then(count));
+        let patterns = self.config.get("rank_pattern").and_then(Value::as_object);
+        let patterns = patterns.into_iter().flat_map(JsonMap::values);
+        named
+            .into_iter()
+            .flatten()
+            .chain(patterns.filter_map(count))
+            .collect()
+    }
+
     /// The refusal of a tensor for its shape.
     #[must_use]
     pub fn wrong_shape(&self, key: &str, expected: String) -> Error {
         Error::WrongShape {
             file: self.file.clone(),
-            key: key.into(),
+            key: self.config.own_key(key),
             expected,
             found: self.shape(key).unwrap_or_default(),
             hint: "was it trained on another model?",
@@ -928,11 +1114,20 @@ impl<'a> Loader<'a> {
             });
         }
         let keys = self.keys();
+        let is_classifier = |key: &String| {
+            let mut parts = key.split('.');
+            parts.any(|part| CLASSIFIERS.contains(&part))
+        };
+        if keys.iter().any(is_classifier)
+            && let Some(error) = self.config.classifies()
+        {
+            return Err(error);
+        }
         match keys.is_empty() {
             true => Ok(()),
             false => Err(Error::UnexpectedKeys {
+                keys: keys.iter().map(|key| self.config.own_key(key)).collect(),
                 file: self.file,
-                keys,
             }),
         }
     }
@@ -978,12 +1173,16 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
         Err(error) => refused.push(error.clone()),
         Ok(method) => {
             refused.extend(config.refusals(method));
+            refused.extend(keys::check_names(&config, method, &tensors).err());
             if method.name == super::xlora::METHOD.name && files.expert_weights.is_none() {
                 let has = |key: &str| tensors.contains_key(key);
                 refused.extend(super::gate::check(&config, has).err());
             }
             let mut unused = Vec::new();
             for key in tensors.keys() {
+                if super::lora::is_of_training(&config, key) {
+                    continue;
+                }
                 match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
                     Some("") => {}
                     Some(module) => modules.push(module.trim_end_matches('.').replace(PREFIX, "")),

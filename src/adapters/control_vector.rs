@@ -8,7 +8,7 @@
 //! ```
 //! # Shapes
 //! ```text
-//! direction.L   v_L [d], for each block L it acts on (GGUF or safetensors)
+//! direction.L   v_L [d] or [1, d], for each block L it acts on (GGUF or safetensors)
 //! ```
 //! # Coefficient
 //! Gate: c is the length of the step along the direction, in units of the stored vector. With
@@ -51,7 +51,11 @@ pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loade
         let layer = layer
             .filter(|&layer| layer < config.num_layers)
             .ok_or_else(|| loader.no_such_module(&key))?;
-        let direction = loader.shared(&key, [config.hidden_size])?;
+        // Some write it as the one row that it is.
+        let direction = match loader.shape(&key).is_some_and(|shape| shape.len() == 2) {
+            true => loader.shared(&key, [1, config.hidden_size])?.squeeze_dim(0),
+            false => loader.shared(&key, [config.hidden_size])?,
+        };
         Ok(Placed::new(Site::Residual(layer), move |scale| {
             vec![Effect::Residual(Shift {
                 direction: direction.clone(),
@@ -75,6 +79,18 @@ pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loade
 pub(super) fn check_gguf(metadata: &Metadata) -> Result<()> {
     match metadata.string("general.architecture")? {
         Some("controlvector") => Ok(()),
+        Some(model)
+            if metadata.string("general.type")? != Some("adapter")
+                && metadata
+                    .entries
+                    .contains_key(&format!("{model}.block_count")) =>
+        {
+            Err(Error::MissingKey {
+                file: metadata.file.clone(),
+                key: "general.type = adapter".into(),
+                what: format!("this is a whole {model} model; load this file as the model"),
+            })
+        }
         found => Err(Error::UnknownMethod {
             file: metadata.file.clone(),
             found: found.unwrap_or("no general.architecture").into(),

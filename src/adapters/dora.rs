@@ -10,7 +10,7 @@
 //! ```text
 //! <module>.lora_A.weight           A [r, i]
 //! <module>.lora_B.weight           B [o, r]
-//! <module>.lora_magnitude_vector   m [o]
+//! <module>.lora_magnitude_vector   m [o], from some tools with .weight at the end
 //! embed_tokens.lora_embedding_A    A [r, vocabulary], .lora_embedding_B   B [d, r], m [d]
 //! ```
 //! # Coefficient
@@ -41,6 +41,7 @@ pub const METHOD: Method = Method {
         "lora_A.weight",
         "lora_B.weight",
         MAGNITUDE,
+        IN_MEMORY,
         tokens::A,
         tokens::B,
         tokens::ROWS,
@@ -52,6 +53,16 @@ pub const METHOD: Method = Method {
 };
 
 const MAGNITUDE: &str = "lora_magnitude_vector";
+/// As PEFT has it in memory, and some tools write it.
+const IN_MEMORY: &str = "lora_magnitude_vector.weight";
+
+/// The name that m has in this file.
+fn magnitude(loader: &Loader<'_>, target: &Target) -> &'static str {
+    match loader.shape(&loader.key(target, IN_MEMORY)) {
+        Some(_) => IN_MEMORY,
+        None => MAGNITUDE,
+    }
+}
 
 const DORA_READS: &[&str] = &{
     let mut reads = ["use_dora"; READS.len() + 1];
@@ -72,6 +83,12 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             .config
             .unsupported(&METHOD, "lora_bias", "PEFT does not define it"));
     }
+    for field in ["velora_config", "monteclora_config"] {
+        if loader.config.flag(field) {
+            let why = "PEFT does not mix it with DoRA";
+            return Err(loader.config.unsupported(&METHOD, field, why));
+        }
+    }
     let place = |target: Target| {
         let (rank, scale) = super::lora::scale(loader.config, &target)?;
         let taken = pissa::taken(loader, &target)?;
@@ -84,7 +101,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             None => rank,
         };
         let Factors { a, b, scale, .. } = Factors::of_rank(loader, &target, rank, scale)?;
-        let magnitude = loader.tensor(&target, MAGNITUDE, [target.o])?;
+        let magnitude = loader.tensor(&target, magnitude(loader, &target), [target.o])?;
         let mut turned = loader.base_weight(&target) + b.clone().matmul(a.clone()) * scale;
         if let Some((a, b, scale)) = &taken {
             turned = turned - b.clone().matmul(a.clone()) * *scale;
@@ -116,7 +133,8 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     };
     let embedding = |target: Target| {
         let (a, b, scale) = tokens::factors(loader, &target)?;
-        let magnitude = loader.tensor(&target, MAGNITUDE, [target.i])?.unsqueeze();
+        let magnitude = loader.tensor(&target, magnitude(loader, &target), [target.i])?;
+        let magnitude = magnitude.unsqueeze();
         let base = loader.base_weight(&target);
         let turned = base.clone() + a.matmul(b.transpose()) * scale;
         let gain = magnitude / turned.clone().square().sum_dim(0).sqrt();

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::PREFIX;
+use super::keys::Tensors;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{HostData, HostTensor, llama};
 
-type Tensors = BTreeMap<String, HostTensor>;
+/// The two factors of a module.
+const PAIR: [&str; 2] = ["lora_a", "lora_b"];
 
-/// Config and tensors as PEFT would have written them. Without a head width, as when a file is
+/// Config and tensors as PEFT would have written them, and for each new name the file's own. Without
+/// a head width, as when a file is
 /// only looked at, the rows of queries and keys stay in llama.cpp's order.
 pub(super) fn read(
     metadata: &Metadata,
     tensors: Tensors,
     head_dim: Option<usize>,
-) -> Result<(Value, Tensors)> {
+) -> Result<(Value, Tensors, BTreeMap<String, String>)> {
     for (field, known) in [("adapter.type", "lora"), ("general.architecture", "llama")] {
         let found = metadata.string(field)?.unwrap_or("nothing");
         if found != known {
@@ -42,11 +45,15 @@ pub(super) fn read(
     }
     // α = 0 is llama.cpp's way of saying s = 1.
     let alpha = metadata.float("adapter.lora.alpha")?.unwrap_or(0.0);
+    check_pairs(&metadata.file, &tensors)?;
     let (mut ranks, mut alphas, mut renamed) = (Map::new(), Map::new(), Tensors::new());
+    let mut names = BTreeMap::new();
     for (name, tensor) in tensors {
         let Some((path, parameter)) = peft_name(&name) else {
             // The names of norms need no parameter; what is none of a Llama's is refused later.
-            let bare = llama::bare_name(&name).map_or(name, |bare| format!("{PREFIX}model.{bare}"));
+            let bare = llama::bare_name(&name).map(|bare| format!("{PREFIX}model.{bare}"));
+            let bare = bare.unwrap_or_else(|| name.clone());
+            names.insert(bare.clone(), name);
             renamed.insert(bare, tensor);
             continue;
         };
@@ -62,13 +69,36 @@ pub(super) fn read(
                 alphas.insert(path.clone(), rank.into());
             }
         }
-        renamed.insert(format!("{PREFIX}{path}.{parameter}"), tensor);
+        let key = format!("{PREFIX}{path}.{parameter}");
+        names.insert(key.clone(), name);
+        renamed.insert(key, tensor);
     }
     let config = json!({
         "peft_type": "LORA", "r": 1, "lora_alpha": alpha,
         "rank_pattern": ranks, "alpha_pattern": alphas,
     });
-    Ok((config, renamed))
+    Ok((config, renamed, names))
+}
+
+/// Refuses one factor without the other, by the file's own names.
+pub(super) fn check_pairs(file: &str, tensors: &Tensors) -> Result<()> {
+    for name in tensors.keys() {
+        let Some((module, part)) = name.rsplit_once('.') else {
+            continue;
+        };
+        let Some(at) = PAIR.iter().position(|known| *known == part) else {
+            continue;
+        };
+        let key = format!("{module}.{}", PAIR[1 - at]);
+        if !tensors.contains_key(&key) {
+            return Err(Error::MissingKey {
+                file: file.into(),
+                key,
+                what: format!("`{name}` is there, which is half of a pair; convert it again"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// `blk.0.attn_q.weight.lora_a` -> (`model.layers.0.self_attn.q_proj`, `lora_A.weight`)
@@ -101,7 +131,8 @@ fn with_rows(mut tensor: HostTensor, path: &str, head_dim: Option<usize>) -> Hos
     tensor
 }
 
-fn transposed(tensor: HostTensor) -> HostTensor {
+/// The other way round, if it is a matrix.
+pub(super) fn transposed(tensor: HostTensor) -> HostTensor {
     match (&tensor.data, &tensor.shape[..]) {
         (HostData::Float(values), &[rows, columns]) => {
             let column = |at| (0..rows).map(move |row| row * columns + at);

@@ -51,6 +51,20 @@ pub(super) const KEYS: &[&str] = &[
     tokens::B,
     tokens::ROWS,
 ];
+
+/// What VeLoRA and MonteCLoRA keep in the file, each with the config's field that names it. Only
+/// training uses it.
+const OF_TRAINING: [(&str, &str); 2] = [
+    ("velora_config", ".lora_velora_embed"),
+    ("monteclora_config", ".lora_monteclora_sampler."),
+];
+
+/// Whether a tensor only matters in training, by the config.
+pub(super) fn is_of_training(config: &Config, key: &str) -> bool {
+    let mut named = OF_TRAINING.iter().filter(|(field, _)| config.flag(field));
+    named.any(|(_, name)| key.contains(name))
+}
+
 pub(super) const READS: &[&str] = &[
     "r",
     "lora_alpha",
@@ -72,6 +86,9 @@ pub(super) const INERT: &[&str] = &[
     "loftq_config",
     "runtime_config",
     "ensure_weight_tying",
+    // Of the backward pass, and of samples that are drawn in training only.
+    "velora_config",
+    "monteclora_config",
 ];
 
 /// Ways of initialising that also change the base weights, so that the file alone says nothing.
@@ -169,6 +186,9 @@ pub(super) fn load_with(
     loader: &Loader<'_>,
     deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
 ) -> Result<Loaded> {
+    let keys = loader.keys();
+    let of_training = keys.iter().filter(|key| is_of_training(loader.config, key));
+    of_training.for_each(|key| loader.skip(key));
     let mut placed = tokens::low_rank(loader)?;
     placed.extend(tokens::rows_of_lora(loader)?);
     if placed.is_empty() || loader.any("lora_A.weight") {

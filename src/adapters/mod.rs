@@ -5,13 +5,17 @@
 //! its name into the two lists below.
 
 mod checkpoint;
+mod defaults;
 mod effect;
 mod gate;
 mod gguf_lora;
 mod householder;
+mod keys;
 mod law;
 mod mask;
 mod matrix;
+mod mlx_lora;
+mod patterns;
 mod saved;
 mod skew;
 mod spectrum;
@@ -325,6 +329,7 @@ fn load_with(
     let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
     let method = method_of(&config)?;
     config.check_fields(method)?;
+    keys::check_names(&config, method, &tensors)?;
     let parameters = checkpoint::count(&tensors);
     let loader = Loader::new(&config, tensors, model, files, weights);
     let Loaded { law, mut placed } = (method.load)(&loader)?;
@@ -341,11 +346,15 @@ fn load_with(
     })
 }
 
+/// What PEFT calls a `peft_type` now.
+fn renamed(peft_type: &str) -> &str {
+    let known = RENAMED.iter().find(|(before, _)| *before == peft_type);
+    known.map_or(peft_type, |(_, now)| now)
+}
+
 fn method_of(config: &Config) -> Result<&'static Method> {
-    let mut peft_type = config.text("peft_type")?;
-    if let Some((_, now)) = RENAMED.iter().find(|(before, _)| *before == peft_type) {
-        peft_type = (*now).into();
-    }
+    let peft_type = config.text("peft_type")?;
+    let peft_type = renamed(&peft_type);
     METHODS
         .iter()
         .find(|method| method.peft_type == peft_type && (method.matches)(config))
@@ -355,7 +364,7 @@ fn method_of(config: &Config) -> Result<&'static Method> {
             known.dedup();
             Error::UnknownMethod {
                 file: config.file.clone(),
-                found: peft_type,
+                found: peft_type.into(),
                 known: known.join(", "),
             }
         })

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Delta, Effect, Loader, Lookup, Placed, Site, Target, ln_tuning};
 use crate::error::Result;
+use crate::model::Projection;
 
 /// The module whose whole weight or bias a key holds.
 pub(super) fn module(key: &str) -> Option<&str> {
@@ -35,6 +36,36 @@ pub(super) fn repeated(key: &str) -> Option<String> {
     plain.into_iter().find(|plain| module(plain).is_some())
 }
 
+/// Whether some module's path in a Llama ends so.
+fn is_module(loader: &Loader<'_>, name: &str) -> bool {
+    let layers = (0..loader.model.config().num_layers).map(|layer| format!("model.layers.{layer}"));
+    let inside = [
+        "",
+        ".self_attn",
+        ".mlp",
+        ".mlp.act_fn",
+        ".input_layernorm",
+        ".post_attention_layernorm",
+    ];
+    let projections = Projection::ALL.map(|projection| format!(".{}", projection.path()));
+    let parts = || {
+        inside
+            .into_iter()
+            .chain(projections.iter().map(String::as_str))
+    };
+    let around = [
+        "model.embed_tokens",
+        "model.layers",
+        "model.norm",
+        "model.rotary_emb",
+        "lm_head",
+    ];
+    around.iter().any(|path| path.ends_with(name))
+        || layers
+            .flat_map(|layer| parts().map(move |part| format!("{layer}{part}")))
+            .any(|path| path.ends_with(name))
+}
+
 const FROZEN: &str = "base_layer.weight";
 
 /// The layers of which the file has the frozen weight, for comparison with the base's.
@@ -59,10 +90,12 @@ pub(super) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         _ => Vec::new(),
     };
     for name in &named {
-        // As PEFT does, which takes every module whose path ends so.
+        // As PEFT does, which takes every module whose path ends so, and passes over names that the
+        // model has no module of.
         let inside = |key: &String| key.contains(&format!("{name}."));
-        if !keys.iter().any(inside) {
-            return Err(loader.no_module_has(&format!("{name}.weight")));
+        if !keys.iter().any(inside) && is_module(loader, name) {
+            let key = format!("{}<module>{name}.weight", super::PREFIX);
+            return Err(loader.named_but_absent("modules_to_save", key));
         }
     }
     let mut placed = Vec::new();

@@ -25,6 +25,9 @@ pub(super) fn trained_rows(
     for target in targets {
         let listed = ids(&target)?;
         let rows = loader.host(&loader.key(&target, parameter), [listed.len(), target.i])?;
+        if listed.is_empty() {
+            continue;
+        }
         // Of an id that is listed twice, the last row counts.
         let row_of: BTreeMap<u32, usize> = listed.iter().copied().zip(0..).collect();
         let (ids, rows): (Vec<u32>, Vec<f32>) = {
@@ -61,11 +64,12 @@ pub(super) fn trained_rows(
 /// The rows of LoRA's `trainable_token_indices`: a list, for the embedding, or an object from
 /// module names to lists.
 pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    let field = "trainable_token_indices";
+    let listed = loader.config.get(field);
+    check_rows_are_there(loader, field, listed)?;
     if !loader.any(ROWS) {
         return Ok(Vec::new());
     }
-    let field = "trainable_token_indices";
-    let listed = loader.config.get(field);
     trained_rows(loader, ROWS, |target| {
         let own = listed.and_then(Value::as_object).and_then(|modules| {
             let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
@@ -80,20 +84,56 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     })
 }
 
+/// Refuses rows that the config names and the file lacks, as PEFT does. A head that is the embedding
+/// needs none of its own where the same ids are named for both.
+fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>) -> Result<()> {
+    let tied = loader.model.config().tie_word_embeddings;
+    let modules: Vec<(&str, &Value)> = match listed {
+        Some(Value::Array(ids)) if !ids.is_empty() => listed
+            .map(|ids| ("embed_tokens", ids))
+            .into_iter()
+            .collect(),
+        Some(Value::Object(modules)) => {
+            let modules = modules.iter();
+            modules.map(|(name, ids)| (name.as_str(), ids)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, ids) in &modules {
+        let same =
+            |(other, others): &(&str, &Value)| other.ends_with("embed_tokens") && others == ids;
+        if tied && name.ends_with("lm_head") && modules.iter().any(same) {
+            continue;
+        }
+        let parameter = format!("{name}.{ROWS}");
+        if !loader.any(&parameter) {
+            let key = format!("{}<module>{parameter}", super::PREFIX);
+            return Err(loader.named_but_absent(field, key));
+        }
+    }
+    Ok(())
+}
+
 /// LoRA of the embedding: a token's own r numbers, through B. The head stays as it is, also where
-/// it is the embedding.
+/// it is the embedding, but in a file of mlx-lm's.
 pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     if !loader.any(A) {
         return Ok(Vec::new());
     }
-    let place = |target: Target| {
+    let tied = loader.model.config().tie_word_embeddings;
+    let mut placed = Vec::new();
+    for target in loader.tables(A)? {
         let (table, b, s) = factors(loader, &target)?;
+        if tied && loader.config.is_mlx {
+            let product = Delta::product(b.clone().transpose(), table.clone(), s);
+            placed.push(Placed::linear(Site::Head, vec![product]));
+        }
         let lookup = Lookup::table(table, Some(b));
-        Ok(Placed::new(target.site, move |c| {
+        placed.push(Placed::new(target.site, move |c| {
             vec![Effect::Embedding(lookup.times(c * s))]
-        }))
-    };
-    loader.tables(A)?.into_iter().map(place).collect()
+        }));
+    }
+    Ok(placed)
 }
 
 /// Aᵀ [vocabulary, r], B [d, r] and s of an embedding's LoRA.

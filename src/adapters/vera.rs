@@ -98,6 +98,9 @@ fn projections(
             loader.shared(B, [widest_o, r])?,
         ));
     }
+    if loader.config.flag("save_projection") {
+        return Err(loader.named_but_absent("save_projection", A.into()));
+    }
     for target in targets {
         loader.check_extent(target, "vera_lambda_d", 0, r)?;
     }

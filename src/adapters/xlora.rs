@@ -33,7 +33,7 @@ use super::gate::{CLASSIFIER, ExpertWeights, Gate};
 use super::lora::{self, Factors};
 use super::{
     Config, Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Site, Steering, checkpoint,
-    room_doc, topk,
+    keys, room_doc, topk,
 };
 use crate::error::Result;
 
@@ -114,6 +114,7 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
             return Err(config.unsupported(&METHOD, "peft_type", why));
         }
         config.check_fields(&lora::METHOD)?;
+        keys::check_names(&config, &lora::METHOD, &tensors)?;
         lora::check_init(&config, &lora::METHOD)?;
         if config.flag("lora_bias") {
             let why = "PEFT would add an expert's bias whatever its weight";

@@ -24,7 +24,7 @@ use playground::model::{KvCache, Positions, Weights};
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step, read_back};
 use playground::text::Message;
-use playground::weights::NativeFile;
+use playground::weights::{NativeFile, check_is_weights};
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -341,41 +341,167 @@ fn io(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// A folder as PEFT writes it, or a single file.
+/// What a user calls an adapter: its folder's name, or its file's without the ending, dots and all.
+fn adapter_name(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = whole.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy();
+    let ending = [".gguf", ".safetensors"].into_iter().find(|ending| {
+        let start = name.len().saturating_sub(ending.len());
+        let end = name.get(start..);
+        start > 0 && path.is_file() && end.is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    });
+    name[..name.len() - ending.map_or(0, str::len)].to_owned()
+}
+
+/// A folder as PEFT or mlx-lm writes it, its config or its weights alone, or a single file.
 fn adapter_files(path: &Path) -> Result<AdapterFiles> {
-    let name = path
-        .file_stem()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
     if path.is_file() {
-        return Ok(AdapterFiles {
-            name,
-            weights: read(path)?,
-            ..AdapterFiles::default()
-        });
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        if path.file_name().is_some_and(|name| name == CONFIG_FILE) {
+            return adapter_files(folder);
+        }
+        // A GGUF file is whole by itself.
+        let is_gguf = path.extension().is_some_and(|ext| ext == "gguf");
+        let config = Some(folder.join(CONFIG_FILE)).filter(|config| !is_gguf && config.exists());
+        let files = files_of(path, path, config)?;
+        let experts = match weights_in(folder)
+            .is_some_and(|weights| weights.file_name() == path.file_name())
+        {
+            true => experts(folder, &files)?,
+            false => Vec::new(),
+        };
+        return Ok(AdapterFiles { experts, ..files });
     }
-    let config = path.join("adapter_config.json");
-    let config = if config.exists() {
-        Some(read(&config)?)
-    } else {
-        None
-    };
-    // The experts of a mixture lie in subfolders.
-    let experts = (0..)
-        .map(|number: usize| path.join(number.to_string()))
-        .take_while(|folder| folder.join("adapter_config.json").exists())
-        .map(|folder| adapter_files(&folder))
-        .collect::<Result<_>>()?;
-    let bases = Some(path.join(adapters::BASES_FILE)).filter(|file| file.exists());
+    let weights = weights_in(path).ok_or_else(|| no_adapter(path))?;
+    let config = Some(path.join(CONFIG_FILE)).filter(|config| config.exists());
+    let files = files_of(path, &weights, config)?;
+    let experts = experts(path, &files)?;
+    let others: Vec<String> = subfolders(path)
+        .into_iter()
+        .filter(|folder| experts.is_empty() && weights_in(folder).is_some())
+        .map(|folder| folder.display().to_string())
+        .collect();
+    if !others.is_empty() {
+        eprintln!(
+            "steer: {} is the adapter in that folder itself; others are in {}",
+            path.display(),
+            others.join(", ")
+        );
+    }
+    Ok(AdapterFiles { experts, ..files })
+}
+
+const CONFIG_FILE: &str = "adapter_config.json";
+
+/// One adapter's own files.
+fn files_of(named: &Path, weights: &Path, config: Option<PathBuf>) -> Result<AdapterFiles> {
+    let bases = weights.with_file_name(adapters::BASES_FILE);
+    let bases = Some(bases).filter(|file| config.is_some() && file.exists());
     Ok(AdapterFiles {
-        name,
-        config,
-        weights: read(&path.join("adapter_model.safetensors"))?,
+        name: adapter_name(named),
+        config: config.map(|file| read(&file)).transpose()?,
+        weights: read(weights)?,
         bases: bases.map(|file| read(&file)).transpose()?,
-        experts,
         ..AdapterFiles::default()
     })
+}
+
+/// The experts of a mixture, which lie in numbered subfolders. Those of another method are adapters
+/// of their own.
+fn experts(folder: &Path, files: &AdapterFiles) -> Result<Vec<AdapterFiles>> {
+    let config: Value = match &files.config {
+        Some(json) => serde_json::from_slice(json).unwrap_or_default(),
+        None => Value::Null,
+    };
+    if config["peft_type"] != adapters::xlora::METHOD.peft_type {
+        return Ok(Vec::new());
+    }
+    (0..)
+        .map(|number: usize| folder.join(number.to_string()))
+        .map_while(|folder| Some((weights_in(&folder)?, folder)))
+        .map(|(weights, folder)| {
+            let config = Some(folder.join(CONFIG_FILE)).filter(|config| config.exists());
+            files_of(&folder, &weights, config)
+        })
+        .collect()
+}
+
+/// PEFT's or mlx-lm's weights in a folder.
+fn weights_in(folder: &Path) -> Option<PathBuf> {
+    let names = ["adapter_model.safetensors", "adapters.safetensors"];
+    let mut paths = names.into_iter().map(|name| folder.join(name));
+    paths.find(|path| path.is_file())
+}
+
+/// The folders in a folder, by name.
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// What a folder without an adapter holds instead, and what to do.
+fn no_adapter(folder: &Path) -> Error {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.flatten(),
+        Err(error) => return io(folder, &error),
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let ends = |end: &str| names.iter().any(|found| found.ends_with(end));
+    let file = folder.display().to_string();
+    let deeper: Vec<String> = subfolders(folder)
+        .into_iter()
+        .flat_map(|folder| std::iter::once(folder.clone()).chain(subfolders(&folder)))
+        .filter(|folder| weights_in(folder).is_some())
+        .map(|folder| folder.display().to_string())
+        .collect();
+    if let Some(name) = names.iter().find(|name| {
+        name.starts_with("adapter_model") && (name.ends_with(".bin") || name.ends_with(".pt"))
+    }) {
+        let path = folder.join(name);
+        let is_weights = |head: Vec<u8>| check_is_weights(&path.display().to_string(), &head);
+        if let Err(error) = read(&path).and_then(is_weights) {
+            return error;
+        }
+    }
+    let what = if !deeper.is_empty() {
+        format!(
+            "adapters are deeper, in {}: name one of these folders",
+            deeper.join(", ")
+        )
+    } else if has("config.json") && (ends(".safetensors") || ends(".bin")) {
+        "this is a whole model (config.json and its weights), not an adapter: give it as --model"
+            .into()
+    } else if let [one] = &names
+        .iter()
+        .filter(|name| name.ends_with(".gguf"))
+        .collect::<Vec<_>>()[..]
+    {
+        format!("there is {one}: name that file")
+    } else {
+        names.truncate(12);
+        match names.is_empty() {
+            true => "the folder is empty".into(),
+            false => format!("there are {}", names.join(", ")),
+        }
+    };
+    Error::MissingKey {
+        file,
+        key: "adapter_model.safetensors".into(),
+        what,
+    }
 }
 
 async fn open(source: &Source) -> Result<Session> {

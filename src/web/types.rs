@@ -104,15 +104,18 @@ export interface CachedModel {
 export interface AdapterFiles {
   /** For messages. */
   name: string;
-  /** `adapter_config.json`; a control vector and a `.gguf` may come without. */
+  /** `adapter_config.json`, of PEFT or mlx-lm; a control vector and a `.gguf` may come without. */
   config?: string | ArrayBuffer | Uint8Array | Blob | null;
   /** A second file of tensors that belongs to it: AntiPaSTO's `0_svd_bases.safetensors`. */
   bases?: ArrayBuffer | Uint8Array | Blob | null;
-  /** `adapter_model.safetensors`, or a `.gguf` of llama.cpp's: a LoRA or a control vector. */
+  /** `adapter_model.safetensors`, mlx-lm's `adapters.safetensors`, or a `.gguf` of llama.cpp's: a
+   * LoRA or a control vector. Of any other file its first 512 bytes do, for the error that says what
+   * it is and what to do about it. */
   weights: ArrayBuffer | Uint8Array | Blob;
   /** Which of its tasks to run, from 0, for a method trained for several (`Inspection.tasks`). */
   task?: number | null;
-  /** The experts of X-LoRA, in order: PEFT's subfolders `0`, `1`, …. */
+  /** The experts of X-LoRA, in order: PEFT's subfolders `0`, `1`, …. Another method's subfolders
+   * are adapters of their own: giving them here is refused. */
   experts?: AdapterFiles[] | null;
   /** Weights for X-LoRA's experts, instead of those that its gate gives for every token, or for
    * Poly's skills (`Inspection.skills`), instead of those of a `task`, which is then left out. */

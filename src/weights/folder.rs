@@ -233,7 +233,10 @@ impl Folder<'_> {
                      M.from_pretrained('{0}').save_pretrained('{0}')\"",
                     self.name
                 ),
-                false => format!("{name} is {PICKLED}"),
+                false => {
+                    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+                    format!("{name} is {}", PICKLED.replace("NAME", stem))
+                }
             },
         }
     }

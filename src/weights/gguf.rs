@@ -360,15 +360,23 @@ impl Gguf {
     }
 }
 
+/// Reads the header of a file that is in memory.
+///
+/// # Errors
+/// As [`Gguf::open`].
+pub(crate) fn read_header(file: &str, bytes: &[u8]) -> Result<Gguf> {
+    parse(file, bytes, bytes.len() as u64).map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        Stop::Short { needed_bytes } => truncated(file, "the header", needed_bytes, bytes.len()),
+    })
+}
+
 /// Reads a whole small file that is in memory: its metadata and all its tensors as floats.
 ///
 /// # Errors
 /// As [`Gguf::open`].
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<(Metadata, BTreeMap<String, HostTensor>)> {
-    let gguf = parse(file, bytes, bytes.len() as u64).map_err(|stop| match stop {
-        Stop::Error(error) => error,
-        Stop::Short { needed_bytes } => truncated(file, "the header", needed_bytes, bytes.len()),
-    })?;
+    let gguf = read_header(file, bytes)?;
     let mut tensors = BTreeMap::new();
     for (key, TensorInfo { shape, kind, span }) in gguf.tensors {
         let start = usize::try_from(span.offset).unwrap_or(usize::MAX);

@@ -233,13 +233,19 @@ pub(crate) const PICKLED: &str = "a PyTorch file, which may run programs when it
     save_file; weights = torch.load('NAME.bin', map_location='cpu', weights_only=True); \
     save_file({k: v.clone().contiguous() for k, v in weights.items()}, 'NAME.safetensors')\"";
 
-/// Refuses such a file by name.
-pub(crate) fn check_is_weights(file: &str, head: &[u8]) -> Result<()> {
+/// Refuses what is no file of weights: a Git LFS pointer, a web page, a server's refusal, a pickle.
+/// Its first 512 bytes are enough.
+///
+/// # Errors
+/// [`Error::BadHeader`] with what it is and what to do about it.
+pub fn check_is_weights(file: &str, head: &[u8]) -> Result<()> {
+    let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     match not_weights(head) {
         None => Ok(()),
         Some(what) => Err(Error::BadHeader {
             file: file.into(),
-            why: format!("this is {what}"),
+            why: format!("this is {}", what.replace("NAME", stem)),
         }),
     }
 }

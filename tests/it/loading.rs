@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use playground::adapters::{self, AdapterFiles};
-use playground::error::Error;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use crate::common::{adapter_files, golden_dir, tiny};
+use playground::adapters::{self, AdapterFiles, Stack};
+use playground::error::Error;
+use playground::session::Session;
+
+use crate::common::{adapter_files, golden_dir, logits, tiny};
+use crate::golden::{cases, worst};
 
 fn golden(case: &str) -> AdapterFiles {
     adapter_files(&golden_dir().join(case))
@@ -375,6 +380,173 @@ fn bad_checkpoints_say_why() {
             "max_rotation_angle",
         ),
         (
+            "rows that are named and not there",
+            with_field(lora(), "trainable_token_indices", vec![1, 2].into()),
+            "missing-key",
+            "embed_tokens.token_adapter.trainable_tokens_delta` is missing \
+             (trainable_token_indices = [1,2]",
+        ),
+        (
+            "rows of one module of two",
+            with_field(
+                golden("lora_tokens"),
+                "trainable_token_indices",
+                serde_json::json!({"embed_tokens": [1], "lm_head": [2]}),
+            ),
+            "missing-key",
+            "lm_head.token_adapter",
+        ),
+        (
+            "a projection that is named and not there",
+            with_field(golden("vera_noproj"), "save_projection", true.into()),
+            "missing-key",
+            "base_model.vera_A",
+        ),
+        (
+            "an adapter's name in the keys",
+            with_header(lora(), |h| {
+                h.replace("lora_A.weight", "lora_A.default.weight")
+                    .replace("lora_B.weight", "lora_B.default.weight")
+            }),
+            "missing-key",
+            "the adapter's name `default`",
+        ),
+        (
+            "an adapter's name at the end of the keys",
+            with_header(golden("ia3"), |h| h.replace("ia3_l\"", "ia3_l.mine\"")),
+            "missing-key",
+            "the adapter's name `mine`",
+        ),
+        (
+            "a Git LFS pointer",
+            AdapterFiles {
+                weights: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n".to_vec(),
+                ..lora()
+            },
+            "bad-header",
+            "git lfs pull",
+        ),
+        (
+            "a Git LFS pointer in place of the config",
+            AdapterFiles {
+                config: Some(b"version https://git-lfs.github.com/spec/v1\noid".to_vec()),
+                ..lora()
+            },
+            "bad-config",
+            "git lfs pull",
+        ),
+        (
+            "a web page",
+            AdapterFiles {
+                weights: b"<!DOCTYPE html><html>".to_vec(),
+                ..lora()
+            },
+            "bad-header",
+            "web page",
+        ),
+        (
+            "a pickle",
+            AdapterFiles {
+                weights: b"PK\x03\x04adapter_model/data.pkl".to_vec(),
+                ..lora()
+            },
+            "bad-header",
+            "save_file({k: v.clone().contiguous() for k, v in weights.items()}, \
+             'adapter_model.safetensors')",
+        ),
+        (
+            "a whole model",
+            AdapterFiles {
+                weights: std::fs::read(golden_dir().join("base/model.safetensors"))
+                    .expect("a model"),
+                ..lora()
+            },
+            "missing-key",
+            "tensors of a whole model",
+        ),
+        (
+            "another rank",
+            with_field(lora(), "r", 9.into()),
+            "wrong-shape",
+            "the config's rank of 9; the file has another rank",
+        ),
+        (
+            "a classifier",
+            with_field(
+                with_field(lora(), "task_type", "TOKEN_CLS".into()),
+                "modules_to_save",
+                vec!["classifier", "score"].into(),
+            ),
+            "bad-config",
+            "belongs to a classifier",
+        ),
+        (
+            "a layer that the model lacks, and the model that it was trained on",
+            with_field(
+                with_header(lora(), |h| {
+                    h.replace("layers.1.mlp.down", "layers.7.mlp.down")
+                }),
+                "base_model_name_or_path",
+                "meta-llama/Llama-3.1-8B".into(),
+            ),
+            "no-such-module",
+            "it was trained on meta-llama/Llama-3.1-8B",
+        ),
+        (
+            "a pattern without an end",
+            with_field(
+                lora(),
+                "alpha_pattern",
+                serde_json::json!({r"(?:(?=\w)\w+\.?)+!": 3}),
+            ),
+            "bad-config",
+            "bounded number of steps",
+        ),
+        (
+            "a pattern that is none",
+            with_field(lora(), "rank_pattern", serde_json::json!({"(": 3})),
+            "bad-config",
+            "the key `(`",
+        ),
+        (
+            "mlx-lm's whole weights",
+            with_field(fault("mlx_lora"), "fine_tune_type", "full".into()),
+            "bad-config",
+            "mlx_lm.fuse",
+        ),
+        (
+            "mlx-lm's factor of either meaning",
+            with_field(
+                fault("mlx_lora"),
+                "lora_parameters",
+                serde_json::json!({"rank": 2, "alpha": 16, "scale": 10.0}),
+            ),
+            "bad-config",
+            "before June 2024 write 80",
+        ),
+        (
+            "mlx-lm's other rank",
+            with_field(
+                fault("mlx_lora"),
+                "lora_parameters",
+                serde_json::json!({"rank": 3, "scale": 10.0}),
+            ),
+            "bad-config",
+            "lora_parameters.rank",
+        ),
+        (
+            "half a pair of mlx-lm's",
+            with_header(fault("mlx_lora"), |h| {
+                h.replace(
+                    "layers.1.mlp.down_proj.lora_b",
+                    "layers.1.mlp.down_proj.lora_x",
+                )
+            }),
+            "missing-key",
+            "`model.layers.1.mlp.down_proj.lora_b` is missing \
+             (`model.layers.1.mlp.down_proj.lora_a` is there",
+        ),
+        (
             "a header longer than the file",
             AdapterFiles {
                 weights: [&[255_u8; 7][..], &[0; 9]].concat(),
@@ -394,6 +566,325 @@ fn bad_checkpoints_say_why() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What another tool wrote, or PEFT in an unusual way (`tests/faults/make.py`).
+fn fault(name: &str) -> AdapterFiles {
+    let dir = Path::new("tests/faults").join(name);
+    let read = |name: &str| std::fs::read(dir.join(name)).ok();
+    let weights = read("adapter_model.safetensors").or(read("adapters.safetensors"));
+    AdapterFiles {
+        name: name.into(),
+        config: read("adapter_config.json"),
+        weights: weights.expect("weights"),
+        ..AdapterFiles::default()
+    }
+}
+
+/// Logits of every position with an adapter at c = 1.
+fn with_adapter(session: &Session, files: &AdapterFiles, ids: &[u32]) -> Result<Vec<f32>, Error> {
+    let adapter = adapters::load(files, &session.model)?;
+    let mut stack = Stack::default();
+    let id = stack.add(adapter);
+    stack.set_coefficient(id, 1.0).expect("finite");
+    Ok(logits(session, ids, &stack.steering()))
+}
+
+/// The logits that the tool itself computed.
+#[test]
+fn what_other_tools_write_gives_their_numbers() {
+    let mut failures = Vec::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir("tests/faults").expect("faults").flatten() {
+        let Ok(expect) = std::fs::read(entry.path().join("expect.json")) else {
+            continue;
+        };
+        seen += 1;
+        let expect: serde_json::Value = serde_json::from_slice(&expect).expect("JSON");
+        let numbers = |field: &str| -> Vec<f64> {
+            let list = expect[field].as_array().expect("a list");
+            list.iter().map(|n| n.as_f64().expect("a number")).collect()
+        };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let session = tiny(expect["base"].as_str().expect("a base"));
+        let ids: Vec<u32> = numbers("tokens").iter().map(|&id| id as u32).collect();
+        let expected: Vec<f32> = numbers("logits").iter().map(|&n| n as f32).collect();
+        match with_adapter(&session, &fault(&name), &ids) {
+            Err(error) => failures.push(format!("{name}: {error}")),
+            Ok(logits) => {
+                let apart = worst(&logits[logits.len() - expected.len()..], &expected);
+                if apart > 1e-4 {
+                    failures.push(format!("{name}: {apart:.1e} apart"));
+                }
+            }
+        }
+        let found = adapters::inspect(&fault(&name)).expect("readable");
+        if !found.refused.is_empty() || found.modules.is_empty() {
+            failures.push(format!("{name}: {:?}", found.refused));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(seen > 8, "{seen} cases");
+}
+
+/// PEFT reads all of these as the golden case.
+#[test]
+fn what_says_the_same_in_other_words_gives_the_same_numbers() {
+    let file = std::fs::read(golden_dir().join("configs_0_21_2.json")).expect("the defaults");
+    let defaults: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    let mut failures = Vec::new();
+    let mut check =
+        |what: &str, session: &Session, ids: &[u32], one: &AdapterFiles, other: &AdapterFiles| {
+            let expected = with_adapter(session, one, ids).expect("the golden case loads");
+            match with_adapter(session, other, ids) {
+                Ok(found) if found == expected => {}
+                Ok(found) => failures.push(format!(
+                    "{}: {what}: {:.1e} apart",
+                    one.name,
+                    worst(&found, &expected)
+                )),
+                Err(error) => failures.push(format!("{}: {what}: {error}", one.name)),
+            }
+        };
+    let old_layout = ["oft_block_size", "peft_version"];
+    for case in cases() {
+        let (session, files, ids) = (tiny(&case.base), case.files(), case.ids());
+        let turned = with_field(files.clone(), "fan_in_fan_out", true.into());
+        let turned = with_field(turned, "merge_weights", true.into());
+        check("fan_in_fan_out", &session, &ids, &files, &turned);
+        let Some(json) = &files.config else { continue };
+        let mut config: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(json).expect("JSON");
+        let of_peft = defaults[config["peft_type"].as_str().expect("a method")].clone();
+        config.retain(|field, value| {
+            let needed = field == "peft_type" || old_layout.contains(&&field[..]);
+            // PEFT has no default of its own for these.
+            let none = [
+                "num_virtual_tokens",
+                "adapter_len",
+                "hidden_size",
+                "adapters",
+            ];
+            needed || none.contains(&&field[..]) || of_peft.get(field) != Some(&*value)
+        });
+        let config = Some(serde_json::Value::Object(config).to_string().into_bytes());
+        let short = AdapterFiles {
+            config,
+            ..files.clone()
+        };
+        check("defaults left out", &session, &ids, &files, &short);
+        for (from, to) in [
+            ("\"base_model.", "\"_orig_mod.base_model."),
+            ("\"base_model.", "\"module.base_model."),
+            (
+                "\"base_model.model.model.",
+                "\"base_model.model.model.language_model.",
+            ),
+            (
+                "base_model.model.model.",
+                "base_model.model._orig_mod.model.",
+            ),
+            (
+                "\"base_model.model.model.",
+                "\"base_model.model._fsdp_wrapped_module.model.",
+            ),
+            ("\"base_model.model.model.", "\"model."),
+        ] {
+            let renamed = with_header(files.clone(), |h| h.replace(from, to));
+            check(to, &session, &ids, &files, &renamed);
+        }
+    }
+    let base = tiny("base");
+    let ids = [1, 2, 3, 9];
+    for case in ["dora", "dora_embedding", "dora_rslora"] {
+        let renamed = with_header(golden(case), |h| {
+            h.replace("lora_magnitude_vector\"", "lora_magnitude_vector.weight\"")
+        });
+        check(
+            "magnitudes with .weight",
+            &base,
+            &ids,
+            &golden(case),
+            &renamed,
+        );
+    }
+    for case in ["control_vector", "bipo"] {
+        let session = tiny(&cases().iter().find(|c| c.name == case).expect("there").base);
+        let d = session.model.config().hidden_size;
+        let rows = with_header(golden(case), |h| {
+            h.replace(&format!("\"shape\":[{d}]"), &format!("\"shape\":[1,{d}]"))
+        });
+        check("a row", &session, &ids, &golden(case), &rows);
+    }
+    for field in [
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "runtime_config",
+    ] {
+        let more = with_field(golden("adalora"), field, serde_json::json!({"rho": 2.0}));
+        check(field, &base, &ids, &golden("adalora"), &more);
+    }
+    let other = with_field(lora(), "modules_to_save", vec!["wte"].into());
+    check("a name of no module", &base, &ids, &lora(), &other);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_file_of_one_process_of_many_is_refused() {
+    let empty = with_header(lora(), |_| {
+        let key = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+        format!("{{\"{key}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}}}")
+    });
+    let header = u64::from_le_bytes(empty.weights[..8].try_into().expect("8 bytes")) as usize;
+    let empty = AdapterFiles {
+        weights: empty.weights[..8 + header].to_vec(),
+        ..empty
+    };
+    let error = refusal(&empty);
+    assert!(error.to_string().contains("ZeRO-3"), "{error}");
+}
+
+#[test]
+fn more_tokens_than_the_model_has_are_counted() {
+    // The golden's embedding is the head too; two rows of 48 numbers are added to its copy.
+    let files = golden("saved_embedding");
+    let length = u64::from_le_bytes(files.weights[..8].try_into().expect("8 bytes")) as usize;
+    let header: serde_json::Value =
+        serde_json::from_slice(&files.weights[8..8 + length]).expect("JSON");
+    let key = "base_model.model.model.embed_tokens.weight";
+    let rows = header[key]["shape"][0].as_u64().expect("rows");
+    let longer = with_header(files, |h| {
+        let mut header: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(h).expect("JSON");
+        let cut = header[key]["data_offsets"][1].as_u64().expect("an end");
+        for (name, entry) in &mut header {
+            if name == "__metadata__" {
+                continue;
+            }
+            for at in 0..2 {
+                let offset = entry["data_offsets"][at].as_u64().expect("an offset");
+                let moved = offset > cut || (offset == cut && (at == 0) != (name == key));
+                let more = if moved { 2 * 48 * 4 } else { 0 };
+                entry["data_offsets"][at] = (offset + more).into();
+            }
+        }
+        header[key]["shape"][0] = (rows + 2).into();
+        serde_json::Value::Object(header).to_string()
+    });
+    let weights = [longer.weights.clone(), vec![0; 2 * 48 * 4]].concat();
+    let error = refusal(&AdapterFiles { weights, ..longer });
+    assert_eq!(error.code(), "wrong-shape", "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the model has 96 tokens: 2 fewer"),
+        "{error}"
+    );
+}
+
+#[test]
+fn half_a_pair_has_the_name_of_its_own_file() {
+    let mut weights = std::fs::read(golden_dir().join("lora_untied/llama_cpp.gguf")).expect("gguf");
+    let name = b"blk.0.attn_q.weight.lora_b";
+    let at = weights.windows(name.len()).position(|found| found == name);
+    weights[at.expect("a pair") + name.len() - 1] = b'x';
+    let error = refusal(&AdapterFiles {
+        name: "half".into(),
+        weights,
+        ..AdapterFiles::default()
+    });
+    assert_eq!(error.code(), "missing-key", "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("`blk.0.attn_q.weight.lora_b` is missing"),
+        "{error}"
+    );
+}
+
+/// `steer logits` with an adapter.
+fn steer(adapter: &Path) -> Output {
+    let base = golden_dir().join("base");
+    Command::new(env!("CARGO_BIN_EXE_steer"))
+        .args(["logits", "--json", "--tokens", "1,2,3", "--model"])
+        .arg(base)
+        .arg("--adapter")
+        .arg(adapter)
+        .output()
+        .expect("runs")
+}
+
+#[test]
+fn steer_finds_the_files_of_an_adapter_and_says_what_is_there_instead() {
+    let root = std::env::temp_dir().join(format!("steer-folders-{}", std::process::id()));
+    let write = |path: &str, bytes: &[u8]| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writes");
+        std::fs::write(path, bytes).expect("writes");
+    };
+    let put = |folder: &str, files: &AdapterFiles, weights: &str| {
+        write(
+            &format!("{folder}/adapter_config.json"),
+            files.config.as_ref().expect("config"),
+        );
+        write(&format!("{folder}/{weights}"), &files.weights);
+    };
+    put("many", &lora(), "adapter_model.safetensors");
+    put("many/0", &golden("ia3"), "adapter_model.safetensors");
+    put("many/other", &golden("ia3"), "adapter_model.safetensors");
+    put("mlx", &fault("mlx_lora"), "adapters.safetensors");
+    put(
+        "deep/run/checkpoint-500",
+        &lora(),
+        "adapter_model.safetensors",
+    );
+    write(
+        "pickled/adapter_model.bin",
+        b"PK\x03\x04adapter_model/data.pkl",
+    );
+    write("whole/config.json", b"{}");
+    write("whole/model.safetensors", b"");
+    write("empty/notes.txt", b"");
+    let text = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    for path in [
+        "many",
+        "many/adapter_model.safetensors",
+        "many/adapter_config.json",
+        "many/other",
+        "mlx",
+        "mlx/adapters.safetensors",
+    ] {
+        let output = steer(&root.join(path));
+        assert!(output.status.success(), "{path}: {}", text(&output));
+    }
+    let same = steer(&root.join("many")).stdout
+        == steer(&root.join("many/adapter_model.safetensors")).stdout;
+    assert!(
+        same,
+        "the weights' path with its config beside it is the folder"
+    );
+    let others = text(&steer(&root.join("many")));
+    assert!(
+        others.contains("many/0, ") && others.contains("many/other"),
+        "{others}"
+    );
+    for (path, part) in [
+        ("deep", "deep/run/checkpoint-500: name one of these folders"),
+        ("pickled", "weights_only=True"),
+        ("whole", "--model"),
+        ("empty", "notes.txt"),
+        ("nothing", "No such file"),
+    ] {
+        let output = steer(&root.join(path));
+        let said = text(&output);
+        assert!(
+            !output.status.success() && said.contains(part),
+            "{path}: {said}"
+        );
+    }
+    std::fs::remove_dir_all(&root).expect("cleans up");
 }
 
 #[test]
