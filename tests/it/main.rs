@@ -5,6 +5,7 @@ mod contract;
 mod docs;
 mod golden;
 mod gpu;
+mod header;
 mod kernels;
 mod laws;
 mod loading;
