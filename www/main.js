@@ -93,6 +93,6 @@ if (await actions.start()) {
   // A model kept in this browser costs no download: no click is asked for.
   const kept = offered.kind === "url" ? await actions.isCached(offered.url).catch(() => null) : null;
   await adapters;
-  if (kept) await actions.loadModel(offered);
+  if (kept?.complete) await actions.loadModel(offered);
   actions.refreshMemory();
 }

@@ -59,6 +59,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
+      ...info.warnings.map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
       h("details.manage", {}, h("summary", {}, "Model"),
         h("p.hint", {}, `${info.arithmetic}.`),
         info.cached && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(model.source.url) }, "Delete the kept copy"),
