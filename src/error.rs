@@ -212,15 +212,31 @@ pub enum Error {
     DeviceUnavailable { asked: String, why: String },
     /// The device failed or was taken away while in use; the text so far is kept by the caller.
     #[error("the device stopped working: {why}; start a new session, the text is kept")]
-    DeviceLost { why: String },
+    DeviceLost {
+        /// For people: see [`Error::device_lost`].
+        why: &'static str,
+        /// For developers: what the device's own program said, at its length.
+        details: String,
+    },
     /// The browser's storage is full.
     #[error(
-        "the browser's storage is full: {needed_bytes} bytes are needed, {available_bytes} are \
-         free; delete a cached model or continue without caching"
+        "the browser's storage is full: {} needed{}; private windows have less; \
+         delete a kept model, or go on without keeping it",
+        are(*needed_bytes),
+        free(*needed_bytes, *available_bytes)
     )]
     QuotaExceeded {
+        /// Still to be written.
         needed_bytes: u64,
-        available_bytes: u64,
+        /// What the browser says, where it says something; it may be more than it then gives.
+        available_bytes: Option<u64>,
+    },
+    /// The copy kept in the browser is not what was downloaded.
+    #[error("{file}: the copy kept in this browser was damaged ({what}) and is deleted; {then}")]
+    DamagedCopy {
+        file: String,
+        what: String,
+        then: String,
     },
     /// The hash of a download is not the expected one.
     #[error(
@@ -239,10 +255,41 @@ pub enum Error {
     Io { file: String, why: String },
 }
 
+/// What a device's program says, and what it means to whoever was writing.
+const DEVICE_FAILURES: &[(&[&str], &str)] = &[
+    (
+        &["out of memory", "outofmemory", "not enough memory"],
+        "it ran out of memory",
+    ),
+    (
+        &["lost", "destroyed", "reset", "removed", "external instance"],
+        "the system or the browser took it away, as after sleep or a driver's update",
+    ),
+    (
+        &["timeout", "timed out", "hung"],
+        "it did not answer in time",
+    ),
+];
+
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// [`Error::DeviceLost`] in plain words, from what the device's program said: panics, paths and
+    /// backtraces stay in its details.
+    #[must_use]
+    pub fn device_lost(details: impl ToString) -> Self {
+        let details = details.to_string();
+        let said = details.to_lowercase();
+        let known = DEVICE_FAILURES
+            .iter()
+            .find(|(words, _)| words.iter().any(|word| said.contains(word)));
+        Self::DeviceLost {
+            why: known.map_or("it gave no result", |(_, why)| why),
+            details,
+        }
+    }
+
     /// A stable, machine-readable name of the kind of error, such as `wrong-shape`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -280,10 +327,34 @@ impl Error {
             Self::DeviceUnavailable { .. } => "device-unavailable",
             Self::DeviceLost { .. } => "device-lost",
             Self::QuotaExceeded { .. } => "quota-exceeded",
+            Self::DamagedCopy { .. } => "damaged-copy",
             Self::HashMismatch { .. } => "hash-mismatch",
             Self::Network { .. } => "network",
             Self::Io { .. } => "io",
         }
+    }
+}
+
+/// `98.4 MB are`
+fn are(bytes: u64) -> String {
+    format!("{} are", megabytes(bytes))
+}
+
+/// What is free, unless that is more than is needed: then the browser promised too much.
+fn free(needed_bytes: u64, available_bytes: Option<u64>) -> String {
+    let less = available_bytes.filter(|&available| available < needed_bytes);
+    less.map_or_else(String::new, |available| {
+        format!(", {} free", are(available))
+    })
+}
+
+/// `98.4 MB`, as the page writes it.
+#[must_use]
+pub fn megabytes(bytes: u64) -> String {
+    let tenths = (bytes + 50_000) / 100_000;
+    match tenths {
+        1000.. => format!("{} MB", (tenths + 5) / 10),
+        _ => format!("{}.{} MB", tenths / 10, tenths % 10),
     }
 }
 
@@ -293,5 +364,69 @@ fn list(keys: &[String]) -> String {
     match keys.len().saturating_sub(6) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_is_told_in_plain_words() {
+        let cases = [
+            (
+                "called `Result::unwrap()` on an `Err` value: BufferAsyncError\n   0: std::backtrace\n             at /rustc/1234/library/std/src/panicking.rs:12:5",
+                "it gave no result",
+            ),
+            (
+                "Execution error: wgpu error: Parent device is lost\nBacktrace:\n  wasm-function[12]",
+                "the system or the browser took it away, as after sleep or a driver's update",
+            ),
+            ("Out of Memory", "it ran out of memory"),
+        ];
+        for (details, why) in cases {
+            let error = Error::device_lost(details);
+            let words = error.to_string();
+            assert_eq!(
+                words,
+                format!("the device stopped working: {why}; start a new session, the text is kept")
+            );
+            assert_eq!(error.code(), "device-lost");
+            let Error::DeviceLost { details: kept, .. } = error else {
+                panic!("{words}")
+            };
+            assert_eq!(kept, details);
+        }
+    }
+
+    #[test]
+    fn a_full_storage_names_one_number_or_two_that_agree() {
+        let full = |available_bytes| {
+            Error::QuotaExceeded {
+                needed_bytes: 98_362_432,
+                available_bytes,
+            }
+            .to_string()
+        };
+        assert!(
+            full(Some(12_040_000)).contains("full: 98.4 MB are needed, 12.0 MB are free; private")
+        );
+        for promised in [None, Some(98_362_432), Some(5_000_000_000)] {
+            assert!(full(promised).contains("full: 98.4 MB are needed; private windows have less"));
+        }
+    }
+
+    #[test]
+    fn megabytes_are_rounded() {
+        let cases = [
+            (0, "0.0 MB"),
+            (50_000, "0.1 MB"),
+            (99_949_999, "99.9 MB"),
+            (99_950_000, "100 MB"),
+            (2_150_400_000, "2150 MB"),
+        ];
+        for (bytes, words) in cases {
+            assert_eq!(megabytes(bytes), words, "{bytes}");
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::weights::{ByteSource, ModelFile};
 
 /// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
 const PREFILL_TOKENS: usize = 128;
+/// The same on a GPU that a program imitates, which takes seconds for more.
+const SOFTWARE_PREFILL_TOKENS: usize = 32;
 
 /// A model ready to speak.
 #[derive(Debug, Clone)]
@@ -248,9 +250,9 @@ pub enum CacheUse {
     rename_all_fields = "camelCase"
 )]
 pub enum Step {
-    /// Part of the prompt was read.
+    /// Part of the prompt was read, by one stream.
     Prefill {
-        /// Prompt tokens read so far.
+        /// Prompt tokens read so far, the mean of all streams.
         done_tokens: usize,
         /// Prompt tokens in all.
         total_tokens: usize,
@@ -407,7 +409,7 @@ impl Generation {
         if !steering.stamp().is_empty() {
             self.fork_base();
         }
-        if let Some(step) = self.prefill(&steering, &base)? {
+        if let Some(step) = self.prefill(&steering, &base).await? {
             return Ok(Some(step));
         }
 
@@ -495,26 +497,45 @@ impl Generation {
         Some(shadow)
     }
 
-    /// Reads one more piece of a long prompt, in all streams that have one before them.
-    fn prefill(&mut self, steering: &Steering, base: &Steering) -> Result<Option<Step>> {
-        let mut worked = false;
-        let lanes = [
+    /// Reads one more piece of a long prompt, in the stream that has read the least of those that
+    /// have one before them.
+    async fn prefill(&mut self, steering: &Steering, base: &Steering) -> Result<Option<Step>> {
+        // A GPU would take all pieces at once and be heard of after the last: it is waited for.
+        let on_gpu = self.model.is_on_gpu();
+        let (positions, piece_tokens) = match on_gpu && gpu_is_software() {
+            true => (Positions::Last, SOFTWARE_PREFILL_TOKENS),
+            false if on_gpu => (Positions::Last, PREFILL_TOKENS),
+            false => (Positions::None, PREFILL_TOKENS),
+        };
+        let mut lanes = [
             (Some(&mut self.steered), steering),
             (self.base.as_mut(), base),
         ];
-        for (lane, steering) in lanes {
-            if let Some(lane) = lane.filter(|lane| lane.waiting() > PREFILL_TOKENS) {
-                let start = lane.cache.len();
-                let piece = &lane.ids[start..start + PREFILL_TOKENS];
-                self.model
-                    .forward(piece, &mut lane.cache, steering, Positions::None)?;
-                worked = true;
-            }
+        let long = |lane: &Lane| match lane.cache.len() {
+            0 => lane.waiting() > PREFILL_TOKENS,
+            _ => lane.waiting() > piece_tokens,
+        };
+        let next = lanes.iter_mut().filter_map(|(lane, steering)| {
+            let lane = lane.as_deref_mut().filter(|lane| long(lane))?;
+            Some((lane, *steering))
+        });
+        let Some((lane, steering)) = next.min_by_key(|(lane, _)| lane.cache.len()) else {
+            return Ok(None);
+        };
+        let start = lane.cache.len();
+        let piece = &lane.ids[start..start + piece_tokens];
+        let logits = self
+            .model
+            .forward(piece, &mut lane.cache, steering, positions)?;
+        if let Some(logits) = logits {
+            read_back(logits.slice([0..1, 0..1])).await?;
         }
-        let done_tokens = self.steered.cache.len();
         let total_tokens = self.steered.ids.len();
-        Ok(worked.then_some(Step::Prefill {
-            done_tokens,
+        let read = [Some(&self.steered), self.base.as_ref()];
+        let read = read.into_iter().flatten().map(|lane| lane.cache.len());
+        let (lanes, done) = read.fold((0, 0), |(lanes, done), len| (lanes + 1, done + len));
+        Ok(Some(Step::Prefill {
+            done_tokens: done / lanes,
             total_tokens,
         }))
     }
@@ -816,11 +837,7 @@ impl Speech {
 /// # Errors
 /// [`Error::DeviceLost`] when the device cannot answer.
 pub async fn read_back(logits: Tensor<2>) -> Result<Vec<f32>> {
-    let lost = |why: String| Error::DeviceLost { why };
-    let data = logits
-        .into_data_async()
-        .await
-        .map_err(|error| lost(error.to_string()))?;
+    let data = logits.into_data_async().await.map_err(Error::device_lost)?;
     data.try_into_vec()
-        .map_err(|error| lost(format!("{error:?}")))
+        .map_err(|error| Error::device_lost(format!("{error:?}")))
 }

@@ -390,6 +390,38 @@ async fn methods_and_memory_are_told() {
     );
 }
 
+/// The module's memory never shrinks: what is refused must not have been in it.
+#[wasm_bindgen_test]
+async fn a_vast_adapter_that_is_refused_is_not_read() {
+    let playground = with_model(r#"{"device":"cpu"}"#).await;
+    let heap = async || {
+        let memory = call(&playground, "memory", &[]).await.unwrap();
+        number(&memory, "wasmHeapBytes")
+    };
+    let before = heap().await;
+    let vast = Uint8Array::new_with_length(200 << 20);
+    vast.set(&Uint8Array::from(&b"a text, and a long one"[..]), 0);
+    let files =
+        json(r#"{"name":"mine","config":"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8}"}"#);
+    Reflect::set(&files, &"weights".into(), &vast).unwrap();
+    for name in ["inspectAdapter", "loadAdapter"] {
+        let outcome = call(&playground, name, std::slice::from_ref(&files)).await;
+        assert_code(outcome, "wrong-magic");
+    }
+    let json = br#"{"base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight":{"dtype":"F32","shape":[4,13107200],"data_offsets":[0,209715200]}}"#;
+    let head = [&(json.len() as u64).to_le_bytes()[..], json].concat();
+    let parts = Array::of2(&Uint8Array::from(&head[..]), &vast);
+    let class: Function = get(&js_sys::global(), "Blob").dyn_into().unwrap();
+    let blob = Reflect::construct(&class, &Array::of1(&parts)).unwrap();
+    Reflect::set(&files, &"weights".into(), &blob).unwrap();
+    let told = call(&playground, "inspectAdapter", std::slice::from_ref(&files)).await;
+    assert_eq!(number(&told.unwrap(), "parameters"), f64::from(200 << 18));
+    let outcome = call(&playground, "loadAdapter", &[files]).await;
+    assert_code(outcome, "no-such-module");
+    let grown = heap().await - before;
+    assert!(grown < 16e6, "the heap grew by {grown} bytes");
+}
+
 // ---- numbers ------------------------------------------------------------------------------------------
 
 fn probabilities(expected: &BTreeMap<String, HostTensor>, key: &str) -> Vec<f64> {

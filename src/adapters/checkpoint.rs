@@ -1088,11 +1088,9 @@ impl<'a> Loader<'a> {
         if let Some(weight) = self.weights.borrow_mut().remove(&site) {
             return Ok(weight);
         }
-        let lost = |why: String| Error::DeviceLost { why };
-        let data = base().try_into_data();
-        let data = data.map_err(|error| lost(error.to_string()))?;
+        let data = base().try_into_data().map_err(Error::device_lost)?;
         data.try_into_vec()
-            .map_err(|error| lost(format!("{error:?}")))
+            .map_err(|error| Error::device_lost(format!("{error:?}")))
     }
 
     /// Refuses what nothing took.

@@ -216,15 +216,14 @@ pub(super) fn read(buffer: CubeTensor) -> impl Future<Output = Result<Vec<u32>>>
     // The first poll is what hands over.
     let first = Pin::new(&mut reading).poll(&mut now);
     async move {
-        let lost = |why: String| Error::DeviceLost { why };
         let bytes = match first {
             Poll::Ready(bytes) => bytes,
             Poll::Pending => reading.await,
         };
-        let bytes = bytes.map_err(|error| lost(error.to_string()))?;
+        let bytes = bytes.map_err(Error::device_lost)?;
         let bytes = bytes
             .first()
-            .ok_or_else(|| lost("nothing came back".into()))?;
+            .ok_or_else(|| Error::device_lost("nothing came back"))?;
         Ok(bytemuck::pod_collect_to_vec(bytes))
     }
 }

@@ -10,8 +10,10 @@ use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, Request, Reques
 use super::blob::BlobSource;
 use super::glue::{check, get, ignore, message, wait};
 use super::resume::{self, Answer, Plan, Sidecar, hex, stored_name};
-use super::storage::{Storage, available_bytes, blob, persist, scope};
+use super::storage::{Kept, Storage, Writer, available_bytes, blob, persist, scope};
+use super::sums::{BLOCK_BYTES, Checked, Summing, Sums};
 use crate::error::{Error, Result};
+use crate::weights::ByteSource;
 
 /// Bytes between two flushes: what a crash may cost.
 const FLUSH_BYTES: u64 = 8 << 20;
@@ -30,88 +32,230 @@ pub(super) struct Want<'a> {
 
 /// A whole, verified file.
 pub(super) struct Fetched {
-    pub(super) source: BlobSource,
+    pub(super) source: Checked<BlobSource>,
     pub(super) sha256: String,
     /// Why it is not kept in the browser, if it is not.
     pub(super) note: Option<String>,
+    /// What was wrong with the copy that was kept before, if something was.
+    pub(super) damage: Option<String>,
 }
 
-/// Gets the file from storage, or from the network into storage.
+/// Gets the file from storage, or from the network into storage. With `damage`, the copy in storage
+/// was found to be damaged, which is why.
 ///
 /// # Errors
 /// [`Error::Network`], [`Error::QuotaExceeded`], [`Error::HashMismatch`], [`Error::Aborted`],
-/// [`Error::Io`] when another tab is at it.
-pub(super) async fn fetch(want: &Want<'_>) -> Result<Fetched> {
+/// [`Error::DamagedCopy`] when such a copy cannot be fetched again, [`Error::Io`] when another tab
+/// is at it.
+pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fetched> {
     let storage = match want.cache {
         true => Storage::open().await,
         false => Err("not kept, as you asked".to_owned()),
     };
     match storage {
-        Ok(storage) => fetch_kept(&storage, want).await,
+        Ok(storage) => fetch_kept(&storage, want, damage).await,
         Err(note) => fetch_unkept(want, note).await,
     }
 }
 
-async fn fetch_kept(storage: &Storage, want: &Want<'_>) -> Result<Fetched> {
-    let (sidecar, bytes) = storage.look(want.url).await;
-    let mut plan = resume::plan(sidecar.as_ref(), bytes, want.sha256.as_deref());
-    if let (Plan::Stored, Some(sidecar)) = (&plan, sidecar) {
-        let file = storage.file(&stored_name(want.url)).await?;
-        let source = BlobSource::new(file_name(want.url), file.into());
-        return Ok(Fetched {
-            source,
-            sha256: sidecar.sha256.unwrap_or_default(),
-            note: None,
-        });
+async fn fetch_kept(
+    storage: &Storage,
+    want: &Want<'_>,
+    mut damage: Option<String>,
+) -> Result<Fetched> {
+    let kept = storage.look(want.url).await;
+    let (sums, expected) = (kept.sums.clone(), want.sha256.as_deref());
+    let mut plan = resume::plan(kept.sidecar.as_ref(), kept.usable_bytes(), expected);
+    if damage.is_none() && plan == Plan::Stored {
+        match stored(storage, want, kept).await {
+            Err(Error::DamagedCopy { what, .. }) => damage = Some(what),
+            done => return done,
+        }
     }
-    let body = loop {
-        match Body::open(want, &plan).await {
-            Ok(Some(body)) => break body,
-            Ok(None) => plan = Plan::Fresh,
-            // Another origin's server may not admit `If-Range`: do without it.
-            Err(Error::Network { .. })
-                if matches!(
-                    plan,
-                    Plan::Resume {
-                        version: Some(_),
-                        ..
-                    }
-                ) =>
-            {
-                plan = match (want.sha256.is_some(), plan) {
-                    (true, Plan::Resume { from_bytes, .. }) => Plan::Resume {
-                        from_bytes,
-                        version: None,
-                    },
-                    _ => Plan::Fresh,
-                };
-            }
-            Err(error) => return Err(error),
-        }
-    };
+    if let Plan::Damaged(what) = &plan {
+        damage.get_or_insert_with(|| what.clone());
+    }
+    if damage.is_some() {
+        storage.forget(want.url).await;
+        plan = Plan::Fresh;
+    }
     persist();
-    match keep(storage, want, body).await {
-        Err(Error::QuotaExceeded { needed_bytes, .. }) => {
-            storage.forget(want.url).await;
-            let available_bytes = available_bytes().await.unwrap_or(0);
-            Err(Error::QuotaExceeded {
-                needed_bytes,
-                available_bytes,
-            })
+    let resumed = matches!(plan, Plan::Resume { .. });
+    let mut fetched = keep(storage, want, plan, &sums).await;
+    if resumed && matches!(fetched, Err(Error::HashMismatch { .. })) {
+        // The halves are of two versions of the file.
+        storage.forget(want.url).await;
+        fetched = keep(storage, want, Plan::Fresh, &sums).await;
+    }
+    match fetched {
+        Ok(fetched) => Ok(Fetched { damage, ..fetched }),
+        Err(error) => {
+            if matches!(
+                error,
+                Error::QuotaExceeded { .. } | Error::HashMismatch { .. }
+            ) {
+                storage.forget(want.url).await;
+            }
+            Err(resume::after_damage(&file_name(want.url), damage, error))
         }
-        Err(error @ Error::HashMismatch { .. }) => {
-            storage.forget(want.url).await;
-            Err(error)
-        }
-        kept => kept,
     }
 }
 
-/// Writes the body behind what is already there, hashes everything, and remembers.
-async fn keep(storage: &Storage, want: &Want<'_>, mut body: Body) -> Result<Fetched> {
+/// The copy that is kept, whose blocks are checked as they are read. One without sums, as earlier
+/// versions kept it, is read once from end to end and compared with the SHA-256 it was kept with.
+async fn stored(storage: &Storage, want: &Want<'_>, kept: Kept) -> Result<Fetched> {
+    let file = storage.file(&stored_name(want.url)).await?;
+    let source = BlobSource::new(file_name(want.url), file.into());
+    let sha256 = kept.sidecar.and_then(|sidecar| sidecar.sha256);
+    let sums = match kept.sums.cover(source.len_bytes()) {
+        true => kept.sums,
+        false => {
+            let sums = examine(&source, want, sha256.as_deref()).await?;
+            // Without them it is only read from end to end again.
+            if let Ok(writer) = storage.write_sums(want.url).await {
+                let _ = writer.replace(&sums.encode());
+            }
+            sums
+        }
+    };
+    Ok(Fetched {
+        source: Checked::new(source, Some(sums)),
+        sha256: sha256.unwrap_or_default(),
+        note: None,
+        damage: None,
+    })
+}
+
+/// Reads a kept copy from end to end: its sums, if its SHA-256 is what it was.
+async fn examine(source: &BlobSource, want: &Want<'_>, sha256: Option<&str>) -> Result<Sums> {
+    let damaged = |error: Error| Error::DamagedCopy {
+        file: source.name().to_owned(),
+        what: format!("it cannot be read: {error}"),
+        then: "load it again".to_owned(),
+    };
+    let total_bytes = source.len_bytes();
+    let (mut hasher, mut summing, mut at) = (Sha256::new(), Summing::default(), 0);
+    while at < total_bytes {
+        let piece = usize::try_from(total_bytes - at).unwrap_or(HASH_BYTES);
+        let piece = source.read_at(at, piece.min(HASH_BYTES)).await;
+        let piece = piece.map_err(damaged)?;
+        hasher.update(&piece);
+        summing.update(&piece);
+        at += piece.len() as u64;
+        (want.progress)("verifying", at, total_bytes);
+        check(want.signal.as_ref())?;
+    }
+    resume::judge(source.name(), &hex(&hasher.finalize()), sha256)?;
+    Ok(summing.finish())
+}
+
+/// A file on its way into the storage.
+struct Incoming {
+    writer: Writer,
+    sums: Writer,
+    hasher: Sha256,
+    summing: Summing,
+    at: u64,
+    /// Bytes that would survive a crash.
+    flushed: u64,
+}
+
+impl Incoming {
+    async fn open(storage: &Storage, want: &Want<'_>) -> Result<Self> {
+        Ok(Self {
+            writer: storage.write(&stored_name(want.url)).await?,
+            sums: storage.write_sums(want.url).await?,
+            hasher: Sha256::new(),
+            summing: Summing::default(),
+            at: 0,
+            flushed: 0,
+        })
+    }
+
+    /// Takes what is kept, up to `bytes` and up to the first block that is not what came.
+    async fn take_kept(&mut self, want: &Want<'_>, bytes: u64, sums: &Sums) -> Result<()> {
+        let mut buffer = vec![0; BLOCK_BYTES];
+        while self.at + (BLOCK_BYTES as u64) <= bytes {
+            let read = self.writer.read_at(self.at, &mut buffer)?;
+            let block = (self.at / BLOCK_BYTES as u64) as usize;
+            if read < BLOCK_BYTES || !sums.holds(block, &buffer) {
+                break;
+            }
+            self.take(&buffer);
+            if self.at.is_multiple_of(HASH_BYTES as u64) {
+                (want.progress)("verifying", self.at, bytes);
+                TimeoutFuture::new(0).await;
+                check(want.signal.as_ref())?;
+            }
+        }
+        self.flushed = self.at;
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.summing.update(bytes);
+        self.at += bytes.len() as u64;
+    }
+
+    /// Starts from nothing.
+    fn start_over(&mut self) {
+        (self.hasher, self.summing) = (Sha256::new(), Summing::default());
+        (self.at, self.flushed) = (0, 0);
+    }
+
+    /// Writes the next bytes.
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write_at(self.at, bytes)?;
+        self.take(bytes);
+        if self.at - self.flushed >= FLUSH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Bytes first, then their sums: never a sum without its block.
+    fn flush(&mut self) -> Result<()> {
+        self.writer.flush()?;
+        self.sums.replace(&self.summing.so_far().encode())?;
+        self.flushed = self.at;
+        Ok(())
+    }
+
+    /// The SHA-256 in hex and the sums of all that came.
+    fn finish(self) -> Result<(String, Sums)> {
+        self.writer.flush()?;
+        let sums = self.summing.finish();
+        self.sums.replace(&sums.encode())?;
+        Ok((hex(&self.hasher.finalize()), sums))
+    }
+}
+
+/// Gets the file, or the rest of it, and keeps it.
+async fn keep(storage: &Storage, want: &Want<'_>, plan: Plan, sums: &Sums) -> Result<Fetched> {
     let name = stored_name(want.url);
     let file = file_name(want.url);
-    let writer = storage.write(&name).await?;
+    let mut incoming = Incoming::open(storage, want).await?;
+    let mut plan = match plan {
+        Plan::Resume {
+            from_bytes,
+            version,
+        } => {
+            incoming.take_kept(want, from_bytes, sums).await?;
+            match incoming.at {
+                0 => Plan::Fresh,
+                from_bytes => Plan::Resume {
+                    from_bytes,
+                    version,
+                },
+            }
+        }
+        _ => Plan::Fresh,
+    };
+    let mut body = Body::of(want, &mut plan).await?;
+    if body.from_bytes == 0 {
+        incoming.start_over();
+    }
     let mut sidecar = Sidecar {
         url: want.url.to_owned(),
         version: body.version.clone(),
@@ -119,72 +263,60 @@ async fn keep(storage: &Storage, want: &Want<'_>, mut body: Body) -> Result<Fetc
         ..Sidecar::default()
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
-    let full = |_| Error::QuotaExceeded {
-        needed_bytes: total_bytes,
-        available_bytes: 0,
-    };
     let missing = total_bytes.saturating_sub(body.from_bytes);
-    if available_bytes()
-        .await
-        .is_some_and(|available| available < missing)
-    {
-        return Err(full(()));
+    let full = |available_bytes| Error::QuotaExceeded {
+        needed_bytes: missing,
+        available_bytes,
+    };
+    let available_bytes = available_bytes().await;
+    if available_bytes.is_some_and(|available| available < missing) {
+        return Err(full(available_bytes));
     }
     let quota = |error| match error {
-        Error::QuotaExceeded { .. } => full(()),
+        Error::QuotaExceeded { .. } => full(available_bytes),
         other => other,
     };
-
-    let mut hasher = Sha256::new();
-    let mut at = 0;
-    let mut buffer = vec![0; HASH_BYTES];
-    while at < body.from_bytes {
-        let left = usize::try_from(body.from_bytes - at)
-            .unwrap_or(HASH_BYTES)
-            .min(HASH_BYTES);
-        let read = writer.read_at(at, &mut buffer[..left])?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        at += read as u64;
-        (want.progress)("verifying", at, total_bytes);
-        TimeoutFuture::new(0).await;
-        check(want.signal.as_ref())?;
-    }
-    writer.cut(at)?;
+    incoming.writer.cut(incoming.at)?;
     storage.remember(&sidecar).await.map_err(quota)?;
 
-    let mut flushed = at;
-    (want.progress)("downloading", at, total_bytes);
-    while let Some(piece) = body.next(want).await? {
-        let piece = piece.to_vec();
-        hasher.update(&piece);
-        writer.write_at(at, &piece).map_err(quota)?;
-        at += piece.len() as u64;
-        if at - flushed >= FLUSH_BYTES {
-            writer.flush().map_err(quota)?;
-            flushed = at;
+    (want.progress)("downloading", incoming.at, total_bytes);
+    let came = receive(want, &mut body, &mut incoming, total_bytes).await;
+    if let Err(error) = came {
+        // What came is worth something, unless there is no room for it.
+        if !matches!(error, Error::QuotaExceeded { .. }) {
+            let _ = incoming.flush();
         }
-        (want.progress)("downloading", at, total_bytes);
+        return Err(quota(error));
     }
-    writer.flush().map_err(quota)?;
-    body.check_end(want, at)?;
-
+    let at = incoming.at;
     (want.progress)("verifying", at, at);
-    let sha256 = hex(&hasher.finalize());
+    let (sha256, sums) = incoming.finish().map_err(quota)?;
     resume::accept(&file, &sha256, want.sha256.as_deref())?;
-    drop(writer);
     sidecar.size_bytes = Some(at);
     sidecar.sha256 = Some(sha256.clone());
     sidecar.complete = true;
     storage.remember(&sidecar).await.map_err(quota)?;
     let source = BlobSource::new(file, storage.file(&name).await?.into());
     Ok(Fetched {
-        source,
+        source: Checked::new(source, Some(sums)),
         sha256,
         note: None,
+        damage: None,
     })
+}
+
+/// Takes a body to its end.
+async fn receive(
+    want: &Want<'_>,
+    body: &mut Body,
+    incoming: &mut Incoming,
+    total_bytes: u64,
+) -> Result<()> {
+    while let Some(piece) = body.next(want).await? {
+        incoming.put(&piece.to_vec())?;
+        (want.progress)("downloading", incoming.at, total_bytes);
+    }
+    body.check_end(want, incoming.at)
 }
 
 /// Without storage: the browser holds the pieces as one blob, outside of the module's memory.
@@ -219,9 +351,10 @@ async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
     whole.push(&blob(&pieces)?.into());
     let source = BlobSource::new(file, blob(&whole)?);
     Ok(Fetched {
-        source,
+        source: Checked::new(source, None),
         sha256,
         note: Some(note),
+        damage: None,
     })
 }
 
@@ -234,6 +367,33 @@ struct Body {
 }
 
 impl Body {
+    /// Asks for what the plan says, or for less where the server does not go along.
+    async fn of(want: &Want<'_>, plan: &mut Plan) -> Result<Self> {
+        loop {
+            match Self::open(want, plan).await {
+                Ok(Some(body)) => return Ok(body),
+                Ok(None) => *plan = Plan::Fresh,
+                // Another origin's server may not admit `If-Range`: do without it.
+                Err(error @ Error::Network { .. }) => match plan {
+                    Plan::Resume {
+                        from_bytes,
+                        version: Some(_),
+                    } => {
+                        *plan = match want.sha256.is_some() {
+                            true => Plan::Resume {
+                                from_bytes: *from_bytes,
+                                version: None,
+                            },
+                            false => Plan::Fresh,
+                        };
+                    }
+                    _ => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Asks for what the plan says; `None` when the kept bytes cannot be continued.
     async fn open(want: &Want<'_>, plan: &Plan) -> Result<Option<Self>> {
         check(want.signal.as_ref())?;

@@ -24,7 +24,11 @@ extern "C" {
     #[wasm_bindgen(reexport = "PlaygroundError", skip_typescript, js_name = PlaygroundError)]
     fn _handed_on();
 
-    fn panicked(message: &str);
+    fn panicked();
+    #[wasm_bindgen(js_name = inTheConsole)]
+    fn in_the_console(details: &str);
+    #[wasm_bindgen(js_name = storageRoot)]
+    pub(super) fn storage_root() -> Promise;
     fn guard(promise: &Promise, gpu: bool) -> Promise;
     #[wasm_bindgen(js_name = whenLost)]
     pub(super) fn when_lost() -> Promise;
@@ -38,6 +42,9 @@ extern "C" {
 
 impl From<Error> for JsValue {
     fn from(error: Error) -> Self {
+        if let Error::DeviceLost { details, .. } = &error {
+            in_the_console(details);
+        }
         PlaygroundError::new(error.code(), &error.to_string()).into()
     }
 }
@@ -64,7 +71,7 @@ fn start() {
     construct();
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         console_error_panic_hook::hook(info);
-        panicked(&info.to_string());
+        panicked();
     }));
 }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! choice.rs      which device, and why (plain Rust)
-//! resume.rs      what to do with half a download (plain Rust)
+//! resume.rs      what to do with half a download or a damaged one (plain Rust)
+//! sums.rs        whether a kept copy is what was downloaded (plain Rust)
 //! shim.js        error class, async iterator, GPU watch: what Rust cannot say
 //! glue.rs        errors, promises, values between Rust and JavaScript
 //! blob.rs        a Blob or File as a source of bytes
@@ -16,6 +17,7 @@
 
 pub mod choice;
 pub mod resume;
+pub mod sums;
 
 #[cfg(target_arch = "wasm32")]
 mod blob;

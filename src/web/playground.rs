@@ -17,14 +17,19 @@ use super::glue::{
     when_lost,
 };
 use super::relaxed;
-use super::storage::Storage;
-use crate::adapters::{self, Adapter, AdapterFiles, Law, Mask, Method};
+use super::resume::mended;
+use super::storage::{Storage, blob};
+use super::sums::Checked;
+use crate::adapters::{self, Adapter, AdapterFiles, Headed, LARGE_BYTES, Law, Mask, Method};
 use crate::device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, megabytes};
 use crate::model::Weights;
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
 use crate::weights::{ByteSource, ModelFile};
+
+/// A config is a few kilobytes of JSON; what is larger is something else.
+const MOST_CONFIG_BYTES: u64 = 16_000_000;
 
 thread_local! {
     /// burn's GPU runtime starts once per module; later playgrounds share it.
@@ -81,6 +86,7 @@ struct ModelInfo {
     has_tokenizer: bool,
     has_chat_template: bool,
     unused_tensors: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[wasm_bindgen]
@@ -122,13 +128,16 @@ impl Playground {
         let weights = self.weights;
         promise(self.gpu, async move {
             let report = report(&options);
-            let (file, origin) = open(source, &options, &report).await?;
-            let file = ModelFile::open_gguf(file).await?;
-            let text = match file.metadata() {
-                Some(metadata) => Text::from_gguf(file.name(), metadata)?,
-                None => None,
-            };
-            load(&session, (&device, weights), file, text, &options, origin).await
+            let mut damage = None;
+            loop {
+                let (file, origin) = open(&source, &options, &report, damage.take()).await?;
+                let again = origin.damage.is_some();
+                match load_gguf(&session, (&device, weights), file, &options, origin).await {
+                    // What was kept is not what was downloaded: fetch it again, once.
+                    Err(Error::DamagedCopy { what, .. }) if !again => damage = Some(what),
+                    loaded => return loaded,
+                }
+            }
         })
     }
 
@@ -151,7 +160,7 @@ impl Playground {
                 .collect();
             let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
             let source = |name: &str| match files.iter().find(|(known, _)| known == name) {
-                Some((_, file)) => Ok(BlobSource::new(file.name(), file.clone().into())),
+                Some((_, file)) => Ok(Checked::new(blob(file), None)),
                 None => Err(Error::MissingKey {
                     file: "the folder".into(),
                     key: name.into(),
@@ -168,7 +177,7 @@ impl Playground {
         })
     }
 
-    /// Models kept in this browser.
+    /// Models kept in this browser, and beginnings of such: see `complete`.
     #[wasm_bindgen(js_name = cachedModels, unchecked_return_type = "Promise<CachedModel[]>")]
     pub fn cached_models() -> Promise {
         promise(false, async {
@@ -230,7 +239,11 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
     ) -> Promise {
         promise(false, async move {
-            Ok(plain(&adapters::inspect(&adapter_files(&files).await?)?))
+            let (files, weights) = given(&files).await?;
+            Ok(plain(&match weights.len_bytes() >= LARGE_BYTES {
+                true => Headed::read(files, &weights).await?.inspect()?,
+                false => adapters::inspect(&whole(files, &weights).await?)?,
+            }))
         })
     }
 
@@ -511,6 +524,8 @@ struct Origin {
     sha256: Option<String>,
     /// Why no copy is kept, if none is.
     note: Option<String>,
+    /// What was wrong with the copy that was kept before, if something was.
+    damage: Option<String>,
 }
 
 impl Origin {
@@ -520,27 +535,29 @@ impl Origin {
             bytes,
             sha256: None,
             note,
+            damage: None,
         }
     }
 }
 
 /// The model's bytes and where they came from.
 async fn open(
-    source: JsValue,
+    source: &JsValue,
     options: &JsValue,
     report: &dyn Fn(&str, u64, u64),
-) -> Result<(BlobSource, Origin)> {
+    damage: Option<String>,
+) -> Result<(Checked<BlobSource>, Origin)> {
     if let Some(blob) = source.dyn_ref::<Blob>() {
-        let name = get(&source, "name")
+        let name = get(source, "name")
             .as_string()
             .unwrap_or_else(|| "model.gguf".into());
         let file = BlobSource::new(name, blob.clone());
         let origin = Origin::own_file(file.len_bytes());
-        return Ok((file, origin));
+        return Ok((Checked::new(file, None), origin));
     }
     let text = source
         .as_string()
-        .or_else(|| get(&source, "href").as_string());
+        .or_else(|| get(source, "href").as_string());
     let text = text.ok_or_else(|| Error::BadOption {
         name: "source",
         expected: "an address, a File or a Blob",
@@ -553,21 +570,37 @@ async fn open(
         signal: signal(options),
         progress: report,
     };
-    let fetched = fetch(&want).await?;
+    let fetched = fetch(&want, damage).await?;
     let bytes = fetched.source.len_bytes();
     let origin = Origin {
         bytes,
         sha256: Some(fetched.sha256),
         note: fetched.note,
+        damage: fetched.damage,
     };
     Ok((fetched.source, origin))
+}
+
+async fn load_gguf(
+    session: &RefCell<Option<Session>>,
+    on: (&Device, Weights),
+    file: Checked<BlobSource>,
+    options: &JsValue,
+    origin: Origin,
+) -> Result<JsValue> {
+    let file = ModelFile::open_gguf(file).await?;
+    let text = match file.metadata() {
+        Some(metadata) => Text::from_gguf(file.name(), metadata)?,
+        None => None,
+    };
+    load(session, on, file, text, options, origin).await
 }
 
 /// Uploads and warms up. The earlier model is let go first: there is never room for two.
 async fn load(
     session: &RefCell<Option<Session>>,
     (device, weights): (&Device, Weights),
-    file: ModelFile<BlobSource>,
+    file: ModelFile<Checked<BlobSource>>,
     text: Option<Text>,
     options: &JsValue,
     origin: Origin,
@@ -603,6 +636,7 @@ async fn load(
             .as_ref()
             .is_some_and(|text| text.has_chat_template()),
         unused_tensors: file.unused().to_vec(),
+        warnings: origin.damage.as_deref().map(mended).into_iter().collect(),
     };
     *session.borrow_mut() = Some(loaded);
     Ok(plain(&info))
@@ -613,8 +647,8 @@ async fn read_adapter(
     session: &RefCell<Option<Session>>,
     files: &JsValue,
 ) -> Result<(Session, Adapter)> {
-    let files = adapter_files(files).await?;
     let session = session.borrow().clone().ok_or(Error::NoModel)?;
+    let files = adapter_files(files, &session).await?;
     let adapter = adapters::load_waiting(&files, &session.model).await?;
     Ok((session, adapter))
 }
@@ -625,17 +659,62 @@ fn entry_view(session: &Session, id: u32) -> JsValue {
     entry.map_or(JsValue::NULL, |entry| plain(&entry.view()))
 }
 
-async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
+/// An adapter's files in memory. Of a large one the header is read first: the module's memory
+/// never shrinks again.
+async fn adapter_files(value: &JsValue, session: &Session) -> Result<AdapterFiles> {
+    let (mut files, weights) = given(value).await?;
+    for expert in list(value, "experts")?.unwrap_or_default() {
+        let expert = Box::pin(adapter_files(&expert, session)).await?;
+        files.experts.push(expert);
+    }
+    if weights.len_bytes() >= LARGE_BYTES {
+        let headed = Headed::read(files.clone(), &weights).await?;
+        headed.check(&session.model).await?;
+    }
+    whole(files, &weights).await
+}
+
+/// With the bytes of the weights.
+async fn whole(files: AdapterFiles, weights: &BlobSource) -> Result<AdapterFiles> {
+    let weights = weights.read_all().await?;
+    Ok(AdapterFiles { weights, ..files })
+}
+
+/// An adapter's files without its experts, and the weights where the browser has them.
+async fn given(value: &JsValue) -> Result<(AdapterFiles, BlobSource)> {
     let name = get(value, "name")
         .as_string()
         .unwrap_or_else(|| "adapter".into());
-    let config = bytes(&get(value, "config"), "config").await?;
-    let weights = bytes(&get(value, "weights"), "weights").await?;
-    let weights = weights.ok_or_else(|| Error::BadOption {
-        name: "weights",
-        expected: "the bytes of adapter_model.safetensors or of a .gguf",
-        found: "nothing".into(),
-    })?;
+    let config = get(value, "config");
+    let config_bytes = config.dyn_ref::<Blob>().map_or(0, |blob| {
+        BlobSource::new(name.clone(), blob.clone()).len_bytes()
+    });
+    if config_bytes > MOST_CONFIG_BYTES {
+        return Err(Error::BadConfig {
+            file: format!("{name}/adapter_config.json"),
+            field: "the file".into(),
+            expected: "a JSON object".into(),
+            found: megabytes(config_bytes),
+        });
+    }
+    let config = bytes(&config, "config").await?;
+    let weights = get(value, "weights");
+    let weights = match weights.dyn_ref::<Blob>() {
+        Some(blob) => blob.clone(),
+        None if is_bytes(&weights) => blob(&Array::of1(&weights))?,
+        None => {
+            let nothing = weights.is_undefined() || weights.is_null();
+            return Err(Error::BadOption {
+                name: "weights",
+                expected: "the bytes of adapter_model.safetensors or of a .gguf",
+                found: match nothing {
+                    true => "nothing".into(),
+                    false => format!("{weights:?}"),
+                },
+            });
+        }
+    };
+    let weights = BlobSource::new("weights".into(), weights);
     let bases = bytes(&get(value, "bases"), "bases").await?;
     let task = get(value, "task");
     let number = task.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
@@ -646,24 +725,21 @@ async fn adapter_files(value: &JsValue) -> Result<AdapterFiles> {
             found: format!("{task:?}"),
         });
     }
-    let mut experts = Vec::new();
-    for expert in list(value, "experts")?.unwrap_or_default() {
-        experts.push(Box::pin(adapter_files(&expert)).await?);
-    }
     let expert_weights = list(value, "expertWeights")?.map(|weights| {
         // What is no number becomes one that no method takes.
         let number = |weight: &JsValue| weight.as_f64().unwrap_or(f64::NAN) as f32;
         weights.iter().map(number).collect()
     });
-    Ok(AdapterFiles {
+    let files = AdapterFiles {
         name,
         config,
-        weights,
+        weights: Vec::new(),
         bases,
         task: number.map(|n| n as usize),
-        experts,
+        experts: Vec::new(),
         expert_weights,
-    })
+    };
+    Ok((files, weights))
 }
 
 /// The items of an optional list.
@@ -696,7 +772,7 @@ async fn bytes(value: &JsValue, name: &'static str) -> Result<Option<Vec<u8>>> {
     if let Some(text) = value.as_string() {
         return Ok(Some(text.into_bytes()));
     }
-    if value.is_instance_of::<ArrayBuffer>() || ArrayBuffer::is_view(value) {
+    if is_bytes(value) {
         let buffer = value.dyn_ref::<Uint8Array>().cloned();
         return Ok(Some(
             buffer.unwrap_or_else(|| Uint8Array::new(value)).to_vec(),
@@ -715,6 +791,14 @@ fn path_in_folder(file: &File) -> String {
     let path = get(file, "webkitRelativePath").as_string();
     let inside = path.as_deref().and_then(|path| path.split_once('/'));
     inside.map_or_else(|| file.name(), |(_, inside)| inside.into())
+}
+
+fn is_bytes(value: &JsValue) -> bool {
+    value.is_instance_of::<ArrayBuffer>() || ArrayBuffer::is_view(value)
+}
+
+fn blob(file: &File) -> BlobSource {
+    BlobSource::new(file.name(), file.clone().into())
 }
 
 fn request(value: &JsValue) -> Result<Request> {

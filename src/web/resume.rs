@@ -37,26 +37,31 @@ pub enum Plan {
     },
     /// Everything.
     Fresh,
+    /// Everything, because the copy that is kept is not what was kept, for this reason.
+    Damaged(String),
 }
 
-/// Plans a download from the sidecar, the stored length and the hash that the caller expects.
+/// Plans a download from the sidecar, the stored length and the hash that the caller expects. Of
+/// half a file, only what has sums is counted as stored.
 #[must_use]
 pub fn plan(sidecar: Option<&Sidecar>, stored_bytes: u64, expected_sha256: Option<&str>) -> Plan {
     let Some(sidecar) = sidecar else {
         return Plan::Fresh;
     };
     if sidecar.complete {
-        let same_size = sidecar.size_bytes == Some(stored_bytes);
         let same_hash = expected_sha256.is_none_or(|expected| {
             sidecar
                 .sha256
                 .as_deref()
                 .is_some_and(|had| same(had, expected))
         });
-        return if same_size && same_hash {
-            Plan::Stored
-        } else {
-            Plan::Fresh
+        return match sidecar.size_bytes {
+            _ if !same_hash => Plan::Fresh,
+            Some(size_bytes) if size_bytes == stored_bytes => Plan::Stored,
+            size_bytes => Plan::Damaged(format!(
+                "it has {stored_bytes} bytes, not {}",
+                size_bytes.unwrap_or(0)
+            )),
         };
     }
     let longer = sidecar
@@ -139,6 +144,41 @@ pub fn accept(file: &str, found: &str, expected: Option<&str>) -> Result<()> {
         }),
         _ => Ok(()),
     }
+}
+
+/// What the SHA-256 of a kept copy says of it; one that was kept without is taken as it is.
+///
+/// # Errors
+/// [`Error::DamagedCopy`].
+pub fn judge(file: &str, found: &str, kept: Option<&str>) -> Result<()> {
+    match kept {
+        Some(kept) if !same(found, kept) => Err(Error::DamagedCopy {
+            file: file.to_owned(),
+            what: format!("its SHA-256 is {found}, not {kept}"),
+            then: "load it again".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a download, in the light of the damaged copy that it was to replace: without a
+/// connection the damage is what has to be told.
+#[must_use]
+pub fn after_damage(file: &str, damage: Option<String>, error: Error) -> Error {
+    match (damage, error) {
+        (Some(what), Error::Network { why, .. }) => Error::DamagedCopy {
+            file: file.to_owned(),
+            what,
+            then: format!("fetching it again failed ({why}): load it again with a connection"),
+        },
+        (_, error) => error,
+    }
+}
+
+/// What to tell of a damaged copy that was fetched again.
+#[must_use]
+pub fn mended(what: &str) -> String {
+    format!("the copy kept in this browser was damaged ({what}); it was deleted and fetched again")
 }
 
 /// The stored file's name: stable per URL, readable in the browser's storage inspector.
@@ -228,6 +268,13 @@ mod tests {
                 Some(whole()),
                 99,
                 None,
+                Plan::Damaged("it has 99 bytes, not 100".to_owned()),
+            ),
+            (
+                "shorter, but another is wanted anyway",
+                Some(whole()),
+                99,
+                Some("cd"),
                 Plan::Fresh,
             ),
             (
@@ -354,6 +401,37 @@ mod tests {
             accept("m", "ab", Some("CD")).unwrap_err().code(),
             "hash-mismatch"
         );
+    }
+
+    #[test]
+    fn a_kept_copy_is_judged_by_the_hash_it_was_kept_with() {
+        assert!(judge("m", "ab", Some("AB")).is_ok());
+        assert!(
+            judge("m", "ab", None).is_ok(),
+            "nothing is known against it"
+        );
+        let error = judge("m", "ab", Some("cd")).unwrap_err();
+        assert_eq!(error.code(), "damaged-copy");
+    }
+
+    #[test]
+    fn without_a_connection_the_damage_is_told() {
+        let network = || Error::Network {
+            url: "https://a/m".to_owned(),
+            why: "no route".to_owned(),
+        };
+        let damage = || Some("bytes 0 to 9 changed".to_owned());
+        assert_eq!(after_damage("m", None, network()).code(), "network");
+        assert_eq!(
+            after_damage("m", damage(), Error::Aborted).code(),
+            "aborted"
+        );
+        let error = after_damage("m", damage(), network());
+        assert_eq!(error.code(), "damaged-copy");
+        let words = error.to_string();
+        for part in ["m:", "bytes 0 to 9 changed", "deleted", "no route"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
     }
 
     #[test]

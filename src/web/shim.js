@@ -25,21 +25,49 @@ const lost = new Promise((resolve) => {
 function die(what, error) {
   dead[what] ??= error;
   tell(error);
-  for (const [reject, gpu] of waiting) if (what === "module" || gpu) reject(error);
+  for (const [reject, gpu] of waiting) {
+    if (what !== "module" && !gpu) continue;
+    waiting.delete(reject);
+    reject(error);
+  }
 }
 
-/** Called by the panic hook: after a panic no call of the module can be trusted. */
-export function panicked(message) {
-  die("module", new PlaygroundError("panic", `the program failed, start a new worker: ${message}`));
+/** What people are told of a failure of our own; the console has it at length. */
+const FAILED = "the engine failed and has to be started anew; the text is kept (the browser's console says more)";
+
+/** How long the loss of a GPU may take to be told after something has failed for it, in ms. */
+const GRACE = 300;
+
+/** Called by the panic hook: after a panic no call of the module can be trusted. A lost GPU may be the reason, which is then told instead. */
+export function panicked() {
+  const error = new PlaygroundError("panic", FAILED);
+  if (watched) setTimeout(() => die("module", dead.gpu ?? error), GRACE);
+  else die("module", error);
+}
+
+/** For developers. */
+export function inTheConsole(details) {
+  console.error(details);
+}
+
+/** The origin's private files; a browser that denies them may throw or reject. */
+export async function storageRoot() {
+  return navigator.storage.getDirectory();
 }
 
 /** Settles as `promise` does, or rejects as soon as what it needs is dead. */
 export function guard(promise, gpu) {
   const error = dead.module ?? (gpu ? dead.gpu : null);
   return new Promise((resolve, reject) => {
-    if (error) reject(error);
+    if (error) return reject(error);
     waiting.set(reject, gpu);
-    promise.then(resolve, reject).finally(() => waiting.delete(reject));
+    const settle = (end) => (value) => {
+      // A trap: whoever waits is told with all others.
+      if (value instanceof WebAssembly.RuntimeError) return panicked();
+      waiting.delete(reject);
+      end(value);
+    };
+    promise.then(settle(resolve), settle(reject));
   });
 }
 
@@ -71,6 +99,9 @@ export async function probe() {
   return facts;
 }
 
+/** Whether a device's loss would be told. */
+let watched = false;
+
 const bytes = { now: 0, peak: 0 };
 /** Buffers that are dropped without `destroy()` are freed by the garbage collector. */
 const dropped = new FinalizationRegistry((size) => {
@@ -88,8 +119,12 @@ export function watchGpu(features) {
       ...descriptor, requiredFeatures: [...(descriptor?.requiredFeatures ?? []), ...features],
     });
     GPUAdapter.prototype.requestDevice = request;
+    watched = true;
     device.lost.then(({ reason, message }) => {
-      const why = [reason, message].filter(Boolean).join(": ");
+      inTheConsole(`the GPU device was lost (${reason}): ${message}`);
+      const why = reason === "destroyed"
+        ? "the page or the browser closed it"
+        : "the system or the browser took it away, as after sleep or a driver's update";
       die("gpu", new PlaygroundError(
         "device-lost", `the device stopped working: ${why}; start a new session, the text is kept`));
     });
@@ -148,15 +183,23 @@ function turn() {
 
 /** The steps of a generation. Leaving the loop, or the signal, frees it. */
 export async function* steps(generation, signal) {
+  let stop;
+  // What a GPU computes just now need not be waited for.
+  const stopped = new Promise((_resolve, reject) => {
+    stop = () => reject(new PlaygroundError("aborted", "stopped"));
+  });
+  stopped.catch(() => {});
+  signal?.addEventListener("abort", stop);
   try {
     for (;;) {
       await turn();
       if (signal?.aborted) throw new PlaygroundError("aborted", "stopped");
-      const step = await generation.next();
+      const step = await Promise.race([stopped, generation.next()]);
       if (step === undefined) return;
       yield step;
     }
   } finally {
+    signal?.removeEventListener("abort", stop);
     generation.free();
   }
 }

@@ -1,6 +1,7 @@
-//! Files kept in the browser: the origin private file system, a folder `models`, two files per
-//! model, the bytes and their sidecar.
+//! Files kept in the browser: the origin private file system, a folder `models`, three files per
+//! model, the bytes, their sums and their sidecar.
 
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{
     Blob, File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
@@ -8,17 +9,48 @@ use web_sys::{
     StorageEstimate, StorageManager, WorkerGlobalScope,
 };
 
-use super::glue::{get, ignore, message, name, wait};
+use super::glue::{get, ignore, message, name, storage_root, wait};
 use super::resume::{Sidecar, stored_name};
+use super::sums::Sums;
 use crate::error::{Error, Result};
 
 const FOLDER: &str = "models";
 const SIDECAR: &str = ".json";
+const SUMS: &str = ".sums";
 
 /// The folder of kept models.
 #[derive(Debug)]
 pub(super) struct Storage {
     folder: FileSystemDirectoryHandle,
+}
+
+/// What is kept of a URL.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) sidecar: Option<Sidecar>,
+    /// Of its file.
+    pub(super) bytes: u64,
+    pub(super) sums: Sums,
+}
+
+impl Kept {
+    /// Bytes that can be used: of half a file only those with sums.
+    pub(super) fn usable_bytes(&self) -> u64 {
+        match &self.sidecar {
+            Some(sidecar) if sidecar.complete => self.bytes,
+            Some(_) => self.sums.whole_bytes(self.bytes),
+            None => 0,
+        }
+    }
+}
+
+/// What is told of a kept file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told {
+    #[serde(flatten)]
+    sidecar: Sidecar,
+    kept_bytes: u64,
 }
 
 /// The global scope: a worker's, or a window, which has all that is used of it here.
@@ -38,9 +70,14 @@ impl Storage {
         if !get(&prototype, "createSyncAccessHandle").is_function() {
             return Err("not kept: this browser stores large files only from a worker".into());
         }
-        let manager = manager().ok_or("not kept: this page has no storage (is it HTTPS?)")?;
-        let refused = |thrown: JsValue| format!("not kept: {}", message(&thrown));
-        let root: FileSystemDirectoryHandle = wait(manager.get_directory())
+        manager().ok_or("not kept: this page has no storage (is it HTTPS?)")?;
+        let refused = |thrown: JsValue| {
+            format!(
+                "not kept: this browser denies its storage here ({})",
+                message(&thrown)
+            )
+        };
+        let root: FileSystemDirectoryHandle = wait(storage_root())
             .await
             .map_err(refused)?
             .unchecked_into();
@@ -52,17 +89,33 @@ impl Storage {
         })
     }
 
-    /// The sidecar of a URL and how many bytes of its file are there.
-    pub(super) async fn look(&self, url: &str) -> (Option<Sidecar>, u64) {
+    /// What is kept of a URL.
+    pub(super) async fn look(&self, url: &str) -> Kept {
         let name = stored_name(url);
-        let Some(sidecar) = self.sidecar(&format!("{name}{SIDECAR}")).await else {
-            return (None, 0);
+        let sidecar = self.sidecar(&format!("{name}{SIDECAR}")).await;
+        let Some(sidecar) = sidecar.filter(|sidecar| sidecar.url == url) else {
+            return Kept::default();
         };
         let bytes = match self.file(&name).await {
             Ok(file) => whole(file.size()),
             Err(_) => 0,
         };
-        (Some(sidecar).filter(|sidecar| sidecar.url == url), bytes)
+        Kept {
+            sidecar: Some(sidecar),
+            bytes,
+            sums: self.sums(&name).await.unwrap_or_default(),
+        }
+    }
+
+    async fn sums(&self, name: &str) -> Option<Sums> {
+        let file = self.file(&format!("{name}{SUMS}")).await.ok()?;
+        let buffer = wait(file.array_buffer()).await.ok()?;
+        Sums::decode(&js_sys::Uint8Array::new(&buffer).to_vec())
+    }
+
+    /// A URL's file of sums for writing.
+    pub(super) async fn write_sums(&self, url: &str) -> Result<Writer> {
+        self.write(&format!("{}{SUMS}", stored_name(url))).await
     }
 
     async fn sidecar(&self, name: &str) -> Option<Sidecar> {
@@ -113,21 +166,19 @@ impl Storage {
         let name = format!("{}{SIDECAR}", stored_name(&sidecar.url));
         let text = serde_json::to_vec(sidecar).unwrap_or_default();
         let writer = self.write(&name).await?;
-        writer.cut(0)?;
-        writer.write_at(0, &text)?;
-        writer.flush()
+        writer.replace(&text)
     }
 
-    /// Deletes a URL's file and sidecar; it is no error if they are not there.
+    /// Deletes all that is kept of a URL; it is no error if nothing is.
     pub(super) async fn forget(&self, url: &str) {
         let name = stored_name(url);
-        for name in [format!("{name}{SIDECAR}"), name] {
+        for name in [format!("{name}{SIDECAR}"), format!("{name}{SUMS}"), name] {
             let _ = wait(self.folder.remove_entry(&name)).await;
         }
     }
 
-    /// The sidecars of all whole files.
-    pub(super) async fn list(&self) -> Vec<Sidecar> {
+    /// All whole files, and all halves that a download would go on from.
+    pub(super) async fn list(&self) -> Vec<Told> {
         let mut found = Vec::new();
         let keys = self.folder.keys();
         while let Ok(next) = keys.next() {
@@ -136,13 +187,33 @@ impl Storage {
                 break;
             }
             let name = get(&item, "value").as_string().unwrap_or_default();
-            if name.ends_with(SIDECAR) {
-                found.extend(self.sidecar(&name).await.filter(|sidecar| sidecar.complete));
+            if !name.ends_with(SIDECAR) {
+                continue;
+            }
+            let Some(sidecar) = self.sidecar(&name).await else {
+                continue;
+            };
+            let kept = self.look(&sidecar.url).await;
+            let kept_bytes = kept.usable_bytes();
+            if let Some(sidecar) = kept
+                .sidecar
+                .filter(|sidecar| sidecar.complete || kept_bytes > 0)
+            {
+                found.push(Told {
+                    sidecar,
+                    kept_bytes,
+                });
             }
         }
         found
     }
 }
+
+/// A storage that takes no more; whoever knows the figures puts them in.
+const FULL: Error = Error::QuotaExceeded {
+    needed_bytes: 0,
+    available_bytes: None,
+};
 
 /// A stored file open for writing; closed, and so unlocked, when dropped.
 #[derive(Debug)]
@@ -162,16 +233,20 @@ impl Writer {
         let written = self.handle.write_with_u8_array_and_options(bytes, &options);
         match written {
             Ok(count) if whole(count) == bytes.len() as u64 => Ok(()),
-            Ok(_) => Err(Error::QuotaExceeded {
-                needed_bytes: 0,
-                available_bytes: 0,
-            }),
-            Err(thrown) if name(&thrown) == "QuotaExceededError" => Err(Error::QuotaExceeded {
-                needed_bytes: 0,
-                available_bytes: 0,
-            }),
+            Ok(_) => Err(FULL),
+            Err(thrown) if name(&thrown) == "QuotaExceededError" => Err(FULL),
             Err(thrown) => Err(io(&self.name)(thrown)),
         }
+    }
+
+    /// Writes these bytes in place of all that is there.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    pub(super) fn replace(&self, bytes: &[u8]) -> Result<()> {
+        self.cut(0)?;
+        self.write_at(0, bytes)?;
+        self.flush()
     }
 
     /// Reads from an offset into the buffer; how many bytes there were.

@@ -26,7 +26,8 @@ export type ErrorCode =
   | "bad-law" | "no-such-adapter" | "no-such-module"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
   | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
-  | "device-unavailable" | "device-lost" | "quota-exceeded" | "hash-mismatch" | "network"
+  | "device-unavailable" | "device-lost" | "quota-exceeded" | "damaged-copy" | "hash-mismatch"
+  | "network"
   | "io" | "panic";
 
 export interface CreateOptions {
@@ -63,7 +64,7 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** The file's SHA-256 in hex; another file is refused with `hash-mismatch`. */
   sha256?: string;
-  /** `false` does not keep the download in the browser. */
+  /** `false` neither uses nor keeps a copy in the browser. */
   cache?: boolean;
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting keeps what was downloaded; the next call goes on from there. */
@@ -91,14 +92,21 @@ export interface ModelInfo {
   hasChatTemplate: boolean;
   /** Tensors of the file that this architecture does not use. */
   unusedTensors: string[];
+  /** What happened on the way that people should know, in words: that the copy kept in this browser
+   * was damaged and was fetched again. */
+  warnings: string[];
 }
 
 export interface CachedModel {
   url: string;
-  sizeBytes: number;
-  sha256: string;
+  /** Of the whole file; null while a server does not tell. */
+  sizeBytes: number | null;
+  /** Of the whole file; null until it is complete. */
+  sha256: string | null;
   version: string | null;
+  /** Whether the whole file is kept; else the next load goes on from `keptBytes`. */
   complete: boolean;
+  keptBytes: number;
 }
 
 export interface AdapterFiles {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
-import { LONG, count, golden, launch, loadTinyModel, open, startProxy, text, tokens } from "./support.mjs";
+import { LONG, count, golden, launch, loadTinyModel, open, ready, startProxy, text, tokens } from "./support.mjs";
 
 const VERY_LONG = 3 * LONG;
 const reference = JSON.parse(readFileSync(new URL("../fixtures/smollm2_greedy.json", import.meta.url)));
@@ -69,11 +69,38 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
   await tokens(page, 5);
   await loseDevice(page);
   await page.locator("#notice", { hasText: "device-lost" }).waitFor();
+  const notice = await page.locator("#notice").textContent();
+  assert.doesNotMatch(notice, /panick|unwrap|\.rs|wasm|stack|::/i, "plain words");
   const kept = await text(page, "steered");
   assert.ok(kept.length > 0 && undisturbed[1].startsWith(kept), `kept "${kept}" of "${undisturbed[1]}"`);
   assert.deepEqual(await whole(), undisturbed, "what follows must be what would have followed");
   assert.equal(await count(page), 12);
   proxy.prelude = "";
+  await context.close();
+});
+
+test("a long prompt shows how far it is, and can be stopped", { timeout: VERY_LONG }, async () => {
+  const { page, context } = await open(browser, `${proxy.url}#v=1&device=webgpu&software=1&chat=0&t=0&n=4`);
+  await page.locator(".device", { hasText: "WebGPU on" }).waitFor();
+  await page.locator("#prompt").fill("The sea was calm and the light was low. ".repeat(250).slice(0, 10_000));
+  await page.getByRole("button", { name: /^Load SmolLM2/ }).click();
+  await ready(page);
+  await page.evaluate(() => {
+    Object.assign(window, { seen: [] });
+    new MutationObserver(() => {
+      const at = /reading the prompt (\d+) of (\d+)/.exec(document.querySelector("#stats").textContent);
+      if (at && window.seen.at(-1)?.[0] !== at[1]) window.seen.push([at[1], at[2], performance.now()]);
+    }).observe(document.querySelector("#stats"), { childList: true, subtree: true, characterData: true });
+  });
+  await page.locator("#run").click();
+  await page.waitForFunction(() => window.seen.length >= 4);
+  const seen = await page.evaluate(() => window.seen);
+  assert.ok(Number(seen[3][0]) < Number(seen[3][1]) / 2, `far from the end: ${JSON.stringify(seen)}`);
+  assert.ok(seen[3][2] - seen[0][2] > 300, `while it is read, not after: ${JSON.stringify(seen)}`);
+  const clicked = Date.now();
+  await page.locator("#stop").click();
+  await page.waitForFunction(() => /^Stopped/.test(document.querySelector("#status").textContent));
+  assert.ok(Date.now() - clicked < 5000, `${Date.now() - clicked} ms to stop`);
   await context.close();
 });
 

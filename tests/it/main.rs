@@ -6,6 +6,7 @@ mod contract;
 mod docs;
 mod golden;
 mod gpu;
+mod header;
 mod kernels;
 mod laws;
 mod loading;

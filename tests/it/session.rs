@@ -91,6 +91,38 @@ fn at_zero_both_streams_are_one() {
 }
 
 #[test]
+fn a_long_prompt_is_read_in_pieces_that_are_told() {
+    let (session, id) = with_adapter("lora");
+    let prompt: Vec<u32> = (0..200).map(|at| (at * 37 + 11) % 96).collect();
+    let long = || Request {
+        ids: Some(prompt.clone()),
+        max_tokens: 3,
+        compare: true,
+        ..Request::default()
+    };
+    let told = |steps: &[Step]| -> Vec<(usize, usize)> {
+        let of = |step: &Step| match step {
+            Step::Prefill {
+                done_tokens,
+                total_tokens,
+            } => Some((*done_tokens, *total_tokens)),
+            Step::Token { .. } => None,
+        };
+        steps.iter().filter_map(of).collect()
+    };
+    assert_eq!(told(&run(&session, long(), |_| {})), [(128, 200)]);
+    let mut stack = session.stack.borrow_mut();
+    stack.set_coefficient(id, 1.0).expect("finite");
+    drop(stack);
+    assert_eq!(
+        told(&run(&session, long(), |_| {})),
+        [(64, 200), (128, 200)],
+        "a piece for each of two streams"
+    );
+    assert_eq!(told(&run(&session, request(1), |_| {})), []);
+}
+
+#[test]
 fn the_same_seed_says_the_same() {
     let (session, id) = with_adapter("lora");
     session

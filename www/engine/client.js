@@ -14,6 +14,16 @@ export class EngineError extends Error {
 /** Codes after which the worker cannot be used any more. */
 const FATAL = new Set(["device-lost", "panic"]);
 
+/** How often a worker without a lock is asked for a sign of life, and how many times in vain: it may be computing. */
+const PING_MS = 5000;
+const PINGS = 24;
+
+/** How long word of the reason may take after a worker has failed. */
+const GRACE_MS = 1000;
+
+const failed = () => new EngineError({ code: "panic", message: "the engine failed and has to be started anew; the text is kept (the browser's console says more)" });
+const ended = () => new EngineError({ code: "panic", message: "the engine ended without a word and has to be started anew; the text is kept" });
+
 /** @typedef {{resolve: (value: any) => void, reject: (error: any) => void, onProgress?: (progress: any) => void, onStep?: (step: any) => void}} Pending */
 
 export class Engine {
@@ -22,6 +32,10 @@ export class Engine {
   #next = 1;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
+  /** Aborted with the worker: nobody waits for its end any more. */
+  #watch = new AbortController();
+  /** Pings since it last said something. */
+  #silent = 0;
 
   /** No worker runs before `start`. @param {{onFatal: (error: EngineError) => void}} handlers called once per dead worker */
   constructor({ onFatal }) {
@@ -31,22 +45,54 @@ export class Engine {
   /** Starts a worker; an earlier one is ended and its calls are rejected with `why`. */
   start(why = new EngineError({ code: "aborted", message: "the engine was restarted" })) {
     this.#worker?.terminate();
+    this.#watch.abort();
     for (const pending of this.#pending.values()) pending.reject(why);
     this.#pending.clear();
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "engine" });
-    worker.onmessage = ({ data }) => this.#receive(worker, data);
+    const name = `engine-${Date.now()}-${Math.random()}`;
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name });
+    let spoke = false;
+    worker.onmessage = ({ data }) => {
+      spoke = true;
+      if (worker === this.#worker && "life" in data) this.#watchOver(worker, name, data.life);
+      this.#receive(worker, data);
+    };
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#die(worker, new EngineError({
-        code: "panic", message: event.message || "the engine could not be loaded; is pkg/ there?",
-      }));
+      if (!spoke) {
+        return this.#die(worker, new EngineError({
+          code: "panic", message: `the engine could not be loaded; is pkg/ there? (${event.message || "no reason given"})`,
+        }));
+      }
+      console.error(event.message);
+      setTimeout(() => this.#die(worker, failed()), GRACE_MS);
     };
     this.#worker = worker;
+  }
+
+  /** Learns of the end of a worker that says nothing of it. @param {Worker} worker @param {string} name @param {"lock"|"ping"} life */
+  #watchOver(worker, name, life) {
+    this.#watch.abort();
+    this.#watch = new AbortController();
+    const { signal } = this.#watch;
+    const gone = () => { if (!signal.aborted) this.#die(worker, ended()); };
+    if (life === "lock") {
+      // Granted when the worker, which holds it for life, is no more.
+      navigator.locks.request(name, { signal }, gone).catch(() => {});
+      return;
+    }
+    this.#silent = 0;
+    const timer = setInterval(() => {
+      if (this.#pending.size === 0) this.#silent = 0;
+      else if (++this.#silent > PINGS) gone();
+      else worker.postMessage({ ping: this.#silent });
+    }, PING_MS);
+    signal.addEventListener("abort", () => clearInterval(timer));
   }
 
   /** @param {Worker} worker @param {any} data */
   #receive(worker, data) {
     if (worker !== this.#worker) return;
+    this.#silent = 0;
     if (data.fatal) return this.#die(worker, new EngineError(data.fatal));
     const pending = this.#pending.get(data.id);
     if (!pending) return;
@@ -63,6 +109,7 @@ export class Engine {
   #die(worker, error) {
     if (worker !== this.#worker) return;
     worker.terminate();
+    this.#watch.abort();
     this.#worker = null;
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();

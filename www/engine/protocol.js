@@ -4,6 +4,7 @@
  * Page -> worker.
  * @typedef {{id: number, call: Call, args: any[]}} CallMessage  `args` are structured-cloned
  * @typedef {{abort: number}} AbortMessage                       stops the call with that id
+ * @typedef {{ping: number}} PingMessage                         asks for a sign of life
  *
  * @typedef {"create"|"loadModel"|"loadModelFolder"|"cachedModels"|"deleteCachedModel"
  *   |"loadAdapter"|"reloadAdapter"|"inspectAdapter"|"removeAdapter"|"setCoefficient"|"setLaw"|"setMask"|"setEnabled"|"adapters"
@@ -16,6 +17,8 @@
  * @typedef {{id: number, progress: any}} ProgressMessage        loading: {state, bytes, totalBytes}
  * @typedef {{id: number, step: any}} StepMessage                generating: one step
  * @typedef {{fatal: ErrorShape}} FatalMessage                   this worker is of no use any more
+ * @typedef {{life: "lock"|"ping"}} LifeMessage                  first of all: how to learn that it ended
+ * @typedef {{pong: number}} PongMessage                         a sign of life
  */
 
 export {};

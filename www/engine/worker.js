@@ -6,6 +6,12 @@ let playground = null;
 /** Calls that can be stopped. @type {Map<number, AbortController>} */
 const running = new Map();
 
+/** What people are told of a failure of the engine's own. */
+const FAILED = "the engine failed and has to be started anew; the text is kept (the browser's console says more)";
+
+/** Whether the module stopped in the middle of something: no call of it can be trusted any more. */
+const trapped = (/** @type {any} */ error) => error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+
 /** @param {any} error @returns {import("./protocol.js").ErrorShape} */
 const shape = (error) => ({
   code: typeof error?.code === "string" ? error.code : "internal",
@@ -14,6 +20,13 @@ const shape = (error) => ({
 
 /** @param {any} error */
 const fatal = (error) => postMessage({ fatal: shape(error) });
+
+/** For what is no error of the engine's: the console has it at length. @param {any} error */
+function broken(error) {
+  console.error(error);
+  // A lost GPU may be the reason, and is told by itself.
+  setTimeout(() => fatal({ code: "panic", message: FAILED }), 500);
+}
 
 /** What each call does. @type {Record<string, (call: {id: number, signal: AbortSignal}, ...args: any[]) => any>} */
 const calls = {
@@ -51,6 +64,7 @@ const calls = {
 const progress = (id) => (/** @type {any} */ state) => postMessage({ id, progress: state });
 
 onmessage = async ({ data }) => {
+  if ("ping" in data) return postMessage({ pong: data.ping });
   if ("abort" in data) {
     running.get(data.abort)?.abort();
     return;
@@ -61,11 +75,26 @@ onmessage = async ({ data }) => {
   try {
     postMessage({ id, value: await calls[call]({ id, signal: control.signal }, ...args) });
   } catch (error) {
-    postMessage({ id, error: shape(error) });
+    if (trapped(error)) broken(error);
+    else postMessage({ id, error: shape(error) });
   } finally {
     running.delete(id);
   }
 };
 
-// What escapes every call (a trap outside of any) leaves the module in an unknown state.
-addEventListener("unhandledrejection", (event) => fatal(event.reason));
+// What escapes every call leaves the module in an unknown state.
+addEventListener("unhandledrejection", ({ reason }) => {
+  if (typeof reason?.code === "string") fatal(reason);
+  else broken(reason);
+});
+
+// A worker may end without a word. This lock ends with it, for the page that waits for it; where
+// there are no locks the page asks now and then.
+try {
+  navigator.locks.request(self.name, () => {
+    postMessage({ life: "lock" });
+    return new Promise(() => {});
+  }).catch(() => postMessage({ life: "ping" }));
+} catch {
+  postMessage({ life: "ping" });
+}

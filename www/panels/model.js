@@ -72,7 +72,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
-      ...(info.warnings ?? []).map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
+      ...info.warnings.map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
       !info.hasTokenizer && h("p.error.wide", { role: "alert" },
         "No tokenizer came with this model, so it cannot read a prompt. Choose its files again, tokenizer.json among them."),
       h("details.manage", {}, h("summary", {}, "Model"),

@@ -1,0 +1,211 @@
+//! What the header of a large file of weights already says: a file that would be refused for its
+//! container, its names or its widths is refused before its numbers are in memory.
+//!
+//! The names are judged by the code that loads: it is given a file of the same names in which every
+//! tensor is one zero, and of what it then says only that counts which a name or the config is the
+//! reason for.
+
+use serde_json::{Map, json};
+
+use super::{AdapterFiles, Inspection, checkpoint, inspect, load_waiting, pissa};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::weights::gguf::{self, Gguf};
+use crate::weights::safetensors::SafeTensors;
+use crate::weights::{ByteSource, HostData, HostTensor};
+
+/// Files of fewer bytes are simply read.
+pub const LARGE_BYTES: u64 = 8 << 20;
+
+/// What mlx-lm's configs have and PEFT's have not.
+const MLX: &[u8] = b"\"lora_parameters\"";
+
+/// Refusals for which names and config are reason enough: while they are read, and while a model
+/// takes them.
+const WHEN_READ: &[&str] = &["bad-config", "bad-option", "unexpected-keys"];
+const ALWAYS: &[&str] = &[
+    "missing-key",
+    "no-such-module",
+    "unknown-method",
+    "unsupported-option",
+];
+
+/// An adapter of which the weights' header was read, and nothing of its numbers.
+#[derive(Debug)]
+pub struct Headed {
+    /// The names, each with one zero in place of its tensor.
+    files: AdapterFiles,
+    /// Names and shapes as they are in the file.
+    shapes: Vec<(String, Vec<usize>)>,
+}
+
+impl Headed {
+    /// Reads the header of `weights`, which belong to `files`, where they are left out.
+    ///
+    /// # Errors
+    /// What is wrong with the container, as when the whole file is read.
+    pub async fn read(files: AdapterFiles, weights: &impl ByteSource) -> Result<Self> {
+        let magic = weights.len_bytes().min(4) as usize;
+        let is_gguf = weights.read_at(0, magic).await? == b"GGUF";
+        let name = match is_gguf {
+            true => format!("{}.gguf", files.name),
+            false => format!("{}/adapter_model.safetensors", files.name),
+        };
+        let source = Named {
+            name,
+            source: weights,
+        };
+        let (weights, shapes) = match is_gguf {
+            true => {
+                let gguf = Gguf::open(&source).await?;
+                let shapes = gguf.tensors.into_iter();
+                let shapes: Vec<_> = shapes.map(|(key, info)| (key, info.shape)).collect();
+                let zeros: Vec<_> = shapes
+                    .iter()
+                    .map(|(key, _)| (key.clone(), zero()))
+                    .collect();
+                let kept = |key: &String| !key.starts_with("tokenizer.");
+                let metadata = gguf.metadata.entries.into_iter();
+                let metadata: Vec<_> = metadata.filter(|(key, _)| kept(key)).collect();
+                (gguf::write(&metadata, &zeros)?, shapes)
+            }
+            false => {
+                let tensors = SafeTensors::open(&source).await?.tensors.into_iter();
+                let shapes: Vec<_> = tensors.map(|(key, info)| (key, info.shape)).collect();
+                (zeros(shapes.iter().map(|(key, _)| key)), shapes)
+            }
+        };
+        Ok(Self {
+            files: AdapterFiles { weights, ..files },
+            shapes,
+        })
+    }
+
+    /// As [`inspect`], of the names.
+    ///
+    /// # Errors
+    /// As [`inspect`].
+    pub fn inspect(&self) -> Result<Inspection> {
+        let shapes = self.shapes.iter();
+        let parameters = shapes
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum();
+        Ok(Inspection {
+            parameters,
+            ..inspect(&self.files)?
+        })
+    }
+
+    /// Refuses what [`super::load`] would refuse for this model whatever the numbers are, as far as
+    /// that can be told from the header.
+    ///
+    /// # Errors
+    /// Those of [`super::load`].
+    pub async fn check(&self, model: &Model) -> Result<()> {
+        let json = self.files.config.as_deref().unwrap_or_default();
+        // mlx-lm's tensors must be turned round before they say anything.
+        if json.windows(MLX.len()).any(|part| part == MLX) {
+            return Ok(());
+        }
+        let head_dim = Some(model.config().head_dim);
+        let config = match checkpoint::read(&self.files, head_dim) {
+            Ok((config, _)) => config,
+            Err(error) if WHEN_READ.contains(&error.code()) => return Err(error),
+            Err(error) => return self.counts(error),
+        };
+        let frozen = self
+            .shapes
+            .iter()
+            .any(|(key, _)| key.contains("base_layer"));
+        // These ask for the base's weights before they look at a tensor.
+        if pissa::matches(&config) || frozen {
+            return Ok(());
+        }
+        match load_waiting(&self.files, model).await {
+            Ok(_) => Ok(()),
+            Err(error) => self.counts(error),
+        }
+    }
+
+    /// The error again if it is not the zeros' fault.
+    fn counts(&self, error: Error) -> Result<()> {
+        match error {
+            Error::WrongShape {
+                file,
+                key,
+                expected,
+                hint,
+                ..
+            } => match self.width(&key, &expected) {
+                Some(found) => Err(Error::WrongShape {
+                    file,
+                    key,
+                    expected,
+                    found,
+                    hint,
+                }),
+                None => Ok(()),
+            },
+            error if ALWAYS.contains(&error.code()) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The shape of a tensor, if the layer's own width in it is not the expected one. All other
+    /// extents may follow from tensors that were zeros here.
+    fn width(&self, key: &str, expected: &str) -> Option<Vec<usize>> {
+        let at = match key.rsplit_once("lora_")?.1 {
+            "A.weight" => 1,
+            "B.weight" => 0,
+            _ => return None,
+        };
+        let (_, found) = self.shapes.iter().find(|(name, _)| name == key)?;
+        let expected: Vec<usize> = serde_json::from_str(expected).ok()?;
+        let differs = found.len() == 2 && expected.len() == 2 && found[at] != expected[at];
+        differs.then(|| found.clone())
+    }
+}
+
+fn zero() -> HostTensor {
+    HostTensor {
+        shape: vec![1],
+        data: HostData::Float(vec![0.0]),
+    }
+}
+
+/// A safetensors file in which each name has one zero.
+fn zeros<'a>(names: impl Iterator<Item = &'a String>) -> Vec<u8> {
+    const BYTES: usize = size_of::<f32>();
+    let entry = |(at, name): (usize, &String)| {
+        let offsets = [at * BYTES, (at + 1) * BYTES];
+        let entry = json!({"dtype": "F32", "shape": [1], "data_offsets": offsets});
+        (name.clone(), entry)
+    };
+    let header: Map<_, _> = names.enumerate().map(entry).collect();
+    let count = header.len();
+    let header = serde_json::Value::Object(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.resize(file.len() + count * BYTES, 0);
+    file
+}
+
+/// A source under the name that messages use for it.
+struct Named<'a, S> {
+    name: String,
+    source: &'a S,
+}
+
+impl<S: ByteSource> ByteSource for Named<'_, S> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len_bytes(&self) -> u64 {
+        self.source.len_bytes()
+    }
+
+    async fn read_at(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+        self.source.read_at(offset, bytes).await
+    }
+}
