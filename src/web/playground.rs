@@ -160,7 +160,7 @@ impl Playground {
                 .collect();
             let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
             let source = |name: &str| match files.iter().find(|(known, _)| known == name) {
-                Some((_, file)) => Ok(Checked::new(blob(file), None)),
+                Some((_, file)) => Ok(Checked::new(source_of(file), None)),
                 None => Err(Error::MissingKey {
                     file: "the folder".into(),
                     key: name.into(),
@@ -797,7 +797,7 @@ fn is_bytes(value: &JsValue) -> bool {
     value.is_instance_of::<ArrayBuffer>() || ArrayBuffer::is_view(value)
 }
 
-fn blob(file: &File) -> BlobSource {
+fn source_of(file: &File) -> BlobSource {
     BlobSource::new(file.name(), file.clone().into())
 }
 
