@@ -11,7 +11,7 @@ use serde_json::{Map as JsonMap, Value};
 use super::{Card, Law, Method, Site};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::weights::{HostData, HostTensor, gguf, safetensors};
+use crate::weights::{self, HostData, HostTensor, gguf, safetensors};
 
 /// The files of one adapter, as bytes.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +88,10 @@ impl Config {
         match serde_json::from_slice(json) {
             Ok(Value::Object(fields)) => Ok(Self { file, fields }),
             Ok(other) => Err(bad(describe(&other))),
-            Err(error) => Err(bad(format!("not valid JSON ({error})"))),
+            Err(error) => Err(bad(match weights::not_weights(json) {
+                Some(what) => what.into(),
+                None => format!("not valid JSON ({error})"),
+            })),
         }
     }
 
@@ -375,6 +378,7 @@ pub(super) fn read(
         return Ok((Config { file, ..config }, tensors));
     }
     let file = format!("{}/adapter_model.safetensors", files.name);
+    weights::check_is_weights(&file, &files.weights)?;
     let mut tensors = safetensors::read_all(&file, &files.weights)?;
     if let Some(bases) = &files.bases {
         let file = format!("{}/{BASES_FILE}", files.name);

@@ -148,3 +148,104 @@ fn shown(bytes: &[u8]) -> String {
         count => format!("\"{}\"", bytes[..count.min(8)].escape_ascii()),
     }
 }
+
+/// What a file is that was put in the place of weights or of a config, and what to do about it: a
+/// phrase that goes after "this is". Its first 512 bytes are enough.
+pub(crate) fn not_weights(head: &[u8]) -> Option<&'static str> {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = text.trim_ascii_start();
+    let begins = |start: &str| {
+        let found = text.get(..start.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes()))
+    };
+    if begins("version https://git-lfs") || begins("version https://hawser") {
+        return Some(
+            "a Git LFS pointer, which only names the file: run `git lfs pull` in the repository, or \
+             download the file itself",
+        );
+    }
+    let html = ["<!doctype html", "<html", "<head", "<!--"];
+    if html.into_iter().any(begins) {
+        return Some(
+            "a web page: download the file itself (on a hub's page with its download button, or \
+             with `resolve` in place of `blob` in the address)",
+        );
+    }
+    if begins("<?xml") {
+        return Some("a server's answer in XML: download the file again");
+    }
+    let refusals = [
+        "Entry not found",
+        "Repository not found",
+        "Invalid username or password",
+        "Access to ",
+        "Not Found",
+        r#"{"error""#,
+    ];
+    if refusals.into_iter().any(begins) {
+        return Some(
+            "a server's refusal: check the address and your access, and download it again",
+        );
+    }
+    // A zip archive since PyTorch 1.6, a bare pickle before. The length of a safetensors header may
+    // begin as a pickle does, but ends in zeros.
+    let pickle = matches!(head, [0x80, 2..=5, _, _, rest @ ..] if !rest.starts_with(&[0; 4]));
+    match head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
+        true => Some(PICKLED),
+        false => None,
+    }
+}
+
+/// What to do about PyTorch's own files; NAME stands for the file's.
+pub(crate) const PICKLED: &str = "a PyTorch file, which may run programs when it is opened and is \
+    not read here: convert it with python -c \"import torch; from safetensors.torch import \
+    save_file; weights = torch.load('NAME.bin', map_location='cpu', weights_only=True); \
+    save_file({k: v.clone().contiguous() for k, v in weights.items()}, 'NAME.safetensors')\"";
+
+/// Refuses such a file by name.
+pub(crate) fn check_is_weights(file: &str, head: &[u8]) -> Result<()> {
+    match not_weights(head) {
+        None => Ok(()),
+        Some(what) => Err(Error::BadHeader {
+            file: file.into(),
+            why: format!("this is {what}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_weights_has_a_name() {
+        for (head, part) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\noid"[..],
+                "git lfs pull",
+            ),
+            (b"\xef\xbb\xbf\n <!DOCTYPE html><html>", "a web page"),
+            (b"<HTML lang=en>", "a web page"),
+            (b"<?xml version='1.0'?><Error>", "XML"),
+            (b"Entry not found", "refusal"),
+            (b"{\"error\":\"Repository not found\"}", "refusal"),
+            (b"PK\x03\x04 archive/data.pkl", "weights_only=True"),
+            (b"\x80\x02ccollections", "weights_only=True"),
+        ] {
+            let found = not_weights(head).unwrap_or("nothing");
+            assert!(found.contains(part), "{}: {found}", head.escape_ascii());
+        }
+        for head in [
+            &b""[..],
+            b"GGUF\x03",
+            b"\x10\x02\0\0\0\0\0\0{\"a\"",
+            b"{\"r\": 8}",
+            b"\x80",
+        ] {
+            assert_eq!(not_weights(head), None, "{}", head.escape_ascii());
+        }
+        // Safetensors files whose headers are so long that they begin as a pickle does.
+        assert_eq!(not_weights(b"\x80\x02\0\0\0\0\0\0{\"a\": 1}"), None);
+        assert_eq!(not_weights(b"\x80\x02\x01\0\0\0\0\0{\"a\": 1}"), None);
+    }
+}
