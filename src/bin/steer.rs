@@ -295,18 +295,8 @@ async fn open_folder(dir: &Path) -> Result<(ModelFile<NativeFile>, Option<Text>)
         .map(|path| NativeFile::open(path))
         .collect::<Result<_>>()?;
     let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-    let optional = |name: &str| fs::read(dir.join(name)).ok();
-    let text = match optional("tokenizer.json") {
-        None => None,
-        Some(tokenizer) => Some(Text::from_files(
-            &tokenizer,
-            optional("tokenizer_config.json").as_deref(),
-            optional("generation_config.json").as_deref(),
-            optional("chat_template.jinja")
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .as_deref(),
-        )?),
-    };
+    let found = Text::FILES.map(|name| Some((name, fs::read(dir.join(name)).ok()?)));
+    let text = Text::from_files(&found.into_iter().flatten().collect())?;
     Ok((file, text))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use tokenizers::{DecoderWrapper, Tokenizer};
 
-/// Decodes a growing list of tokens. The pieces, put together, are what [`super::Text::decode`] gives for
-/// the whole list; a character is held back until all its bytes are there.
+/// Decodes a growing list of tokens. The pieces, put together, are what [`super::Text::decode`]
+/// gives for the whole list; a character is held back until all its bytes are there.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,

@@ -1,13 +1,15 @@
-//! Text to token ids and back: the tokenizer, the chat template, and decoding as tokens arrive.
+//! Text to token ids and back: the tokenizer, the chat template, and decoding as tokens arrive,
+//! up to a stop text.
 //!
-//! A model's tokenizer comes from its GGUF metadata ([`Text::from_gguf`]) or from Hugging Face's
-//! `tokenizer.json` ([`Text::from_files`]).
+//! A model's tokenizer comes from its GGUF metadata ([`Text::from_gguf`]) or from the files of a
+//! Hugging Face folder ([`Text::from_files`]).
 
 mod detokenizer;
+mod speech;
 mod template;
 mod tokenizer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,10 +19,12 @@ use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 pub use detokenizer::Detokenizer;
 use detokenizer::{decode, is_byte_level};
+pub use speech::Speech;
 pub use template::Message;
 use template::render;
 use tokenizer::{
-    add_tokens, bad_json, byte_level_bpe, read_json, read_tokenizer_json, sentence_piece_bpe, vocab,
+    add_tokens, bad_json, byte_level_bpe, named_tokens, read_folder, read_json, sentence_piece_bpe,
+    vocab,
 };
 
 /// A model's tokenizer, chat template and special ids. Cheap to clone.
@@ -30,8 +34,18 @@ pub struct Text {
     template: Option<Arc<str>>,
     stop_ids: Vec<u32>,
     bos: Option<u32>,
-    eos: Option<u32>,
-    add_bos: bool,
+    around: Around,
+    /// Special tokens by the names that chat templates know, such as `bos_token`.
+    named: Arc<BTreeMap<String, String>>,
+}
+
+/// What is put around a text that is to be continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// What the post-processor of `tokenizer.json` says.
+    PostProcessor,
+    /// What llama.cpp puts there.
+    Tokens { bos: Option<u32>, eos: Option<u32> },
 }
 
 /// Tokens at which models stop speaking, beside the one that the file calls `eos`.
@@ -67,6 +81,7 @@ impl Text {
         let tokens = metadata
             .strings(&key("tokens"))?
             .ok_or_else(|| bad("`tokenizer.ggml.tokens` is missing".into()))?;
+        let tokens = &named_tokens(tokens);
         let types = metadata.integers(&key("token_type"))?.unwrap_or_default();
         let vocab = vocab(tokens).map_err(bad)?;
         let (mut tokenizer, add_bos) = match model {
@@ -116,42 +131,63 @@ impl Text {
                 None => Err(bad(format!("`{name}` is {id} of {} tokens", tokens.len()))),
             }
         };
-        let (bos, eos) = (id("bos")?, id("eos")?);
+        // What llama.cpp takes where a SentencePiece file is silent.
+        let usual = |id: u32| (model == "llama" && (id as usize) < tokens.len()).then_some(id);
+        let (bos, eos) = (id("bos")?.or(usual(1)), id("eos")?.or(usual(2)));
         let stops = [eos, id("eot")?, id("eom")?]
             .into_iter()
             .flatten()
             .collect();
         let add_bos = metadata.flag(&key("add_bos_token"))?.unwrap_or(add_bos);
+        let add_eos = metadata.flag(&key("add_eos_token"))?.unwrap_or(false);
+        let around = Around::Tokens {
+            bos: bos.filter(|_| add_bos),
+            eos: eos.filter(|_| add_eos),
+        };
+        let named = [("bos_token", bos), ("eos_token", eos)]
+            .into_iter()
+            .filter_map(|(name, id)| Some((name.to_owned(), tokenizer.id_to_token(id?)?)));
+        let named = named.collect();
         let template = metadata.string("tokenizer.chat_template")?.map(Arc::from);
         Ok(Some(Self::new(
-            tokenizer, template, stops, bos, eos, add_bos,
+            tokenizer, template, stops, bos, around, named,
         )))
     }
 
-    /// The tokenizer of a Hugging Face folder: `tokenizer.json`, `tokenizer_config.json`,
-    /// `generation_config.json` and `chat_template.jinja`, of which only the first must be there.
+    /// The files of a Hugging Face folder that [`Self::from_files`] reads, of which only the first
+    /// must be there.
+    pub const FILES: [&str; 7] = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+        "config.json",
+        "chat_template.jinja",
+    ];
+
+    /// The tokenizer of a Hugging Face folder, from its [`Self::FILES`] by name; `None` without
+    /// `tokenizer.json`. As in transformers 5:
+    ///
+    /// * tokens that stand only in `tokenizer_config.json` (`added_tokens_decoder` and special
+    ///   tokens by name), `special_tokens_map.json` or `added_tokens.json` are added;
+    /// * an answer ends at `eos_token` and at the `eos_token_id` of `generation_config.json`, or
+    ///   where that says none, of `config.json`;
+    /// * what is put around a text is for the post-processor of `tokenizer.json` to say:
+    ///   `add_bos_token` in `tokenizer_config.json` changes nothing.
     ///
     /// # Errors
     /// [`Error::BadTokenizer`] with what is wrong in which file.
-    pub fn from_files(
-        tokenizer_json: &[u8],
-        tokenizer_config: Option<&[u8]>,
-        generation_config: Option<&[u8]>,
-        chat_template_jinja: Option<&str>,
-    ) -> Result<Self> {
-        let mut tokenizer = read_tokenizer_json(tokenizer_json)?;
-        // Padding and truncation are for batches; here they would change the prompt.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| bad_json(&error))?;
-
-        let config = read_json("tokenizer_config.json", tokenizer_config)?;
-        let generation = read_json("generation_config.json", generation_config)?;
-        let special = |field: &str| -> Option<u32> {
-            let token = &config[field];
-            tokenizer.token_to_id(token.as_str().or_else(|| token["content"].as_str())?)
+    pub fn from_files(files: &BTreeMap<&str, Vec<u8>>) -> Result<Option<Self>> {
+        let Some(tokenizer_json) = files.get("tokenizer.json") else {
+            return Ok(None);
         };
+        let (tokenizer, named) = read_folder(tokenizer_json, files)?;
+        let [tokenizer_config, generation, config] = [
+            read_json("tokenizer_config.json", files)?,
+            read_json("generation_config.json", files)?,
+            read_json("config.json", files)?,
+        ];
         let ids = |value: &Value| -> Vec<u32> {
             let one = value
                 .as_array()
@@ -160,35 +196,36 @@ impl Text {
                 .filter_map(|id| u32::try_from(id.as_u64()?).ok())
                 .collect()
         };
-        let stops: BTreeSet<u32> = ids(&generation["eos_token_id"])
-            .into_iter()
-            .chain(special("eos_token"))
-            .collect();
-        let eos = special("eos_token").or_else(|| stops.first().copied());
-        let bos =
-            special("bos_token").or_else(|| ids(&generation["bos_token_id"]).first().copied());
-        // Where the config is silent, the tokenizer's own post-processor knows.
-        let add_bos = match config["add_bos_token"].as_bool() {
-            Some(add_bos) => add_bos,
-            None => {
-                let empty = tokenizer
-                    .encode_fast("", true)
-                    .map_err(|error| bad_json(&error))?;
-                bos.is_some() && empty.get_ids().first().copied() == bos
-            }
-        };
-        let template = match (chat_template_jinja, &config["chat_template"]) {
-            (Some(template), _) => Some(template),
-            (None, Value::String(template)) => Some(template.as_str()),
+        let id = |name: &str| tokenizer.token_to_id(named.get(name)?);
+        let said = [
+            &generation["eos_token_id"],
+            &config["eos_token_id"],
+            &config["text_config"]["eos_token_id"],
+        ];
+        let said = said.into_iter().find(|value| !value.is_null());
+        let stops = said.map(ids).unwrap_or_default();
+        let stops = stops.into_iter().chain(id("eos_token")).collect();
+        let bos = id("bos_token").or_else(|| ids(&generation["bos_token_id"]).first().copied());
+        let file = files.get("chat_template.jinja");
+        let template = match (file, &tokenizer_config["chat_template"]) {
+            (Some(template), _) => Some(String::from_utf8_lossy(template).into()),
+            (None, Value::String(template)) => Some(Arc::from(template.as_str())),
             // Several named templates; `default` is the one for plain chats.
             (None, Value::Array(named)) => named
                 .iter()
                 .find(|entry| entry["name"] == "default")
-                .and_then(|entry| entry["template"].as_str()),
+                .and_then(|entry| entry["template"].as_str())
+                .map(Arc::from),
             _ => None,
         };
-        let template = template.map(Arc::from);
-        Ok(Self::new(tokenizer, template, stops, bos, eos, add_bos))
+        Ok(Some(Self::new(
+            tokenizer,
+            template,
+            stops,
+            bos,
+            Around::PostProcessor,
+            named,
+        )))
     }
 
     fn new(
@@ -196,30 +233,31 @@ impl Text {
         template: Option<Arc<str>>,
         mut stops: BTreeSet<u32>,
         bos: Option<u32>,
-        eos: Option<u32>,
-        add_bos: bool,
+        around: Around,
+        named: BTreeMap<String, String>,
     ) -> Self {
         // By name only among the special tokens: "</s>" can be ordinary text elsewhere.
         let special = tokenizer.get_added_tokens_decoder();
-        let named = special
+        let ends = special
             .iter()
             .filter(|(_, token)| token.special && STOP_TOKENS.contains(&token.content.as_str()));
-        stops.extend(named.map(|(id, _)| *id));
-        let stop_ids = stops.into_iter().collect();
-        let add_bos = add_bos && bos.is_some();
+        stops.extend(ends.map(|(id, _)| *id));
         Self {
             tokenizer: Arc::new(tokenizer),
             template,
-            stop_ids,
+            stop_ids: stops.into_iter().collect(),
             bos,
-            eos,
-            add_bos,
+            around,
+            named: Arc::new(named),
         }
     }
 
     /// Text to token ids. Special tokens that are spelled out in the text are recognised.
-    /// `add_special` puts the beginning-of-sequence token first where the model wants one
-    /// ([`Self::add_bos`]); leave it off for a rendered chat, which spells it out.
+    /// `add_special` puts around it what the model wants around a text that is to be continued,
+    /// mostly the beginning-of-sequence token: in a folder what the post-processor of
+    /// `tokenizer.json` says, in a GGUF file `tokenizer.ggml.add_bos_token` and `add_eos_token`,
+    /// or without them what llama.cpp does for that kind of tokenizer. For a chat there is
+    /// [`Self::encode_chat`].
     ///
     /// Characters for which a vocabulary has neither a token nor bytes are left out, as everywhere
     /// else; the byte-level vocabularies of Llama models have all bytes.
@@ -227,15 +265,40 @@ impl Text {
     /// # Errors
     /// [`Error::BadTokenizer`] with the tokenizer's own complaint.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let post_process = add_special && self.around == Around::PostProcessor;
         let encoding = self
             .tokenizer
-            .encode_fast(text, false)
+            .encode_fast(text, post_process)
             .map_err(|error| bad_json(&error))?;
-        let bos = self.bos.filter(|_| add_special && self.add_bos);
-        Ok(bos
-            .into_iter()
-            .chain(encoding.get_ids().iter().copied())
-            .collect())
+        let mut ids = encoding.get_ids().to_vec();
+        if add_special && let Around::Tokens { bos, eos } = self.around {
+            ids.splice(0..0, bos);
+            ids.extend(eos);
+        }
+        Ok(ids)
+    }
+
+    /// A chat to token ids, through [`Self::chat`]. In a folder that is all: transformers leaves
+    /// it to the template to spell out the beginning-of-sequence token. In a GGUF file, as in
+    /// llama.cpp, [`Self::encode`] puts it there; where the template spells it out, there is
+    /// still only one.
+    ///
+    /// # Errors
+    /// As [`Self::chat`] and [`Self::encode`].
+    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        let rendered = self.chat(messages)?;
+        let Around::Tokens { bos, eos } = self.around else {
+            return self.encode(&rendered, false);
+        };
+        let token = |id: Option<u32>| self.tokenizer.id_to_token(id?);
+        let mut text = rendered.as_str();
+        if let Some(bos) = token(bos) {
+            text = text.strip_prefix(&bos).unwrap_or(text);
+        }
+        if let Some(eos) = token(eos) {
+            text = text.strip_suffix(&eos).unwrap_or(text);
+        }
+        self.encode(text, true)
     }
 
     /// Token ids to text; `skip_special` leaves special tokens out. Ids without a token (the
@@ -269,11 +332,8 @@ impl Text {
     /// [`Error::NoChatTemplate`], or [`Error::BadChatTemplate`] with the template's own complaint.
     pub fn chat(&self, messages: &[Message]) -> Result<String> {
         let template = self.template.as_deref().ok_or(Error::NoChatTemplate)?;
-        let token = |id: Option<u32>| id.and_then(|id| self.tokenizer.id_to_token(id));
-        render(template, messages, token(self.bos), token(self.eos)).map_err(|error| {
-            Error::BadChatTemplate {
-                why: error.to_string(),
-            }
+        render(template, messages, &self.named).map_err(|error| Error::BadChatTemplate {
+            why: error.to_string(),
         })
     }
 
@@ -292,7 +352,8 @@ impl Text {
     /// Whether [`Self::encode`] puts the beginning-of-sequence token first.
     #[must_use]
     pub fn add_bos(&self) -> bool {
-        self.add_bos
+        let empty = self.encode("", true).unwrap_or_default();
+        self.bos.is_some() && empty.first().copied() == self.bos
     }
 
     /// The beginning-of-sequence token.

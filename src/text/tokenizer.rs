@@ -1,6 +1,9 @@
 //! Builds the tokenizer: from Hugging Face's `tokenizer.json`, or from what a GGUF file says.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
+use crate::weights::not_weights;
 use serde_json::Value;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -23,6 +26,134 @@ pub(super) fn bad_json(why: &impl ToString) -> Error {
     }
 }
 
+/// The tokenizer of a folder with all tokens that its files add to it, and the special tokens by
+/// name (`bos_token` and the like), as transformers' `TokenizersBackend` reads them.
+pub(super) fn read_folder(
+    tokenizer_json: &[u8],
+    files: &BTreeMap<&str, Vec<u8>>,
+) -> Result<(Tokenizer, BTreeMap<String, String>)> {
+    let mut tokenizer = read_tokenizer_json(tokenizer_json)?;
+    // Padding and truncation are for batches; here they would change the prompt.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .map_err(|error| bad_json(&error))?;
+
+    const CONFIG: &str = "tokenizer_config.json";
+    const ADDITIONAL: &str = "additional_special_tokens";
+    let mut config = read_json(CONFIG, files)?;
+    let listed = config["added_tokens_decoder"].as_object().cloned();
+    let mut tokens: BTreeMap<u64, AddedToken> = BTreeMap::new();
+    if let Some(listed) = listed {
+        for (id, token) in &listed {
+            let bad = || Error::BadTokenizer {
+                file: CONFIG.into(),
+                why: format!("`added_tokens_decoder` has {token} at `{id}`, which is no token"),
+            };
+            let id = id.parse().map_err(|_| bad())?;
+            tokens.insert(id, added_token(token).ok_or_else(bad)?);
+        }
+    } else {
+        // Files from before transformers 4.34 said it in two more.
+        let map = read_json("special_tokens_map.json", files)?;
+        let mut additional = None;
+        if let (Some(config), Value::Object(mut map)) = (object(&mut config), map) {
+            additional = map.remove(ADDITIONAL);
+            config.extend(map);
+        }
+        let special = special_tokens(&config);
+        if let Some(additional) = additional {
+            config[ADDITIONAL] = additional;
+        }
+        let added = read_json("added_tokens.json", files)?;
+        for (content, id) in added.as_object().into_iter().flatten() {
+            let is_special = special.iter().any(|(_, token)| token.content == *content);
+            let token = AddedToken::from(content.clone(), is_special).normalized(!is_special);
+            tokens.extend(id.as_u64().map(|id| (id, token)));
+        }
+    }
+
+    let special = special_tokens(&config);
+    let mut added: Vec<AddedToken> = tokens.into_values().collect();
+    for token in &mut added {
+        let named = |(name, special): &(Option<String>, AddedToken)| {
+            name.is_some() && special.content == token.content
+        };
+        token.special |= special.iter().any(named);
+    }
+    let known = tokenizer.get_added_tokens_decoder();
+    let is_known = |token: &AddedToken| {
+        let same = |other: &AddedToken| other.content == token.content;
+        known.values().any(same) || added.iter().any(same)
+    };
+    let unknown = special.iter().map(|(_, token)| token.clone());
+    let unknown: Vec<AddedToken> = unknown.filter(|token| !is_known(token)).collect();
+    tokenizer.add_tokens(&added);
+    tokenizer.add_tokens(&unknown);
+    let named = special
+        .into_iter()
+        .filter_map(|(name, token)| Some((name?, token.content)));
+    Ok((tokenizer, named.collect()))
+}
+
+/// The object in `value`, which becomes an empty one if it was null.
+fn object(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
+    if value.is_null() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    value.as_object_mut()
+}
+
+/// The special tokens of `tokenizer_config.json`, first those with a name, then the others.
+fn special_tokens(config: &Value) -> Vec<(Option<String>, AddedToken)> {
+    const NAMES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
+    let extra = &config["extra_special_tokens"];
+    let special = |token: &Value| {
+        let token = match token.as_str() {
+            Some(content) => AddedToken::from(content, true),
+            None => added_token(token)?,
+        };
+        Some(AddedToken {
+            special: true,
+            ..token
+        })
+    };
+    let usual = NAMES.iter().map(|name| format!("{name}_token"));
+    let of_model = config.as_object().into_iter().flatten();
+    let of_model = of_model.map(|(key, _)| key.clone());
+    let of_model = of_model.filter(|key| key.ends_with("_token"));
+    let names: Vec<String> = usual.clone().chain(of_model).collect();
+    let mut found: Vec<(Option<String>, AddedToken)> = Vec::new();
+    for name in names {
+        if found.iter().any(|(other, _)| other.as_ref() == Some(&name)) {
+            continue;
+        }
+        found.extend(special(&config[&name]).map(|token| (Some(name), token)));
+    }
+    if let Some(extra) = extra.as_object() {
+        let named = extra.iter();
+        found.extend(named.filter_map(|(name, token)| Some((Some(name.clone()), special(token)?))));
+    }
+    let additional = &config["additional_special_tokens"];
+    let lists = [extra, additional].into_iter().filter_map(Value::as_array);
+    let list = lists.flatten();
+    found.extend(list.filter_map(|token| Some((None, special(token)?))));
+    found
+}
+
+/// A token with its flags, as the JSON files write one.
+fn added_token(token: &Value) -> Option<AddedToken> {
+    let flag = |name: &str| token[name].as_bool();
+    let special = flag("special").unwrap_or(false);
+    Some(
+        AddedToken::from(token["content"].as_str()?, special)
+            .single_word(flag("single_word").unwrap_or(false))
+            .lstrip(flag("lstrip").unwrap_or(false))
+            .rstrip(flag("rstrip").unwrap_or(false))
+            .normalized(flag("normalized").unwrap_or(!special)),
+    )
+}
+
 /// Reads `tokenizer.json`, after a look at the parts on which the library panics when they are
 /// not well-formed.
 pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
@@ -32,7 +163,7 @@ pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
         normalizer: Option<Value>,
         decoder: Option<Value>,
     }
-    let probe: Probe = serde_json::from_slice(json).map_err(|error| bad_json(&error))?;
+    let probe: Probe = parse("tokenizer.json", json)?;
     if probe
         .normalizer
         .is_some_and(|part| part.to_string().contains("\"Precompiled\""))
@@ -43,16 +174,33 @@ pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
 }
 
 /// A JSON file that need not be there; absent is `null`.
-pub(super) fn read_json(file: &str, json: Option<&[u8]>) -> Result<Value> {
-    json.map_or(Ok(Value::Null), |json| {
-        serde_json::from_slice(json).map_err(|error| Error::BadTokenizer {
-            file: file.into(),
-            why: error.to_string(),
-        })
+pub(super) fn read_json(file: &str, files: &BTreeMap<&str, Vec<u8>>) -> Result<Value> {
+    files
+        .get(file)
+        .map_or(Ok(Value::Null), |json| parse(file, json))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|error| Error::BadTokenizer {
+        file: file.into(),
+        why: match not_weights(json) {
+            Some(what) => format!("this is {what}"),
+            None => error.to_string(),
+        },
     })
 }
 
-/// Token to id. Two ids for one token would make decoding and encoding disagree.
+/// The tokens of a GGUF file; empty ones get a name, as in llama.cpp.
+pub(super) fn named_tokens(tokens: &[String]) -> Vec<String> {
+    let named = tokens.iter().enumerate().map(|(id, token)| match token {
+        token if token.is_empty() => format!("[EMPTY_{id}]"),
+        token => token.clone(),
+    });
+    named.collect()
+}
+
+/// Token to id. Two ids for one token would make decoding and encoding disagree; llama.cpp refuses
+/// them too.
 pub(super) fn vocab(tokens: &[String]) -> Result<Vocab, String> {
     let mut vocab = Vocab::default();
     for (id, token) in (0..).zip(tokens) {

@@ -1,6 +1,7 @@
 //! The exported class.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use burn::tensor::Device;
@@ -61,7 +62,7 @@ struct About {
     why: String,
     software: bool,
     features: Vec<String>,
-    limits: std::collections::BTreeMap<String, f64>,
+    limits: BTreeMap<String, f64>,
 }
 
 /// What `loadModel` resolves to.
@@ -164,17 +165,11 @@ impl Playground {
                 .filter(|file| file.name().ends_with(".safetensors"));
             let shards = shards.map(source).collect();
             let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-            let template = find("chat_template.jinja").await?;
-            let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            let text = match find("tokenizer.json").await? {
-                Some(json) => Some(Text::from_files(
-                    &json,
-                    find("tokenizer_config.json").await?.as_deref(),
-                    find("generation_config.json").await?.as_deref(),
-                    template.as_deref(),
-                )?),
-                None => None,
-            };
+            let mut found = BTreeMap::new();
+            for name in Text::FILES {
+                found.extend(find(name).await?.map(|bytes| (name, bytes)));
+            }
+            let text = Text::from_files(&found)?;
             let bytes = files.iter().map(|file| source(file).len_bytes()).sum();
             let origin = Origin::own_file(bytes);
             load(&session, (&device, weights), file, text, &options, origin).await
