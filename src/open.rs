@@ -1,5 +1,7 @@
 //! From the files of a model, wherever they lie, to its weights and its text.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::text::Text;
 use crate::weights::folder::{self, Files};
@@ -50,20 +52,11 @@ pub async fn open<S: ByteSource>(
     };
     let config = read(&source(folder::CONFIG)?).await?;
     let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
-    let text = match optional("tokenizer.json").await? {
-        None => None,
-        Some(tokenizer) => {
-            let template = optional("chat_template.jinja").await?;
-            let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            Some(Text::from_files(
-                &tokenizer,
-                optional("tokenizer_config.json").await?.as_deref(),
-                optional("generation_config.json").await?.as_deref(),
-                template.as_deref(),
-            )?)
-        }
-    };
-    Ok((file, text))
+    let mut found = BTreeMap::new();
+    for name in Text::FILES {
+        found.extend(optional(name).await?.map(|bytes| (name, bytes)));
+    }
+    Ok((file, Text::from_files(&found)?))
 }
 
 /// The whole of a small file; JSON only if it can be some.

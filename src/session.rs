@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Asked;
 use crate::model::{self, KvCache, Model, Positions, Stamp, Weights};
 use crate::sample::{Answer, Question, Sampling};
-use crate::text::{Detokenizer, Message, Text};
+use crate::text::{Message, Speech, Text};
 use crate::weights::{ByteSource, ModelFile};
 
 /// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
@@ -142,7 +142,7 @@ impl Session {
             text: self.text.clone(),
             stack: self.stack.clone(),
             max_tokens: request.max_tokens.min(room),
-            steered: Lane::new(&self.model, self.text.as_ref(), &prompt),
+            steered: Lane::new(&self.model, self.text.as_ref(), &prompt, &request.stop),
             base: None,
             shadow: None,
             ahead: None,
@@ -168,7 +168,7 @@ impl Session {
             (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
                 Err(Error::EmptyPrompt)
             }
-            (Some(chat), _) => text.encode(&text.chat(chat)?, false),
+            (Some(chat), _) => text.encode_chat(chat),
             (None, Some(prompt)) if prompt.is_empty() => Err(Error::EmptyPrompt),
             (None, Some(prompt)) => text.encode(prompt, true),
             (None, None) => Err(Error::EmptyPrompt),
@@ -190,7 +190,7 @@ pub struct Request {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Texts that end a stream; they are not part of it.
+    /// Texts that end a stream; they are not part of it. Special tokens count as they are spelled.
     pub stop: Vec<String>,
     /// What happens to cached keys and values when coefficients change.
     pub cache: CachePolicy,
@@ -677,7 +677,7 @@ impl Generation {
             .text
             .as_ref()
             .is_some_and(|text| text.stop_ids().contains(&id));
-        let (text, stopped) = lane.speech.push(id, &self.request.stop, ends || last);
+        let (text, stopped) = lane.speech.push(id, ends || last);
         lane.finish = match (ends, stopped, last) {
             (true, ..) => Some(Finish::EndOfText),
             (_, true, _) => Some(Finish::StopText),
@@ -763,11 +763,11 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(model: &Model, text: Option<&Text>, prompt: &[u32]) -> Self {
+    fn new(model: &Model, text: Option<&Text>, prompt: &[u32], stops: &[String]) -> Self {
         Self {
             ids: prompt.to_vec(),
             cache: model.new_cache(),
-            speech: Speech::new(text),
+            speech: Speech::new(text, stops),
             finish: None,
         }
     }
@@ -786,49 +786,6 @@ impl Lane {
             cache: &mut self.cache,
             steering,
         })
-    }
-}
-
-/// Token ids becoming text, with anything held back that may still become a stop text.
-#[derive(Debug, Clone)]
-struct Speech {
-    detokenizer: Option<Detokenizer>,
-    held: String,
-}
-
-impl Speech {
-    fn new(text: Option<&Text>) -> Self {
-        Self {
-            detokenizer: text.map(|text| text.detokenizer(true)),
-            held: String::new(),
-        }
-    }
-
-    /// Text that is certain now, and whether a stop text appeared. With `last`, nothing more
-    /// follows and nothing stays behind.
-    fn push(&mut self, id: u32, stops: &[String], last: bool) -> (String, bool) {
-        if let Some(detokenizer) = &mut self.detokenizer {
-            self.held.push_str(&detokenizer.push(id));
-        }
-        if last && let Some(detokenizer) = self.detokenizer.take() {
-            self.held.push_str(&detokenizer.finish());
-        }
-        let stops = || stops.iter().filter(|stop| !stop.is_empty());
-        if let Some(at) = stops()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min()
-        {
-            self.held.truncate(at);
-            return (std::mem::take(&mut self.held), true);
-        }
-        // The longest end of the text with which a stop text may begin.
-        let starts = self.held.char_indices().map(|(at, _)| at);
-        let open = starts
-            .filter(|&at| stops().any(|stop| stop.starts_with(&self.held[at..])))
-            .min()
-            .filter(|_| !last);
-        let rest = self.held.split_off(open.unwrap_or(self.held.len()));
-        (std::mem::replace(&mut self.held, rest), false)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The exported class.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use burn::tensor::Device;
@@ -66,7 +67,7 @@ struct About {
     why: String,
     software: bool,
     features: Vec<String>,
-    limits: std::collections::BTreeMap<String, f64>,
+    limits: BTreeMap<String, f64>,
 }
 
 /// What `loadModel` resolves to.

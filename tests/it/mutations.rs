@@ -308,8 +308,9 @@ fn chat_templates() {
         let name = template["name"].as_str().unwrap_or_default();
         let text = template["template"].as_str().expect("a template");
         survives(name, text.as_bytes(), 100, 4096, |bytes| {
-            let template = String::from_utf8_lossy(bytes);
-            if let Ok(text) = Text::from_files(&tokenizer, None, None, Some(&template)) {
+            let template = ("chat_template.jinja", bytes.to_vec());
+            let files = [("tokenizer.json", tokenizer.clone()), template].into();
+            if let Ok(Some(text)) = Text::from_files(&files) {
                 let _ = text.chat(&messages);
             }
         });

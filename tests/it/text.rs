@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use playground::text::{Message, Text};
+use playground::error::Result;
+use playground::text::{Message, Speech, Text};
 use playground::weights::gguf::{Array, Metadata, Value};
 use serde::Deserialize;
 
@@ -121,8 +122,18 @@ fn sentence_piece_pairs(piece: &SentencePiece) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// A folder with `tokenizer.json` and these files.
+fn folder(tokenizer: &[u8], more: &[(&'static str, &str)]) -> Result<Text> {
+    let files = more
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes().to_vec()));
+    let tokenizer = ("tokenizer.json", tokenizer.to_vec());
+    let files = files.chain([tokenizer]).collect();
+    Ok(Text::from_files(&files)?.expect("there is a tokenizer"))
+}
+
 fn tiny_json() -> Text {
-    Text::from_files(&fixture("tiny_tokenizer.json"), None, None, None).expect("reads")
+    folder(&fixture("tiny_tokenizer.json"), &[]).expect("reads")
 }
 
 fn check(name: &str, text: &Text, cases: &[Case]) {
@@ -220,13 +231,12 @@ fn bos_is_put_first_only_where_the_model_wants_it() {
 fn folders_say_bos_stops_and_template_in_several_files() {
     let json = fixture("tiny_tokenizer.json");
     let read = |config: &str, generation: &str, jinja: Option<&str>| {
-        Text::from_files(
-            &json,
-            Some(config.as_bytes()),
-            Some(generation.as_bytes()),
-            jinja,
-        )
-        .expect("reads")
+        let mut files = vec![
+            ("tokenizer_config.json", config),
+            ("generation_config.json", generation),
+        ];
+        files.extend(jinja.map(|jinja| ("chat_template.jinja", jinja)));
+        folder(&json, &files).expect("reads")
     };
     let config = r#"{"bos_token": {"content": "<|im_start|>"}, "eos_token": "<|im_end|>",
                      "add_bos_token": true, "chat_template": "config {{ bos_token }}"}"#;
@@ -237,7 +247,7 @@ fn folders_say_bos_stops_and_template_in_several_files() {
     );
     assert_eq!(
         (text.bos(), text.add_bos(), text.stop_ids()),
-        (Some(1), true, &[0, 2, 7][..])
+        (Some(1), false, &[0, 2, 7][..])
     );
     assert_eq!(text.chat(&[]).expect("renders"), "config <|im_start|>");
     assert_eq!(text.vocab_size(), 600);
@@ -268,8 +278,9 @@ fn folders_say_bos_stops_and_template_in_several_files() {
     with_bos["padding"] = serde_json::json!({"strategy": {"Fixed": 9}, "direction": "Right",
         "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>"});
     let with_bos = with_bos.to_string();
-    let config = br#"{"bos_token": "<|im_start|>"}"#;
-    let text = Text::from_files(with_bos.as_bytes(), Some(config), None, None).expect("reads");
+    let config = r#"{"bos_token": "<|im_start|>", "add_bos_token": false}"#;
+    let config = [("tokenizer_config.json", config)];
+    let text = folder(with_bos.as_bytes(), &config).expect("reads");
     assert!(text.add_bos());
     let long = "the sea, the open sea";
     let plain = tiny_json().encode(long, false).expect("encodes");
@@ -282,6 +293,246 @@ fn folders_say_bos_stops_and_template_in_several_files() {
         2,
         "no padding"
     );
+}
+
+/// What `transformers` 5.23 makes of the same folders.
+#[test]
+fn tokens_beside_tokenizer_json_are_added_as_transformers_adds_them() {
+    const CONFIG: &str = "tokenizer_config.json";
+    let decoder = r#"{"added_tokens_decoder": {
+        "600": {"content": "<tool>", "special": true, "normalized": false},
+        "602": {"content": "[L]", "lstrip": true, "rstrip": true, "normalized": false},
+        "601": {"content": "sea", "single_word": true, "normalized": false},
+        "603": {"content": "<keep>", "normalized": false}},
+        "pad_token": "<|pad|>", "image_token": "<img>",
+        "eos_token": "<|im_end|>", "chat_template": "{{ pad_token }}{{ image_token }}"}"#;
+    let gap = r#"{"added_tokens_decoder": {"610": {"content": "<tool>", "special": true},
+                                           "605": {"content": "<keep>"}}}"#;
+    let map = r#"{"pad_token": "<|pad|>", "eos_token": {"content": "<|im_end|>"},
+                  "additional_special_tokens": ["<tool>", "<more>"]}"#;
+    let legacy = [
+        ("special_tokens_map.json", map),
+        ("added_tokens.json", r#"{"<tool>": 600, "<keep>": 601}"#),
+    ];
+    let both = r#"{"extra_special_tokens": {"tool_token": "<tool>"},
+                   "additional_special_tokens": ["<keep>"]}"#;
+    let flags = r#"{"added_tokens_decoder": {"2": {"content": "<|im_end|>", "special": true,
+                   "lstrip": true, "rstrip": true, "normalized": false}}}"#;
+    let word = r#"{"eos_token": "sea", "bos_token": "<|im_start|>", "add_bos_token": true}"#;
+    type Case<'a> = (&'a [(&'static str, &'a str)], &'a str, &'a [u32], &'a str);
+    let cases: [Case<'_>; 17] = [
+        (
+            &[(CONFIG, decoder)],
+            "a <tool> b",
+            &[67, 223, 600, 280],
+            "a  b",
+        ),
+        (
+            &[(CONFIG, decoder)],
+            "seas sea the sea",
+            &[85, 275, 85, 223, 601, 262, 223, 601],
+            "seas sea the sea",
+        ),
+        (&[(CONFIG, decoder)], "x [L] y", &[90, 602, 91], "x[L]y"),
+        (
+            &[(CONFIG, decoder)],
+            "x <|pad|> y<img>z",
+            &[90, 223, 604, 223, 91, 605, 92],
+            "x  yz",
+        ),
+        (
+            &[(CONFIG, decoder)],
+            "one <keep> two",
+            &[430, 223, 603, 223, 86, 89, 81],
+            "one <keep> two",
+        ),
+        (&[(CONFIG, gap)], "a <tool> b", &[67, 223, 601, 280], "a  b"),
+        (
+            &[(CONFIG, gap)],
+            "one <keep> two",
+            &[430, 223, 600, 223, 86, 89, 81],
+            "one <keep> two",
+        ),
+        (&legacy, "a <tool> b", &[67, 223, 600, 280], "a <tool> b"),
+        (&legacy, "x <|pad|> y", &[90, 223, 602, 223, 91], "x  y"),
+        (&legacy, "the <|im_end|>", &[261, 223, 2], "the "),
+        (
+            &legacy,
+            "one <keep> two",
+            &[430, 223, 601, 223, 86, 89, 81],
+            "one <keep> two",
+        ),
+        (
+            &[(CONFIG, both)],
+            "a <tool> b",
+            &[67, 223, 600, 280],
+            "a  b",
+        ),
+        (
+            &[(CONFIG, both)],
+            "one <keep> two",
+            &[430, 223, 601, 223, 86, 89, 81],
+            "one  two",
+        ),
+        (&[(CONFIG, flags)], "the <|im_end|>", &[261, 2], "the"),
+        (
+            &[(CONFIG, word)],
+            "seas sea the sea",
+            &[600, 85, 223, 600, 262, 223, 600],
+            "s  the ",
+        ),
+        (
+            &[],
+            "a <tool> b",
+            &[67, 223, 30, 86, 81, 81, 78, 32, 280],
+            "a <tool> b",
+        ),
+        (&[], "the <|im_end|>", &[261, 223, 2], "the "),
+    ];
+    let json = fixture("tiny_tokenizer.json");
+    for (files, text, ids, plain) in cases {
+        let read = folder(&json, files).expect("reads");
+        let found = read.encode(text, true).expect("encodes");
+        assert_eq!(found, ids, "{text:?} with {files:?}");
+        assert_eq!(read.decode(ids, true), plain, "{text:?} with {files:?}");
+        check_stream(text, &read, ids);
+    }
+    let read = folder(&json, &[(CONFIG, decoder)]).expect("reads");
+    assert_eq!(read.chat(&[]).expect("renders"), "<|pad|><img>");
+    assert_eq!(read.vocab_size(), 606);
+    let bad = r#"{"added_tokens_decoder": {"600": {"name": "<tool>"}}}"#;
+    let error = folder(&json, &[(CONFIG, bad)]).expect_err("no content");
+    assert!(error.to_string().contains("600"), "{error}");
+}
+
+#[test]
+fn an_answer_ends_where_generation_config_or_else_config_says() {
+    let json = fixture("tiny_tokenizer.json");
+    let stops = |generation: Option<&'static str>, config: &'static str| {
+        let mut files = vec![("config.json", config)];
+        files.extend(generation.map(|text| ("generation_config.json", text)));
+        folder(&json, &files).expect("reads").stop_ids().to_vec()
+    };
+    let list = r#"{"eos_token_id": [2, 9, 11]}"#;
+    assert_eq!(stops(None, list), [0, 2, 9, 11]);
+    assert_eq!(stops(Some("{}"), list), [0, 2, 9, 11]);
+    assert_eq!(
+        stops(Some(r#"{"eos_token_id": null}"#), list),
+        [0, 2, 9, 11]
+    );
+    assert_eq!(
+        stops(Some(r#"{"eos_token_id": 12}"#), list),
+        [0, 2, 12],
+        "it knows better"
+    );
+    let inner = r#"{"text_config": {"eos_token_id": [7]}}"#;
+    assert_eq!(stops(None, inner), [0, 2, 7]);
+    assert_eq!(stops(None, "{}"), [0, 2]);
+}
+
+#[test]
+fn a_folder_s_post_processor_decides_what_is_put_around_a_text() {
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&fixture("tiny_tokenizer.json")).expect("JSON");
+    let special =
+        |name: &str, id: u32| serde_json::json!({"id": name, "ids": [id], "tokens": [name]});
+    let part = |name: &str| serde_json::json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let text = serde_json::json!({"Sequence": {"id": "A", "type_id": 0}});
+    let other = serde_json::json!({"Sequence": {"id": "B", "type_id": 1}});
+    json["post_processor"] = serde_json::json!({"type": "TemplateProcessing",
+        "single": [part("<|im_start|>"), text, part("<|im_end|>")], "pair": [text, other],
+        "special_tokens": {"<|im_start|>": special("<|im_start|>", 1),
+                           "<|im_end|>": special("<|im_end|>", 2)}});
+    let config = r#"{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "add_bos_token": false,
+        "chat_template": "{{ bos_token }}{{ messages[0].content }}"}"#;
+    let files = [("tokenizer_config.json", config)];
+    let text = folder(json.to_string().as_bytes(), &files).expect("reads");
+    assert_eq!(text.encode("the", true).expect("encodes"), [1, 261, 2]);
+    assert_eq!(text.encode("the", false).expect("encodes"), [261]);
+    let chat = [Message {
+        role: "user".into(),
+        content: "the".into(),
+    }];
+    assert_eq!(
+        text.encode_chat(&chat).expect("encodes"),
+        [1, 261],
+        "what the template says is all"
+    );
+}
+
+/// llama.cpp adds `bos` to a chat too, once.
+#[test]
+fn a_gguf_file_s_chat_begins_with_one_bos() {
+    let tiny = goldens().tiny;
+    let chat = [Message {
+        role: "user".into(),
+        content: "the".into(),
+    }];
+    let ids = |template: &str, more: &[(&'static str, Value)]| {
+        let mut pairs = tiny_pairs(&tiny, "smollm");
+        pairs.push(("tokenizer.chat_template", string(template)));
+        pairs.extend(more.iter().cloned());
+        let text = read(pairs);
+        let plain = text.encode("the", true).expect("encodes");
+        (plain, text.encode_chat(&chat).expect("encodes"))
+    };
+    let with = "{{ bos_token }}{{ messages[0].content }}";
+    let without = "{{ messages[0].content }}";
+    let bos = [("add_bos_token", Value::Bool(true))];
+    let eos = [("add_eos_token", Value::Bool(true))];
+    assert_eq!(ids(with, &bos), (vec![1, 261], vec![1, 261]));
+    assert_eq!(ids(without, &bos), (vec![1, 261], vec![1, 261]));
+    assert_eq!(ids(with, &[]), (vec![261], vec![1, 261]));
+    assert_eq!(ids(without, &[]), (vec![261], vec![261]));
+    assert_eq!(ids(without, &eos), (vec![261, 2], vec![261, 2]));
+    let both = "{{ messages[0].content }}{{ eos_token }}";
+    assert_eq!(ids(both, &eos), (vec![261, 2], vec![261, 2]));
+
+    // A SentencePiece file that names no bos means 1, as in llama.cpp.
+    let piece = goldens().sentence_piece;
+    let mut pairs = sentence_piece_pairs(&piece);
+    pairs.retain(|(key, _)| !key.ends_with("_token_id"));
+    let text = read(pairs);
+    assert_eq!(
+        (text.bos(), text.add_bos(), text.stop_ids()),
+        (Some(1), true, &[2][..])
+    );
+}
+
+#[test]
+fn empty_tokens_get_a_name() {
+    let tiny = goldens().tiny;
+    let mut tokens = tiny.tokens.clone();
+    tokens.extend([String::new(), String::new()]);
+    let mut pairs = tiny_pairs(&tiny, "smollm");
+    pairs.retain(|(key, _)| !["tokens", "token_type"].contains(key));
+    pairs.push(("tokens", strings(&tokens)));
+    let text = read(pairs);
+    assert_eq!(text.vocab_size(), 602);
+    assert_eq!(text.token_text(601).as_deref(), Some("[EMPTY_601]"));
+    let case = &tiny.cases["smollm"][4];
+    assert_eq!(text.encode(&case.text, false).expect("encodes"), case.ids);
+
+    let mut piece = goldens().sentence_piece;
+    piece.tokens.extend([String::new(), String::new()]);
+    piece.scores.extend([0.0, 0.0]);
+    piece.types.extend([1, 1]);
+    let cases = std::mem::take(&mut piece.cases);
+    check(
+        "sentence piece",
+        &read(sentence_piece_pairs(&piece)),
+        &cases,
+    );
+}
+
+#[test]
+fn what_stands_in_place_of_a_tokenizer_has_a_name() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+    let error = folder(pointer, &[]).expect_err("a pointer");
+    assert!(error.to_string().contains("git lfs pull"), "{error}");
+    let page = [("tokenizer_config.json", "<!DOCTYPE html><html></html>")];
+    let error = folder(&fixture("tiny_tokenizer.json"), &page).expect_err("a page");
+    assert!(error.to_string().contains("web page"), "{error}");
 }
 
 #[test]
@@ -387,7 +638,7 @@ fn tokenizers_that_cannot_be_right_are_refused() {
     );
 
     let json = String::from_utf8(fixture("tiny_tokenizer.json")).expect("UTF-8");
-    let bad = |json: &str| Text::from_files(json.as_bytes(), None, None, None).expect_err("bad");
+    let bad = |json: &str| folder(json.as_bytes(), &[]).expect_err("bad");
     for cut in [0, 1, json.len() / 2, json.len() - 1] {
         assert_eq!(
             bad(&json[..cut]).code(),
@@ -411,7 +662,7 @@ fn tokenizers_that_cannot_be_right_are_refused() {
     let precompiled = r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#;
     let error = bad(&json.replace(r#""normalizer":null"#, precompiled));
     assert!(error.to_string().contains("Precompiled"), "{error}");
-    let config = Text::from_files(json.as_bytes(), Some(b"{"), None, None).expect_err("cut");
+    let config = folder(json.as_bytes(), &[("tokenizer_config.json", "{")]).expect_err("cut");
     assert!(
         config.to_string().contains("tokenizer_config.json"),
         "{config}"
@@ -522,6 +773,102 @@ fn characters_of_several_tokens_arrive_whole() {
     assert_eq!(stream.finish(), "\u{fffd}");
 }
 
+/// What is said of `ids` until a stop text appears, and whether one did.
+fn said(text: &Text, ids: &[u32], stops: &[&str]) -> (String, bool) {
+    let stops: Vec<String> = stops.iter().map(|stop| (*stop).into()).collect();
+    let mut speech = Speech::new(Some(text), &stops);
+    let mut said = String::new();
+    for (index, id) in ids.iter().enumerate() {
+        let (more, stopped) = speech.push(*id, index + 1 == ids.len());
+        said.push_str(&more);
+        if stopped {
+            return (said, true);
+        }
+    }
+    (said, false)
+}
+
+#[test]
+fn stop_texts_may_be_contain_and_cross_special_tokens() {
+    let piece = goldens().sentence_piece;
+    let gguf = tiny_gguf("smollm");
+    for (text, stops, expected) in [
+        (
+            "the sea<|im_start|> the",
+            &["<|im_start|>"][..],
+            Some("the sea"),
+        ),
+        (
+            "the sea<|im_start|> the",
+            &["sea<|im_start|>"],
+            Some("the "),
+        ),
+        (
+            "the sea<|im_start|> the",
+            &["a<|im_start|> th"],
+            Some("the se"),
+        ),
+        (
+            "the sea<|im_start|> the",
+            &["<|im_start|> the"],
+            Some("the sea"),
+        ),
+        ("the sea<|im_start|> the", &["<|im_"], Some("the sea")),
+        ("the sea<|im_start|> the", &["_start|>"], Some("the sea")),
+        ("the sea<|im_start|> the", &["sea the"], Some("the ")),
+        (
+            "the sea<|im_start|> the",
+            &["zzz", "he", "<|im_start|>"],
+            Some("t"),
+        ),
+        (
+            "the sea<|im_start|> the",
+            &["<|im_start|>", "sea"],
+            Some("the "),
+        ),
+        (
+            "the sea<|im_start|> the",
+            &["sea<|im_end|>", "", "<|im_start|>!"],
+            None,
+        ),
+        ("the sea<|im_start|> the", &[], None),
+        (
+            "x<|im_start|><|im_end|>y",
+            &["<|im_start|><|im_end|>"],
+            Some("x"),
+        ),
+        ("x<|im_start|><|im_end|>y", &["<|im_end|>"], Some("x")),
+        ("x<|im_start|><|im_end|>y", &["x<|im_end|>"], None),
+        ("<|im_end|>", &["<|im_end|>"], Some("")),
+        ("a😀<|im_end|>b", &["😀<|im_end|>"], Some("a")),
+        ("a😀<|im_end|>b😀c", &["b😀"], Some("a😀")),
+        ("the open sea", &["open"], Some("the ")),
+        ("the open sea", &["pen se"], Some("the o")),
+    ] {
+        let ids = gguf.encode(text, false).expect("encodes");
+        let whole = gguf.decode(&ids, true);
+        let expected = expected.map_or((whole, false), |text| (text.to_owned(), true));
+        assert_eq!(said(&gguf, &ids, stops), expected, "{text:?}, {stops:?}");
+    }
+    let text = read(sentence_piece_pairs(&piece));
+    let mut ids = text.encode("the sea", false).expect("encodes");
+    ids.push(2);
+    ids.extend(text.encode("the", false).expect("encodes"));
+    for (stop, expected) in [("</s>", "the sea"), ("sea</s>", "the "), ("e s", "th")] {
+        assert_eq!(
+            said(&text, &ids, &[stop]),
+            (expected.into(), true),
+            "{stop:?}"
+        );
+    }
+    // What no stop text can begin with is said at once.
+    let ids = gguf
+        .encode("the sea<|im_start|> the", false)
+        .expect("encodes");
+    let mut speech = Speech::new(Some(&gguf), &["<|im_start|>".into()]);
+    assert_eq!(speech.push(ids[0], false), ("the".into(), false));
+}
+
 #[test]
 fn long_runs_of_whitespace_and_signs_are_split_as_a_whole() {
     let text = tiny_gguf("smollm");
@@ -573,6 +920,33 @@ fn templates_render_as_jinja2_renders_them() {
     }
 }
 
+/// Python's methods and ways of writing, `tojson`, the date, `{% generation %}`
+/// (`tests/fixtures/make_templates.py`).
+#[test]
+fn templates_may_use_what_python_and_transformers_give_them() {
+    let cases: Vec<Template> =
+        serde_json::from_slice(&fixture("templates.json")).expect("the fixture reads");
+    assert!(cases.len() > 70, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let name = &case.name;
+        match (
+            with_template(&case.template).chat(&case.messages),
+            case.rendered,
+            case.error,
+        ) {
+            (Ok(found), Some(rendered), _) if found == rendered => {}
+            (Err(found), None, Some(error)) if found.to_string().contains(&error) => {}
+            (found, rendered, error) => {
+                wrong.push(format!(
+                    "{name}: {found:?}, expected {rendered:?} {error:?}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn hostile_and_broken_templates_end_with_an_error() {
     let chat = [Message {
@@ -593,6 +967,28 @@ fn hostile_and_broken_templates_end_with_an_error() {
             "recursion",
             "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
         ),
+        (
+            "lists in lists",
+            "{% set n = namespace(x=[]) %}{% for i in range(2000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
+        ),
+        (
+            "lists twice in lists",
+            "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+        ),
+        (
+            "the same as JSON",
+            "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | tojson }}",
+        ),
+        (
+            "itself",
+            "{% set n = namespace() %}{% set n.x = [n] %}{{ n.x }}",
+        ),
+        ("padding", "{{ 'x'.center(99999999999) }}"),
+        ("indenting", "{{ [1] | tojson(indent=99999999999) }}"),
+        ("a wide field", "{{ '{:>99999999999}'.format('a') }}"),
+        ("an unknown date", "{{ strftime_now('%Q') }}"),
+        ("half a date", "{{ strftime_now('100%') }}"),
+        ("an open mark", "{% generation %}a"),
         ("syntax", "{% if %}"),
         ("unclosed", "{% for m in messages %}"),
         ("undefined call", "{{ open('/etc/passwd') }}"),

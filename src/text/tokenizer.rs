@@ -1,0 +1,355 @@
+//! Builds the tokenizer: from Hugging Face's `tokenizer.json`, or from what a GGUF file says.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::weights::not_weights;
+use serde_json::Value;
+use tokenizers::decoders::byte_fallback::ByteFallback;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::decoders::sequence::Sequence as Decoders;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{
+    AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    Tokenizer,
+};
+
+pub(super) fn bad_json(why: &impl ToString) -> Error {
+    Error::BadTokenizer {
+        file: "tokenizer.json".into(),
+        why: why.to_string(),
+    }
+}
+
+/// The tokenizer of a folder with all tokens that its files add to it, and the special tokens by
+/// name (`bos_token` and the like), as transformers' `TokenizersBackend` reads them.
+pub(super) fn read_folder(
+    tokenizer_json: &[u8],
+    files: &BTreeMap<&str, Vec<u8>>,
+) -> Result<(Tokenizer, BTreeMap<String, String>)> {
+    let mut tokenizer = read_tokenizer_json(tokenizer_json)?;
+    // Padding and truncation are for batches; here they would change the prompt.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .map_err(|error| bad_json(&error))?;
+
+    const CONFIG: &str = "tokenizer_config.json";
+    const ADDITIONAL: &str = "additional_special_tokens";
+    let mut config = read_json(CONFIG, files)?;
+    let listed = config["added_tokens_decoder"].as_object().cloned();
+    let mut tokens: BTreeMap<u64, AddedToken> = BTreeMap::new();
+    if let Some(listed) = listed {
+        for (id, token) in &listed {
+            let bad = || Error::BadTokenizer {
+                file: CONFIG.into(),
+                why: format!("`added_tokens_decoder` has {token} at `{id}`, which is no token"),
+            };
+            let id = id.parse().map_err(|_| bad())?;
+            tokens.insert(id, added_token(token).ok_or_else(bad)?);
+        }
+    } else {
+        // Files from before transformers 4.34 said it in two more.
+        let map = read_json("special_tokens_map.json", files)?;
+        let mut additional = None;
+        if let (Some(config), Value::Object(mut map)) = (object(&mut config), map) {
+            additional = map.remove(ADDITIONAL);
+            config.extend(map);
+        }
+        let special = special_tokens(&config);
+        if let Some(additional) = additional {
+            config[ADDITIONAL] = additional;
+        }
+        let added = read_json("added_tokens.json", files)?;
+        for (content, id) in added.as_object().into_iter().flatten() {
+            let is_special = special.iter().any(|(_, token)| token.content == *content);
+            let token = AddedToken::from(content.clone(), is_special).normalized(!is_special);
+            tokens.extend(id.as_u64().map(|id| (id, token)));
+        }
+    }
+
+    let special = special_tokens(&config);
+    let mut added: Vec<AddedToken> = tokens.into_values().collect();
+    for token in &mut added {
+        let named = |(name, special): &(Option<String>, AddedToken)| {
+            name.is_some() && special.content == token.content
+        };
+        token.special |= special.iter().any(named);
+    }
+    let known = tokenizer.get_added_tokens_decoder();
+    let is_known = |token: &AddedToken| {
+        let same = |other: &AddedToken| other.content == token.content;
+        known.values().any(same) || added.iter().any(same)
+    };
+    let unknown = special.iter().map(|(_, token)| token.clone());
+    let unknown: Vec<AddedToken> = unknown.filter(|token| !is_known(token)).collect();
+    tokenizer.add_tokens(&added);
+    tokenizer.add_tokens(&unknown);
+    let named = special
+        .into_iter()
+        .filter_map(|(name, token)| Some((name?, token.content)));
+    Ok((tokenizer, named.collect()))
+}
+
+/// The object in `value`, which becomes an empty one if it was null.
+fn object(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
+    if value.is_null() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    value.as_object_mut()
+}
+
+/// The special tokens of `tokenizer_config.json`, first those with a name, then the others.
+fn special_tokens(config: &Value) -> Vec<(Option<String>, AddedToken)> {
+    const NAMES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
+    let extra = &config["extra_special_tokens"];
+    let special = |token: &Value| {
+        let token = match token.as_str() {
+            Some(content) => AddedToken::from(content, true),
+            None => added_token(token)?,
+        };
+        Some(AddedToken {
+            special: true,
+            ..token
+        })
+    };
+    let usual = NAMES.iter().map(|name| format!("{name}_token"));
+    let of_model = config.as_object().into_iter().flatten();
+    let of_model = of_model.map(|(key, _)| key.clone());
+    let of_model = of_model.filter(|key| key.ends_with("_token"));
+    let names: Vec<String> = usual.clone().chain(of_model).collect();
+    let mut found: Vec<(Option<String>, AddedToken)> = Vec::new();
+    for name in names {
+        if found.iter().any(|(other, _)| other.as_ref() == Some(&name)) {
+            continue;
+        }
+        found.extend(special(&config[&name]).map(|token| (Some(name), token)));
+    }
+    if let Some(extra) = extra.as_object() {
+        let named = extra.iter();
+        found.extend(named.filter_map(|(name, token)| Some((Some(name.clone()), special(token)?))));
+    }
+    let additional = &config["additional_special_tokens"];
+    let lists = [extra, additional].into_iter().filter_map(Value::as_array);
+    let list = lists.flatten();
+    found.extend(list.filter_map(|token| Some((None, special(token)?))));
+    found
+}
+
+/// A token with its flags, as the JSON files write one.
+fn added_token(token: &Value) -> Option<AddedToken> {
+    let flag = |name: &str| token[name].as_bool();
+    let special = flag("special").unwrap_or(false);
+    Some(
+        AddedToken::from(token["content"].as_str()?, special)
+            .single_word(flag("single_word").unwrap_or(false))
+            .lstrip(flag("lstrip").unwrap_or(false))
+            .rstrip(flag("rstrip").unwrap_or(false))
+            .normalized(flag("normalized").unwrap_or(!special)),
+    )
+}
+
+/// Reads `tokenizer.json`, after a look at the parts on which the library panics when they are
+/// not well-formed.
+pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
+    #[derive(serde::Deserialize)]
+    #[allow(dead_code, reason = "`decoder` is read to see that it can be")]
+    struct Probe {
+        normalizer: Option<Value>,
+        decoder: Option<Value>,
+    }
+    let probe: Probe = parse("tokenizer.json", json)?;
+    if probe
+        .normalizer
+        .is_some_and(|part| part.to_string().contains("\"Precompiled\""))
+    {
+        return Err(bad_json(&"its normalizer `Precompiled` is not supported"));
+    }
+    Tokenizer::from_bytes(json).map_err(|error| bad_json(&error))
+}
+
+/// A JSON file that need not be there; absent is `null`.
+pub(super) fn read_json(file: &str, files: &BTreeMap<&str, Vec<u8>>) -> Result<Value> {
+    files
+        .get(file)
+        .map_or(Ok(Value::Null), |json| parse(file, json))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|error| Error::BadTokenizer {
+        file: file.into(),
+        why: match not_weights(json) {
+            Some(what) => format!("this is {what}"),
+            None => error.to_string(),
+        },
+    })
+}
+
+/// The tokens of a GGUF file; empty ones get a name, as in llama.cpp.
+pub(super) fn named_tokens(tokens: &[String]) -> Vec<String> {
+    let named = tokens.iter().enumerate().map(|(id, token)| match token {
+        token if token.is_empty() => format!("[EMPTY_{id}]"),
+        token => token.clone(),
+    });
+    named.collect()
+}
+
+/// Token to id. Two ids for one token would make decoding and encoding disagree; llama.cpp refuses
+/// them too.
+pub(super) fn vocab(tokens: &[String]) -> Result<Vocab, String> {
+    let mut vocab = Vocab::default();
+    for (id, token) in (0..).zip(tokens) {
+        if let Some(first) = vocab.insert(token.clone(), id) {
+            return Err(format!("token {token:?} occurs twice, as {first} and {id}"));
+        }
+    }
+    Ok(vocab)
+}
+
+pub(super) fn add_tokens(tokenizer: &mut Tokenizer, tokens: Vec<String>, special: bool) {
+    let added: Vec<AddedToken> = tokens
+        .into_iter()
+        .map(|token| AddedToken::from(token, special).normalized(false))
+        .collect();
+    tokenizer.add_tokens(&added);
+}
+
+/// The splitting before the merges, by llama.cpp's name for it: regular expressions that are
+/// applied one after the other, whether whole words skip the merges, and whether prompts begin
+/// with the bos token unless the file says otherwise.
+fn splitting(pre: &str) -> Option<(&'static [&'static str], bool, bool)> {
+    const GPT2: &str =
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    Some(match pre {
+        "gpt-2" | "olmo" | "mpt" => (&[GPT2], false, false),
+        // Every digit is a token of its own.
+        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
+            (&[r"\p{N}", GPT2], false, false)
+        }
+        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" => (&[LLAMA3], true, true),
+        "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (&[QWEN2], false, false),
+        // What llama.cpp does with files from before the field existed.
+        "default" => (
+            &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+            false,
+            false,
+        ),
+        _ => return None,
+    })
+}
+
+/// GPT-2's byte-level BPE (`tokenizer.ggml.model` = gpt2).
+pub(super) fn byte_level_bpe(
+    vocab: Vocab,
+    merges: &[String],
+    pre: &str,
+) -> Result<(Tokenizer, bool), String> {
+    let Some((patterns, ignore_merges, add_bos)) = splitting(pre) else {
+        return Err(format!(
+            "`tokenizer.ggml.pre` is {pre}, a splitting that is not known here"
+        ));
+    };
+    let merges: Option<Merges> = merges
+        .iter()
+        .map(|merge| {
+            merge
+                .split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        })
+        .collect();
+    let merges = merges.ok_or("a merge is not two tokens with a space between them")?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocab, merges)
+        .ignore_merges(ignore_merges)
+        .build()
+        .map_err(|error| error.to_string())?;
+
+    let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
+    for pattern in patterns {
+        let pattern = SplitPattern::Regex((*pattern).into());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+        steps.push(split.map_err(|error| error.to_string())?.into());
+    }
+    steps.push(ByteLevel::new(false, false, false).into());
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(steps)));
+    tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
+    Ok((tokenizer, add_bos))
+}
+
+/// SentencePiece's BPE (`tokenizer.ggml.model` = llama): a piece's score says how early it is
+/// merged, whichever two pieces make it. Spaces are written as U+2581, one is put in front of the
+/// text, and what has no piece is spelled in bytes.
+pub(super) fn sentence_piece_bpe(
+    vocab: Vocab,
+    tokens: &[String],
+    types: &[i32],
+    scores: &[f32],
+    prefix: bool,
+) -> Result<(Tokenizer, bool), String> {
+    const SPACE: &str = "\u{2581}";
+    const NORMAL: i32 = 1;
+    const MAX_PIECE_BYTES: usize = 1024;
+    let mut ranked = Vec::new();
+    for (index, (token, score)) in tokens.iter().zip(scores).enumerate() {
+        if types.get(index).is_some_and(|kind| *kind != NORMAL) {
+            continue;
+        }
+        if token.len() > MAX_PIECE_BYTES {
+            return Err(format!("token {index} is {} bytes long", token.len()));
+        }
+        for (cut, _) in token.char_indices().skip(1) {
+            let (a, b) = token.split_at(cut);
+            if let (Some(a), Some(b)) = (vocab.get(a), vocab.get(b)) {
+                ranked.push((*score, *a, *b));
+            }
+        }
+    }
+    if ranked.len() > 1
+        && ranked
+            .iter()
+            .all(|(score, ..)| Some(score) == scores.last())
+    {
+        return Err("its scores are all equal and give no order of merging".into());
+    }
+    // Highest score first; of the ways to make one piece, the earlier pieces first.
+    ranked.sort_by(|(x, a, b), (y, c, d)| y.total_cmp(x).then((a, b).cmp(&(c, d))));
+    let piece = |id: u32| tokens.get(id as usize).cloned().unwrap_or_default();
+    let merges: Merges = ranked
+        .into_iter()
+        .map(|(_, a, b)| (piece(a), piece(b)))
+        .collect();
+
+    let mut model = BPE::builder().byte_fallback(true).fuse_unk(true);
+    if let Some(unknown) = types.iter().position(|kind| *kind == 2) {
+        model = model.unk_token(piece(unknown as u32));
+    }
+    let model = model
+        .vocab_and_merges(vocab, merges)
+        .build()
+        .map_err(|error| error.to_string())?;
+
+    let replace = |from: &str, to: &str| Replace::new(from, to).map_err(|error| error.to_string());
+    let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
+    let mut decoders: Vec<DecoderWrapper> = vec![
+        replace(SPACE, " ")?.into(),
+        ByteFallback::new().into(),
+        Fuse::new().into(),
+    ];
+    if prefix {
+        normalizers.push(Prepend::new(SPACE.into()).into());
+        decoders.push(Strip::new(' ', 1, 0).into());
+    }
+    normalizers.push(replace(" ", SPACE)?.into());
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_normalizer(Some(Normalizers::new(normalizers)));
+    tokenizer.with_decoder(Some(Decoders::new(decoders)));
+    Ok((tokenizer, true))
+}
