@@ -321,13 +321,22 @@ fn io(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// What a user calls an adapter: its folder's name, or its file's without the ending, dots and all.
+fn adapter_name(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = whole.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy();
+    let ending = [".gguf", ".safetensors"].into_iter().find(|ending| {
+        let start = name.len().saturating_sub(ending.len());
+        let end = name.get(start..);
+        start > 0 && path.is_file() && end.is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    });
+    name[..name.len() - ending.map_or(0, str::len)].to_owned()
+}
+
 /// A folder as PEFT writes it, or a single file.
 fn adapter_files(path: &Path) -> Result<AdapterFiles> {
-    let name = path
-        .file_stem()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let name = adapter_name(path);
     if path.is_file() {
         return Ok(AdapterFiles {
             name,
