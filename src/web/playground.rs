@@ -163,7 +163,12 @@ impl Playground {
                 .iter()
                 .filter(|file| file.name().ends_with(".safetensors"));
             let shards = shards.map(source).collect();
-            let file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
+            let mut file = ModelFile::open_folder(&config, shards, index.as_deref()).await?;
+            let path = |file: &File| get(file, "webkitRelativePath").as_string();
+            let folder = files.iter().find_map(path).unwrap_or_default();
+            let folder = folder.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+            let name = get(&options, "name").as_string().or(folder);
+            name.into_iter().for_each(|name| file.also_called(name));
             let template = find("chat_template.jinja").await?;
             let template = template.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             let text = match find("tokenizer.json").await? {
@@ -285,8 +290,10 @@ impl Playground {
         self.session()?.stack.borrow_mut().set_law(id, law)
     }
 
-    /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which of their linear layers
-    /// (`"q_proj,v_proj"`, `"all"`) an adapter acts, from the next token on.
+    /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which modules
+    /// (`"q_proj,v_proj"`, `"all"`; also `lm_head`, `embed_tokens`, `input_layernorm`,
+    /// `post_attention_layernorm`, `norm`, `attention`, `residual`) an adapter acts, from the next
+    /// token on. What leaves it nowhere to act is refused with `bad-option`, and the old mask stays.
     #[wasm_bindgen(js_name = setMask)]
     pub fn set_mask(&self, id: u32, layers: &str, modules: &str) -> Result<()> {
         let mask = Mask::parse(layers, modules)?;

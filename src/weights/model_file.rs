@@ -24,6 +24,8 @@ pub struct ModelFile<S> {
     tensors: BTreeMap<String, Entry>,
     unused: Vec<String>,
     total_bytes: u64,
+    /// See [`ModelFile::names`].
+    names: Vec<String>,
 }
 
 /// Where a tensor is.
@@ -57,6 +59,10 @@ impl<S: ByteSource> ModelFile<S> {
             .unwrap_or(&file)
             .to_owned();
         let mut model = Self::empty(config, name, vec![source]);
+        for key in ["general.basename", "general.size_label"] {
+            let name = gguf.metadata.string(key).ok().flatten();
+            model.names.extend(name.map(str::to_owned));
+        }
         model.metadata = Some(gguf.metadata);
         for (key, info) in gguf.tensors {
             match llama::bare_name(&key) {
@@ -129,6 +135,7 @@ impl<S: ByteSource> ModelFile<S> {
     fn empty(config: LlamaConfig, name: String, sources: Vec<S>) -> Self {
         Self {
             config,
+            names: vec![name.clone()],
             name,
             metadata: None,
             sources,
@@ -237,6 +244,19 @@ impl<S: ByteSource> ModelFile<S> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// All that is known of what the model is called, for comparison with the base model that an
+    /// adapter names: its name, a GGUF's `general.basename` and `general.size_label`, and what
+    /// [`Self::also_called`] added.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Adds a name, such as the path of the folder that the files lie in.
+    pub fn also_called(&mut self, name: impl Into<String>) {
+        self.names.push(name.into());
     }
 
     /// The metadata of a GGUF file, with its tokenizer and chat template; `None` for a folder,
