@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map as JsonMap, Value};
 
 use super::patterns::{Fault, Patterns};
-use super::{Card, Law, Method, Site, defaults, keys, mlx_lora};
+use super::{Card, Law, Method, Site, defaults, keys, mlx_lora, reach};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::weights::{self, HostData, HostTensor, gguf, safetensors};
@@ -95,7 +95,7 @@ pub struct Config {
 }
 
 impl Config {
-    fn parse(name: &str, json: &[u8]) -> Result<Self> {
+    pub(super) fn parse(name: &str, json: &[u8]) -> Result<Self> {
         let file = format!("{name}/{CONFIG_FILE}");
         let bad = |found: String| Error::BadConfig {
             file: file.clone(),
@@ -233,6 +233,28 @@ impl Config {
         number
             .map(|n| n as f32)
             .ok_or_else(|| self.bad(field, "a finite number"))
+    }
+
+    /// `base_model_name_or_path`, where it names something.
+    pub(super) fn base_model(&self) -> Option<String> {
+        let name = self.text("base_model_name_or_path").ok();
+        name.filter(|name| !name.trim().is_empty())
+    }
+
+    /// Lets a field go, and says whether it was there.
+    pub(super) fn remove(&mut self, field: &str) -> bool {
+        self.fields.shift_remove(field).is_some()
+    }
+
+    /// Lets a module of `modules_to_save` go, and says whether it was there.
+    pub(super) fn remove_saved(&mut self, module: &str) -> bool {
+        let field = self.fields.get_mut("modules_to_save");
+        let Some(names) = field.and_then(Value::as_array_mut) else {
+            return false;
+        };
+        let before = names.len();
+        names.retain(|name| name.as_str() != Some(module));
+        names.len() < before
     }
 
     /// A switch; absent and `null` mean off.
@@ -1145,6 +1167,14 @@ pub struct Inspection {
     pub base_model: Option<String>,
     /// Modules that it changes.
     pub modules: Vec<String>,
+    /// Blocks for which the file has entries, as `0-2, 5`; absent when its keys name none.
+    pub layers: Option<String>,
+    /// The model for which it was looked at, if it was: see [`super::inspect_for`].
+    pub model: Option<String>,
+    /// Blocks of that model on which it would act; absent when loading would fail.
+    pub layers_reached: Option<String>,
+    /// What speaks against its being made for that model, though it may fit.
+    pub warnings: Vec<String>,
     /// Numbers in the file.
     pub parameters: usize,
     /// How many tasks it was trained for, where one of them has to be chosen.
@@ -1164,17 +1194,35 @@ pub struct Inspection {
 /// [`Inspection::refused`].
 pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
     let (config, tensors) = read(files, None)?;
-    let method = super::method_of(&config);
+    let (mut found, refused) = explain(files, &config, &tensors);
+    found.refuse(&refused);
+    Ok(found)
+}
+
+impl Inspection {
+    pub(super) fn refuse(&mut self, refused: &[Error]) {
+        let why = |error: &Error| (error.code().into(), error.to_string());
+        self.refused.extend(refused.iter().map(why));
+    }
+}
+
+/// What can be said of a checkpoint without a model, but for the refusals, which come beside it.
+pub(super) fn explain(
+    files: &AdapterFiles,
+    config: &Config,
+    tensors: &BTreeMap<String, HostTensor>,
+) -> (Inspection, Vec<Error>) {
+    let method = super::method_of(config);
     let mut refused: Vec<Error> = Vec::new();
     let mut modules = Vec::new();
     match &method {
         Err(error) => refused.push(error.clone()),
         Ok(method) => {
             refused.extend(config.refusals(method));
-            refused.extend(keys::check_names(&config, method, &tensors).err());
+            refused.extend(keys::check_names(config, method, tensors).err());
             if method.name == super::xlora::METHOD.name && files.expert_weights.is_none() {
                 let has = |key: &str| tensors.contains_key(key);
-                refused.extend(super::gate::check(&config, has).err());
+                refused.extend(super::gate::check(config, has).err());
             }
             let mut unused = Vec::new();
             for key in tensors.keys() {
@@ -1210,19 +1258,22 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
     };
     let (tasks, skills) = (counted(TASK_COUNTS), counted(SKILL_COUNTS));
     let experts = config.get("adapters").and_then(Value::as_object);
-    Ok(Inspection {
+    let layers = reach::entries(tensors.keys());
+    let found = Inspection {
         name: files.name.clone(),
         experts: experts.map(JsonMap::len),
         tasks,
         skills,
         law: method.as_ref().ok().map(|method| method.law),
         method: method.ok().map(Method::card),
-        base_model: config.text("base_model_name_or_path").ok(),
+        base_model: config.base_model(),
         modules,
-        parameters: count(&tensors),
-        refused: refused
-            .iter()
-            .map(|error| (error.code().into(), error.to_string()))
-            .collect(),
-    })
+        layers: (!layers.is_empty()).then(|| reach::ranges(&layers)),
+        model: None,
+        layers_reached: None,
+        warnings: Vec::new(),
+        parameters: count(tensors),
+        refused: Vec::new(),
+    };
+    (found, refused)
 }

@@ -1,26 +1,75 @@
-//! Which layers and which linear layers of them an adapter may touch.
+//! Which layers and which modules of them an adapter may touch.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::Site;
+use super::{Site, reach};
 use crate::error::{Error, Result};
-use crate::model::Projection;
+use crate::model::{Norm, Projection};
 
-/// A part of the model: some blocks, and some of their seven linear layers. The default is all.
+/// A part of the model: some blocks, and some of the places in them. The default is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mask {
     /// Blocks, counted from 0.
     pub layers: Option<RangeInclusive<usize>>,
-    /// Kinds of linear layers; empty means all.
-    pub modules: Vec<Projection>,
+    /// Kinds of places; empty means all.
+    pub modules: Vec<Module>,
+}
+
+/// A kind of place where adapters act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Module {
+    /// A linear layer of a block.
+    Linear(Projection),
+    /// The output head.
+    Head,
+    /// The embedding of the tokens.
+    Embedding,
+    /// A norm of each block, or the one in front of the head.
+    Norm(Option<Norm>),
+    /// The attention of a block, which prefixes and prompts give more to look at.
+    Attention,
+    /// The output of a block, to which vectors add a step.
+    Residual,
+}
+
+impl Module {
+    /// All of them: those of the model under Hugging Face's names, then the two that are none.
+    fn all() -> impl Iterator<Item = Self> {
+        let rest = [
+            Self::Head,
+            Self::Embedding,
+            Self::Norm(Some(Norm::Input)),
+            Self::Norm(Some(Norm::PostAttention)),
+            Self::Norm(None),
+            Self::Attention,
+            Self::Residual,
+        ];
+        Projection::ALL.into_iter().map(Self::Linear).chain(rest)
+    }
+
+    /// The name by which a user chooses it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear(projection) => projection.name(),
+            Self::Head => "lm_head",
+            Self::Embedding => "embed_tokens",
+            Self::Norm(Some(Norm::Input)) => "input_layernorm",
+            Self::Norm(Some(Norm::PostAttention)) => "post_attention_layernorm",
+            Self::Norm(None) => "norm",
+            Self::Attention => "attention",
+            Self::Residual => "residual",
+        }
+    }
 }
 
 impl Mask {
     /// Reads `5-20` or `7`, and `q_proj,v_proj`; an empty text and `all` mean all.
     ///
     /// # Errors
-    /// [`Error::BadOption`] for what is no range and for names that no linear layer has.
+    /// [`Error::BadOption`] for what is no range and for names that no module has.
     pub fn parse(layers: &str, modules: &str) -> Result<Self> {
         let is_all = |text: &str| matches!(text.trim(), "" | "all");
         let bad_layers = || Error::BadOption {
@@ -38,13 +87,13 @@ impl Mask {
             return Err(bad_layers());
         }
         let module = |name: &str| {
-            let found = Projection::ALL
-                .into_iter()
-                .find(|p| p.name() == name.trim());
+            let found = Module::all().find(|module| module.name() == name.trim());
             found.ok_or_else(|| Error::BadOption {
                 name: "modules",
                 expected: "all, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
-                           down_proj, with commas",
+                           down_proj, lm_head, embed_tokens, input_layernorm, \
+                           post_attention_layernorm, norm, attention (what prefixes and prompts \
+                           act on), residual (what vectors act on), with commas",
                 found: name.into(),
             })
         };
@@ -59,24 +108,107 @@ impl Mask {
     }
 
     /// Whether an adapter may act there. What belongs to no block, such as the output head, is
-    /// left alone by every mask but "all"; what is no linear layer obeys the blocks only.
+    /// left alone where only some blocks are chosen.
     #[must_use]
     pub fn allows(&self, site: Site) -> bool {
-        let kind = match site {
-            Site::Linear(_, projection) => {
-                self.modules.is_empty() || self.modules.contains(&projection)
-            }
-            _ => true,
+        let kind = self.modules.is_empty() || self.modules.contains(&site.module());
+        let block = match (&self.layers, site.layer()) {
+            (None, _) => true,
+            (Some(layers), Some(layer)) => layers.contains(&layer),
+            (Some(_), None) => false,
         };
-        match site.layer() {
-            Some(layer) => {
-                kind && self
-                    .layers
-                    .as_ref()
-                    .is_none_or(|layers| layers.contains(&layer))
+        kind && block
+    }
+
+    /// The mask as it is for an adapter that acts on `sites` of a model of so many blocks: all
+    /// blocks are "all". With it come remarks on what it leaves out without naming it.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] for blocks that the model lacks, and for a mask that leaves the adapter
+    /// nowhere to act; it says where the adapter acts.
+    pub(super) fn fitted(
+        mut self,
+        adapter: &str,
+        sites: &[Site],
+        blocks: usize,
+    ) -> Result<(Self, Vec<String>)> {
+        let mut remarks = Vec::new();
+        let asked = self.layers_text();
+        if let Some(range) = self.layers.take() {
+            let (first, last) = (*range.start(), blocks.saturating_sub(1));
+            if first > last {
+                return Err(Error::BadOption {
+                    name: "layers",
+                    expected: "blocks that it has, or all",
+                    found: format!("{asked}, while the model has 0-{last}"),
+                });
             }
-            None => *self == Self::default(),
+            let there = first..=last.min(*range.end());
+            let beyond = *range.end() > last;
+            self.layers = Some(there);
+            if beyond {
+                remarks.push(format!(
+                    "of layers {asked} the model has {}",
+                    self.layers_text()
+                ));
+            }
+            if self.layers == Some(0..=last) {
+                self.layers = None;
+            }
         }
+        let named = Self {
+            layers: None,
+            modules: self.modules.clone(),
+        };
+        let chosen: Vec<Site> = sites
+            .iter()
+            .copied()
+            .filter(|&site| named.allows(site))
+            .collect();
+        let refuse = |name, text: &str, expected| {
+            Err(Error::BadOption {
+                name,
+                expected,
+                found: format!("{text}, while {adapter} acts on {}", places(sites)),
+            })
+        };
+        if chosen.is_empty() {
+            let expected = "all, or some of the modules on which it acts";
+            return refuse("modules", &self.modules_text(), expected);
+        }
+        if !chosen.iter().any(|&site| self.allows(site)) {
+            let expected = "all, or blocks in which it acts";
+            return match self.modules.is_empty() {
+                true => refuse("layers", &asked, expected),
+                false => refuse(
+                    "mask",
+                    &self.to_string(),
+                    "one that leaves it somewhere to act",
+                ),
+            };
+        }
+        let blockless: Vec<Site> = chosen
+            .into_iter()
+            .filter(|site| site.layer().is_none())
+            .collect();
+        if self.layers.is_some() && !blockless.is_empty() {
+            remarks.push(format!(
+                "layers {} leave out {}, in no layer: only all layers include it",
+                self.layers_text(),
+                places(&blockless)
+            ));
+        }
+        // Of linear layers it goes without saying that only those named are meant.
+        let unnamed: Vec<Site> = sites
+            .iter()
+            .copied()
+            .filter(|&site| !named.allows(site) && !matches!(site, Site::Linear(..)))
+            .collect();
+        if !unnamed.is_empty() {
+            let (modules, places) = (self.modules_text(), places(&unnamed));
+            remarks.push(format!("modules {modules} leave out {places}"));
+        }
+        Ok((self, remarks))
     }
 
     /// The blocks as [`Self::parse`] reads them.
@@ -84,11 +216,12 @@ impl Mask {
     pub fn layers_text(&self) -> String {
         match &self.layers {
             None => "all".into(),
+            Some(range) if range.start() == range.end() => range.start().to_string(),
             Some(range) => format!("{}-{}", range.start(), range.end()),
         }
     }
 
-    /// The linear layers as [`Self::parse`] reads them.
+    /// The modules as [`Self::parse`] reads them.
     #[must_use]
     pub fn modules_text(&self) -> String {
         let names: Vec<&str> = self.modules.iter().map(|module| module.name()).collect();
@@ -97,6 +230,25 @@ impl Mask {
             false => names.join(","),
         }
     }
+}
+
+/// `q_proj, v_proj in layers 9-20, lm_head`
+fn places(sites: &[Site]) -> String {
+    let (inside, outside): (Vec<Site>, Vec<Site>) = sites
+        .iter()
+        .copied()
+        .partition(|site| site.layer().is_some());
+    let names = |sites: &[Site]| {
+        let modules: BTreeSet<Module> = sites.iter().map(|site| site.module()).collect();
+        let names: Vec<&str> = modules.into_iter().map(Module::name).collect();
+        names.join(", ")
+    };
+    let layers = inside.iter().filter_map(|site| site.layer()).collect();
+    let inside = (!inside.is_empty())
+        .then(|| format!("{} in layers {}", names(&inside), reach::ranges(&layers)));
+    let outside = (!outside.is_empty()).then(|| names(&outside));
+    let both: Vec<String> = inside.into_iter().chain(outside).collect();
+    both.join(", ")
 }
 
 impl fmt::Display for Mask {

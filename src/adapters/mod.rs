@@ -4,6 +4,7 @@
 //! which gives the effect at one site for any coefficient. Adding a method: write its file, put
 //! its name into the two lists below.
 
+mod base_model;
 mod checkpoint;
 mod defaults;
 mod effect;
@@ -17,6 +18,7 @@ mod mask;
 mod matrix;
 mod mlx_lora;
 mod patterns;
+mod reach;
 mod saved;
 mod skew;
 mod spectrum;
@@ -25,6 +27,7 @@ mod svd;
 mod tokens;
 mod topk;
 mod torch_random;
+mod trial;
 mod virtual_tokens;
 
 pub mod adalora;
@@ -70,17 +73,19 @@ pub use effect::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift};
 pub use gate::{ExpertWeights, Gate};
 pub use header::{Headed, LARGE_BYTES};
 pub use law::{Domain, Law, Offer, Placed};
-pub use mask::Mask;
+pub use mask::{Mask, Module};
 pub use stack::{Acting, Entry, LayerPlan, SitePlan, Stack, Steering};
+pub use trial::inspect_for;
 
 use checkpoint::PREFIX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::model::{Model, Norm, Projection};
 use crate::session::read_back;
+use crate::weights::HostTensor;
 
 /// Every method, in the order of the page and the README.
 pub static METHODS: &[&Method] = &[
@@ -249,6 +254,19 @@ impl Site {
         Some(Self::Norm(Some((layer.parse().ok()?, norm))))
     }
 
+    /// What kind of place it is.
+    #[must_use]
+    pub fn module(self) -> Module {
+        match self {
+            Self::Linear(_, projection) => Module::Linear(projection),
+            Self::Attention(_) => Module::Attention,
+            Self::Residual(_) => Module::Residual,
+            Self::Head => Module::Head,
+            Self::Embedding => Module::Embedding,
+            Self::Norm(norm) => Module::Norm(norm.map(|(_, norm)| norm)),
+        }
+    }
+
     /// The block it belongs to.
     #[must_use]
     pub fn layer(self) -> Option<usize> {
@@ -275,6 +293,12 @@ pub struct Adapter {
     pub parameters: usize,
     /// Its laws, by site.
     pub placed: Vec<Placed>,
+    /// `base_model_name_or_path` of its config.
+    pub base_model: Option<String>,
+    /// Blocks of the model that it was loaded for.
+    pub blocks: usize,
+    /// What speaks against its being made for that model, though it fits.
+    pub warnings: Vec<String>,
 }
 
 impl Adapter {
@@ -283,6 +307,18 @@ impl Adapter {
     #[must_use]
     pub fn dense_bytes(&self) -> u64 {
         self.placed.iter().map(|placed| placed.dense_bytes).sum()
+    }
+
+    /// The blocks on which it acts, counted from 0.
+    #[must_use]
+    pub fn layers_reached(&self) -> BTreeSet<usize> {
+        reach::reached(&self.placed)
+    }
+
+    /// The same as `0-2, 5`; `none` when it acts on the embedding, the head or the last norm only.
+    #[must_use]
+    pub fn layers_text(&self) -> String {
+        reach::ranges(&self.layers_reached())
     }
 }
 
@@ -332,12 +368,30 @@ fn load_with(
     let method = method_of(&config)?;
     config.check_fields(method)?;
     keys::check_names(&config, method, &tensors)?;
+    build(&config, method, tensors, files, model, weights)
+}
+
+/// Loads what was read: all but the check of the config's fields.
+fn build(
+    config: &Config,
+    method: &'static Method,
+    tensors: BTreeMap<String, HostTensor>,
+    files: &AdapterFiles,
+    model: &Model,
+    weights: BTreeMap<Site, Vec<f32>>,
+) -> Result<Adapter> {
     let parameters = checkpoint::count(&tensors);
-    let loader = Loader::new(&config, tensors, model, files, weights);
+    let entries = reach::entries(tensors.keys());
+    let loader = Loader::new(config, tensors, model, files, weights);
     let Loaded { law, mut placed } = (method.load)(&loader)?;
     placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
     loader.finish()?;
     placed.iter_mut().for_each(|placed| placed.settle(law));
+    let (blocks, base_model) = (model.config().num_layers, config.base_model());
+    let other = base_model
+        .as_ref()
+        .and_then(|base| base_model::another(base, model.names()));
+    let doubts = reach::doubts(config, &entries, &reach::reached(&placed), blocks);
     Ok(Adapter {
         name: files.name.clone(),
         method,
@@ -345,6 +399,9 @@ fn load_with(
         laws_refused: law::impossible(&placed),
         parameters,
         placed,
+        base_model,
+        blocks,
+        warnings: other.into_iter().chain(doubts).collect(),
     })
 }
 

@@ -257,6 +257,8 @@ pub struct Entry {
     pub law: Law,
     /// Where it may act.
     pub mask: Mask,
+    /// What the mask leaves out without naming it.
+    pub mask_remarks: Vec<String>,
     /// Whether it takes part.
     pub enabled: bool,
 }
@@ -285,8 +287,16 @@ pub struct EntryView {
     pub modules: usize,
     /// Blocks on which it may act, as `5-20` or `all`.
     pub mask_layers: String,
-    /// Linear layers on which it may act, as `q_proj,v_proj` or `all`.
+    /// Modules on which it may act, as `q_proj,v_proj` or `all`.
     pub mask_modules: String,
+    /// What the mask leaves out without naming it.
+    pub mask_remarks: Vec<String>,
+    /// `base_model_name_or_path` of its config.
+    pub base_model: Option<String>,
+    /// Blocks on which it acts without a mask, as `0-2, 5` or `none`.
+    pub layers_reached: String,
+    /// What speaks against its being made for this model, though it fits.
+    pub warnings: Vec<String>,
     /// Numbers in its file.
     pub parameters: usize,
     /// Bytes of whole matrices that it keeps on the device, 0 for most methods.
@@ -307,6 +317,7 @@ impl Entry {
             reading: 0,
             coefficient: 0.0,
             mask: Mask::default(),
+            mask_remarks: Vec::new(),
             enabled: true,
         }
     }
@@ -362,15 +373,14 @@ impl Entry {
     }
 
     fn set_mask(&mut self, mask: Mask) -> Result<()> {
-        let mut placed = self.adapter.placed.iter();
-        if placed.all(|placed| !mask.allows(placed.site)) {
-            return Err(Error::BadOption {
-                name: "mask",
-                expected: "one that leaves at least one place where this adapter acts",
-                found: mask.to_string(),
-            });
-        }
-        self.mask = mask;
+        let Adapter {
+            name,
+            placed,
+            blocks,
+            ..
+        } = &self.adapter;
+        let sites: Vec<Site> = placed.iter().map(|placed| placed.site).collect();
+        (self.mask, self.mask_remarks) = mask.fitted(name, &sites, *blocks)?;
         Ok(())
     }
 
@@ -412,6 +422,10 @@ impl Entry {
             modules: self.adapter.placed.len(),
             mask_layers: self.mask.layers_text(),
             mask_modules: self.mask.modules_text(),
+            mask_remarks: self.mask_remarks.clone(),
+            base_model: self.adapter.base_model.clone(),
+            layers_reached: self.adapter.layers_text(),
+            warnings: self.adapter.warnings.clone(),
             parameters: self.adapter.parameters,
             dense_bytes: self.adapter.dense_bytes(),
             coefficient: self.coefficient,
@@ -491,7 +505,8 @@ impl Stack {
     /// Chooses where an adapter may act. It acts from the next forward pass on.
     ///
     /// # Errors
-    /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for a mask that leaves it no place at all.
+    /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for blocks that the model lacks and for a mask
+    /// that leaves it no place at all; the old one stays then.
     pub fn set_mask(&mut self, id: u32, mask: Mask) -> Result<()> {
         self.entry(id)?.set_mask(mask)?;
         self.built = None;

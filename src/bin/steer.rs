@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -47,6 +48,9 @@ enum Command {
     Inspect {
         /// Folder with adapter_config.json and adapter_model.safetensors, or a .gguf file.
         dir: PathBuf,
+        /// A .gguf file, or a folder: find all that loading for this model would refuse or warn of.
+        #[arg(long)]
+        model: Option<PathBuf>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -78,11 +82,12 @@ struct Source {
     #[arg(long = "adapter")]
     adapters: Vec<PathBuf>,
     /// The coefficient of the adapter at the same place; 1 where none is given.
-    #[arg(long = "coeff", allow_negative_numbers = true)]
+    #[arg(long = "coeff", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<f32>("coeff", "a finite number", text))]
     coefficients: Vec<f32>,
     /// The task of the adapter at the same place, from 0, if it was trained for several; `none`
     /// for one without tasks.
-    #[arg(long = "task", value_parser = task)]
+    #[arg(long = "task", allow_hyphen_values = true, value_parser = task)]
     tasks: Vec<Task>,
     /// Weights, separated by commas, for the experts of the adapter at the same place instead of
     /// its gate's (X-LoRA), or for its skills instead of a task's (Poly); `none` chooses none.
@@ -92,11 +97,14 @@ struct Source {
     /// its default where none is given.
     #[arg(long = "law", value_parser = law)]
     laws: Vec<Law>,
-    /// Blocks on which the adapter at the same place acts: 5-20, 7, or all.
-    #[arg(long)]
+    /// Blocks on which the adapter at the same place acts: 5-20, 7, or all. What is in no block
+    /// (embedding, head, last norm) takes part only if these are all blocks.
+    #[arg(long, allow_hyphen_values = true)]
     layers: Vec<String>,
-    /// Linear layers on which the adapter at the same place acts: q_proj,v_proj or all.
-    #[arg(long)]
+    /// Modules on which the adapter at the same place acts: q_proj,v_proj or all. Besides linear
+    /// layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, norm, attention
+    /// (prefixes, prompts), residual (vectors).
+    #[arg(long, allow_hyphen_values = true)]
     modules: Vec<String>,
 }
 
@@ -104,26 +112,73 @@ struct Source {
 #[derive(Clone)]
 struct Experts(Option<Vec<f32>>);
 
-fn experts(text: &str) -> Result<Experts, std::num::ParseFloatError> {
-    match text {
-        "none" => Ok(Experts(None)),
-        numbers => {
-            let numbers = numbers.split(',').map(|number| number.trim().parse());
-            numbers
-                .collect::<Result<_, _>>()
-                .map(|numbers| Experts(Some(numbers)))
-        }
-    }
+fn experts(text: &str) -> Result<Experts> {
+    let expected = "numbers with commas between them, or none";
+    let numbers = text
+        .split(',')
+        .map(|text| number("experts", expected, text));
+    Ok(Experts(match text {
+        "none" => None,
+        _ => Some(numbers.collect::<Result<_>>()?),
+    }))
 }
 
 /// A task's number, or none.
 #[derive(Clone, Copy)]
 struct Task(Option<usize>);
 
-fn task(text: &str) -> Result<Task, std::num::ParseIntError> {
-    match text {
-        "none" => Ok(Task(None)),
-        number => number.parse().map(|number| Task(Some(number))),
+fn task(text: &str) -> Result<Task> {
+    let expected = "a whole number from 0, or none";
+    Ok(Task(match text {
+        "none" => None,
+        _ => Some(number("task", expected, text)?),
+    }))
+}
+
+/// An option's number; what is none, or does not fit into its type, is refused by the option's name.
+fn number<T: FromStr>(name: &'static str, expected: &'static str, text: &str) -> Result<T> {
+    text.trim().parse().map_err(|_| Error::BadOption {
+        name,
+        expected,
+        found: text.into(),
+    })
+}
+
+fn whole<T: FromStr>(name: &'static str) -> impl Fn(&str) -> Result<T> + Clone {
+    move |text| number(name, "a whole number from 0", text)
+}
+
+/// As [`whole`], but at least 1.
+fn count(name: &'static str) -> impl Fn(&str) -> Result<usize> + Clone {
+    let expected = "a whole number from 1";
+    move |text| match number(name, expected, text)? {
+        0 => Err(Error::BadOption {
+            name,
+            expected,
+            found: text.into(),
+        }),
+        count => Ok(count),
+    }
+}
+
+/// An option of [`Sampling`], in the range that it has there.
+fn sampled(
+    option: &'static str,
+    set: fn(&mut Sampling, f32),
+) -> impl Fn(&str) -> Result<f32> + Clone {
+    move |text| {
+        let value = number(option, "a number", text);
+        let mut sampling = Sampling::default();
+        // What is no number is refused with the range too.
+        set(&mut sampling, value.clone().unwrap_or(f32::NAN));
+        match sampling.check() {
+            Err(Error::BadOption { expected, .. }) => Err(Error::BadOption {
+                name: option,
+                expected,
+                found: text.into(),
+            }),
+            checked => checked.and(value),
+        }
     }
 }
 
@@ -149,19 +204,27 @@ struct Generate {
     /// A user's message to answer.
     #[arg(long)]
     chat: Option<String>,
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, allow_hyphen_values = true,
+          value_parser = whole::<usize>("max-tokens"))]
     max_tokens: usize,
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_hyphen_values = true,
+          value_parser = sampled("temperature", |to, value| to.temperature = value))]
     temperature: f32,
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true,
+          value_parser = whole::<usize>("top-k"))]
     top_k: usize,
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_hyphen_values = true,
+          value_parser = sampled("top-p", |to, value| to.top_p = value))]
     top_p: f32,
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_hyphen_values = true,
+          value_parser = sampled("min-p", |to, value| to.min_p = value))]
     min_p: f32,
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_hyphen_values = true,
+          value_parser = sampled("repetition-penalty", |to, value| to.repetition_penalty = value))]
     repetition_penalty: f32,
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u64>(
+              "seed", "a whole number from 0 to 18446744073709551615", text))]
     seed: u64,
     /// A text that ends the answer; repeat for several.
     #[arg(long)]
@@ -179,7 +242,9 @@ struct Logits {
     #[command(flatten)]
     source: Source,
     /// Token ids, separated by commas.
-    #[arg(long, value_delimiter = ',', required = true)]
+    #[arg(long, value_delimiter = ',', required = true, allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u32>(
+              "tokens", "token ids, whole numbers from 0, with commas", text))]
     tokens: Vec<u32>,
     /// Every position's logits instead of the last one's.
     #[arg(long)]
@@ -199,10 +264,13 @@ struct Extract {
     #[arg(long)]
     pairs: PathBuf,
     /// First and last block to act on; the middle 20 to 80 % unless given.
-    #[arg(long, num_args = 2)]
+    #[arg(long, num_args = 2, allow_hyphen_values = true,
+          value_parser = |text: &str| number::<usize>(
+              "layers", "the first and the last block, whole numbers from 0", text))]
     layers: Option<Vec<usize>>,
     /// Length of the whole step, as a share of the mean length of the residual stream.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, allow_hyphen_values = true,
+          value_parser = |text: &str| number::<f32>("share", "a number above 0", text))]
     share: f32,
     /// Folder to write adapter_config.json and adapter_model.safetensors into.
     #[arg(long)]
@@ -223,13 +291,13 @@ struct Bench {
     #[command(flatten)]
     source: Source,
     /// Prompt tokens to read.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, allow_hyphen_values = true, value_parser = count("prefill"))]
     prefill: usize,
     /// Tokens to say in each round.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, allow_hyphen_values = true, value_parser = count("decode"))]
     decode: usize,
     /// Rounds, in which the base, the steered model and both in lockstep take turns.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, allow_hyphen_values = true, value_parser = whole::<usize>("rounds"))]
     rounds: usize,
     /// Time the base behind 2048 tokens too.
     #[arg(long)]
@@ -240,10 +308,20 @@ struct Bench {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(Cli { command }) => command,
+        // An option that we refuse is told as every other error.
+        Err(error) => match std::error::Error::source(&error).and_then(|why| why.downcast_ref()) {
+            Some(refused) => return fail(refused),
+            None => error.exit(),
+        },
+    };
+    let result = match command {
         Command::Generate(args) => pollster::block_on(generate(&args)),
         Command::Logits(args) => pollster::block_on(logits(&args)),
-        Command::Inspect { dir, json } => inspect(&dir, json),
+        Command::Inspect { dir, model, json } => {
+            pollster::block_on(inspect(&dir, model.as_deref(), json))
+        }
         Command::Extract(args) => pollster::block_on(extract_vector(&args)),
         Command::Export(args) => pollster::block_on(export_gguf(&args)),
         Command::Bench(args) => pollster::block_on(bench(&args)),
@@ -254,11 +332,13 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("steer: {error} [{}]", error.code());
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("steer: {error} [{}]", error.code());
+    ExitCode::FAILURE
 }
 
 async fn open_device(device: DeviceArg) -> Result<Device> {
@@ -288,8 +368,12 @@ async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Se
     };
     let called = called.trim_end_matches('/');
     let source = |name: &str| NativeFile::open(&folder.join(name));
-    let (file, text) =
+    let (mut file, text) =
         playground::open::open(called, &names, asked.as_deref(), false, source).await?;
+    if file.metadata().is_none() {
+        let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        file.also_called(path.to_string_lossy());
+    }
     if let [first, rest @ ..] = file.unused() {
         let more = match rest {
             [] => String::new(),
@@ -520,6 +604,10 @@ async fn open(source: &Source) -> Result<Session> {
             ..adapter_files(path)?
         };
         let adapter = adapters::load(&files, &session.model)?;
+        let name = adapter.name.clone();
+        for warning in &adapter.warnings {
+            eprintln!("steer: warning: {name}: {warning}");
+        }
         let mut stack = session.stack.borrow_mut();
         let id = stack.add(adapter);
         if let Some(&law) = source.laws.get(at) {
@@ -528,6 +616,10 @@ async fn open(source: &Source) -> Result<Session> {
         let text = |list: &[String]| list.get(at).cloned().unwrap_or_default();
         let mask = Mask::parse(&text(&source.layers), &text(&source.modules))?;
         stack.set_mask(id, mask)?;
+        let remarks = stack.entries().last().map(|entry| &entry.mask_remarks);
+        for remark in remarks.into_iter().flatten() {
+            eprintln!("steer: note: {name}: {remark}");
+        }
         stack.set_coefficient(id, source.coefficients.get(at).copied().unwrap_or(1.0))?;
     }
     for (name, given) in [
@@ -643,8 +735,15 @@ async fn logits(args: &Logits) -> Result<()> {
     Ok(())
 }
 
-fn inspect(dir: &Path, json: bool) -> Result<()> {
-    let found = adapters::inspect(&adapter_files(dir)?)?;
+async fn inspect(dir: &Path, model: Option<&Path>, json: bool) -> Result<()> {
+    let files = adapter_files(dir)?;
+    let found = match model {
+        Some(model) => {
+            let session = load_model(model, &device::cpu(), Weights::Dense).await?;
+            adapters::inspect_for(&files, &session.model)?
+        }
+        None => adapters::inspect(&files)?,
+    };
     if json {
         println!("{}", json!(found));
         return Ok(());
@@ -659,12 +758,27 @@ fn inspect(dir: &Path, json: bool) -> Result<()> {
         );
         println!("law         {}", card.law_words);
     }
+    if let Some(base) = &found.base_model {
+        println!("base        {base}");
+    }
     println!("parameters  {}", found.parameters);
     if let Some(tasks) = found.tasks {
         println!("tasks       {tasks}, choose one with --task");
     }
     if let Some(skills) = found.skills {
         println!("skills      {skills}, or weigh them yourself with --experts");
+    }
+    if let Some(layers) = &found.layers {
+        println!("layers      {layers}");
+    }
+    if let Some(model) = &found.model {
+        println!("model       {model}");
+    }
+    if let Some(layers) = &found.layers_reached {
+        println!("reaches     layers {layers}");
+    }
+    for warning in &found.warnings {
+        println!("warning     {warning}");
     }
     println!("modules     {}", found.modules.len());
     for module in &found.modules {

@@ -270,6 +270,7 @@ pub struct Model {
     rope: Rope,
     config: LlamaConfig,
     name: String,
+    names: Vec<String>,
     arithmetic: String,
     weights: Weights,
 }
@@ -342,6 +343,7 @@ impl Model {
             rope,
             config,
             name: file.name().into(),
+            names: file.names().to_vec(),
             arithmetic: read.arithmetic.words(),
             weights,
         };
@@ -361,6 +363,12 @@ impl Model {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the model is called, as [`ModelFile::names`].
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The device that holds the weights.

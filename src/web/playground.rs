@@ -168,7 +168,13 @@ impl Playground {
                     what: "choose it together with the others".into(),
                 }),
             };
-            let (file, text) = crate::open::open("the folder", &names, None, true, source).await?;
+            let (mut file, text) =
+                crate::open::open("the folder", &names, None, true, source).await?;
+            let path = |(_, file): &(String, File)| get(file, "webkitRelativePath").as_string();
+            let folder = files.iter().find_map(path).unwrap_or_default();
+            let folder = folder.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+            let name = get(&options, "name").as_string().or(folder);
+            name.into_iter().for_each(|name| file.also_called(name));
             let text = match (text, file.metadata()) {
                 (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
                 (text, _) => text,
@@ -286,8 +292,10 @@ impl Playground {
         self.session()?.stack.borrow_mut().set_law(id, law)
     }
 
-    /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which of their linear layers
-    /// (`"q_proj,v_proj"`, `"all"`) an adapter acts, from the next token on.
+    /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which modules
+    /// (`"q_proj,v_proj"`, `"all"`; also `lm_head`, `embed_tokens`, `input_layernorm`,
+    /// `post_attention_layernorm`, `norm`, `attention`, `residual`) an adapter acts, from the next
+    /// token on. What leaves it nowhere to act is refused with `bad-option`, and the old mask stays.
     #[wasm_bindgen(js_name = setMask)]
     pub fn set_mask(&self, id: u32, layers: &str, modules: &str) -> Result<()> {
         let mask = Mask::parse(layers, modules)?;

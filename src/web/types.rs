@@ -66,6 +66,8 @@ export interface LoadOptions {
   sha256?: string;
   /** `false` neither uses nor keeps a copy in the browser. */
   cache?: boolean;
+  /** What a model folder is called, to compare with the base model that an adapter names. */
+  name?: string;
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting keeps what was downloaded; the next call goes on from there. */
   signal?: AbortSignal;
@@ -145,8 +147,16 @@ export interface AdapterEntry {
   lawsRefused: [law: Law, why: string][];
   /** Blocks on which it may act, as `5-20` or `all`: see `setMask`. */
   maskLayers: string;
-  /** Linear layers on which it may act, as `q_proj,v_proj` or `all`. */
+  /** Modules on which it may act, as `q_proj,v_proj` or `all`. */
   maskModules: string;
+  /** What the mask leaves out without naming it, in words. */
+  maskRemarks: string[];
+  /** The base model that its config names. */
+  baseModel: string | null;
+  /** Blocks on which it acts without a mask, as `0-2, 5`; `none` for the embedding, the head or the last norm only. */
+  layersReached: string;
+  /** What speaks against its being made for this model, though it fits, in words. */
+  warnings: string[];
   /** Places of the model on which it acts. */
   modules: number;
   /** Numbers in its file. */
@@ -189,6 +199,12 @@ export interface Inspection {
   law: Law | null;
   baseModel: string | null;
   modules: string[];
+  /** Blocks for which the file has entries, as `0-2, 5`. */
+  layers: string | null;
+  /** The model for which it was looked at; null here, since none is asked for. */
+  model: string | null;
+  layersReached: string | null;
+  warnings: string[];
   parameters: number;
   /** How many tasks it was trained for, where one of them has to be chosen. */
   tasks: number | null;

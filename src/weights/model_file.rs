@@ -26,6 +26,8 @@ pub struct ModelFile<S> {
     tensors: BTreeMap<String, Entry>,
     unused: Vec<String>,
     total_bytes: u64,
+    /// See [`ModelFile::names`].
+    names: Vec<String>,
 }
 
 /// Where a tensor is.
@@ -79,6 +81,10 @@ impl<S: ByteSource> ModelFile<S> {
         let config = llama::config_from_gguf(&file, &whole)?;
         let name = whole.metadata.string("general.name")?.unwrap_or(&file);
         let mut model = Self::empty(config, name.to_owned(), sources);
+        for key in ["general.basename", "general.size_label"] {
+            let name = whole.metadata.string(key).ok().flatten();
+            model.names.extend(name.map(str::to_owned));
+        }
         model.metadata = Some(whole.metadata);
         for (key, info) in whole.tensors {
             let source = sources_of.get(&key).copied().unwrap_or(0);
@@ -167,6 +173,7 @@ impl<S: ByteSource> ModelFile<S> {
     fn empty(config: LlamaConfig, name: String, sources: Vec<S>) -> Self {
         Self {
             config,
+            names: vec![name.clone()],
             name,
             metadata: None,
             sources,
@@ -387,6 +394,19 @@ impl<S: ByteSource> ModelFile<S> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// All that is known of what the model is called, for comparison with the base model that an
+    /// adapter names: its name, a GGUF's `general.basename` and `general.size_label`, and what
+    /// [`Self::also_called`] added.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Adds a name, such as the path of the folder that the files lie in.
+    pub fn also_called(&mut self, name: impl Into<String>) {
+        self.names.push(name.into());
     }
 
     /// The metadata of a GGUF file, with its tokenizer and chat template; `None` for a folder,

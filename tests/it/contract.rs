@@ -1,6 +1,8 @@
 //! What every method owes, read off the golden cases: nothing here names a method. A new method
 //! is held to all of it as soon as it has a golden case.
 
+use std::collections::BTreeSet;
+
 use playground::adapters::{self, AdapterFiles, Law, Mask, Site, Stack, Steering};
 use playground::model::Projection;
 use playground::session::Session;
@@ -230,6 +232,163 @@ fn a_mask_leaves_the_rest_alone() {
     });
 }
 
+/// All layers of the model are "all", whatever lies in no layer; so are all modules by their names.
+#[test]
+fn a_mask_of_everything_is_none() {
+    every_case(|mut loaded| {
+        let mut failures = Vec::new();
+        let law = loaded.laws[0].0;
+        let whole = loaded.at(law, 1.0);
+        let stamp = loaded.stack.steering().stamp().clone();
+        let placed = &loaded.stack.entries()[0].adapter.placed;
+        let modules: BTreeSet<&str> = placed.iter().map(|p| p.site.module().name()).collect();
+        let modules: Vec<&str> = modules.into_iter().collect();
+        let last = loaded.session.model.config().num_layers - 1;
+        for (layers, modules) in [
+            (format!("0-{last}"), String::new()),
+            (format!("0-{}", last + 7), String::new()),
+            (String::new(), modules.join(",")),
+            (format!("0-{last}"), modules.join(",")),
+        ] {
+            let mask = Mask::parse(&layers, &modules).expect("a mask");
+            loaded.stack.set_mask(loaded.id, mask).expect("everything");
+            if loaded.at(law, 1.0) != whole {
+                failures.push(format!("{}: {layers} {modules} is not all", loaded.name));
+            }
+            let same = *loaded.stack.steering().stamp() == stamp;
+            if !same && modules.is_empty() {
+                failures.push(format!("{}: {layers} has another stamp", loaded.name));
+            }
+            let remarks = &loaded.stack.entries()[0].mask_remarks;
+            if remarks.is_empty() != !layers.ends_with(&format!("{}", last + 7)) {
+                failures.push(format!("{}: {layers}: {remarks:?}", loaded.name));
+            }
+        }
+        failures
+    });
+}
+
+/// A module on which the adapter does not act is refused, with the names of those on which it does.
+#[test]
+fn a_module_on_which_nothing_acts_is_refused() {
+    const MODULES: &[&str] = &[
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+        "lm_head",
+        "embed_tokens",
+        "input_layernorm",
+        "post_attention_layernorm",
+        "norm",
+        "attention",
+        "residual",
+    ];
+    every_case(|mut loaded| {
+        let mut failures = Vec::new();
+        let (law, base) = (loaded.laws[0].0, loaded.base());
+        let placed = &loaded.stack.entries()[0].adapter.placed;
+        let acts: BTreeSet<&str> = placed.iter().map(|p| p.site.module().name()).collect();
+        let mut before = loaded.at(law, 1.0);
+        for module in MODULES {
+            let mask = Mask::parse("", module).expect("a module");
+            let set = loaded.stack.set_mask(loaded.id, mask);
+            match (acts.contains(module), set) {
+                (true, Ok(())) => {
+                    let steered = loaded.at(law, 1.0);
+                    let others = acts.len() > 1;
+                    if steered == base && !others {
+                        failures.push(format!("{}: {module} does nothing", loaded.name));
+                    }
+                    before = steered;
+                }
+                (false, Err(error)) if error.code() == "bad-option" => {
+                    let said = error.to_string();
+                    if !acts.iter().all(|module| said.contains(module)) {
+                        failures.push(format!("{}: {said}", loaded.name));
+                    }
+                    if loaded.at(law, 1.0) != before {
+                        failures.push(format!("{}: {module} refused, yet set", loaded.name));
+                    }
+                }
+                (_, other) => failures.push(format!("{}: {module}: {other:?}", loaded.name)),
+            }
+        }
+        failures
+    });
+}
+
+/// What a mask leaves out without naming it is said.
+#[test]
+fn a_mask_says_what_it_leaves_out() {
+    let remarks = |name: &str, layers: &str, modules: &str| {
+        let cases = cases();
+        let case = cases.iter().find(|case| case.name == name).expect(name);
+        let mut loaded = load(case);
+        let mask = Mask::parse(layers, modules).expect("a mask");
+        match loaded.stack.set_mask(loaded.id, mask) {
+            Ok(()) => loaded.stack.entries()[0].mask_remarks.join("; "),
+            Err(error) => error.to_string(),
+        }
+    };
+    for (name, layers, modules, said) in [
+        ("lora", "0", "q_proj", ""),
+        ("lora", "0-1", "", ""),
+        (
+            "lora",
+            "5-6",
+            "",
+            "`layers` is 5-6, while the model has 0-1, expected blocks that it has, or all",
+        ),
+        ("lora", "1-6", "", "of layers 1-6 the model has 1"),
+        (
+            "saved_head",
+            "0",
+            "",
+            "layers 0 leave out lm_head, in no layer: only all layers include it",
+        ),
+        (
+            "saved_head",
+            "all",
+            "q_proj",
+            "modules q_proj leave out lm_head",
+        ),
+        (
+            "saved_head",
+            "0",
+            "lm_head",
+            "`mask` is layers 0, modules lm_head, while saved_head acts on q_proj, down_proj in layers 0-1, lm_head, expected one that leaves it somewhere to act",
+        ),
+        (
+            "saved_norms",
+            "all",
+            "q_proj",
+            "modules q_proj leave out input_layernorm, post_attention_layernorm in layers 0-1, norm",
+        ),
+        (
+            "prefix",
+            "all",
+            "q_proj",
+            "`modules` is q_proj, while prefix acts on attention in layers 0-1, expected all, or some of the modules on which it acts",
+        ),
+        (
+            "trainable_tokens",
+            "0",
+            "",
+            "`layers` is 0, while trainable_tokens acts on lm_head, embed_tokens, expected all, or blocks in which it acts",
+        ),
+    ] {
+        assert_eq!(
+            remarks(name, layers, modules),
+            said,
+            "{name} {layers} {modules}"
+        );
+    }
+}
+
 #[test]
 fn masks_choose_modules_and_read_their_own_text() {
     let mask = Mask::parse("5-20", "q_proj, v_proj").expect("valid");
@@ -238,8 +397,14 @@ fn masks_choose_modules_and_read_their_own_text() {
     assert!(!mask.allows(site(4, Projection::Q)), "below the range");
     assert!(!mask.allows(site(21, Projection::V)), "above the range");
     assert!(!mask.allows(site(9, Projection::K)), "another module");
-    assert!(mask.allows(Site::Residual(7)) && !mask.allows(Site::Residual(3)));
+    assert!(!mask.allows(Site::Residual(7)), "no module of these");
     assert!(!mask.allows(Site::Head) && Mask::default().allows(Site::Head));
+    let rest =
+        "lm_head,embed_tokens,input_layernorm,post_attention_layernorm,norm,attention,residual";
+    let others = Mask::parse("", rest).expect("names too");
+    assert_eq!(others.modules_text(), rest, "there and back");
+    assert!(others.allows(Site::Residual(7)) && others.allows(Site::Attention(0)));
+    assert!(others.allows(Site::Head) && !others.allows(site(5, Projection::Q)));
     let text = Mask::parse(&mask.layers_text(), &mask.modules_text());
     assert_eq!(text.expect("its own text"), mask, "there and back");
     assert_eq!(Mask::parse("all", "").expect("all"), Mask::default());

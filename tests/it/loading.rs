@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use playground::adapters::{self, AdapterFiles, Stack};
+use playground::device;
 use playground::error::Error;
+use playground::model::Weights;
 use playground::session::Session;
+use playground::weights::{Bytes, ModelFile};
 
 use crate::common::{adapter_files, golden_dir, logits, tiny};
 use crate::golden::{cases, worst};
@@ -941,6 +944,273 @@ fn inspect_explains_every_golden_case() {
         (found.tasks, found.skills, found.experts),
         (Some(2), Some(3), None),
         "tasks and the skills they share"
+    );
+}
+
+/// A tiny base under another name.
+fn called(base: &str, name: &str) -> Session {
+    let dir = golden_dir().join(base);
+    let read = |name: &str| std::fs::read(dir.join(name)).expect(name);
+    pollster::block_on(async {
+        let weights = Bytes {
+            name: "model.safetensors".into(),
+            bytes: read("model.safetensors"),
+        };
+        let mut file = ModelFile::open_folder(&read("config.json"), vec![weights], None).await?;
+        file.also_called(name);
+        Session::load(&file, None, &device::cpu(), Weights::Dense, |_| {}).await
+    })
+    .expect("the tiny model loads")
+}
+
+#[test]
+fn nothing_is_said_against_an_adapter_on_its_own_model() {
+    for case in cases() {
+        let session = tiny(&case.base);
+        let adapter = adapters::load(&case.files(), &session.model).expect("loads");
+        assert!(
+            adapter.warnings.is_empty(),
+            "{}: {:?}",
+            case.name,
+            adapter.warnings
+        );
+        let found = adapters::inspect_for(&case.files(), &session.model).expect("readable");
+        assert!(
+            found.refused.is_empty(),
+            "{}: {:?}",
+            case.name,
+            found.refused
+        );
+        assert!(
+            found.warnings.is_empty(),
+            "{}: {:?}",
+            case.name,
+            found.warnings
+        );
+        assert_eq!(
+            found.layers_reached,
+            Some(adapter.layers_text()),
+            "{}",
+            case.name
+        );
+    }
+}
+
+/// An adapter of another model that happens to fit loads, with a warning.
+#[test]
+fn another_models_adapter_comes_with_a_warning() {
+    let llama = |files| {
+        with_field(
+            files,
+            "base_model_name_or_path",
+            "meta-llama/Llama-3.1-8B".into(),
+        )
+    };
+    let smollm = |files| {
+        with_field(
+            files,
+            "base_model_name_or_path",
+            "HuggingFaceTB/SmolLM2-135M".into(),
+        )
+    };
+    let without = |files: AdapterFiles, layer: &str| {
+        with_header(files, |head| {
+            let mut head: serde_json::Map<_, _> = serde_json::from_str(head).expect("JSON");
+            head.retain(|key, _| !key.contains(layer));
+            serde_json::Value::Object(head).to_string()
+        })
+    };
+    let layers = "its config wants layers 0-2 of this model, it reaches 0-1; was it trained on another model?";
+    for (what, files, base, name, warning) in [
+        (
+            "a seeded method of a model of two layers",
+            golden("fourierft"),
+            "base_untied",
+            "x",
+            layers,
+        ),
+        (
+            "a prefix of a model of six layers",
+            with_field(golden("prefix"), "num_layers", 6.into()),
+            "base",
+            "x",
+            "its config says 6 layers, the model has 2; was it trained on another model?",
+        ),
+        (
+            "prompts in other layers than the top ones",
+            with_field(golden("adaption_prompt"), "adapter_layers", 2.into()),
+            "base",
+            "x",
+            "its config wants layers 0-1 of this model, it reaches 1; was it trained on another model?",
+        ),
+        (
+            "a base of another family",
+            llama(lora()),
+            "base",
+            "SmolLM2-135M-Instruct",
+            "its config names Llama-3.1-8B (llama 3.1, 8B) as the base, the model is model.safetensors (smollm 2, 135M)",
+        ),
+        (
+            "a base of the same family",
+            smollm(lora()),
+            "base",
+            "/models/SmolLM2-135M-Instruct/",
+            "",
+        ),
+        ("an unknown model", llama(lora()), "base", "x", ""),
+        (
+            "a file without its upper layer",
+            without(lora(), "layers.1."),
+            "base",
+            "x",
+            "its config wants layers 0-1 of this model, it reaches 0; was it trained on another model?",
+        ),
+        (
+            "a file for chosen layers",
+            with_field(
+                without(lora(), "layers.1."),
+                "layers_to_transform",
+                vec![0].into(),
+            ),
+            "base",
+            "x",
+            "",
+        ),
+        (
+            "a vector of one layer",
+            without(golden("control_vector"), "direction.2"),
+            "base_untied",
+            "x",
+            "",
+        ),
+    ] {
+        let session = called(base, name);
+        let adapter = adapters::load(&files, &session.model).expect(what);
+        assert_eq!(adapter.warnings.join("; "), warning, "{what}");
+        let found = adapters::inspect_for(&files, &session.model).expect("readable");
+        assert_eq!(found.warnings, adapter.warnings, "{what}");
+        let mut stack = adapters::Stack::default();
+        stack.add(adapter);
+        let view = stack.entries()[0].view();
+        assert_eq!(view.warnings, found.warnings, "{what}");
+        assert_eq!(Some(view.layers_reached), found.layers_reached, "{what}");
+        assert_eq!(view.base_model, found.base_model, "{what}");
+    }
+}
+
+/// With a model, `inspect` finds all that loading would refuse, each once.
+#[test]
+fn inspect_for_a_model_finds_all_refusals() {
+    let rename = |files, from: &'static str, to: &'static str| {
+        with_header(files, move |head| head.replace(from, to))
+    };
+    let many = rename(
+        lora(),
+        "layers.0.self_attn.q_proj.lora_B",
+        "layers.0.self_attn.q_proj.lora_X",
+    );
+    let many = rename(many, "layers.1.mlp.up_proj", "layers.7.mlp.up_proj");
+    let many = rename(
+        many,
+        "layers.0.mlp.down_proj.lora_",
+        "layers.0.mlp.extra.other_",
+    );
+    let many = with_field(many, "use_qalora", true.into());
+    let many = with_field(many, "modules_to_save", vec!["lm_head", "norm"].into());
+    let many = with_field(
+        many,
+        "rank_pattern",
+        serde_json::json!({ "1.self_attn.k_proj": 3 }),
+    );
+    let cases = [
+        (
+            "many at once",
+            many,
+            vec![
+                ("unsupported-option", "use_qalora"),
+                ("unexpected-keys", "layers.0.self_attn.q_proj.lora_X"),
+                ("missing-key", "layers.0.self_attn.q_proj.lora_B"),
+                ("wrong-shape", "layers.1.self_attn.k_proj.lora_A"),
+                ("no-such-module", "layers.7.mlp.up_proj.lora_A"),
+                ("missing-key", "<module>.lm_head"),
+                ("missing-key", "<module>.norm"),
+            ],
+        ),
+        ("nothing", lora(), vec![]),
+        (
+            "no task chosen",
+            AdapterFiles {
+                task: None,
+                ..golden("poly")
+            },
+            vec![],
+        ),
+        (
+            "a method's own option",
+            with_field(lora(), "init_lora_weights", "pissa_niter_4".into()),
+            vec![(
+                "unsupported-option",
+                "path_initial_model_for_weight_conversion",
+            )],
+        ),
+        (
+            "an unknown method",
+            with_field(lora(), "peft_type", "TELEPATHY".into()),
+            vec![("unknown-method", "TELEPATHY")],
+        ),
+        (
+            "a rank of 0",
+            with_field(golden("loha"), "r", 0.into()),
+            vec![("bad-config", "above 0")],
+        ),
+        (
+            "a gate saved in part",
+            AdapterFiles {
+                expert_weights: None,
+                ..golden("xlora_weights")
+            },
+            vec![("missing-key", "layers.0.weight")],
+        ),
+        (
+            "a step beyond the model",
+            rename(golden("control_vector"), "direction.1", "direction.9"),
+            vec![("no-such-module", "direction.9")],
+        ),
+    ];
+    for (what, files, expected) in cases {
+        let base = if what.starts_with("a step") {
+            "base_untied"
+        } else {
+            "base"
+        };
+        let found = adapters::inspect_for(&files, &tiny(base).model).expect("readable");
+        let told: Vec<(&str, &str)> = found
+            .refused
+            .iter()
+            .map(|(code, why)| (&**code, &**why))
+            .collect();
+        let each = expected.iter().all(|(code, part)| {
+            told.iter()
+                .filter(|(c, why)| c == code && why.contains(part))
+                .count()
+                == 1
+        });
+        assert!(each && told.len() == expected.len(), "{what}: {told:#?}");
+        assert_eq!(
+            found.layers_reached.is_some(),
+            expected.is_empty(),
+            "{what}"
+        );
+    }
+    let of_another = adapters::inspect_for(&lora(), &tiny("base_untied").model).expect("readable");
+    let shapes = of_another
+        .refused
+        .iter()
+        .filter(|(code, _)| code == "wrong-shape");
+    assert_eq!(
+        shapes.count(),
+        of_another.modules.len(),
+        "every module is of another width"
     );
 }
 

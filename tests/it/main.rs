@@ -14,5 +14,6 @@ mod model;
 mod mutations;
 mod quantised;
 mod session;
+mod steer;
 mod text;
 mod weights;

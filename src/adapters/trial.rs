@@ -1,0 +1,129 @@
+//! Loading for the sake of what is refused: whatever is, is put aside, and loading goes on with the
+//! rest, so that all refusals come to light and not the first alone.
+
+use std::collections::BTreeMap;
+
+use super::checkpoint::{self, Config};
+use super::{AdapterFiles, Inspection, Method, PREFIX, base_model, saved};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::weights::HostTensor;
+
+type Tensors = BTreeMap<String, HostTensor>;
+
+/// Explains a checkpoint as [`super::inspect`] does, and finds all for which [`super::load`] would
+/// refuse it for this model, and all that it would warn of. Where one fault hides others, as an
+/// unknown method does, these stay hidden.
+///
+/// # Errors
+/// Only when the files cannot be read at all.
+pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
+    let (mut config, mut tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (mut found, mut refused) = checkpoint::explain(files, &config, &tensors);
+    found.model = Some(model.name().into());
+    let other = found.base_model.as_ref();
+    let other = other.and_then(|base| base_model::another(base, model.names()));
+    found.warnings.extend(other);
+    if let Ok(method) = super::method_of(&config) {
+        for error in &refused {
+            set_aside(error, method, &mut config, &mut tensors);
+        }
+        // The bytes were read above.
+        let mut rest = AdapterFiles {
+            name: files.name.clone(),
+            task: files.task,
+            experts: files.experts.clone(),
+            expert_weights: files.expert_weights.clone(),
+            ..AdapterFiles::default()
+        };
+        loop {
+            let (tensors_now, weights) = (tensors.clone(), BTreeMap::new());
+            match super::build(&config, method, tensors_now, &rest, model, weights) {
+                Ok(adapter) if refused.is_empty() => {
+                    found.layers_reached = Some(adapter.layers_text());
+                    found.warnings = adapter.warnings;
+                    break;
+                }
+                Ok(_) => break,
+                // Which task is the user's choice, at loading.
+                Err(Error::BadTask { .. }) if rest.task.is_none() => rest.task = Some(0),
+                Err(error) => {
+                    let goes_on = set_aside(&error, method, &mut config, &mut tensors);
+                    // What is nowhere any more may be what was put aside.
+                    let echo = refused.iter().any(|known| same(known, &error))
+                        || (is_nowhere(&error) && !goes_on && !refused.is_empty());
+                    if !echo {
+                        refused.push(error);
+                    }
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    found.refuse(&refused);
+    Ok(found)
+}
+
+/// Whether two refusals are of one field or one tensor.
+fn same(known: &Error, error: &Error) -> bool {
+    match (known, error) {
+        (Error::BadConfig { field: a, .. }, Error::BadConfig { field: b, .. }) => a == b,
+        (Error::MissingKey { key: a, .. }, Error::MissingKey { key: b, .. }) => a == b,
+        (a, b) => a == b,
+    }
+}
+
+/// Whether it is that no module at all has a tensor.
+fn is_nowhere(error: &Error) -> bool {
+    matches!(error, Error::MissingKey { key, .. } if key.contains("<module>"))
+}
+
+/// Takes away what a refusal is about, the whole module of a tensor, and says whether there was
+/// something to take.
+fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut Tensors) -> bool {
+    let before = tensors.len();
+    match error {
+        Error::UnsupportedOption { file, field, .. } | Error::BadConfig { file, field, .. } => {
+            return *file == config.file && config.remove(field);
+        }
+        Error::UnexpectedKeys { keys, .. } => {
+            keys.iter().for_each(|key| drop(tensors.remove(key)));
+        }
+        Error::MissingKey { key, .. } if key.contains("<module>") => {
+            let module = key.rsplit("<module>.").next().unwrap_or_default();
+            return config.remove_saved(module.trim_end_matches(".weight"));
+        }
+        Error::MissingKey { key, .. }
+        | Error::WrongShape { key, .. }
+        | Error::BadValue { key, .. }
+        | Error::NotFinite { key, .. }
+        | Error::UnsupportedDtype { key, .. }
+        | Error::NoSuchModule { key, .. } => match module_of(method, key) {
+            Some(module) => {
+                let inside = |key: &str| {
+                    let rest = key.strip_prefix(module);
+                    rest.is_some_and(|rest| rest.starts_with('.'))
+                };
+                tensors.retain(|key, _| !inside(key));
+            }
+            // A vector's step, say. What all modules share, none can do without.
+            None if key.starts_with("direction.") => drop(tensors.remove(key)),
+            None => {}
+        },
+        _ => {}
+    }
+    tensors.len() < before
+}
+
+/// The module whose tensor a key is; none for what belongs to no single one.
+fn module_of<'a>(method: &Method, key: &'a str) -> Option<&'a str> {
+    let own = method.keys.iter().find_map(|name| key.strip_suffix(name));
+    let own = own.map(|module| module.trim_end_matches('.'));
+    let inner = |module: &&str| {
+        let path = module.strip_prefix(PREFIX).unwrap_or(module);
+        !matches!(path, "" | "model" | "base_model" | "base_model.model")
+    };
+    own.filter(inner).or_else(|| saved::module(key))
+}

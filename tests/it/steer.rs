@@ -1,0 +1,256 @@
+//! The program itself: its options, and what it says of adapters.
+
+use std::process::{Command, Output};
+
+use crate::common::golden_dir;
+
+fn steer(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steer"));
+    command.args(args).output().expect("the program starts")
+}
+
+fn said(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).into_owned()
+}
+
+fn path(golden: &str) -> String {
+    golden_dir().join(golden).to_string_lossy().into_owned()
+}
+
+/// Every numeric option refuses what is none of its numbers by its name and range, before anything
+/// is loaded.
+#[test]
+fn numeric_options_are_refused_by_name_and_range() {
+    let base = path("base");
+    let source = ["--model", &base];
+    let whole = "a whole number from 0";
+    let experts = "numbers with commas between them, or none";
+    let cases: &[(&str, &str, &[&str], &str)] = &[
+        (
+            "generate",
+            "temperature",
+            &["-1", "-0.5", "101", "nan", "-inf", "warm", "--json"],
+            "a number from 0 to 100",
+        ),
+        (
+            "generate",
+            "top-p",
+            &["-1", "0", "1.5", "nan"],
+            "a number above 0, up to 1",
+        ),
+        (
+            "generate",
+            "min-p",
+            &["-1", "2", "inf"],
+            "a number from 0 to 1",
+        ),
+        (
+            "generate",
+            "repetition-penalty",
+            &["-1", "0", "1e9"],
+            "0.01 to 100",
+        ),
+        ("generate", "top-k", &["-1", "1.5", "1e30"], whole),
+        ("generate", "max-tokens", &["-1", "many"], whole),
+        (
+            "generate",
+            "seed",
+            &["-1", "18446744073709551616"],
+            "a whole number from 0 to 18446744073709551615",
+        ),
+        ("generate", "coeff", &["one", "--json"], "a finite number"),
+        (
+            "generate",
+            "task",
+            &["-1", "first"],
+            "a whole number from 0, or none",
+        ),
+        ("generate", "experts", &["1,x", "-"], experts),
+        (
+            "logits",
+            "tokens",
+            &["-1", "1,-2", "x", "4294967296"],
+            "token ids, whole numbers from 0, with commas",
+        ),
+        ("bench", "prefill", &["-1", "0"], "a whole number from 1"),
+        ("bench", "decode", &["-1", "0"], "a whole number from 1"),
+        ("bench", "rounds", &["-1"], whole),
+        ("extract", "share", &["x", "--out"], "a number above 0"),
+    ];
+    let mut failures = Vec::new();
+    for (command, option, values, range) in cases {
+        for value in *values {
+            let option_and_value = [format!("--{option}"), (*value).to_owned()];
+            let args = [
+                &[*command],
+                &source[..],
+                &[&option_and_value[0], &option_and_value[1]],
+            ];
+            let run = steer(&args.concat());
+            let error = said(&run.stderr);
+            let names = error.contains(&format!("`{option}` is "));
+            if run.status.success()
+                || !names
+                || !error.contains(range)
+                || !error.contains("[bad-option]")
+            {
+                failures.push(format!("{command} --{option} {value}: {error}"));
+            }
+        }
+    }
+    let layers = steer(&["extract", "--model", &base, "--layers", "-1", "5"]);
+    let error = said(&layers.stderr);
+    if !error.contains("`layers` is -1") {
+        failures.push(format!("extract --layers -1 5: {error}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn options_of_an_adapter_are_refused_and_nothing_panics() {
+    let (base, adapter) = (path("base"), path("lora"));
+    let args = [
+        "logits",
+        "--model",
+        &base,
+        "--tokens",
+        "1,2",
+        "--adapter",
+        &adapter,
+    ];
+    for (more, part) in [
+        (
+            ["--coeff", "nan"],
+            "the coefficient NaN is not a finite number",
+        ),
+        (
+            ["--coeff", "1e39"],
+            "the coefficient inf is not a finite number",
+        ),
+        (
+            ["--coeff", "-inf"],
+            "the coefficient -inf is not a finite number",
+        ),
+        (["--layers", "-3"], "`layers` is -3"),
+        (
+            ["--layers", "50-60"],
+            "`layers` is 50-60, while the model has 0-1",
+        ),
+        (
+            ["--modules", "residual"],
+            "`modules` is residual, while lora acts on q_proj",
+        ),
+        (["--modules", "-"], "`modules` is -"),
+    ] {
+        let run = steer(&[&args[..], &more].concat());
+        let error = said(&run.stderr);
+        assert!(
+            !run.status.success() && error.contains(part),
+            "{more:?}: {error}"
+        );
+        assert!(!error.contains("panicked"), "{more:?}: {error}");
+    }
+    for coefficient in ["-1", "-1e-3", "-.5", "0"] {
+        let run = steer(&[&args[..], &["--coeff", coefficient]].concat());
+        assert!(run.status.success(), "{coefficient}: {}", said(&run.stderr));
+    }
+}
+
+#[test]
+fn inspect_shows_whole_names_and_takes_a_model() {
+    let dir = std::env::temp_dir().join(format!("steer-inspect-{}", std::process::id()));
+    let adapter = dir.join("v1.5-lora.final");
+    std::fs::create_dir_all(&adapter).expect("a folder");
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(golden_dir().join("lora").join(name), adapter.join(name)).expect("a copy");
+    }
+    let gguf = dir.join("v1.5-lora.final.GGUF");
+    std::fs::copy(golden_dir().join("lora_untied/llama_cpp.gguf"), &gguf).expect("a copy");
+    let inspect = |args: &[&str]| -> serde_json::Value {
+        let run = steer(&[&["inspect", "--json"], args].concat());
+        assert!(run.status.success(), "{}", said(&run.stderr));
+        serde_json::from_slice(&run.stdout).expect("JSON")
+    };
+    let adapter = adapter.to_string_lossy().into_owned();
+    let found = inspect(&[&adapter]);
+    assert_eq!(found["name"], "v1.5-lora.final", "a folder");
+    assert_eq!(
+        (&found["layers"], &found["layersReached"]),
+        (&"0-1".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(
+        inspect(&[&gguf.to_string_lossy()])["name"],
+        "v1.5-lora.final",
+        "a file"
+    );
+    assert_eq!(
+        inspect(&[&format!("{adapter}/")])["name"],
+        "v1.5-lora.final",
+        "a slash"
+    );
+    assert_eq!(
+        inspect(&[&format!("{adapter}/.")])["name"],
+        "v1.5-lora.final",
+        "a dot"
+    );
+
+    let found = inspect(&[&adapter, "--model", &path("base")]);
+    assert_eq!(found["layersReached"], "0-1", "{found}");
+    assert_eq!(found["refused"], serde_json::json!([]), "{found}");
+    let found = inspect(&[&adapter, "--model", &path("base_untied")]);
+    let refused = found["refused"].as_array().expect("a list");
+    assert_eq!(
+        refused.len(),
+        14,
+        "every module is of another width: {found}"
+    );
+    let plain = steer(&["inspect", &adapter, "--model", &path("base_untied")]);
+    assert_eq!(
+        said(&plain.stdout).matches("[wrong-shape]").count(),
+        14,
+        "in words too"
+    );
+    std::fs::remove_dir_all(dir).expect("removed");
+}
+
+/// Warnings are told where they do not disturb what is printed.
+#[test]
+fn what_speaks_against_an_adapter_is_told() {
+    let (base, adapter) = (path("base_untied"), path("fourierft"));
+    let run = steer(&[
+        "logits",
+        "--json",
+        "--model",
+        &base,
+        "--tokens",
+        "1,2",
+        "--adapter",
+        &adapter,
+    ]);
+    let warning =
+        "steer: warning: fourierft: its config wants layers 0-2 of this model, it reaches 0-1";
+    assert!(
+        run.status.success() && said(&run.stderr).contains(warning),
+        "{}",
+        said(&run.stderr)
+    );
+    serde_json::from_slice::<serde_json::Value>(&run.stdout).expect("JSON alone");
+    let (base, adapter) = (path("base"), path("saved_head"));
+    let run = steer(&[
+        "logits",
+        "--model",
+        &base,
+        "--tokens",
+        "1",
+        "--adapter",
+        &adapter,
+        "--layers",
+        "0",
+    ]);
+    let note = "steer: note: saved_head: layers 0 leave out lm_head";
+    assert!(
+        run.status.success() && said(&run.stderr).contains(note),
+        "{}",
+        said(&run.stderr)
+    );
+}
