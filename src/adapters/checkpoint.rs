@@ -492,13 +492,13 @@ pub(super) fn read(
         }
         tensors.extend(bases);
     }
-    keys::check(&file, &tensors)?;
     let mut names = BTreeMap::new();
     if let Some(mlx) = config.as_ref().filter(|_| is_mlx) {
         let (fields, renamed, own) = mlx_lora::read(mlx, &file, tensors)?;
         config = Some(Config::of(&files.name, fields));
         (tensors, names) = (renamed, own);
     }
+    keys::check(&file, &tensors)?;
     let keys::Named {
         tensors,
         mut own,
@@ -900,13 +900,14 @@ impl<'a> Loader<'a> {
         dim: usize,
         expected: usize,
     ) -> Result<()> {
-        match self.extent(target, parameter, dim)? == expected {
-            true => Ok(()),
-            false => {
-                let expected = format!("{expected} in dimension {dim}");
-                Err(self.wrong_shape(&self.key(target, parameter), expected))
-            }
+        if self.extent(target, parameter, dim)? == expected {
+            return Ok(());
         }
+        let key = self.key(target, parameter);
+        let found = self.shape(&key).unwrap_or_default();
+        let mut shape = found.clone();
+        shape[dim] = expected;
+        Err(self.misfit(&key, &found, &shape))
     }
 
     /// The refusal of a tensor that was made for another rank, another vocabulary or another model.
