@@ -406,6 +406,11 @@ impl Config {
     }
 }
 
+/// Whether a tensor belongs to the head of a classifier.
+fn is_classifier(key: &str) -> bool {
+    key.split('.').any(|part| CLASSIFIERS.contains(&part))
+}
+
 /// Values by which PEFT writes "not used".
 pub(super) fn is_off(value: &Value) -> bool {
     match value {
@@ -1115,11 +1120,7 @@ impl<'a> Loader<'a> {
             });
         }
         let keys = self.keys();
-        let is_classifier = |key: &String| {
-            let mut parts = key.split('.');
-            parts.any(|part| CLASSIFIERS.contains(&part))
-        };
-        if keys.iter().any(is_classifier)
+        if keys.iter().any(|key| is_classifier(key))
             && let Some(error) = self.config.classifies()
         {
             return Err(error);
@@ -1174,7 +1175,9 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
         Err(error) => refused.push(error.clone()),
         Ok(method) => {
             refused.extend(config.refusals(method));
-            refused.extend(keys::check_names(&config, method, &tensors).err());
+            let misnamed = keys::check_names(&config, method, &tensors).err();
+            let is_told = misnamed.is_some();
+            refused.extend(misnamed);
             if method.name == super::xlora::METHOD.name && files.expert_weights.is_none() {
                 let has = |key: &str| tensors.contains_key(key);
                 refused.extend(super::gate::check(&config, has).err());
@@ -1195,7 +1198,16 @@ pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
                     },
                 }
             }
-            if !unused.is_empty() {
+            if let Some(error) = config
+                .classifies()
+                .filter(|_| unused.iter().any(|key| is_classifier(key)))
+            {
+                unused.retain(|key| !is_classifier(key));
+                if !refused.contains(&error) {
+                    refused.push(error);
+                }
+            }
+            if !unused.is_empty() && !is_told {
                 let file = files.name.clone();
                 refused.push(Error::UnexpectedKeys { file, keys: unused });
             }
