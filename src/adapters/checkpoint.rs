@@ -428,6 +428,11 @@ impl Config {
     }
 }
 
+/// Whether a tensor belongs to the head of a classifier.
+fn is_classifier(key: &str) -> bool {
+    key.split('.').any(|part| CLASSIFIERS.contains(&part))
+}
+
 /// Values by which PEFT writes "not used".
 pub(super) fn is_off(value: &Value) -> bool {
     match value {
@@ -514,13 +519,13 @@ pub(super) fn read(
         }
         tensors.extend(bases);
     }
-    keys::check(&file, &tensors)?;
     let mut names = BTreeMap::new();
     if let Some(mlx) = config.as_ref().filter(|_| is_mlx) {
         let (fields, renamed, own) = mlx_lora::read(mlx, &file, tensors)?;
         config = Some(Config::of(&files.name, fields));
         (tensors, names) = (renamed, own);
     }
+    keys::check(&file, &tensors)?;
     let keys::Named {
         tensors,
         mut own,
@@ -922,13 +927,14 @@ impl<'a> Loader<'a> {
         dim: usize,
         expected: usize,
     ) -> Result<()> {
-        match self.extent(target, parameter, dim)? == expected {
-            true => Ok(()),
-            false => {
-                let expected = format!("{expected} in dimension {dim}");
-                Err(self.wrong_shape(&self.key(target, parameter), expected))
-            }
+        if self.extent(target, parameter, dim)? == expected {
+            return Ok(());
         }
+        let key = self.key(target, parameter);
+        let found = self.shape(&key).unwrap_or_default();
+        let mut shape = found.clone();
+        shape[dim] = expected;
+        Err(self.misfit(&key, &found, &shape))
     }
 
     /// The refusal of a tensor that was made for another rank, another vocabulary or another model.
@@ -1134,11 +1140,7 @@ impl<'a> Loader<'a> {
             });
         }
         let keys = self.keys();
-        let is_classifier = |key: &String| {
-            let mut parts = key.split('.');
-            parts.any(|part| CLASSIFIERS.contains(&part))
-        };
-        if keys.iter().any(is_classifier)
+        if keys.iter().any(|key| is_classifier(key))
             && let Some(error) = self.config.classifies()
         {
             return Err(error);
@@ -1219,7 +1221,9 @@ pub(super) fn explain(
         Err(error) => refused.push(error.clone()),
         Ok(method) => {
             refused.extend(config.refusals(method));
-            refused.extend(keys::check_names(config, method, tensors).err());
+            let misnamed = keys::check_names(config, method, tensors).err();
+            let is_told = misnamed.is_some();
+            refused.extend(misnamed);
             if method.name == super::xlora::METHOD.name && files.expert_weights.is_none() {
                 let has = |key: &str| tensors.contains_key(key);
                 refused.extend(super::gate::check(config, has).err());
@@ -1240,7 +1244,16 @@ pub(super) fn explain(
                     },
                 }
             }
-            if !unused.is_empty() {
+            if let Some(error) = config
+                .classifies()
+                .filter(|_| unused.iter().any(|key| is_classifier(key)))
+            {
+                unused.retain(|key| !is_classifier(key));
+                if !refused.contains(&error) {
+                    refused.push(error);
+                }
+            }
+            if !unused.is_empty() && !is_told {
                 let file = files.name.clone();
                 refused.push(Error::UnexpectedKeys { file, keys: unused });
             }

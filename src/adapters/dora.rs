@@ -23,7 +23,7 @@
 //! ‖V‖ needs the base weight; it is read once while loading, dequantised if the file is quantised.
 //! An adapted embedding is kept as a second one of its size.
 
-use super::lora::{Factors, INERT, READS, check_init};
+use super::lora::{FACTORS, Factors, INERT, READS, check_init};
 use super::{
     Delta, Effect, Family, Law, Loaded, Loader, Lookup, Method, Placed, Target, pissa, room_doc,
     tokens,
@@ -38,8 +38,8 @@ pub const METHOD: Method = Method {
     family: Family::LowRank,
     law: Law::Linear,
     keys: &[
-        "lora_A.weight",
-        "lora_B.weight",
+        FACTORS[0],
+        FACTORS[1],
         MAGNITUDE,
         IN_MEMORY,
         tokens::A,
@@ -149,8 +149,8 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         placed = targets.map(embedding).collect::<Result<_>>()?;
     }
     placed.extend(tokens::rows_of_lora(loader)?);
-    if placed.is_empty() || loader.any("lora_A.weight") {
-        let targets = loader.targets("lora_A.weight")?.into_iter();
+    if placed.is_empty() || FACTORS.iter().any(|name| loader.any(name)) {
+        let targets = loader.targets_of_any(&FACTORS)?.into_iter();
         placed.extend(targets.map(place).collect::<Result<Vec<_>>>()?);
     }
     Ok(Loaded {

@@ -110,15 +110,18 @@ fn inside(before: &[&str]) -> String {
 
 /// Refuses files that are no adapter, or one that was not written whole.
 pub(super) fn check(file: &str, tensors: &Tensors) -> Result<()> {
-    let bare = |key: &&String| {
-        let path = key.strip_suffix(".weight").unwrap_or_default();
-        let path = path.strip_prefix("model.").unwrap_or(path);
-        matches!(
-            Site::parse(&format!("model.{path}")),
-            Some(Site::Linear(..))
-        )
+    let site = |key: &String| {
+        let path = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
+        let path = format!("model.{}", path.strip_prefix("model.").unwrap_or(path));
+        let known = Site::parse(&path).or(Site::parse_norm(&path));
+        known.or((path == "model.lm_head").then_some(Site::Head))
     };
-    if let Some(key) = tensors.keys().find(bare) {
+    let is_own = |key: &String| {
+        site(key).is_some() || key.ends_with("_norm.weight") || key.ends_with("inv_freq")
+    };
+    let mut keys = tensors.keys();
+    let linear = keys.find(|key| matches!(site(key), Some(Site::Linear(..))));
+    if let Some(key) = linear.filter(|_| tensors.keys().all(is_own)) {
         return Err(Error::MissingKey {
             file: file.into(),
             key: format!("{PREFIX}<module>"),
@@ -151,38 +154,42 @@ pub(super) fn check(file: &str, tensors: &Tensors) -> Result<()> {
     }
 }
 
-/// The refusal of keys that have an adapter's name in them, as in `lora_A.default.weight`.
+/// Refuses keys that have an adapter's name in them, as in `lora_A.default.weight`.
 pub(super) fn check_names(config: &Config, method: &Method, tensors: &Tensors) -> Result<()> {
-    for key in tensors.keys() {
-        for parameter in method.keys {
-            let (stem, end) = match parameter.split_once('.') {
-                Some((stem, end)) => (stem, format!(".{end}")),
-                None => (*parameter, String::new()),
-            };
-            let Some((module, rest)) = key.split_once(&format!(".{stem}.")) else {
-                continue;
-            };
-            let Some(name) = rest.strip_suffix(&end) else {
-                continue;
-            };
-            let known = method.keys.iter().any(|known| key.ends_with(known));
-            if known || name.is_empty() || name.contains('.') {
-                continue;
-            }
-            return Err(Error::MissingKey {
-                file: config.weights.clone(),
-                key: format!("{module}.{parameter}"),
-                what: format!(
-                    "instead `{key}` is there, with the adapter's name `{name}` in it: save it with \
-                     save_pretrained, which leaves the name out, or take it out with python -c \
-                     \"from safetensors.torch import load_file, save_file; f = \
-                     'adapter_model.safetensors'; save_file({{k.replace('.{name}', ''): v for k, v \
-                     in load_file(f).items()}}, f)\""
-                ),
-            });
-        }
+    let is_known = |key: &String| method.keys.iter().any(|known| key.ends_with(known));
+    for key in tensors.keys().filter(|key| !is_known(key)) {
+        let found = method.keys.iter().find_map(|parameter| {
+            let (stem, end) = parameter.split_once('.').unwrap_or((parameter, ""));
+            // In front of the last word, or after it.
+            let between =
+                name_after(key, stem).and_then(|name| name.strip_suffix(end)?.strip_suffix('.'));
+            let name = between
+                .filter(|_| !end.is_empty())
+                .or(name_after(key, parameter))?;
+            let is_name = !name.is_empty() && !name.contains('.') && name != "weight";
+            is_name.then_some((parameter, name))
+        });
+        let Some((parameter, name)) = found else {
+            continue;
+        };
+        return Err(Error::MissingKey {
+            file: config.weights.clone(),
+            key: format!("{PREFIX}<module>.{parameter}"),
+            what: format!(
+                "`{key}` is there instead, with the adapter's name `{name}` in it: save it with \
+                 save_pretrained, which leaves the name out, or take it out with python -c \"from \
+                 safetensors.torch import load_file, save_file; f = 'adapter_model.safetensors'; \
+                 save_file({{k.replace('.{name}', ''): v for k, v in load_file(f).items()}}, f)\""
+            ),
+        });
     }
     Ok(())
+}
+
+/// What follows these words and a dot.
+fn name_after<'a>(key: &'a str, words: &str) -> Option<&'a str> {
+    let (before, after) = key.split_once(&format!("{words}."))?;
+    (before.is_empty() || before.ends_with('.')).then_some(after)
 }
 
 #[cfg(test)]

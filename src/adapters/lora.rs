@@ -43,9 +43,12 @@ pub const METHOD: Method = Method {
     load,
 };
 
+/// One without the other is refused.
+pub(super) const FACTORS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
+
 pub(super) const KEYS: &[&str] = &[
-    "lora_A.weight",
-    "lora_B.weight",
+    FACTORS[0],
+    FACTORS[1],
     "lora_B.bias",
     tokens::A,
     tokens::B,
@@ -191,8 +194,8 @@ pub(super) fn load_with(
     of_training.for_each(|key| loader.skip(key));
     let mut placed = tokens::low_rank(loader)?;
     placed.extend(tokens::rows_of_lora(loader)?);
-    if placed.is_empty() || loader.any("lora_A.weight") {
-        for target in loader.targets("lora_A.weight")? {
+    if placed.is_empty() || FACTORS.iter().any(|name| loader.any(name)) {
+        for target in loader.targets_of_any(&FACTORS)? {
             placed.push(Placed::linear(target.site, deltas(&target)?));
         }
     }

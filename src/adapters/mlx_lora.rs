@@ -51,6 +51,16 @@ pub(super) fn read(
         Some(_) => return Err(config.bad("fine_tune_type", "lora or dora")),
     };
     check_pairs(file, &tensors)?;
+    for own in tensors.keys().filter(|_| use_dora) {
+        let Some(module) = own.strip_suffix(".lora_a") else {
+            continue;
+        };
+        let key = format!("{module}.m");
+        if !tensors.contains_key(&key) {
+            let (file, what) = (file.into(), "the lengths of a DoRA's rows".into());
+            return Err(Error::MissingKey { file, key, what });
+        }
+    }
     let (mut renamed, mut names, mut found) = (Tensors::new(), BTreeMap::new(), None);
     let mut put = |name: String, own: &str, tensor: HostTensor| {
         names.insert(name.clone(), own.to_owned());

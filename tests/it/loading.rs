@@ -667,12 +667,13 @@ fn what_says_the_same_in_other_words_gives_the_same_numbers() {
                 "adapter_len",
                 "hidden_size",
                 "adapters",
+                "token_indices",
             ];
             needed || none.contains(&&field[..]) || of_peft.get(field) != Some(&*value)
         });
-        let config = Some(serde_json::Value::Object(config).to_string().into_bytes());
+        let json = serde_json::Value::Object(config.clone()).to_string();
         let short = AdapterFiles {
-            config,
+            config: Some(json.into_bytes()),
             ..files.clone()
         };
         check("defaults left out", &session, &ids, &files, &short);
@@ -693,6 +694,13 @@ fn what_says_the_same_in_other_words_gives_the_same_numbers() {
             ),
             ("\"base_model.model.model.", "\"model."),
         ] {
+            // Patterns are for the names in the model that was trained.
+            let of_model = |(field, value): (&String, &serde_json::Value)| {
+                field.ends_with("_pattern") && value.to_string().contains("model")
+            };
+            if to.contains("language_model") && config.iter().any(of_model) {
+                continue;
+            }
             let renamed = with_header(files.clone(), |h| h.replace(from, to));
             check(to, &session, &ids, &files, &renamed);
         }
