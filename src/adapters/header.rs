@@ -86,14 +86,14 @@ impl Headed {
     /// # Errors
     /// As [`inspect`].
     pub fn inspect(&self) -> Result<Inspection> {
+        let told = inspect(&self.files)?;
         let shapes = self.shapes.iter();
-        let parameters = shapes
+        let numbers: usize = shapes
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
-        Ok(Inspection {
-            parameters,
-            ..inspect(&self.files)?
-        })
+        // Each name was counted as the one zero that it had.
+        let parameters = told.parameters - self.shapes.len() + numbers;
+        Ok(Inspection { parameters, ..told })
     }
 
     /// Refuses what [`super::load`] would refuse for this model whatever the numbers are, as far as

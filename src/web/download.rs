@@ -54,7 +54,10 @@ pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fet
     };
     match storage {
         Ok(storage) => fetch_kept(&storage, want, damage).await,
-        Err(note) => fetch_unkept(want, note).await,
+        Err(note) => {
+            let fetched = fetch_unkept(want, note).await?;
+            Ok(Fetched { damage, ..fetched })
+        }
     }
 }
 

@@ -136,6 +136,10 @@ impl Playground {
                 match load_gguf(&session, (&device, weights), file, &options, origin).await {
                     // What was kept is not what was downloaded: fetch it again, once.
                     Err(Error::DamagedCopy { what, .. }) if !again => damage = Some(what),
+                    Err(error @ Error::DamagedCopy { .. }) => {
+                        forget(&address(&source)?).await;
+                        return Err(error);
+                    }
                     loaded => return loaded,
                 }
             }
@@ -199,9 +203,7 @@ impl Playground {
     #[wasm_bindgen(js_name = deleteCachedModel, unchecked_return_type = "Promise<void>")]
     pub fn delete_cached_model(url: String) -> Promise {
         promise(false, async move {
-            if let Ok(storage) = Storage::open().await {
-                storage.forget(&absolute(&url)?).await;
-            }
+            forget(&absolute(&url)?).await;
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -564,16 +566,8 @@ async fn open(
         let origin = Origin::own_file(file.len_bytes());
         return Ok((Checked::new(file, None), origin));
     }
-    let text = source
-        .as_string()
-        .or_else(|| get(source, "href").as_string());
-    let text = text.ok_or_else(|| Error::BadOption {
-        name: "source",
-        expected: "an address, a File or a Blob",
-        found: format!("{source:?}"),
-    })?;
     let want = Want {
-        url: &absolute(&text)?,
+        url: &address(source)?,
         sha256: get(options, "sha256").as_string(),
         cache: !matches!(get(options, "cache").as_bool(), Some(false)),
         signal: signal(options),
@@ -588,6 +582,26 @@ async fn open(
         damage: fetched.damage,
     };
     Ok((fetched.source, origin))
+}
+
+/// The address of a model that is no file, made absolute.
+fn address(source: &JsValue) -> Result<String> {
+    let text = source
+        .as_string()
+        .or_else(|| get(source, "href").as_string());
+    let text = text.ok_or_else(|| Error::BadOption {
+        name: "source",
+        expected: "an address, a File or a Blob",
+        found: format!("{source:?}"),
+    })?;
+    absolute(&text)
+}
+
+/// Deletes what is kept of an address.
+async fn forget(url: &str) {
+    if let Ok(storage) = Storage::open().await {
+        storage.forget(url).await;
+    }
 }
 
 async fn load_gguf(

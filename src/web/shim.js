@@ -59,8 +59,8 @@ export async function storageRoot() {
 export function guard(promise, gpu) {
   const error = dead.module ?? (gpu ? dead.gpu : null);
   return new Promise((resolve, reject) => {
-    if (error) return reject(error);
-    waiting.set(reject, gpu);
+    if (error) reject(error);
+    else waiting.set(reject, gpu);
     const settle = (end) => (value) => {
       // A trap: whoever waits is told with all others.
       if (value instanceof WebAssembly.RuntimeError) return panicked();
