@@ -108,7 +108,7 @@ export function createActions(store) {
     acts.clear();
     store.set({
       adapters: state.adapters.map((adapter) => ({
-        ...adapter, id: null, loaded: undefined, refused: null, error: adapter.files ? null : adapter.error,
+        ...adapter, id: null, entry: undefined, loaded: undefined, refused: null, error: adapter.files ? null : adapter.error,
       })),
     });
   }
