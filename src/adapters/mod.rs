@@ -168,7 +168,7 @@ pub struct Method {
     pub reads: &'static [&'static str],
     /// Config fields that only matter in training.
     pub inert: &'static [&'static str],
-    /// The head of the method's file, from [`room_doc!`].
+    /// The head of the method's file, from `room_doc!`.
     pub doc: &'static [u8],
     /// Reads a checkpoint for a model.
     pub load: fn(&Loader<'_>) -> Result<Loaded>,
