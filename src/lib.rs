@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! weights/    bytes -> tensors: GGUF, safetensors, dequantisation, one façade over both
-//! text.rs     tokenizer, chat template, incremental decoding
+//! text/       tokenizer, chat template, incremental decoding, stop texts
 //! open.rs     the files of a model -> its weights and its text
 //! model/      the Llama decoder over burn tensors, its hook points, the kv cache
 //! quantised/  matrices that stay quantised, and integer products with them
