@@ -162,14 +162,8 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent or of another type.
     pub fn number(&self, field: &str) -> Result<f32> {
-        let number = self
-            .fields
-            .get(field)
-            .and_then(Value::as_f64)
-            .filter(|n| n.is_finite());
-        number
-            .map(|n| n as f32)
-            .ok_or_else(|| self.bad(field, "a finite number"))
+        let number = self.fields.get(field).and_then(finite);
+        number.ok_or_else(|| self.bad(field, "a finite number, in f32 too"))
     }
 
     /// A switch; absent and `null` mean off.
@@ -256,9 +250,8 @@ impl Config {
             let matches = Regex::new(&rule(key))
                 .map_err(|_| self.bad(pattern, "an object whose keys are regular expressions"))?;
             if matches.is_match(path) {
-                let number = value.as_f64().filter(|n| n.is_finite());
-                let number = number.ok_or_else(|| self.bad(pattern, expected))?;
-                return Ok(Some(number as f32));
+                let number = finite(value).ok_or_else(|| self.bad(pattern, expected))?;
+                return Ok(Some(number));
             }
         }
         Ok(None)
@@ -321,6 +314,12 @@ impl Config {
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field)
     }
+}
+
+/// A number that is finite in f32 too.
+fn finite(value: &Value) -> Option<f32> {
+    let number = value.as_f64()? as f32;
+    number.is_finite().then_some(number)
 }
 
 /// Values by which PEFT writes "not used".

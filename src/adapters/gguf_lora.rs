@@ -42,6 +42,14 @@ pub(super) fn read(
     }
     // α = 0 is llama.cpp's way of saying s = 1.
     let alpha = metadata.float("adapter.lora.alpha")?.unwrap_or(0.0);
+    if !(alpha as f32).is_finite() {
+        return Err(Error::NotFinite {
+            file: metadata.file.clone(),
+            key: "adapter.lora.alpha".into(),
+            found: alpha.to_string(),
+            element: 0,
+        });
+    }
     let (mut ranks, mut alphas, mut renamed) = (Map::new(), Map::new(), Tensors::new());
     for (name, tensor) in tensors {
         let Some((path, parameter)) = peft_name(&name) else {

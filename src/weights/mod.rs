@@ -141,6 +141,30 @@ fn elements(shape: &[usize]) -> Option<usize> {
         .try_fold(1_usize, |product, &extent| product.checked_mul(extent))
 }
 
+/// Refuses a tensor, read whole into `values`, for a number that is not finite as f32.
+fn check_finite(file: &str, key: &str, kind: Kind, bytes: &[u8], values: &[f32]) -> Result<()> {
+    // VB-LoRA writes ln 0 for the vectors that were not chosen; their share is 0.
+    let may_be_ln_0 = ["vblora_logits_A", "vblora_logits_B"];
+    let may_be_ln_0 = may_be_ln_0.iter().any(|end| key.ends_with(end));
+    let bad = |x: &f32| !x.is_finite() && !(may_be_ln_0 && *x == f32::NEG_INFINITY);
+    let Some(element) = values.iter().position(bad) else {
+        return Ok(());
+    };
+    let mut found = values[element].to_string();
+    if let (Kind::F64, Some(number)) = (kind, bytes.as_chunks::<8>().0.get(element)) {
+        let number = f64::from_le_bytes(*number);
+        if number.is_finite() {
+            found = format!("{number:e}, too large for f32,");
+        }
+    }
+    Err(Error::NotFinite {
+        file: file.into(),
+        key: key.into(),
+        found,
+        element,
+    })
+}
+
 /// The first bytes of a file as text, for [`Error::WrongMagic`].
 fn shown(bytes: &[u8]) -> String {
     match bytes.len() {

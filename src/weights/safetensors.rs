@@ -7,7 +7,8 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_overlap, elements, read_floats, shown,
+    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, read_floats,
+    shown,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -133,7 +134,7 @@ impl SafeTensors {
 /// Reads a whole small file that is in memory: all its tensors.
 ///
 /// # Errors
-/// As [`SafeTensors::open`] and [`SafeTensors::tensor`].
+/// As [`SafeTensors::open`] and [`SafeTensors::tensor`]; [`Error::NotFinite`] for an infinity or NaN.
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
     let file_bytes = bytes.len() as u64;
     let prefix = bytes.get(..PREFIX_BYTES as usize).unwrap_or(bytes);
@@ -147,7 +148,11 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
         let end = start.saturating_add(usize::try_from(span.bytes).unwrap_or(usize::MAX));
         let bytes = bytes.get(start..end).unwrap_or_default();
         let data = match dtype {
-            Dtype::Float(kind) => HostData::Float(quant::dequantise(kind, bytes)?),
+            Dtype::Float(kind) => {
+                let values = quant::dequantise(kind, bytes)?;
+                check_finite(file, &key, kind, bytes, &values)?;
+                HostData::Float(values)
+            }
             dtype => HostData::Int(integers(file, &key, dtype, bytes)?),
         };
         tensors.insert(key, HostTensor { shape, data });
