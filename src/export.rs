@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use crate::adapters::{Delta, Effect, Entry, Site};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::sample::all_finite;
 use crate::session::read_back;
 use crate::weights::gguf::{self, Value};
 use crate::weights::{HostData, HostTensor, llama};
@@ -15,7 +16,7 @@ use crate::weights::{HostData, HostTensor, llama};
     reason = "a tensor handle is large; there are few, for a moment"
 )]
 enum Part {
-    /// A `[r, i]` (for the embedding `[vocabulary, r]`), B `[o, r]`, and α, which llama.cpp
+    /// A `[r, i]` (for the embedding `[vocabulary, r]`), B `[o, r]`, and its own α, which llama.cpp
     /// divides by r.
     LowRank(Tensor<2>, Tensor<2>, f32),
     /// `[1, d]`
@@ -69,10 +70,7 @@ impl Export {
             let part = part.ok_or_else(|| self.refuse(*site))?;
             parts.push((*site, part));
         }
-        let alpha = parts.iter().find_map(|(_, part)| match part {
-            Part::LowRank(.., alpha) => Some(*alpha),
-            Part::Direction(_) => None,
-        });
+        let alpha = alpha(&parts).ok_or_else(|| self.no_number("its scale"))?;
         let mut tensors: Vec<(String, HostTensor)> = Vec::new();
         for (site, part) in parts {
             let name = name(site);
@@ -104,6 +102,14 @@ impl Export {
                 _ => return Err(self.refuse(site)),
             }
         }
+        if tensors.is_empty() {
+            return Err(self.refusal("nothing", "it acts nowhere"));
+        }
+        for (key, tensor) in &tensors {
+            if matches!(&tensor.data, HostData::Float(values) if !all_finite(values)) {
+                return Err(self.no_number(key));
+            }
+        }
         let text = |key: &str, value: &str| (key.to_owned(), Value::String(value.into()));
         let metadata = match alpha {
             Some(alpha) => vec![
@@ -126,15 +132,41 @@ impl Export {
     }
 
     fn refuse(&self, site: Site) -> Error {
+        let why = "a GGUF file for llama.cpp holds one low-rank change for each linear layer, or one \
+                   direction for each block from the second on";
+        self.refusal(&format!("{site:?}"), why)
+    }
+
+    fn no_number(&self, what: &str) -> Error {
+        let why = "at this coefficient some of its numbers are infinite; turn it towards 0";
+        self.refusal(what, why)
+    }
+
+    fn refusal(&self, found: &str, why: &'static str) -> Error {
         Error::UnsupportedOption {
             file: self.name.clone(),
             method: self.title.into(),
             field: "export".into(),
-            found: format!("{site:?}"),
-            why: "a GGUF file for llama.cpp holds one low-rank change for each linear layer, or \
-                  one direction for each block from the second on",
+            found: found.into(),
+            why,
         }
     }
+}
+
+/// The α of a file of low-rank changes, `Some(None)` for a file of directions, `None` where it is
+/// no number. To llama.cpp an α of 0 is none at all, so that B and A would act as they are; the
+/// largest of all modules makes what is left to their B a factor of at most 1.
+fn alpha(parts: &[(Site, Part)]) -> Option<Option<f32>> {
+    let each = parts.iter().filter_map(|(_, part)| match part {
+        Part::LowRank(.., alpha) => Some(alpha.abs()),
+        Part::Direction(_) => None,
+    });
+    let Some(largest) = each.reduce(f32::max) else {
+        return Some(None);
+    };
+    // What is smaller would be 0 once it is divided by a rank.
+    let alpha = if largest < 1e-30 { 1.0 } else { largest };
+    alpha.is_finite().then_some(Some(alpha))
 }
 
 /// Everything but A and B folded into them and into α.

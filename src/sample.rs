@@ -1,9 +1,12 @@
 //! From logits to a token: pure functions on host numbers, deterministic in their arguments.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::slices::exp;
+use crate::quantised::largest as largest_magnitude;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,25 +77,44 @@ impl Sampling {
         )
     }
 
-    /// Chooses the token at `position`, given the logits and the ids so far.
+    /// Chooses the token at `position`, given finite logits and the ids so far.
     ///
     /// The choice is the largest of `logit/temperature + g(seed, position, id)` with Gumbel noise
     /// `g`, which is a draw from the softmax; two streams that pass the same position see the same
     /// noise, so only a difference of their logits can make them differ.
     #[must_use]
     pub fn choose(&self, logits: &[f32], position: usize, so_far: &[u32]) -> u32 {
-        if self.temperature <= 0.0 && !self.penalises() {
+        self.draw(&self.scores(logits, so_far), position)
+    }
+
+    /// What the choice is made by: the logits after the penalty, divided by the temperature.
+    fn scores<'a>(&self, logits: &'a [f32], so_far: &[u32]) -> Cow<'a, [f32]> {
+        let temperature = self.divisor();
+        if temperature == 0.0 && !self.penalises() {
+            return Cow::Borrowed(logits);
+        }
+        let mut scores = logits.to_vec();
+        self.penalise(&mut scores, so_far);
+        if temperature > 0.0 {
+            scores.iter_mut().for_each(|score| *score /= temperature);
+        }
+        Cow::Owned(scores)
+    }
+
+    /// The temperature, 0 where it is so small that logits divided by it would overflow, and no noise
+    /// could change which is the largest.
+    pub(crate) fn divisor(&self) -> f32 {
+        match self.temperature > COLDEST {
+            true => self.temperature,
+            false => 0.0,
+        }
+    }
+
+    fn draw(&self, logits: &[f32], position: usize) -> u32 {
+        if self.divisor() == 0.0 {
             return argmax(logits.iter().copied().enumerate());
         }
-        let mut logits = logits.to_vec();
-        self.penalise(&mut logits, so_far);
-        if self.temperature <= 0.0 {
-            return argmax(logits.into_iter().enumerate());
-        }
-        logits
-            .iter_mut()
-            .for_each(|logit| *logit /= self.temperature);
-        let (floor, key) = (self.floor(&logits), noise_key(self.seed, position));
+        let (floor, key) = (self.floor(logits), noise_key(self.seed, position));
         let noisy = |id: usize| logits[id] + gumbel(key, id as u32);
         // What the likeliest reaches, most others cannot.
         let likeliest = argmax(logits.iter().copied().enumerate()) as usize;
@@ -185,6 +207,11 @@ fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
     best.0 as u32
 }
 
+/// Whether there is no infinity or NaN among these.
+pub(crate) fn all_finite(numbers: &[f32]) -> bool {
+    largest_magnitude(numbers).is_finite()
+}
+
 /// What the noise of all tokens at a position is made from (SplitMix64).
 #[must_use]
 pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
@@ -194,6 +221,9 @@ pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
     z ^= z >> 31;
     [z as u32, (z >> 32) as u32]
 }
+
+/// Temperatures from here down are 0.
+const COLDEST: f32 = 1e-20;
 
 /// No noise is larger than this.
 const MOST_NOISE: f32 = 16.64;
@@ -233,11 +263,14 @@ pub struct Question<'a> {
 }
 
 /// What the logits say about the next tokens.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
+    /// The first row that has no next token, since its logits, or what the choice makes of them, are
+    /// not all finite. Then there is nothing else here.
+    pub diverged: Option<usize>,
     /// `(id, ln p(id))` of the token chosen for each row; p is before temperature and filters.
     pub chosen: Vec<(u32, f64)>,
-    /// KL(first row ‖ reference), in nats.
+    /// KL(first row ‖ reference), in nats; `None` too where it is beyond what f32 logits tell.
     pub kl_nats: Option<f64>,
     /// The most probable tokens of the first row and then those of the reference, each with its
     /// probability in both; no token twice.
@@ -249,13 +282,18 @@ impl Answer {
     #[must_use]
     pub fn of(question: &Question<'_>, logits: &[f32]) -> Self {
         let vocab = logits.len() / question.so_far.len();
-        let rows: Vec<Row> = logits.chunks_exact(vocab).map(Row::new).collect();
-        let each = rows.iter().zip(&question.so_far);
-        let chosen = each.map(|(row, so_far)| {
-            let position = question.position;
-            let id = question.sampling.choose(row.logits, position, so_far);
-            (id, row.log_p(id))
-        });
+        let mut rows = Vec::with_capacity(question.so_far.len());
+        let mut chosen = Vec::with_capacity(question.so_far.len());
+        for (logits, so_far) in logits.chunks_exact(vocab).zip(&question.so_far) {
+            let scores = question.sampling.scores(logits, so_far);
+            if !all_finite(&scores) {
+                return Self::diverged(rows.len());
+            }
+            let row = Row::new(logits);
+            let id = question.sampling.draw(&scores, question.position);
+            chosen.push((id, row.log_p(id)));
+            rows.push(row);
+        }
         let reference = question.reference.map(|at| &rows[at]);
         let lists = [
             Some(&rows[0]),
@@ -276,11 +314,25 @@ impl Answer {
             (id, rows[0].log_p(id).exp(), base)
         });
         Self {
-            chosen: chosen.collect(),
-            kl_nats: reference.map(|row| rows[0].kl_nats(row)),
+            diverged: None,
+            kl_nats: reference.and_then(|row| rows[0].kl_nats(row)),
             top: listed.collect(),
+            chosen,
         }
     }
+
+    /// There is no next token in this row.
+    pub(crate) fn diverged(row: usize) -> Self {
+        Self {
+            diverged: Some(row),
+            ..Self::default()
+        }
+    }
+}
+
+/// A KL as it may be shown: rounding can leave it a little below 0, and what overflowed is none.
+pub(crate) fn known_kl(nats: f64) -> Option<f64> {
+    nats.is_finite().then_some(nats.max(0.0))
 }
 
 /// Logits of one stream and what all probabilities of its next token need.
@@ -307,13 +359,14 @@ impl<'a> Row<'a> {
         f64::from(self.logits[id as usize]) - self.log_sum
     }
 
-    /// `KL(p ‖ q) = Σ p (ln p − ln q)`, in nats, of logits of equal length.
-    fn kl_nats(&self, other: &Self) -> f64 {
+    /// `KL(p ‖ q) = Σ p (ln p − ln q)`, in nats, of logits of equal length; `None` where logits lie so
+    /// far apart that it overflows.
+    fn kl_nats(&self, other: &Self) -> Option<f64> {
         let apart = sum(self.logits, other.logits, |p, q| {
             exp(p - self.max) * (p - q)
         });
         let share = apart * (f64::from(self.max) - self.log_sum).exp();
-        (share - (self.log_sum - other.log_sum)).max(0.0)
+        known_kl(share - (self.log_sum - other.log_sum))
     }
 
     /// The `n` most probable ids, most probable first.
@@ -409,13 +462,67 @@ mod tests {
     #[test]
     fn kl_of_a_distribution_with_itself_is_zero() {
         let p = Row::new(&LOGITS);
-        assert_eq!(p.kl_nats(&p), 0.0, "identity");
+        assert_eq!(p.kl_nats(&p), Some(0.0), "identity");
         let q = Row::new(&[0.0; 5]);
         let entropy: f64 = (0..5).map(|id| -p.log_p(id).exp() * p.log_p(id)).sum();
         assert!(
-            (p.kl_nats(&q) - (5_f64.ln() - entropy)).abs() < 1e-6,
+            (p.kl_nats(&q).expect("finite") - (5_f64.ln() - entropy)).abs() < 1e-6,
             "KL to uniform"
         );
+        let far = Row::new(&[3e38, -3e38, 0.0, 0.0, 0.0]);
+        let opposite = Row::new(&[-3e38, 3e38, 0.0, 0.0, 0.0]);
+        assert_eq!(far.kl_nats(&opposite), None, "no number, and never 0");
+    }
+
+    #[test]
+    fn no_token_is_chosen_among_what_is_not_finite() {
+        let hot = Sampling {
+            temperature: 1.0,
+            top_p: 0.9,
+            repetition_penalty: 1.5,
+            ..Sampling::default()
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (at, row) in [(0, 0), (7, 1), (4, 0)] {
+                for sampling in [&Sampling::default(), &hot] {
+                    let mut logits = [LOGITS, LOGITS].concat();
+                    logits[at] = bad;
+                    let question = Question {
+                        sampling,
+                        position: 0,
+                        so_far: vec![&[1], &[]],
+                        reference: Some(1),
+                        top: 2,
+                    };
+                    let found = Answer::of(&question, &logits);
+                    assert_eq!(found, Answer::diverged(row), "{bad} at {at}");
+                }
+            }
+        }
+        let question = Question {
+            sampling: &Sampling {
+                repetition_penalty: 100.0,
+                ..Sampling::default()
+            },
+            position: 0,
+            so_far: vec![&[3]],
+            reference: None,
+            top: 0,
+        };
+        let found = Answer::of(&question, &[1.0, 2.0, 3.0, -1e37]);
+        assert_eq!(found.diverged, Some(0), "the penalty overflows");
+    }
+
+    #[test]
+    fn a_temperature_next_to_nothing_is_none() {
+        for temperature in [f32::from_bits(1), 1e-38, 1e-30, 1e-20] {
+            let sampling = Sampling {
+                temperature,
+                ..Sampling::default()
+            };
+            assert!(sampling.check().is_ok(), "{temperature:e} is a temperature");
+            assert_eq!(sampling.choose(&LOGITS, 7, &[]), 1, "{temperature:e}");
+        }
     }
 
     /// Filters and noise over a whole vocabulary, against their definitions: everything sorted.
@@ -482,17 +589,22 @@ mod tests {
             Some("bad-option"),
             "top-p 0 keeps nothing"
         );
-        let error = Sampling {
-            temperature: f32::NAN,
-            ..Sampling::default()
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let with = |set: fn(&mut Sampling) -> &mut f32| {
+                let mut sampling = Sampling::default();
+                *set(&mut sampling) = bad;
+                sampling.check().map_err(|error| error.code())
+            };
+            let refused = Err("bad-option");
+            assert_eq!(with(|s| &mut s.temperature), refused, "temperature {bad}");
+            assert_eq!(with(|s| &mut s.top_p), refused, "top-p {bad}");
+            assert_eq!(with(|s| &mut s.min_p), refused, "min-p {bad}");
+            assert_eq!(
+                with(|s| &mut s.repetition_penalty),
+                refused,
+                "penalty {bad}"
+            );
         }
-        .check()
-        .err();
-        assert_eq!(
-            error.map(|error| error.code()),
-            Some("bad-option"),
-            "NaN is no temperature"
-        );
     }
 
     #[test]

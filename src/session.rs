@@ -11,12 +11,12 @@ use std::rc::Rc;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::{Stack, Steering};
+use crate::adapters::{Acting, Stack, Steering};
 use crate::device::gpu_is_software;
 use crate::error::{Error, Result};
 use crate::kernels::Asked;
 use crate::model::{self, KvCache, Model, Positions, Stamp, Weights};
-use crate::sample::{Answer, Question, Sampling};
+use crate::sample::{Answer, Question, Sampling, all_finite};
 use crate::text::{Message, Speech, Text};
 use crate::weights::{ByteSource, ModelFile};
 
@@ -146,10 +146,27 @@ impl Session {
             base: None,
             shadow: None,
             ahead: None,
+            failed: None,
             prompt_tokens: prompt.len(),
             index: 0,
             request,
         })
+    }
+
+    /// Whether logits `[n, vocab]` behind the tokens from `first` on can be told, which the stack's
+    /// adapters had a part in as far as `steering` has them.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] names the first token behind which they are not all finite.
+    pub fn check_logits(&self, logits: &[f32], first: usize, steering: &Steering) -> Result<()> {
+        let mut rows = logits.chunks(self.model.config().vocab_size);
+        match rows.position(|row| !all_finite(row)) {
+            None => Ok(()),
+            Some(row) => Err(Error::Diverged {
+                token: first + row,
+                coefficients: self.stack.borrow().words(steering.stamp()),
+            }),
+        }
     }
 
     /// The token ids that a request starts from.
@@ -265,7 +282,8 @@ pub enum Step {
         steered: Option<LaneStep>,
         /// The base stream, while it speaks.
         base: Option<LaneStep>,
-        /// KL(steered ‖ base) of the next-token distributions after the steered text, in nats.
+        /// KL(steered ‖ base) of the next-token distributions after the steered text, in nats; `None`
+        /// too where the logits lie so far apart that it overflows.
         kl_nats: Option<f64>,
         /// `(adapter id, coefficient)` of all active adapters at this step.
         coefficients: Vec<(u32, f32)>,
@@ -335,6 +353,8 @@ pub struct Generation {
     shadow: Option<Lane>,
     /// On a GPU: the pass behind the newest token, which all lanes' caches hold already.
     ahead: Option<Ahead>,
+    /// Why nothing more can be said.
+    failed: Option<Error>,
 }
 
 impl Generation {
@@ -384,8 +404,12 @@ impl Generation {
     /// Computes the next step; `None` when every stream has ended.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] when results cannot be read back.
+    /// [`Error::DeviceLost`] when results cannot be read back; [`Error::Diverged`], from then on for
+    /// ever, when the logits of one of the streams are no longer finite, so that there is no next token.
     pub async fn next(&mut self) -> Result<Option<Step>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let base_done = !self.request.compare || self.base().finish.is_some();
         if (self.steered.finish.is_some() && base_done) || self.max_tokens == 0 {
             return Ok(None);
@@ -426,6 +450,9 @@ impl Generation {
                 Answer::of(&self.question(self.index, pending.speaks), &logits)
             }
         };
+        if let Some(row) = answer.diverged {
+            return Err(self.fail(row, pending.speaks, &steering));
+        }
         let was_split = self.split();
         let steered_step = speaks.then(|| self.say(false, answer.chosen[0]));
         let base_step = match self.request.compare && self.base.is_none() {
@@ -466,6 +493,32 @@ impl Generation {
             cache,
             top,
         }))
+    }
+
+    /// Ends all streams: one of those that took part in a pass has no next token.
+    fn fail(&mut self, row: usize, speaks: [bool; 3], steering: &Steering) -> Error {
+        self.ahead = None;
+        let lanes = self.lanes().into_iter().zip(speaks).enumerate();
+        let lane = lanes.filter(|(_, (_, speaks))| *speaks).nth(row);
+        let mut acting = Vec::new();
+        if let Some((0, (Some(lane), _))) = lane {
+            acting.extend_from_slice(steering.stamp());
+            // What acted while its cache was filled is in it.
+            let before = lane.cache.stamps().iter().flat_map(|(_, stamp)| &**stamp);
+            for one in before {
+                let same =
+                    |known: &Acting| (known.id, known.coefficient) == (one.id, one.coefficient);
+                if !acting.iter().any(same) {
+                    acting.push(one.clone());
+                }
+            }
+        }
+        let error = Error::Diverged {
+            token: self.index,
+            coefficients: self.stack.borrow().words(&acting),
+        };
+        self.failed = Some(error.clone());
+        error
     }
 
     fn base(&self) -> &Lane {

@@ -551,4 +551,6 @@ async fn kernels_equal_the_host() {
         kernels::riders(&device, 20, [8, 5], None, cut).await;
     }
     kernels::choose(&device, 1000).await;
+    kernels::choose_diverges(&device, 1000).await;
+    kernels::norm_overflows(&device).await;
 }

@@ -225,14 +225,8 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent or of another type.
     pub fn number(&self, field: &str) -> Result<f32> {
-        let number = self
-            .fields
-            .get(field)
-            .and_then(Value::as_f64)
-            .filter(|n| n.is_finite());
-        number
-            .map(|n| n as f32)
-            .ok_or_else(|| self.bad(field, "a finite number"))
+        let number = self.fields.get(field).and_then(finite);
+        number.ok_or_else(|| self.bad(field, "a finite number, in f32 too"))
     }
 
     /// `base_model_name_or_path`, where it names something.
@@ -350,9 +344,8 @@ impl Config {
                 found: format!("the key `{key}`"),
             };
             if matches(key).map_err(fault)? {
-                let number = value.as_f64().filter(|n| n.is_finite());
-                let number = number.ok_or_else(|| self.bad(pattern, expected))?;
-                return Ok(Some(number as f32));
+                let number = finite(value).ok_or_else(|| self.bad(pattern, expected))?;
+                return Ok(Some(number));
             }
         }
         Ok(None)
@@ -431,6 +424,12 @@ impl Config {
 /// Whether a tensor belongs to the head of a classifier.
 fn is_classifier(key: &str) -> bool {
     key.split('.').any(|part| CLASSIFIERS.contains(&part))
+}
+
+/// A number that is finite in f32 too.
+fn finite(value: &Value) -> Option<f32> {
+    let number = value.as_f64()? as f32;
+    number.is_finite().then_some(number)
 }
 
 /// Values by which PEFT writes "not used".

@@ -20,6 +20,7 @@
 
 use super::{Delta, Effect, Family, Law, Loaded, Loader, Method, Placed, Target, room_doc};
 use crate::error::Result;
+use crate::model::telling;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -59,7 +60,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             .sqrt()
             .reshape([r])
             .clamp_min(SHORTEST);
-        let mid = lambda / (a_length * b_length) / r as f32;
+        let mid = lambda / telling(a_length * b_length) / r as f32;
         let a = a * w_norm.unsqueeze();
         Ok(Placed::new(target.site, move |c| {
             let (a, b, mid) = (a.clone(), b.clone(), Some(mid.clone()));

@@ -29,6 +29,7 @@ use super::{
     tokens,
 };
 use crate::error::Result;
+use crate::model::telling;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -107,7 +108,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             turned = turned - b.clone().matmul(a.clone()) * *scale;
         }
         let length = turned.square().sum_dim(1).sqrt().reshape([target.o]);
-        let gain = magnitude / length;
+        let gain = magnitude / telling(length);
         Ok(Placed::new(target.site, move |c| {
             let low_rank = Delta::LowRank {
                 a: a.clone(),
@@ -137,7 +138,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let magnitude = magnitude.unsqueeze();
         let base = loader.base_weight(&target);
         let turned = base.clone() + a.matmul(b.transpose()) * scale;
-        let gain = magnitude / turned.clone().square().sum_dim(0).sqrt();
+        let gain = magnitude / telling(turned.clone().square().sum_dim(0).sqrt());
         let change = Lookup::table(turned * gain - base, None);
         Ok(Placed::new(target.site, move |c| {
             vec![Effect::Embedding(change.times(c))]

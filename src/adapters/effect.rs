@@ -7,6 +7,7 @@ use std::rc::Rc;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::gate::{ExpertWeights, Gate};
+use crate::model::telling;
 
 /// One effect at one site, already at its coefficient.
 #[derive(Debug, Clone)]
@@ -345,7 +346,7 @@ impl Shift {
         }
         let length = |h: Tensor<2>| h.square().sum_dim(1).sqrt();
         let new = length(moved.clone()).clamp_min(1e-12);
-        moved * (length(h) / new)
+        moved * (length(h) / telling(new))
     }
 }
 

@@ -115,6 +115,8 @@ impl Gate {
     #[must_use]
     pub fn weigh(&self, h: Tensor<2>) -> Tensor<3> {
         let t = h.dims()[0];
+        // 0, or NaN: a GPU's maximum with 0 would lose it.
+        let told = h.clone().sum_dim(1) * 0.0;
         let linear = |h: Tensor<2>, (weight, bias): &(Tensor<2>, Tensor<1>)| {
             h.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
         };
@@ -144,7 +146,7 @@ impl Gate {
             let kept = weights.mask_fill(out.clone(), -1e30);
             weights = activation::softmax(kept, 2).mask_fill(out, 0.0);
         }
-        weights
+        weights + told.unsqueeze_dim(2)
     }
 }
 

@@ -46,6 +46,14 @@ pub(super) fn read(
     // α = 0 is llama.cpp's way of saying s = 1.
     let alpha = metadata.float("adapter.lora.alpha")?.unwrap_or(0.0);
     check_pairs(&metadata.file, &tensors)?;
+    if !(alpha as f32).is_finite() {
+        return Err(Error::NotFinite {
+            file: metadata.file.clone(),
+            key: "adapter.lora.alpha".into(),
+            found: alpha.to_string(),
+            element: 0,
+        });
+    }
     let (mut ranks, mut alphas, mut renamed) = (Map::new(), Map::new(), Tensors::new());
     let mut names = BTreeMap::new();
     for (name, tensor) in tensors {

@@ -537,6 +537,23 @@ impl Stack {
             .clone()
     }
 
+    /// Names and coefficients of what acts, for a message.
+    #[must_use]
+    pub fn words(&self, acting: &[Acting]) -> String {
+        let each = acting.iter().map(|acting| {
+            let entry = self.entries.iter().find(|entry| entry.id == acting.id);
+            let name = entry.map_or("an adapter that is gone", |entry| {
+                entry.adapter.name.as_str()
+            });
+            // Not `{}`, which writes 1e20 in 21 digits.
+            format!("{name} at {:?}", acting.coefficient)
+        });
+        match acting.is_empty() {
+            true => "no adapter".into(),
+            false => each.collect::<Vec<_>>().join(", "),
+        }
+    }
+
     fn entry(&mut self, id: u32) -> Result<&mut Entry> {
         self.entries
             .iter_mut()

@@ -671,7 +671,17 @@ async fn generate(args: &Generate) -> Result<()> {
     let started = Instant::now();
     let mut first_token_ms = None;
     let (mut ids, mut text, mut base_text) = (Vec::new(), String::new(), String::new());
-    while let Some(step) = generation.next().await? {
+    // What was said before an error is shown all the same.
+    let mut end = Ok(());
+    loop {
+        let step = match generation.next().await {
+            Ok(Some(step)) => step,
+            Ok(None) => break,
+            Err(error) => {
+                end = Err(error);
+                break;
+            }
+        };
         let Step::Token { steered, base, .. } = step else {
             continue;
         };
@@ -696,6 +706,9 @@ async fn generate(args: &Generate) -> Result<()> {
         if args.compare {
             out["base_text"] = base_text.into();
         }
+        if let Err(error) = &end {
+            out["error"] = json!({ "code": error.code(), "message": error.to_string() });
+        }
         println!("{out}");
     } else {
         println!();
@@ -703,7 +716,7 @@ async fn generate(args: &Generate) -> Result<()> {
             println!("\n--- base ---\n{base_text}");
         }
     }
-    Ok(())
+    end
 }
 
 async fn logits(args: &Logits) -> Result<()> {
@@ -720,6 +733,8 @@ async fn logits(args: &Logits) -> Result<()> {
         .forward(&args.tokens, &mut cache, &steering, positions)?;
     let Some(logits) = logits else { return Ok(()) };
     let logits = read_back(logits).await?;
+    let first = if args.all { 0 } else { args.tokens.len() - 1 };
+    session.check_logits(&logits, first, &steering)?;
     let vocab = session.model.config().vocab_size;
     let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
     match (args.json, args.all) {
@@ -932,7 +947,8 @@ async fn bench(args: &Bench) -> Result<()> {
             .model
             .forward(&ids, &mut cache, steering, Positions::Last)?;
         if let Some(logits) = logits {
-            read_back(logits).await?;
+            let logits = read_back(logits).await?;
+            session.check_logits(&logits, count - 1, steering)?;
         }
         Ok((cache, ms(started)))
     };
@@ -1032,11 +1048,18 @@ async fn deviation(
         let logits = session.model.forward(ids, &mut cache, &steering, all)?;
         let Some(logits) = logits else { continue };
         let logits = read_back(logits).await?;
+        session.check_logits(&logits, 0, &steering)?;
         let last = &logits[logits.len() - session.model.config().vocab_size..];
         let mut said = vec![Sampling::default().choose(last, 0, &[])];
         while said.len() < tokens {
             let newest = &said[said.len() - 1..];
-            said.push(run(session, newest, &mut cache, &steering).await?);
+            let logits = session
+                .model
+                .forward(newest, &mut cache, &steering, Positions::Last)?;
+            let Some(logits) = logits else { break };
+            let logits = read_back(logits).await?;
+            session.check_logits(&logits, ids.len() + said.len() - 1, &steering)?;
+            said.push(Sampling::default().choose(&logits, 0, &[]));
         }
         found.push((logits, said));
     }
@@ -1054,19 +1077,6 @@ async fn deviation(
         "greedy_tokens": exact_ids.len(),
         "first_different_token": pairs.position(|(fast, exact)| fast != exact),
     }))
-}
-
-async fn run(
-    session: &Session,
-    ids: &[u32],
-    cache: &mut KvCache,
-    steering: &adapters::Steering,
-) -> Result<u32> {
-    let logits = session
-        .model
-        .forward(ids, cache, steering, Positions::Last)?;
-    let Some(logits) = logits else { return Ok(0) };
-    Ok(Sampling::default().choose(&read_back(logits).await?, 0, &[]))
 }
 
 fn ms(since: Instant) -> f64 {

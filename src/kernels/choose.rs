@@ -6,14 +6,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, int_tensor, launch, read};
 use crate::error::Result;
-use crate::sample::{Answer, Question, noise_key};
+use crate::sample::{Answer, Question, known_kl, noise_key};
 
 /// Threads of a workgroup; each row is one workgroup's.
 const THREADS: usize = 256;
 /// The most tokens of which a row reports how probable they are.
 const MOST: usize = 16;
-/// Words of a row's report: id, its logit, `ln Σ exp`, KL, and three words for each of [`MOST`]
-/// tokens: id, logit here, logit in the row that is compared.
+/// Words of a row's report: id, its logit, `ln Σ exp` (NaN unless all numbers that the choice is made
+/// by are finite), KL, and three words for each of [`MOST`] tokens: id, logit here, logit in the row
+/// that is compared.
 const REPORT: usize = 4 + 3 * MOST;
 /// Rounds in which a threshold among 2³² numbers is found, if each divides the rest by 8.
 const ROUNDS: usize = 12;
@@ -48,6 +49,9 @@ impl Wgsl for Choose {
              var<workgroup> winners: array<u32, {THREADS}>;
              var<workgroup> range: vec2<u32>;
              var<workgroup> found: atomic<u32>;
+             // The largest magnitude's bits. Compilers may take it that no number is infinite or NaN, and
+             // max drops a NaN; in bits, these are above all numbers.
+             var<workgroup> magnitude: atomic<u32>;
              var<workgroup> list: array<u32, {MOST}>;
 
              // Order-preserving: larger numbers have larger ranks.
@@ -146,15 +150,21 @@ impl Wgsl for Choose {
                          asked[7], asked[8], asked[9], asked[10],
                      );
                      atomicStore(&found, 0u);
+                     atomicStore(&magnitude, 0u);
                  }}
                  let s = workgroupUniformLoad(&settings);
                  // The row beside ours: the reference's for the first, the first for all others.
                  let other = select(0u, s.reference, row == 0u) * N;
 
                  var most = vec4<f32>(-3e38);
+                 var bits = 0u;
                  for (var i = lane; i < N; i += {THREADS}u) {{
-                     most = max(most, vec4<f32>(logits[row * N + i], score(s, row, i), logits[other + i], 0.0));
+                     let x = logits[row * N + i];
+                     let y = score(s, row, i);
+                     most = max(most, vec4<f32>(x, y, logits[other + i], 0.0));
+                     bits = max(bits, max(bitcast<u32>(x) & 0x7fffffffu, bitcast<u32>(y) & 0x7fffffffu));
                  }}
+                 atomicMax(&magnitude, bits);
                  most = largest(lane, most);
                  var sums = vec4<f32>();
                  for (var i = lane; i < N; i += {THREADS}u) {{
@@ -222,7 +232,8 @@ impl Wgsl for Choose {
                      let id = winners[0];
                      report[to] = id;
                      report[to + 1u] = bitcast<u32>(logits[row * N + id]);
-                     report[to + 2u] = bitcast<u32>(log_sum);
+                     let is_finite = atomicLoad(&magnitude) < 0x7f800000u;
+                     report[to + 2u] = select(0x7fc00000u, bitcast<u32>(log_sum), is_finite);
                      report[to + 3u] = bitcast<u32>(kl);
                      // A shadow reads what the first row's stream says.
                      if row == 0u || row != s.shadow {{ ids[row] = i32(id); }}
@@ -294,7 +305,7 @@ impl Asked {
         let asked = vec![
             first,
             second,
-            sampling.temperature.to_bits(),
+            sampling.divisor().to_bits(),
             u32::try_from(sampling.top_k).unwrap_or(u32::MAX),
             sampling.top_p.to_bits(),
             sampling.min_p.to_bits(),
@@ -362,6 +373,9 @@ impl Asked {
 fn decode(words: &[u32], reference: Option<usize>, top: usize) -> Answer {
     let rows: Vec<&[u32]> = words.chunks_exact(REPORT).collect();
     let number = |bits: u32| f64::from(f32::from_bits(bits));
+    if let Some(row) = rows.iter().position(|row| !number(row[2]).is_finite()) {
+        return Answer::diverged(row);
+    }
     let log_p = |row: usize, logit: u32| number(logit) - number(rows[row][2]);
     let mut listed: Vec<(u32, f64, Option<f64>)> = Vec::new();
     for row in [Some(0), reference.filter(|row| *row > 0)]
@@ -379,8 +393,9 @@ fn decode(words: &[u32], reference: Option<usize>, top: usize) -> Answer {
     }
     let chosen = (0..rows.len()).map(|row| (rows[row][0], log_p(row, rows[row][1])));
     Answer {
+        diverged: None,
         chosen: chosen.collect(),
-        kl_nats: reference.map(|_| number(rows[0][3]).max(0.0)),
+        kl_nats: reference.and_then(|_| known_kl(number(rows[0][3]))),
         top: listed,
     }
 }

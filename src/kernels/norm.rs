@@ -31,7 +31,11 @@ impl Wgsl for Norm {
                  workgroupBarrier();
                  var sum = 0.0;
                  for (var k = 0u; k < {THREADS}u; k += 1u) {{ sum += parts[k]; }}
-                 let scale = inverseSqrt(sum / {d}.0 + {epsilon:e});
+                 let mean = sum / {d}.0 + {epsilon:e};
+                 // An overflow would make every number 0, which looks like a result: NaN instead. Told by
+                 // bits, since compilers may take it that no number is infinite.
+                 let bits = bitcast<u32>(mean);
+                 let scale = select(inverseSqrt(mean), bitcast<f32>(bits | 0x7fc00000u), bits >= 0x7f800000u);
                  for (var k = lane; k < {d}u; k += {THREADS}u) {{ y[row + k] = x[row + k] * scale * gamma[k]; }}
              }}",
             epsilon = f32::from_bits(self.epsilon_bits),
@@ -39,7 +43,7 @@ impl Wgsl for Norm {
     }
 }
 
-/// `x / √(mean(x²) + ε) ∘ γ`, `[t, d]`.
+/// `x / √(mean(x²) + ε) ∘ γ`, `[t, d]`; NaN for a row whose squares overflow.
 #[must_use]
 pub fn norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f32) -> Tensor<2> {
     let [t, d] = x.dims();

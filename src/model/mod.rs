@@ -674,7 +674,7 @@ impl Model {
             let h = h
                 .clone()
                 .narrow(0, h.dims()[0] - tokens.len(), tokens.len());
-            gate.weigh(self.norm.forward(h))
+            gate.weigh(normed(&self.norm, h, &[]))
         };
         let weights: Vec<_> = steering.gates.iter().map(weigh).collect();
         (!weights.is_empty()).then(|| steering.weighed(&weights))
@@ -723,9 +723,8 @@ fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tens
     let base = |h: Tensor<2>, gamma: Tensor<1>| match kernels::is_gpu(&h) {
         true => kernels::norm(h, gamma, norm.epsilon as f32),
         false => {
-            let gamma = Param::from_tensor(gamma);
-            let epsilon = norm.epsilon;
-            RmsNorm { gamma, epsilon }.forward(h)
+            let length = (h.clone().square().mean_dim(1) + norm.epsilon).sqrt();
+            (h / telling(length)) * gamma.unsqueeze()
         }
     };
     if changes.iter().all(|(_, changes)| changes.is_empty()) {
@@ -736,6 +735,12 @@ fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tens
         changes.fold(norm.gamma.val(), |gain, change| gain + change)
     };
     lanes::change(h, changes, |_| false, |h, changes| base(h, gain(changes)))
+}
+
+/// The same numbers to divide by, but NaN for an infinity: dividing by that would give 0, which looks
+/// like a result.
+pub(crate) fn telling<const D: usize>(divisor: Tensor<D>) -> Tensor<D> {
+    divisor.clone() * 0.0 + divisor
 }
 
 fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {

@@ -7,12 +7,16 @@ pub fn add(h: &mut [f32], y: &[f32]) {
     h.iter_mut().zip(y).for_each(|(h, y)| *h += y);
 }
 
-/// `x / √(mean x² + ε) ∘ γ` for rows as wide as γ.
+/// `x / √(mean x² + ε) ∘ γ` for rows as wide as γ; NaN for a row whose squares overflow, which would
+/// all become 0 and look like a result.
 pub fn rms_norm(h: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
     let mut x = Vec::with_capacity(h.len());
     for row in h.chunks_exact(gamma.len()) {
         let mean = dot(row, row) / row.len() as f32;
-        let scale = 1.0 / (mean + epsilon).sqrt();
+        let scale = match mean.is_finite() {
+            true => 1.0 / (mean + epsilon).sqrt(),
+            false => f32::NAN,
+        };
         x.extend(row.iter().zip(gamma).map(|(h, gamma)| h * scale * gamma));
     }
     x
@@ -166,7 +170,15 @@ pub fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::exp;
+    use super::{exp, rms_norm};
+
+    #[test]
+    fn a_norm_that_overflows_is_no_number() {
+        let rows = [1.0, 2.0, 1e20, 0.0, f32::INFINITY, 0.0];
+        let found = rms_norm(&rows, &[1.0, 1.0], 1e-5);
+        assert!(found[..2].iter().all(|x| x.is_finite()), "{found:?}");
+        assert!(found[2..].iter().all(|x| x.is_nan()), "{found:?}");
+    }
 
     #[test]
     fn exp_is_near_the_true_one() {

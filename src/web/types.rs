@@ -22,10 +22,11 @@ export class PlaygroundError extends Error {
 export type ErrorCode =
   | "wrong-magic" | "truncated" | "tensor-beyond-file" | "bad-header" | "unsupported-dtype"
   | "unsupported-model" | "missing-key" | "unexpected-keys" | "wrong-shape" | "bad-config"
-  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "bad-coefficient"
+  | "unknown-method" | "unsupported-option" | "bad-task" | "bad-value" | "not-finite"
+  | "bad-coefficient"
   | "bad-law" | "no-such-adapter" | "no-such-module"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
-  | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "aborted"
+  | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "diverged" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "damaged-copy" | "hash-mismatch"
   | "network"
   | "io" | "panic";
@@ -268,7 +269,7 @@ export interface TokenStep {
   index: number;
   steered: LaneStep | null;
   base: LaneStep | null;
-  /** KL(steered‖base) after the steered text, in nats. */
+  /** KL(steered‖base) after the steered text, in nats; null where there is none to tell. */
   klNats: number | null;
   /** The adapters that acted, and their coefficients. */
   coefficients: [id: number, coefficient: number][];

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_overlap, elements, not_weights, quant,
+    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights, quant,
     read_floats, shown,
 };
 use std::collections::BTreeMap;
@@ -381,7 +381,9 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<(Metadata, BTreeMap<String, 
     for (key, TensorInfo { shape, kind, span }) in gguf.tensors {
         let start = usize::try_from(span.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(span.bytes).unwrap_or(usize::MAX));
-        let values = quant::dequantise(kind, bytes.get(start..end).unwrap_or_default())?;
+        let bytes = bytes.get(start..end).unwrap_or_default();
+        check_finite(file, &key, kind, bytes, 0)?;
+        let values = quant::dequantise(kind, bytes)?;
         tensors.insert(
             key,
             HostTensor {

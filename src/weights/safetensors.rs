@@ -7,7 +7,8 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_overlap, elements, not_weights, read_floats,
+    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights,
+    read_floats,
     shown,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -135,7 +136,7 @@ impl SafeTensors {
 /// Reads a whole small file that is in memory: all its tensors.
 ///
 /// # Errors
-/// As [`SafeTensors::open`] and [`SafeTensors::tensor`].
+/// As [`SafeTensors::open`] and [`SafeTensors::tensor`]; [`Error::NotFinite`] for an infinity or NaN.
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
     let file_bytes = bytes.len() as u64;
     let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
@@ -149,7 +150,10 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
         let end = start.saturating_add(usize::try_from(span.bytes).unwrap_or(usize::MAX));
         let bytes = bytes.get(start..end).unwrap_or_default();
         let data = match dtype {
-            Dtype::Float(kind) => HostData::Float(quant::dequantise(kind, bytes)?),
+            Dtype::Float(kind) => {
+                check_finite(file, &key, kind, bytes, 0)?;
+                HostData::Float(quant::dequantise(kind, bytes)?)
+            }
             dtype => HostData::Int(integers(file, &key, dtype, bytes)?),
         };
         tensors.insert(key, HostTensor { shape, data });

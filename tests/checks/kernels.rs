@@ -248,6 +248,92 @@ pub async fn norm(device: &Device, t: usize, d: usize) {
     assert_close(&found, &expected, &format!("norm {t}x{d}"));
 }
 
+/// RMSNorm of rows whose squares overflow: no numbers, where dividing by infinity would give zeros.
+pub async fn norm_overflows(device: &Device) {
+    let mut x = noise(4 * 96, 1);
+    (x[96], x[2 * 96 + 5], x[3 * 96 + 95]) = (1e20, f32::INFINITY, f32::NAN);
+    let y = kernels::norm(
+        upload(&x, [4, 96], device),
+        upload(&noise(96, 2), [96], device),
+        1e-5,
+    );
+    let y = read_back(y).await.expect("read");
+    assert!(y[..96].iter().all(|y| y.is_finite()), "a row of numbers");
+    for row in y[96..].chunks(96) {
+        assert!(row.iter().all(|y| !y.is_finite()), "{row:?}");
+    }
+}
+
+/// Where a row has no finite logits, or the penalty makes them infinite, no token is chosen.
+pub async fn choose_diverges(device: &Device, vocab: usize) {
+    let logits = noise(3 * vocab, 5);
+    let plain = Sampling::default();
+    let hot = Sampling {
+        temperature: 0.8,
+        top_k: 40,
+        top_p: 0.9,
+        min_p: 0.01,
+        repetition_penalty: 1.1,
+        ..plain.clone()
+    };
+    let bad = [
+        f32::NAN,
+        f32::from_bits(0xffff_ffff),
+        f32::from_bits(0x7f80_0001),
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+    ];
+    let ask = async |logits: &[f32], sampling: &Sampling| {
+        let question = Question {
+            sampling,
+            position: 0,
+            so_far: vec![&[1], &[2], &[1]],
+            reference: Some(2),
+            top: 3,
+        };
+        let asked = Asked::new(&question, Some(2), false, vocab, device);
+        let (_, answer) = asked.answer(upload(logits, [3, vocab], device), None);
+        let found = answer.await.expect("read");
+        let expected = Answer::of(&question, logits);
+        assert_eq!(found.diverged, expected.diverged, "as on the host");
+        if found.diverged.is_some() {
+            assert_eq!(found, expected, "and nothing else");
+        }
+        found
+    };
+    for sampling in [&plain, &hot] {
+        assert_eq!(ask(&logits, sampling).await.diverged, None);
+        for number in bad {
+            for (row, at) in [(0, 0), (1, vocab - 1), (2, vocab / 2)] {
+                let mut logits = logits.clone();
+                logits[row * vocab + at] = number;
+                let found = ask(&logits, sampling).await.diverged;
+                assert_eq!(
+                    found,
+                    Some(row),
+                    "{number} ({:x}) at {at}",
+                    number.to_bits()
+                );
+            }
+            let all = ask(&vec![number; 3 * vocab], sampling).await.diverged;
+            assert_eq!(all, Some(0), "{number} everywhere");
+        }
+    }
+    let strict = Sampling {
+        repetition_penalty: 100.0,
+        ..plain.clone()
+    };
+    let mut large = logits.clone();
+    large[vocab + 2] = -1e37;
+    assert_eq!(ask(&large, &strict).await.diverged, Some(1), "the penalty");
+    assert_eq!(ask(&large, &plain).await.diverged, None, "a finite logit");
+    // Finite, but so far apart that their difference is not: no KL, and never 0.
+    let mut far = logits;
+    (far[3], far[2 * vocab + 3]) = (3e38, -3e38);
+    let found = ask(&far, &plain).await;
+    assert_eq!((found.chosen[0].0, found.kl_nats), (3, None), "no KL");
+}
+
 /// The rotation, the cache write and the attention of t tokens behind `start` others, with as much
 /// room as a cache has.
 pub async fn attention(

@@ -81,6 +81,7 @@ fn the_norm_equals_the_host() {
     for (t, d) in [(1, 576), (2, 40), (17, 97)] {
         block_on(checks::norm(&device, t, d));
     }
+    block_on(checks::norm_overflows(&device));
 }
 
 #[test]
@@ -92,6 +93,7 @@ fn the_choice_of_tokens_equals_the_host() {
     for vocab in [17, 1000, 49_152] {
         block_on(checks::choose(&device, vocab));
     }
+    block_on(checks::choose_diverges(&device, 1000));
 }
 
 /// Contexts of 1, 17, 257 and 2048 keys, by one, two and more queries than fill a tile; heads that
