@@ -67,10 +67,13 @@ pub(super) fn another(base: &str, model: &[String]) -> Option<String> {
     if !asked.differs(&found) {
         return None;
     }
+    // The first of its names that says something.
+    let tells = |name: &&str| !Known::of([*name]).is_empty();
+    let mut names = model.iter().map(|name| last_part(name));
     Some(format!(
         "its config names {} ({asked}) as the base, the model is {} ({found})",
         last_part(base),
-        model.first().map_or("another", |name| last_part(name)),
+        names.find(tells).unwrap_or("another"),
     ))
 }
 
@@ -169,6 +172,10 @@ impl Known {
         } else if UNNUMBERED.contains(family) {
             versions.push("1".into());
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.families.is_empty() && self.all_sizes().is_empty()
     }
 
     fn differs(&self, other: &Self) -> bool {

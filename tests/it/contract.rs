@@ -360,7 +360,7 @@ fn a_mask_says_what_it_leaves_out() {
             "saved_head",
             "0",
             "lm_head",
-            "`mask` is layers 0, modules lm_head, while saved_head acts on q_proj, down_proj in layers 0-1, lm_head, expected one that leaves it somewhere to act",
+            "`mask` is layers 0, modules lm_head, while saved_head acts on q_proj, up_proj, down_proj in layers 0-1, lm_head, expected one that leaves it somewhere to act",
         ),
         (
             "saved_norms",
