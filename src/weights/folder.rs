@@ -193,12 +193,9 @@ impl Folder<'_> {
         if let Some(pickle) = self.names.iter().find(weights) {
             return self.pickled(pickle);
         }
-        let ends = [CONFIG, WEIGHTS, INDEX, ".gguf"];
-        let holds = |name: &&String| ends.into_iter().any(|end| name.ends_with(end));
-        let deeper = self
-            .names
-            .iter()
-            .filter_map(|name| Some((name.rsplit_once('/')?.0, name)));
+        let known = [CONFIG, WEIGHTS, INDEX];
+        let holds = |name: &str| known.contains(&name) || name.ends_with(".gguf");
+        let deeper = self.names.iter().filter_map(|name| name.rsplit_once('/'));
         let deeper: BTreeSet<&str> = deeper
             .filter(|(_, name)| holds(name))
             .map(|(folder, _)| folder)
@@ -370,7 +367,11 @@ mod tests {
             (&[WEIGHTS], None, &["config.json", "model.safetensors"]),
             (&[WEIGHTS], Some(WEIGHTS), &["config.json"]),
             (
-                &["a/config.json", "a/model.safetensors", "b/x"],
+                &[
+                    "a/config.json",
+                    "a/model.safetensors",
+                    "b/adapter_config.json",
+                ],
                 None,
                 &["give here/a", "b/"],
             ),

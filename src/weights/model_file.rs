@@ -344,12 +344,15 @@ impl<S: ByteSource> ModelFile<S> {
                 "the file has `{key}`: it is a classifier, which writes no text"
             ));
         }
-        let key = find(&|key| key.ends_with(&format!(".{bare}")) || llama::bare(key) == bare)?;
-        Some(match llama::bare(key) == bare {
-            true => format!("the file has `{key}`, but its numbers are no floats"),
-            false => {
-                format!("the file has `{key}`: take what is in front of `{bare}` off all names")
-            }
+        let begins = |key: &str| {
+            let before = key.strip_suffix(bare)?;
+            (before.is_empty() || before.ends_with('.')).then(|| before.to_owned())
+        };
+        let key = find(&|key| begins(key).is_some())?;
+        let before = begins(key)?;
+        Some(match before.strip_suffix("model.").unwrap_or(&before) {
+            "" => format!("`{key}` of the file holds no floats"),
+            before => format!("the names in the file begin with `{before}`: take that off"),
         })
     }
 

@@ -1937,7 +1937,7 @@ fn what_is_no_model_is_called_what_it_is() {
             &model,
             "awq",
         ),
-        (small_config(), &wrapped, "`_orig_mod.model."),
+        (small_config(), &wrapped, "begin with `_orig_mod.`"),
         (small_config(), &longer, "3 tokens more"),
     ];
     for (config, model, word) in table {
