@@ -160,7 +160,7 @@ struct Generate {
     repetition_penalty: f32,
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// A text that ends the answer; repeat for several.
+    /// A text that ends the answer, with special tokens as they are spelled; repeat for several.
     #[arg(long)]
     stop: Vec<String>,
     /// Let the base model speak beside the steered one.
