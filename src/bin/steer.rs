@@ -226,7 +226,7 @@ struct Generate {
           value_parser = |text: &str| number::<u64>(
               "seed", "a whole number from 0 to 18446744073709551615", text))]
     seed: u64,
-    /// A text that ends the answer; repeat for several.
+    /// A text that ends the answer, with special tokens as they are spelled; repeat for several.
     #[arg(long)]
     stop: Vec<String>,
     /// Let the base model speak beside the steered one.

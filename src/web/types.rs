@@ -242,7 +242,7 @@ export interface GenerateRequest {
   ids?: number[];
   maxTokens?: number;
   sampling?: Sampling;
-  /** Texts that end a stream; they are not part of it. */
+  /** Texts that end a stream; they are not part of it. Special tokens count as they are spelled. */
   stop?: string[];
   /** What a change of coefficients does to the text so far. */
   cache?: "keep" | "recompute";
