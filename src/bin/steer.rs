@@ -374,15 +374,8 @@ async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Se
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         file.also_called(path.to_string_lossy());
     }
-    if let [first, rest @ ..] = file.unused() {
-        let more = match rest {
-            [] => String::new(),
-            rest => format!(" and {} more", rest.len()),
-        };
-        eprintln!(
-            "steer: {}: the model has no place for `{first}`{more}: left out, as transformers does",
-            file.name()
-        );
+    if let Some(left_out) = file.left_out() {
+        eprintln!("steer: warning: {}: {left_out}", file.name());
     }
     Session::load(&file, text, device, weights, |_| {}).await
 }

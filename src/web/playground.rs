@@ -659,7 +659,13 @@ async fn load(
             .as_ref()
             .is_some_and(|text| text.has_chat_template()),
         unused_tensors: file.unused().to_vec(),
-        warnings: origin.damage.as_deref().map(mended).into_iter().collect(),
+        warnings: origin
+            .damage
+            .as_deref()
+            .map(mended)
+            .into_iter()
+            .chain(file.left_out())
+            .collect(),
     };
     *session.borrow_mut() = Some(loaded);
     Ok(plain(&info))

@@ -446,6 +446,21 @@ impl<S: ByteSource> ModelFile<S> {
         &self.unused
     }
 
+    /// What to say of [`Self::unused`], where there is anything.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let [first, rest @ ..] = self.unused() else {
+            return None;
+        };
+        let more = match rest {
+            [] => String::new(),
+            rest => format!(" and {} more", rest.len()),
+        };
+        Some(format!(
+            "the model has no place for `{first}`{more}: left out, as transformers does"
+        ))
+    }
+
     /// Reads a tensor as `f32`, row-major in Hugging Face's order of rows. At most 4 MB of the
     /// file are held at a time.
     ///

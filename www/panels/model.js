@@ -142,11 +142,12 @@ function showProgress(/** @type {any} */ root, /** @type {any} */ model) {
 function otherModel(/** @type {any} */ actions) {
   const address = h("input", { type: "url", placeholder: "https://…/model.gguf", "aria-label": "Address of a GGUF file", required: true });
   const files = h("input.sr", {
-    type: "file", multiple: true, accept: ".gguf,.safetensors,.json", id: "model-files",
+    type: "file", multiple: true, accept: ".gguf,.safetensors,.json,.jinja", id: "model-files",
     onchange: () => {
       const picked = [...files.files];
-      const gguf = picked.find((file) => file.name.endsWith(".gguf"));
-      if (gguf) actions.loadModel({ kind: "file", file: gguf, name: gguf.name });
+      // Several may be the parts of one; which files count is the engine's to say.
+      const [gguf] = picked;
+      if (picked.length === 1 && gguf?.name.endsWith(".gguf")) actions.loadModel({ kind: "file", file: gguf, name: gguf.name });
       else if (picked.length) actions.loadModel({ kind: "folder", files: picked, name: "your folder" });
       files.value = "";
     },
@@ -160,7 +161,7 @@ function otherModel(/** @type {any} */ actions) {
       },
     }, address, h("button", {}, "Load")),
     h("div.row", {}, files, h("label.button", { htmlFor: "model-files" }, "Choose files"),
-      h("span.hint", {}, "one .gguf, or config.json, tokenizer.json and .safetensors together")));
+      h("span.hint", {}, "one .gguf, all parts of a split one, or config.json, tokenizer.json and .safetensors together")));
 }
 
 function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /** @type {any} */ actions) {
