@@ -140,6 +140,12 @@ impl Config {
         self.own.get(key).map_or(key, String::as_str).into()
     }
 
+    /// PEFT's name of a tensor, from the file's own.
+    pub(super) fn peft_key<'a>(&'a self, own: &'a str) -> &'a str {
+        let found = self.own.iter().find(|(_, known)| *known == own);
+        found.map_or(own, |(key, _)| key)
+    }
+
     /// The refusal of an entry of a field that is an object.
     #[must_use]
     pub fn bad_part(&self, field: &str, part: &str, expected: &str) -> Error {
@@ -422,7 +428,7 @@ impl Config {
 }
 
 /// Whether a tensor belongs to the head of a classifier.
-fn is_classifier(key: &str) -> bool {
+pub(super) fn is_classifier(key: &str) -> bool {
     key.split('.').any(|part| CLASSIFIERS.contains(&part))
 }
 
@@ -1229,7 +1235,7 @@ pub(super) fn explain(
             }
             let mut unused = Vec::new();
             for key in tensors.keys() {
-                if super::lora::is_of_training(&config, key) {
+                if super::lora::is_of_training(config, key) {
                     continue;
                 }
                 match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
@@ -1239,7 +1245,7 @@ pub(super) fn explain(
                     None => match super::saved::module(key) {
                         Some(module) => modules.push(module.replace(PREFIX, "")),
                         None if super::saved::repeated(key).is_some() => {}
-                        None => unused.push(key.clone()),
+                        None => unused.push(config.own_key(key)),
                     },
                 }
             }

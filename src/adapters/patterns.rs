@@ -43,6 +43,11 @@ impl Patterns {
         }
     }
 
+    /// Whether all of `path` is the pattern: `re.fullmatch(KEY)`.
+    pub(super) fn whole(&self, path: &str, key: &str) -> Result<bool, Fault> {
+        self.matches(path, &format!(r"(?:{key})\Z"))
+    }
+
     fn matches(&self, path: &str, pattern: &str) -> Result<bool, Fault> {
         let mut known = self.read.borrow_mut();
         if !known.contains_key(pattern) {

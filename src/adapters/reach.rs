@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use regex_lite::Regex;
 use serde_json::Value;
 
+use super::patterns::Patterns;
 use super::{Config, Placed};
 use crate::model::Projection;
 
@@ -123,7 +123,7 @@ fn wanted(config: &Config, blocks: usize) -> BTreeSet<usize> {
     };
     let adapted = |layer: usize| {
         modules().any(|module| {
-            let path = format!("model.layers.{layer}.{module}");
+            let path = config.own_path(&format!("model.layers.{layer}.{module}"));
             targets.has(&path) && !excluded.has(&path)
         })
     };
@@ -137,7 +137,7 @@ enum Modules {
     /// By the end of their paths.
     List(Vec<String>),
     /// By the whole path.
-    Pattern(Regex),
+    Pattern(String, Patterns),
 }
 
 impl Modules {
@@ -153,8 +153,9 @@ impl Modules {
                 Some(Self::List(Projection::ALL.map(|p| p.name().into()).into()))
             }
             Value::String(pattern) => {
-                let whole = format!("^(?:{pattern})$");
-                Regex::new(&whole).ok().map(Self::Pattern)
+                let patterns = Patterns::default();
+                patterns.whole("", pattern).ok()?;
+                Some(Self::Pattern(pattern.clone(), patterns))
             }
             _ => None,
         }
@@ -166,7 +167,7 @@ impl Modules {
                 let before = path.strip_suffix(name.as_str());
                 before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
             }),
-            Self::Pattern(pattern) => pattern.is_match(path),
+            Self::Pattern(pattern, patterns) => patterns.whole(path, pattern) == Ok(true),
         }
     }
 }
@@ -205,7 +206,8 @@ mod tests {
                 "1-2",
             ),
             (r#"{"target_modules": "layers.1"}"#, "none"),
-            (r#"{"target_modules": "(?=.*q_proj).*"}"#, "none"),
+            (r#"{"target_modules": "(?=.*layers\\.1\\.).*q_proj"}"#, "1"),
+            (r#"{"target_modules": "(.*q_proj"}"#, "none"),
             (
                 r#"{"target_modules": ["q_proj"], "layers_to_transform": [1, 3]}"#,
                 "1, 3",

@@ -85,11 +85,18 @@ fn is_nowhere(error: &Error) -> bool {
 fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut Tensors) -> bool {
     let before = tensors.len();
     match error {
+        // A classifier's: its head goes with the task.
+        Error::BadConfig { file, field, .. } if *file == config.file && field == "task_type" => {
+            tensors.retain(|key, _| !checkpoint::is_classifier(key));
+            config.remove("modules_to_save");
+            return config.remove(field);
+        }
         Error::UnsupportedOption { file, field, .. } | Error::BadConfig { file, field, .. } => {
             return *file == config.file && config.remove(field);
         }
         Error::UnexpectedKeys { keys, .. } => {
-            keys.iter().for_each(|key| drop(tensors.remove(key)));
+            keys.iter()
+                .for_each(|key| drop(tensors.remove(config.peft_key(key))));
         }
         Error::MissingKey { key, .. } if key.contains("<module>") => {
             let module = key.rsplit("<module>.").next().unwrap_or_default();
@@ -100,7 +107,7 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
         | Error::BadValue { key, .. }
         | Error::NotFinite { key, .. }
         | Error::UnsupportedDtype { key, .. }
-        | Error::NoSuchModule { key, .. } => match module_of(method, key) {
+        | Error::NoSuchModule { key, .. } => match module_of(method, config.peft_key(key)) {
             Some(module) => {
                 let inside = |key: &str| {
                     let rest = key.strip_prefix(module);
