@@ -69,11 +69,11 @@ pub(super) fn read(
     for (own, tensor) in tensors {
         let (module, part) = own.rsplit_once('.').unwrap_or(("", &own));
         let is_embedding = module.ends_with("embed_tokens");
-        if let ("lora_a", [_, own_rank]) = (part, &tensor.shape[..]) {
-            if *found.get_or_insert(rank.unwrap_or(*own_rank)) != *own_rank {
-                let expected = format!("{own_rank}, as `{own}` has it");
-                return Err(config.bad_part(PARAMETERS, "rank", &expected));
-            }
+        if let ("lora_a", [_, own_rank]) = (part, &tensor.shape[..])
+            && *found.get_or_insert(rank.unwrap_or(*own_rank)) != *own_rank
+        {
+            let expected = format!("{own_rank}, as `{own}` has it");
+            return Err(config.bad_part(PARAMETERS, "rank", &expected));
         }
         let (name, tensor) = match (part, is_embedding) {
             ("m", true) => {

@@ -31,7 +31,7 @@ impl Patterns {
         match plain(key) {
             Some(name) => Ok(is_ending(path, &name)
                 .is_some_and(|before| before.is_empty() || before.ends_with('.'))),
-            None => self.matches(path, &format!(r"(.*\.)?({key})$")),
+            None => self.matches(path, format!(r"(.*\.)?({key})$")),
         }
     }
 
@@ -39,21 +39,19 @@ impl Patterns {
     pub(super) fn ends_after_dot(&self, path: &str, key: &str) -> Result<bool, Fault> {
         match plain(key) {
             Some(name) => Ok(is_ending(path, &name).is_some_and(|before| before.ends_with('.'))),
-            None => self.matches(path, &format!(r".*\.{key}$")),
+            None => self.matches(path, format!(r".*\.{key}$")),
         }
     }
 
     /// Whether all of `path` is the pattern: `re.fullmatch(KEY)`.
     pub(super) fn whole(&self, path: &str, key: &str) -> Result<bool, Fault> {
-        self.matches(path, &format!(r"(?:{key})\Z"))
+        self.matches(path, format!(r"(?:{key})\Z"))
     }
 
-    fn matches(&self, path: &str, pattern: &str) -> Result<bool, Fault> {
+    fn matches(&self, path: &str, pattern: String) -> Result<bool, Fault> {
         let mut known = self.read.borrow_mut();
-        if !known.contains_key(pattern) {
-            known.insert(pattern.into(), read(pattern));
-        }
-        match &known[pattern] {
+        let regex = known.entry(pattern);
+        match regex.or_insert_with_key(|pattern| read(pattern)) {
             Ok(regex) => regex.is_match(path).map_err(|_| Fault::TooManySteps),
             Err(fault) => Err(*fault),
         }
