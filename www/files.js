@@ -13,15 +13,15 @@ const WEIGHTS = /\.(safetensors|gguf)$/;
  * @property {File|null} config
  * @property {File} weights
  * @property {File|null} bases
- * @property {Found[]} experts   what its subfolders 0, 1, … hold
+ * @property {Found[]} experts   what its subfolders 0, 1, … hold, where its config names experts
  */
 
 /**
  * Sorts files into adapters, a folder each; without a config every file of weights is one.
  * @param {Given[]} given
- * @returns {{found: Found[], unused: string[]}} `unused` are the paths that belong to none
+ * @returns {Promise<{found: Found[], unused: string[]}>} `unused` are the paths that belong to none
  */
-export function adaptersIn(given) {
+export async function adaptersIn(given) {
   /** @type {Map<string, Map<string, File>>} */
   const folders = new Map();
   for (const { path, file } of given) {
@@ -34,12 +34,22 @@ export function adaptersIn(given) {
   const all = new Map();
   for (const folder of [...folders.keys()].sort()) all.set(folder, inFolder(folder, folders.get(folder) ?? new Map(), unused));
   for (const [folder, found] of all) {
-    if (found.length !== 1) continue;
+    const numbered = all.has(within(folder, "0"));
+    if (found.length !== 1 || !numbered || !(await namesExperts(found[0].config))) continue;
     for (let number = 0, expert; (expert = all.get(within(folder, String(number))))?.length === 1; number += 1) {
       found[0].experts.push(...expert.splice(0));
     }
   }
   return { found: [...all.values()].flat(), unused: [...unused] };
+}
+
+/** Whether a config lists adapters that it mixes. @param {File|null} config @returns {Promise<boolean>} */
+async function namesExperts(config) {
+  try {
+    return Object.keys(JSON.parse(await config?.text() ?? "").adapters).length > 0;
+  } catch {
+    return false; // The engine says what is wrong with it.
+  }
 }
 
 const within = (/** @type {string} */ folder, /** @type {string} */ name) => (folder ? `${folder}/${name}` : name);

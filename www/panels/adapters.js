@@ -384,7 +384,7 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
 
   /** @param {import("../files.js").Given[]} given @param {string} [onto] key of the place on which they were dropped */
   async function take(given, onto) {
-    const { found, unused } = adaptersIn(given);
+    const { found, unused } = await adaptersIn(given);
     const { meant, offered } = sortedOut(given, found);
     const conversion = pickled(given);
     const few = unused.slice(0, 4).join(", ") + (unused.length > 4 ? ` and ${unused.length - 4} more` : "");
@@ -457,11 +457,15 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
   });
 }
 
-/** The bytes of an adapter's files. @param {import("../files.js").Found} found @returns {Promise<any>} */
+/** Weights up to this size are read here; of larger ones the engine reads the header first, and the rest if they suit. */
+const SMALL_BYTES = 8_000_000;
+
+/** An adapter's files for the engine. @param {import("../files.js").Found} found @returns {Promise<any>} */
 async function read({ config, weights, bases, experts }) {
   const bytes = async (/** @type {File|null} */ file) => file && new Uint8Array(await file.arrayBuffer());
   return {
-    config: await bytes(config), weights: await bytes(weights), bases: await bytes(bases),
+    config: await bytes(config), bases: await bytes(bases),
+    weights: weights.size > SMALL_BYTES ? weights : await bytes(weights),
     experts: await Promise.all(experts.map(async (expert) => ({ name: expert.name, ...(await read(expert)) }))),
   };
 }
