@@ -448,7 +448,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
         let experts = match weights_in(folder)
             .is_some_and(|weights| weights.file_name() == path.file_name())
         {
-            true => experts(folder, &files)?,
+            true => experts_in(folder, &files)?,
             false => Vec::new(),
         };
         return Ok(AdapterFiles { experts, ..files });
@@ -456,7 +456,7 @@ fn adapter_files(path: &Path) -> Result<AdapterFiles> {
     let weights = weights_in(path).ok_or_else(|| no_adapter(path))?;
     let config = Some(path.join(CONFIG_FILE)).filter(|config| config.exists());
     let files = files_of(path, &weights, config)?;
-    let experts = experts(path, &files)?;
+    let experts = experts_in(path, &files)?;
     let others: Vec<String> = subfolders(path)
         .into_iter()
         .filter(|folder| experts.is_empty() && weights_in(folder).is_some())
@@ -489,7 +489,7 @@ fn files_of(named: &Path, weights: &Path, config: Option<PathBuf>) -> Result<Ada
 
 /// The experts of a mixture, which lie in numbered subfolders. Those of another method are adapters
 /// of their own.
-fn experts(folder: &Path, files: &AdapterFiles) -> Result<Vec<AdapterFiles>> {
+fn experts_in(folder: &Path, files: &AdapterFiles) -> Result<Vec<AdapterFiles>> {
     let config: Value = match &files.config {
         Some(json) => serde_json::from_slice(json).unwrap_or_default(),
         None => Value::Null,
