@@ -10,6 +10,7 @@ mod laws;
 mod loading;
 mod model;
 mod mutations;
+mod numbers;
 mod quantised;
 mod session;
 mod text;
