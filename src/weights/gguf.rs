@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, quant,
+    ByteSource, HostData, HostTensor, Span, check_overlap, check_values, elements, quant,
     read_floats, shown,
 };
 use std::collections::BTreeMap;
@@ -351,7 +351,7 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<(Metadata, BTreeMap<String, 
         let end = start.saturating_add(usize::try_from(span.bytes).unwrap_or(usize::MAX));
         let bytes = bytes.get(start..end).unwrap_or_default();
         let values = quant::dequantise(kind, bytes)?;
-        check_finite(file, &key, kind, bytes, &values)?;
+        check_values(file, &key, kind, bytes, &values)?;
         tensors.insert(
             key,
             HostTensor {

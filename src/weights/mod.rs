@@ -142,7 +142,7 @@ fn elements(shape: &[usize]) -> Option<usize> {
 }
 
 /// Refuses a tensor, read whole into `values`, for a number that is not finite as f32.
-fn check_finite(file: &str, key: &str, kind: Kind, bytes: &[u8], values: &[f32]) -> Result<()> {
+fn check_values(file: &str, key: &str, kind: Kind, bytes: &[u8], values: &[f32]) -> Result<()> {
     // VB-LoRA writes ln 0 for the vectors that were not chosen; their share is 0.
     let may_be_ln_0 = ["vblora_logits_A", "vblora_logits_B"];
     let may_be_ln_0 = may_be_ln_0.iter().any(|end| key.ends_with(end));

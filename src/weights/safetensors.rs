@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, read_floats,
+    ByteSource, HostData, HostTensor, Span, check_overlap, check_values, elements, read_floats,
     shown,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -136,6 +136,23 @@ impl SafeTensors {
 /// # Errors
 /// As [`SafeTensors::open`] and [`SafeTensors::tensor`]; [`Error::NotFinite`] for an infinity or NaN.
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
+    read_with(file, bytes, check_values)
+}
+
+/// As [`read_all`], infinities and NaN too.
+///
+/// # Errors
+/// As [`SafeTensors::open`] and [`SafeTensors::tensor`].
+pub fn read_any(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
+    read_with(file, bytes, |_, _, _, _, _| Ok(()))
+}
+
+/// `check` sees the file's name, the tensor's, its type, its bytes and their numbers.
+fn read_with(
+    file: &str,
+    bytes: &[u8],
+    check: impl Fn(&str, &str, Kind, &[u8], &[f32]) -> Result<()>,
+) -> Result<BTreeMap<String, HostTensor>> {
     let file_bytes = bytes.len() as u64;
     let prefix = bytes.get(..PREFIX_BYTES as usize).unwrap_or(bytes);
     let header_end = PREFIX_BYTES as usize + header_bytes(file, prefix, file_bytes)?;
@@ -150,7 +167,7 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
         let data = match dtype {
             Dtype::Float(kind) => {
                 let values = quant::dequantise(kind, bytes)?;
-                check_finite(file, &key, kind, bytes, &values)?;
+                check(file, &key, kind, bytes, &values)?;
                 HostData::Float(values)
             }
             dtype => HostData::Int(integers(file, &key, dtype, bytes)?),
