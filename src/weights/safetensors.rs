@@ -138,6 +138,25 @@ impl SafeTensors {
 /// # Errors
 /// As [`SafeTensors::open`] and [`SafeTensors::tensor`]; [`Error::NotFinite`] for an infinity or NaN.
 pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
+    read_with(file, bytes, |file, key, kind, bytes| {
+        check_finite(file, key, kind, bytes, 0)
+    })
+}
+
+/// As [`read_all`], infinities and NaN too.
+///
+/// # Errors
+/// As [`SafeTensors::open`] and [`SafeTensors::tensor`].
+pub fn read_any(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>> {
+    read_with(file, bytes, |_, _, _, _| Ok(()))
+}
+
+/// `check` sees the file's name, the tensor's, its type and its bytes.
+fn read_with(
+    file: &str,
+    bytes: &[u8],
+    check: impl Fn(&str, &str, Kind, &[u8]) -> Result<()>,
+) -> Result<BTreeMap<String, HostTensor>> {
     let file_bytes = bytes.len() as u64;
     let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
     let header_end = PREFIX_BYTES as usize + header_bytes(file, head, file_bytes)?;
@@ -151,7 +170,7 @@ pub fn read_all(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>
         let bytes = bytes.get(start..end).unwrap_or_default();
         let data = match dtype {
             Dtype::Float(kind) => {
-                check_finite(file, &key, kind, bytes, 0)?;
+                check(file, &key, kind, bytes)?;
                 HostData::Float(quant::dequantise(kind, bytes)?)
             }
             dtype => HostData::Int(integers(file, &key, dtype, bytes)?),

@@ -12,6 +12,7 @@ mod laws;
 mod loading;
 mod model;
 mod mutations;
+mod numbers;
 mod quantised;
 mod session;
 mod steer;
