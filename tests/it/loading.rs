@@ -1011,7 +1011,7 @@ fn without(files: AdapterFiles, part: &str) -> AdapterFiles {
     let mut head: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(head).expect("JSON");
     head.retain(|key, _| !key.contains(part));
-    let mut kept = Vec::new();
+    let mut kept: Vec<u8> = Vec::new();
     for tensor in head
         .values_mut()
         .filter(|tensor| tensor["dtype"].is_string())
@@ -1019,7 +1019,7 @@ fn without(files: AdapterFiles, part: &str) -> AdapterFiles {
         let [start, end] =
             [0, 1].map(|at| tensor["data_offsets"][at].as_u64().expect("an offset") as usize);
         let from = kept.len();
-        kept.extend(&data[start..end]);
+        kept.extend_from_slice(&data[start..end]);
         tensor["data_offsets"] = vec![from, kept.len()].into();
     }
     let head = serde_json::Value::Object(head).to_string();
