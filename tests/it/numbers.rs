@@ -614,9 +614,9 @@ fn with_letters(base: &str) -> Session {
         "model": { "type": "BPE", "vocab": vocab, "merges": [] },
     });
     let tokenizer = tokenizer.to_string();
-    let text = Text::from_files(tokenizer.as_bytes(), None, None, None);
+    let text = Text::from_files(&[("tokenizer.json", tokenizer.as_bytes().to_vec())].into());
     Session {
-        text: Some(text.expect("a tokenizer")),
+        text: text.expect("a tokenizer"),
         ..tiny(base)
     }
 }
