@@ -19,7 +19,8 @@ pub(super) fn trained_rows(
     ids: impl Fn(&Target) -> Result<Vec<u32>>,
 ) -> Result<Vec<Placed>> {
     let targets = loader.tables(parameter)?;
-    let tied = loader.model.config().tie_word_embeddings
+    let config = loader.model.config();
+    let tied = (config.tie_word_embeddings || config.tied_by_config_alone)
         && targets.iter().all(|target| target.site != Site::Head);
     let mut placed = Vec::new();
     for target in targets {
@@ -41,7 +42,7 @@ pub(super) fn trained_rows(
         let indices = TensorData::new(indices, [ids.len()]);
         let indices = Tensor::<1, Int>::from_data(indices, &loader.model.device());
         let rows = loader.upload(rows, [ids.len(), target.i]);
-        let change = rows - loader.base_weight(&target).select(0, indices.clone());
+        let change = rows.clone() - loader.base_weight(&target).select(0, indices.clone());
         if target.site == Site::Embedding {
             let lookup = Lookup::rows(&ids, change.clone());
             placed.push(Placed::new(target.site, move |c| {
@@ -53,7 +54,13 @@ pub(super) fn trained_rows(
             site => Some(site),
         };
         placed.extend(outputs.map(|site| {
-            let (ids, rows) = (indices.clone(), change.clone());
+            let ids = indices.clone();
+            let rows = match site {
+                Site::Head if config.tied_by_config_alone => {
+                    rows.clone() - loader.model.head_weight().select(0, ids.clone())
+                }
+                _ => change.clone(),
+            };
             let scale = 1.0;
             Placed::linear(site, vec![Delta::Rows { ids, rows, scale }])
         }));

@@ -25,6 +25,9 @@ pub struct LlamaConfig {
     pub rms_norm_eps: f64,
     /// Whether the output head is the embedding matrix.
     pub tie_word_embeddings: bool,
+    /// Whether the config says that it is, though the file has a head of its own, which counts:
+    /// PEFT still puts trained rows of the embedding into both.
+    pub tied_by_config_alone: bool,
     /// Whether q, k, v and o have biases.
     pub attention_bias: bool,
     /// Whether gate, up and down have biases.

@@ -328,6 +328,7 @@ pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
         rope_theta: positive(file, "llama.rope.freq_base", theta)?,
         rms_norm_eps: positive(file, EPS, eps)?,
         tie_word_embeddings: !gguf.tensors.contains_key("output.weight"),
+        tied_by_config_alone: false,
         attention_bias: has_bias("attn_"),
         mlp_bias: has_bias("ffn_"),
     };
@@ -504,6 +505,7 @@ pub(super) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
         rope_theta: rope_theta(&fields)?,
         rms_norm_eps: positive(FILE, "rms_norm_eps", eps)?,
         tie_word_embeddings: fields.flag("tie_word_embeddings")?,
+        tied_by_config_alone: false,
         attention_bias: fields.flag("attention_bias")?,
         mlp_bias: fields.flag("mlp_bias")?,
     };

@@ -271,6 +271,7 @@ impl<S: ByteSource> ModelFile<S> {
         if self.config.tie_word_embeddings {
             self.tensors.remove(HEAD);
         }
+        self.config.tied_by_config_alone = !is_gguf && !self.config.tie_word_embeddings;
         Ok(())
     }
 

@@ -354,6 +354,7 @@ pub async fn attention(
         rope_theta: 10_000.0,
         rms_norm_eps: 1e-5,
         tie_word_embeddings: true,
+        tied_by_config_alone: false,
         attention_bias: false,
         mlp_bias: false,
     };
