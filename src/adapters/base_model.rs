@@ -85,7 +85,7 @@ fn last_part(path: &str) -> &str {
     };
     let cached = parts().find_map(|part| part.strip_prefix("models--"));
     let cached = cached.and_then(|name| name.rsplit("--").next());
-    cached.or_else(|| parts().last()).unwrap_or_default()
+    cached.or_else(|| parts().next_back()).unwrap_or_default()
 }
 
 /// What names tell. Where they are of two minds all readings are kept.

@@ -240,7 +240,7 @@ mod tests {
         ];
         assert_eq!(renamed(&both).expect("one").0, [head, &expected]);
         let inner = "base_model.model.model.layers.0._orig_mod.self_attn.q_proj.lora_A.weight";
-        assert_eq!(renamed(&[inner]).expect("one").0, [expected.clone()]);
+        assert_eq!(renamed(&[inner]).expect("one").0, [expected.as_str()]);
     }
 
     #[test]

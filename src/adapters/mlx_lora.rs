@@ -30,12 +30,15 @@ pub(super) fn is(config: &Config) -> bool {
     config.get(PARAMETERS).is_some() && config.get("peft_type").is_none()
 }
 
-/// Config and tensors as PEFT would have written them, and for each new name the file's own.
+/// For each name of PEFT's the file's own.
+type Names = BTreeMap<String, String>;
+
+/// Config and tensors as PEFT would have written them.
 pub(super) fn read(
     config: &Config,
     file: &str,
     tensors: Tensors,
-) -> Result<(Map<String, Value>, Tensors, BTreeMap<String, String>)> {
+) -> Result<(Map<String, Value>, Tensors, Names)> {
     let (scale, rank) = scale_and_rank(config)?;
     let use_dora = match config.get("fine_tune_type").and_then(Value::as_str) {
         None => config.flag("use_dora"),

@@ -99,8 +99,9 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
                 .for_each(|key| drop(tensors.remove(config.peft_key(key))));
         }
         Error::MissingKey { key, .. } if key.contains("<module>") => {
-            let module = key.rsplit("<module>.").next().unwrap_or_default();
-            return config.remove_saved(module.trim_end_matches(".weight"));
+            let module = key.rsplit("<module>").next().unwrap_or_default();
+            let module = module.trim_start_matches('.').trim_end_matches(".weight");
+            return config.remove_saved(module);
         }
         Error::MissingKey { key, .. }
         | Error::WrongShape { key, .. }

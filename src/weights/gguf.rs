@@ -7,8 +7,8 @@
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{
-    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights, quant,
-    read_floats, shown,
+    ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights,
+    quant, read_floats, shown,
 };
 use std::collections::BTreeMap;
 

@@ -47,6 +47,10 @@ pub enum Kind {
     IQ4_NL,
 }
 
+/// ggml's number of a kind, the kind, its name, numbers in a block, bytes of it, and where in these its
+/// halves begin.
+type Row = (u32, Kind, &'static str, usize, usize, &'static [usize]);
+
 impl Kind {
     /// Every kind that is read, for messages.
     pub const KNOWN: &'static str = "F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, \
@@ -54,7 +58,7 @@ impl Kind {
 
     /// ggml's number of each kind, its name, and its block: numbers in it, bytes of it, and the
     /// bytes at which its halves d and m begin.
-    const TABLE: [(u32, Self, &'static str, usize, usize, &'static [usize]); 15] = [
+    const TABLE: [Row; 15] = [
         (0, Self::F32, "F32", 1, 4, &[]),
         (1, Self::F16, "F16", 1, 2, &[]),
         (2, Self::Q4_0, "Q4_0", 32, 18, &[0]),
@@ -72,13 +76,10 @@ impl Kind {
         (30, Self::BF16, "BF16", 1, 2, &[]),
     ];
 
-    fn row(self) -> (u32, &'static str, usize, usize, &'static [usize]) {
+    fn row(self) -> Row {
         let row = Self::TABLE.into_iter().find(|(_, kind, ..)| *kind == self);
         // Every kind is in the table (a test says so); the default keeps this free of panics.
-        row.map_or(
-            (u32::MAX, "?", 1, 1, &[][..]),
-            |(id, _, name, len, bytes, halves)| (id, name, len, bytes, halves),
-        )
+        row.unwrap_or((u32::MAX, self, "?", 1, 1, &[]))
     }
 
     /// The kind with ggml's number `id`, if it is one that we read.
@@ -99,19 +100,19 @@ impl Kind {
     /// The name that files and tools print, such as `Q4_1`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.row().1
+        self.row().2
     }
 
     /// Numbers in one block; rows are made of whole blocks.
     #[must_use]
     pub fn block_len(self) -> usize {
-        self.row().2
+        self.row().3
     }
 
     /// Bytes of one block.
     #[must_use]
     pub fn block_bytes(self) -> usize {
-        self.row().3
+        self.row().4
     }
 
     /// Whether [`blocks`] gives the file's own codes: formats with one scale for each 32 numbers.

@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
     ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights,
-    read_floats,
-    shown,
+    read_floats, shown,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;

@@ -260,7 +260,7 @@ fn a_mask_of_everything_is_none() {
                 failures.push(format!("{}: {layers} has another stamp", loaded.name));
             }
             let remarks = &loaded.stack.entries()[0].mask_remarks;
-            if remarks.is_empty() != !layers.ends_with(&format!("{}", last + 7)) {
+            if remarks.is_empty() == layers.ends_with(&format!("{}", last + 7)) {
                 failures.push(format!("{}: {layers}: {remarks:?}", loaded.name));
             }
         }

@@ -1451,7 +1451,9 @@ fn tensors_of_a_gguf_that_nothing_uses_are_refused_by_name() {
 fn numbers_that_are_not_finite_are_found_in_every_format() {
     let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     let halves = bad.map(|bad| half::f16::from_f32(bad).to_le_bytes().to_vec());
-    let kinds: [(Kind, &[usize], Vec<Vec<u8>>); 15] = [
+    /// A kind, where in a block such a number may stand, and how each is written.
+    type Case = (Kind, &'static [usize], Vec<Vec<u8>>);
+    let kinds: [Case; 15] = [
         (
             Kind::F32,
             &[0],
@@ -1704,7 +1706,9 @@ fn a_split_gguf_is_one_model_in_any_order() {
     let renamed = |at: usize, name| (name, three[at].clone());
     let of_two = ("y-00002-of-00002.gguf", parts(2)[1].clone());
     let mut odd = parts(2);
-    let table: [(Vec<(&str, Vec<u8>)>, &str, &[&str]); 9] = [
+    /// Files, the refusal's code, and what it names.
+    type Case<'a> = (Vec<(&'a str, Vec<u8>)>, &'a str, &'a [&'a str]);
+    let table: [Case<'_>; 9] = [
         (
             vec![part(0)],
             "missing-key",
