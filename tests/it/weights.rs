@@ -1341,7 +1341,7 @@ fn changed_logits(
     let session = Session::load(&file, None, &cpu, Weights::Dense, |_| {});
     logits(
         &block_on(session).expect("loads"),
-        &[5, 17, 3, 88],
+        &[5, 17, 3, 8],
         &Steering::base(),
     )
 }
