@@ -131,7 +131,7 @@ test("a task that is not there is told, and the field mends it", options, async 
   await mpt.locator(".error code", { hasText: "bad-task" }).waitFor();
   await mpt.getByRole("spinbutton", { name: /^Task of/ }).fill("1");
   await mpt.getByRole("spinbutton", { name: /^Task of/ }).press("Enter");
-  await mpt.locator(".facts").waitFor({ state: "attached" });
+  await mpt.locator(".facts").first().waitFor({ state: "attached" });
   assert.equal(await mpt.locator(".error").isHidden(), true);
   assert.ok((await distances()).some((nats) => Number(nats) > 0), "it acts");
 });
@@ -169,7 +169,7 @@ test("weights of a link come back, and a gate saved in part is told and can be d
   const part = card("xlora_weights");
   await part.locator(".error code", { hasText: "missing-key" }).waitFor();
   await part.getByLabel("I do, the same for every token").check();
-  await part.locator(".facts").waitFor({ state: "attached" });
+  await part.locator(".facts").first().waitFor({ state: "attached" });
   assert.equal(await part.locator(".error").isHidden(), true);
 });
 
@@ -179,7 +179,7 @@ test("files chosen together, or dropped folders, are the same adapter", options,
   await page.locator("#adapter-files").setInputFiles(files("antipasto", ...parts.slice(0, 2)));
   await card("adapter_model").locator(".error", { hasText: "0_svd_bases.safetensors; give that file too" }).waitFor();
   await page.locator("#adapter-files").setInputFiles(files("antipasto", ...parts));
-  await card("adapter_model").locator(".facts").waitFor({ state: "attached" });
+  await card("adapter_model").locator(".facts").first().waitFor({ state: "attached" });
   const chosen = await distances();
   await card("adapter_model").getByRole("switch").uncheck();
 
@@ -191,11 +191,11 @@ test("files chosen together, or dropped folders, are the same adapter", options,
     for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: x + 10, y: y + 5, data });
   };
   await drop(fileURLToPath(golden("antipasto")));
-  await card("antipasto").locator(".facts").waitFor({ state: "attached" });
+  await card("antipasto").locator(".facts").first().waitFor({ state: "attached" });
   assert.deepEqual(await distances(), chosen, "by drop as by choice");
   await drop(fileURLToPath(golden("xlora_scout")));
   const mixture = card("xlora_scout");
-  await mixture.locator(".facts").waitFor({ state: "attached" });
+  await mixture.locator(".facts").first().waitFor({ state: "attached" });
   assert.equal(await mixture.locator(".weight").count(), 2, "with its experts");
 });
 

@@ -130,7 +130,7 @@ test("while it writes nothing is announced; then one sentence", options, async (
       }
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
   });
-  assert.match(await run(page), /^Done, 64 tokens; (both texts are the same|the texts part at token \d+); at the length asked for\.$/);
+  assert.match(await run(page), /^Done, 64 tokens; (both texts are the same|the texts part at token \d+); (at the length asked for|base: .+; steered: .+)\.$/);
   const heard = await page.evaluate(() => window.heard);
   assert.equal(heard.length, 2, JSON.stringify(heard));
   assert.match(heard[0], /^status Reading the prompt and writing\.$/);
@@ -288,10 +288,19 @@ test("refused numbers of the sampling are told, and the boxes show what holds", 
 
 test("a full context is told as such", options, async () => {
   const prompt = "abcabcabca".repeat(25);
-  const { page, context } = await tiny(greedy(`&chat=0&p=${prompt}&n=90&a=`));
-  assert.match(await run(page), /the model's context of 256 tokens is full/);
-  assert.match(await page.locator("#stats").textContent(), /ended the model's context of 256 tokens is full/);
-  await context.close();
+  // With most seeds the model does not end its answer within the few tokens that have room.
+  for (let seed = 1; ; seed += 1) {
+    const { page, context } = await tiny(`#v=1&device=cpu&chat=0&p=${prompt}&n=90&a=&t=1&seed=${seed}`);
+    const end = await run(page);
+    if (/the model ended it/.test(end) && seed < 12) {
+      await context.close();
+      continue;
+    }
+    assert.match(end, /the model's context of 256 tokens is full/);
+    assert.match(await page.locator("#stats").textContent(), /ended the model's context of 256 tokens is full/);
+    await context.close();
+    break;
+  }
 });
 
 test("a model without a tokenizer is told at loading, and Run says what to do", options, async () => {

@@ -53,7 +53,7 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
   await page.locator("#adapter-files").setInputFiles(tinyAdapter());
   // Shipped adapters are listed too: ours is the last, and loaded when its card tells its size.
   const mine = page.locator(".adapter").last();
-  await mine.locator(".facts").waitFor({ state: "attached" });
+  await mine.locator(".facts").first().waitFor({ state: "attached" });
   await mine.locator(".dose-box").fill("4");
   await mine.locator(".dose-box").press("Enter");
 
