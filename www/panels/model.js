@@ -92,7 +92,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     return [
       h("p.lead.error", { role: "alert" }, ...told(model.error)),
       h("div.row", {},
-        load(code === "network" ? "Try again" : `Load ${source.name}${size}`),
+        load(["network", "damaged-copy"].includes(code) ? "Try again" : `Load ${source.name}${size}`),
         code === "quota-exceeded" && load("Continue without keeping it", { cache: false }),
         part && h("span.hint", {}, part), forget(model.kept), deleted, other),
     ];
