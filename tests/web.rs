@@ -252,7 +252,7 @@ async fn errors_carry_stable_codes() {
         call(&playground, "loadAdapter", std::slice::from_ref(&adapter)).await,
         "bad-option",
     );
-    Reflect::set(&adapter, &"weights".into(), &Uint8Array::from(WEIGHTS)).unwrap();
+    Reflect::set(&adapter, &"weights".into(), &Uint8Array::from(VECTOR)).unwrap();
     assert_code(
         call(&playground, "loadAdapter", &[adapter]).await,
         "unknown-method",
