@@ -4,21 +4,9 @@ import { readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text } from "./support.mjs";
 
 const options = { timeout: 2 * LONG };
-/** Holds back what the page asks of its worker from `hold` to `release`. */
-const PRELUDE = `{
-  const kept = [];
-  let held = "";
-  globalThis.hold = (call) => { held = call; };
-  globalThis.release = () => { held = ""; for (const data of kept.splice(0)) onmessage({ data }); };
-  addEventListener("message", (event) => {
-    if (event.data.call !== held) return;
-    event.stopImmediatePropagation();
-    kept.push(event.data);
-  });
-}`;
 
 let browser;
 let proxy;
@@ -29,7 +17,7 @@ let complaints;
 before(async () => {
   browser = await launch();
   proxy = await startProxy();
-  proxy.prelude = PRELUDE;
+  proxy.prelude = `{${HOLD}}`;
   // A link from somebody who had these loaded under the same names.
   const hash = greedy("&chat=0&p=abcabc&n=6&a=poly:2:task=2,mpt:1:task=9,xlora_top:-1:experts=0.5_-0.25_1");
   ({ page, context, complaints } = await open(browser, proxy.url + hash));

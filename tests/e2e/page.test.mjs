@@ -6,20 +6,12 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text, tinyModel } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text, tinyModel } from "./support.mjs";
 
 const options = { timeout: LONG };
 /** `hold(call)` holds back what the page asks of its worker until `release()`; `bend` changes what the worker says. */
 const PRELUDE = `{
-  const kept = [];
-  let held = "";
-  globalThis.hold = (call) => { held = call; };
-  globalThis.release = () => { held = ""; for (const data of kept.splice(0)) onmessage({ data }); };
-  addEventListener("message", (event) => {
-    if (event.data.call !== held) return;
-    event.stopImmediatePropagation();
-    kept.push(event.data);
-  });
+  ${HOLD}
   const say = self.postMessage.bind(self);
   self.postMessage = (message) => { const bent = globalThis.bend?.(message) ?? message; if (bent !== "nothing") say(bent); };
 }`;

@@ -176,3 +176,16 @@ export async function turn(page, c, at = 0) {
 
 /** Sampling as the tests want it: greedy, short. The hash is the page's own way in. */
 export const greedy = (more = "") => `#v=1&device=cpu&t=0&tp=1&rp=1&seed=1${more}`;
+
+/** For a worker: `hold(call)` holds back what the page asks of it until `release()`. */
+export const HOLD = `
+  const kept = [];
+  let held = "";
+  globalThis.hold = (call) => { held = call; };
+  globalThis.release = () => { held = ""; for (const data of kept.splice(0)) onmessage({ data }); };
+  addEventListener("message", (event) => {
+    if (event.data.call !== held) return;
+    event.stopImmediatePropagation();
+    kept.push(event.data);
+  });
+`;

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::{Failure, OrMend, Result};
 
@@ -27,6 +27,11 @@ pub fn run_printing(command: &mut Command, mend: &str) -> Result {
         .stdin(Stdio::null())
         .status()
         .or_mend(format!("could not start {name}"), mend)?;
+    judge(command, status, mend)
+}
+
+/// How `command` ended: a non-zero exit is a failure.
+pub fn judge(command: &Command, status: ExitStatus, mend: &str) -> Result {
     if status.success() {
         Ok(())
     } else {
@@ -74,7 +79,7 @@ pub fn path_with(folders: &[PathBuf]) -> OsString {
 }
 
 /// The command as a person would type it.
-pub fn line(command: &Command) -> String {
+fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(OsStr::to_string_lossy)

@@ -5,8 +5,8 @@ use std::env;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, Stdio};
 
-use crate::failure::{Failure, OrMend, Result};
-use crate::process::line;
+use crate::failure::{OrMend, Result};
+use crate::process::judge;
 
 /// What cargo says of single crates.
 const OF_ONE_CRATE: [&str; 4] = ["Downloaded ", "Compiling ", "Checking ", "Adding "];
@@ -48,14 +48,7 @@ pub fn run_cargo(command: &mut Command, step: &'static str, mend: &str) -> Resul
     }
     drop(io::stderr().flush());
     let status = child.wait().or_mend(format!("{name} was lost"), mend)?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            format!("`{}` failed ({status})", line(command)),
-            mend,
-        ))
-    }
+    judge(command, status, mend)
 }
 
 /// Hands on each piece that ends with a line or goes back to its beginning, as bars of progress do.
