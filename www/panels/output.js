@@ -1,32 +1,46 @@
-// The two texts, growing token by token, with the place where they part.
+// The two texts, growing token by token, with the place where they part; side by side, or one of
+// them, or what they share and what they do not.
 import { h, signed, told } from "../dom.js";
-import { doses, manner, sameDoses, trail, trailWords, words } from "../state/acting.js";
+import { remember } from "../remember.js";
+import { parts, say } from "../say.js";
+import { doses, trail, trailWords, words } from "../state/acting.js";
+import { changedSince, otherwise } from "../state/since.js";
+import { term } from "./glossary.js";
 
-/** Why a text ended, in words. @type {Record<string, (run: any) => string>} */
-const ENDS = {
-  "end-of-text": () => "the model ended it",
-  "stop-text": () => "at a stop string",
-  length: () => "at the length asked for",
-  context: ({ model }) => `the model's context${model?.context ? ` of ${model.context.toLocaleString("en")} tokens` : ""} is full`,
-};
+/** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
+const LEVELS = [0.05, 0.25, 1, 2.5];
+const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
+
+/** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
+export const level = (klNats) => LEVELS.filter((from) => (klNats ?? 0) >= from).length;
 
 /**
- * @param {{base: HTMLElement, steered: HTMLElement, dose: HTMLElement, now: HTMLElement, stats: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
+ * @param {{columns: HTMLElement, base: HTMLElement, steered: HTMLElement, difference: HTMLElement, dose: HTMLElement, doseBeside: HTMLElement,
+ *   below: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
+ * @param {{again: () => void, unlike: () => string}} replay
  */
-export function outputPanel({ base, steered, dose, now, stats, status, notice }, store, actions) {
+export function outputPanel({ columns, base, steered, difference, dose, doseBeside, below, status, notice }, store, actions, replay) {
   const lanes = [
-    { root: base, lane: "base", empty: "Here the model writes as it is." },
-    { root: steered, lane: "steered", empty: "Here the same model writes with your adapters turned. At 0 both texts are the same." },
+    { root: base, lane: "base", empty: say("texts.base.empty") },
+    { root: steered, lane: "steered", empty: say("texts.steered.empty") },
   ];
   /** @type {any} */
   let tokens = null;
   let drawn = 0;
   /** @type {number|null} */
   let selected = null;
+  const forks = fork(difference);
 
-  for (const { root } of lanes) {
+  const stats = h("p.stats", { id: "stats", role: "group", "aria-label": say("stats.label") });
+  const now = h("p.now", { id: "steered-now", hidden: true });
+  const recorded = h("p.recorded", { id: "recorded", hidden: true });
+  const replayButton = h("button.quiet", { type: "button", onclick: replay.again }, say("recorded.again"));
+  below.append(now, h("div.row.under", {}, legend(), viewSwitch(columns)), stats);
+  columns.before(recorded);
+
+  for (const root of [base, steered, difference]) {
     root.tabIndex = 0;
     root.addEventListener("click", (event) => {
       const token = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
@@ -41,123 +55,205 @@ export function outputPanel({ base, steered, dose, now, stats, status, notice },
   }
 
   store.watch(["run"], ({ run }) => {
-    const busy = run.status === "prefill" || run.status === "streaming";
+    const busy = ["prefill", "streaming", "playing"].includes(run.status);
     if (run.tokens !== tokens || !run.tokens) {
       tokens = run.tokens;
       drawn = 0;
+      selected = null;
       for (const { root, empty } of lanes) root.replaceChildren(tokens ? "" : h("p.empty", {}, empty));
+      forks.clear(tokens ? "" : say("texts.difference.empty"));
     }
     for (; tokens && drawn < tokens.length; drawn += 1) {
       const token = tokens[drawn];
-      for (const { root, lane } of lanes) {
-        if (token[lane]) root.append(tokenSpan(token, lane, drawn === run.split));
-      }
+      for (const { root, lane } of lanes) root.append(...pieces(token, lane, drawn === run.split, run));
+      forks.add(token, run);
     }
-    for (const { root, lane } of lanes) {
-      const last = tokens?.findLast((/** @type {any} */ token) => token[lane]);
-      const ended = last?.[lane].finish;
-      root.setAttribute("aria-busy", String(busy && !ended));
-      if (run.selected !== selected) {
-        root.querySelector("[data-selected]")?.removeAttribute("data-selected");
-        if (run.selected !== null) root.querySelector(`[data-at="${run.selected}"]`)?.setAttribute("data-selected", "");
+    for (const { root, lane } of lanes) root.setAttribute("aria-busy", String(busy && !tokens?.findLast((/** @type {any} */ token) => token[lane])?.[lane].finish));
+    difference.setAttribute("aria-busy", String(busy));
+    if (run.selected !== selected) {
+      for (const root of [base, steered, difference]) {
+        for (const old of root.querySelectorAll("[data-selected]")) old.removeAttribute("data-selected");
+        if (run.selected !== null) for (const one of root.querySelectorAll(`[data-at="${run.selected}"]`)) one.setAttribute("data-selected", "");
       }
     }
     selected = run.selected;
-    if (busy) follow(lanes);
+    if (busy) follow([base, steered, difference]);
     showStats(stats, run);
     const said = sentence(run);
     if (status.textContent !== said) status.textContent = said;
   });
 
+  store.watch(["run", "recording"], ({ run, recording }) => {
+    recorded.hidden = !run.recorded;
+    if (recorded.hidden || recorded.childElementCount) return;
+    recorded.append(...parts("recorded.what", { model: recording.model }), " ", replayButton);
+  });
   store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
-  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit"], (state) => {
+  const rerun = h("input", { type: "checkbox", id: "rerun", onchange: () => { remember("playground.rerun", rerun.checked ? "on" : "off"); store.set({ rerun: rerun.checked }); } });
+  const again = h("button", { type: "button", id: "again", onclick: () => actions.run() }, say("texts.again"));
+  const byItself = h("label.check", {}, rerun, say("texts.again.itself"));
+  const why = h("span");
+  now.append(why, again, byItself);
+  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit", "rerun", "active"], (state) => {
     const { run, adapters, model } = state;
     const way = trail(run.tokens ?? []);
-    const text = way.length ? trailWords(way) : words(doses(adapters));
-    if (dose.textContent !== text) dose.textContent = text;
+    const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
+    for (const place of [dose, doseBeside]) if (place.textContent !== text) place.textContent = text;
     const over = ["done", "stopped", "failed"].includes(run.status);
-    const since = !run.request ? "" : over ? way.length > 0 && changedSince(state, way, actions) : otherwise(run, actions) && "The prompt and its settings act from the next run on.";
-    const again = since && over && model.status === "ready" ? "Run again" : "";
+    const since = run.recorded ? replay.unlike() : sinceWords(state, actions, over);
     now.hidden = !since;
-    if (now.textContent === `${since || ""} ${again}`) return;
-    now.replaceChildren(since || "", " ", again && h("button.quiet", { type: "button", onclick: () => actions.run() }, again));
+    if (why.textContent !== since) why.textContent = since;
+    again.hidden = !over || model.status !== "ready" || Boolean(run.recorded);
+    byItself.hidden = again.hidden;
+    rerun.checked = state.rerun;
   });
 }
 
-/** What is set differently now than when the text was written. @param {import("../state/store.js").State} state @param {import("../state/acting.js").Dose[][]} way @param {import("../actions.js").Actions} actions */
-function changedSince({ run, adapters, model }, way, actions) {
-  if (run.model && model.source !== run.model.source) return `Written by ${run.model.name}; the model is another now.`;
-  const present = doses(adapters);
-  const last = way.at(-1) ?? [];
-  if (!sameDoses(present, last)) {
-    const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
-    return `Turned since: now ${alone ? signed(present[0].c) : words(present)}.`;
-  }
-  // While adapters are on their way their manner is not known.
-  if (model.status === "ready" && !adapters.some(({ loading }) => loading) && manner(adapters) !== run.manners) return "How or where it acts was changed since.";
-  return otherwise(run, actions) ? "The prompt or its settings were changed since." : "";
+/** What is set differently now than when the text was written, in words. @param {import("../state/store.js").State} state @param {import("../actions.js").Actions} actions @param {boolean} over */
+function sinceWords(state, actions, over) {
+  const { run, adapters } = state;
+  if (!run.request) return "";
+  if (!over) return otherwise(run.request, actions.request()) ? say("since.next") : "";
+  const what = changedSince(state, actions.request());
+  if (what === "model") return say("since.model", { name: run.model.name });
+  if (what !== "turned") return what && say(`since.${what}`);
+  const [present, last] = [doses(adapters), trail(run.tokens).at(-1) ?? []];
+  const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
+  return say("since.turned", { now: alone ? signed(present[0].c) : words(present) });
 }
 
-/** Whether a run now would be asked otherwise. @param {any} run @param {import("../actions.js").Actions} actions */
-function otherwise(run, actions) {
-  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
-    JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
-  return asks(actions.request()) !== asks(run.request);
-}
-
-function tokenSpan(/** @type {any} */ token, /** @type {string} */ lane, /** @type {boolean} */ split) {
+/** A token as it stands in a text, and what is to be said behind it. @param {any} token @param {"base"|"steered"|string} lane @param {boolean} split @param {any} run @returns {Node[]} */
+function pieces(token, lane, split, run) {
+  if (!token[lane]) return [];
   const span = h("span.tok", { dataset: { at: String(token.index) } }, token[lane].text);
-  if (lane === "steered" && token.klNats) span.style.setProperty("--kl", String(token.klNats));
+  const strength = lane === "steered" ? level(token.klNats) : 0;
+  if (strength) span.dataset.kl = String(strength);
   if (split) span.dataset.split = "";
-  return span;
+  const { finish } = token[lane];
+  return finish ? [span, h("span.end", { title: say(`ends.${finish}`, ends(run)) }, finish === "length" ? " …" : " ∎")] : [span];
 }
 
-/** Keeps the growing end in sight inside each column, unless the reader has scrolled up. */
-function follow(/** @type {{root: HTMLElement}[]} */ lanes) {
-  for (const { root } of lanes) {
+/** What the words for an end may name. @param {any} run */
+const ends = ({ model, limit }) => ({ n: limit, context: model?.context ?? 0 });
+
+/** The shared beginning, and how each text goes on. @param {HTMLElement} root */
+function fork(root) {
+  const shared = h("p.shared");
+  const ways = ["base", "steered"].map((lane) => {
+    const text = h("p");
+    return { lane, text, element: h(`div.way.${lane}`, { hidden: true }, h("h4", {}, say(`texts.way.${lane}`)), text) };
+  });
+  return {
+    clear(/** @type {string} */ empty) {
+      shared.replaceChildren(empty && h("span.empty", {}, empty));
+      for (const { text, element } of ways) {
+        text.replaceChildren();
+        element.hidden = true;
+      }
+      root.replaceChildren(shared, ...ways.map(({ element }) => element));
+    },
+    add(/** @type {any} */ token, /** @type {any} */ run) {
+      if (run.split === null || token.index < run.split) return shared.append(...pieces(token, token.steered ? "steered" : "base", false, run));
+      for (const { lane, text, element } of ways) {
+        element.hidden = false;
+        text.append(...pieces(token, lane, false, run));
+      }
+    },
+  };
+}
+
+/** What the marks in the texts mean. */
+function legend() {
+  const swatches = LEVELS.map((from, at) => {
+    const swatch = h("span.tok", {}, new Intl.NumberFormat(document.documentElement.lang).format(from));
+    swatch.dataset.kl = String(at + 1);
+    return swatch;
+  });
+  const split = h("span.tok", {}, say("legend.split"));
+  split.dataset.split = "";
+  return h("p.legend", {}, ...parts("legend.distance", { kl: term("kl"), nats: term("nats") }), " ", ...swatches, split, h("span.end", {}, say("legend.end")));
+}
+
+/** Which texts are in sight. Side by side needs room: without it that is what both share and do not. @param {HTMLElement} columns */
+function viewSwitch(columns) {
+  const narrow = matchMedia("(max-width: 44rem)");
+  const inputs = VIEWS.map((view) => h("input", { type: "radio", name: "view", value: view, onchange: () => show(view) }));
+  const show = (/** @type {string} */ view) => {
+    const fitting = view === "both" && narrow.matches ? "difference" : ["base", "steered"].includes(view) && !narrow.matches ? "both" : view;
+    columns.dataset.view = fitting;
+    for (const input of inputs) input.checked = input.value === fitting;
+  };
+  narrow.addEventListener("change", () => show(narrow.matches ? columns.dataset.view ?? "both" : columns.dataset.view === "difference" ? "both" : columns.dataset.view ?? "both"));
+  show("both");
+  return h("fieldset.segmented.views", {}, h("legend.sr", {}, say("views.label")),
+    ...VIEWS.map((view, at) => h(`label.view-${view}`, {}, inputs[at], h("span", {}, say(`views.${view}`)))));
+}
+
+/** Keeps the growing end in sight inside each column, unless the reader has scrolled up. @param {HTMLElement[]} roots */
+function follow(roots) {
+  for (const root of roots) {
     if (root.scrollHeight - root.scrollTop - root.clientHeight < 120) root.scrollTop = root.scrollHeight;
   }
 }
 
 function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
   if (run.status === "waiting") {
-    return root.replaceChildren(h("span.stat", {}, h("span", {}, "waiting until it is loaded:"), " ", h("b", {}, run.waitsFor.join(", "))));
+    return root.replaceChildren(h("span.stat", {}, ...parts("stats.waiting", { names: h("b", {}, run.waitsFor.join(", ")) })));
   }
   if (!run.tokens) return root.replaceChildren();
   const made = run.tokens.length;
   const since = made - (run.kept ?? 0);
   const seconds = (run.lastAt - run.firstAt) / 1000;
   const used = run.tokens.findLast((/** @type {any} */ token) => token.cache !== "current")?.cache;
+  const dose = meanKl(run.tokens);
+  /** @type {any[]} */
   const facts = [
-    ["tokens", `${made} of ${run.limit}`],
-    since > 1 && ["speed", `${((since - 1) / seconds).toFixed(1)} tok/s`],
-    run.firstAt && ["first token", `${((run.firstAt - run.startedAt) / 1000).toFixed(2)} s`],
-    run.status === "prefill" && run.prefill && ["reading the prompt", `${run.prefill.doneTokens} of ${run.prefill.totalTokens}`],
-    made > 0 && ["texts part", run.split === null ? "not yet" : `at token ${run.split + 1}`],
-    run.status === "done" && ended(run) && ["ended", ended(run)],
-    used && ["cache", used === "kept" ? "kept: from there on" : "recomputed: as if from the start"],
+    [say("stats.tokens"), say("stats.tokens.of", { made, limit: run.limit })],
+    since > 1 && run.firstAt && [say("stats.speed"), say("stats.speed.is", { rate: ((since - 1) / seconds).toFixed(1) })],
+    run.firstAt && [say("stats.first"), say("stats.first.is", { seconds: ((run.firstAt - run.startedAt) / 1000).toFixed(2) })],
+    run.status === "prefill" && run.prefill && [say("stats.prompt"), say("stats.tokens.of", { made: run.prefill.doneTokens, limit: run.prefill.totalTokens })],
+    made > 0 && [say("stats.split"), run.split === null || run.split >= made ? say("stats.split.not") : say("stats.split.at", { token: run.split + 1 })],
+    dose !== null && [term("dose"), say("stats.dose.is", { nats: dose.toFixed(2) })],
+    run.status === "done" && ended(run) && [say("stats.ended"), ended(run)],
+    used && [say("stats.cache"), say(`stats.cache.${used}`)],
   ].filter(Boolean);
+  const text = JSON.stringify(facts.map(([name, value]) => [name.textContent ?? name, value]));
+  // A word that is being read must not vanish under the finger.
+  if (root.dataset.text === text) return;
+  root.dataset.text = text;
+  const open = root.contains(document.activeElement);
   root.replaceChildren(...facts.map(([name, value]) => h("span.stat", {}, h("span", {}, name), " ", h("b", {}, value))));
+  if (open) /** @type {HTMLElement|null} */ (root.querySelector(".term"))?.focus();
+}
+
+/** The mean distance of what was measured, in nats per token; null where nothing was. @param {any[]} tokens */
+function meanKl(tokens) {
+  const values = tokens.map(({ klNats }) => klNats).filter((value) => typeof value === "number");
+  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
 /** Why the texts ended; of each, where they ended differently. @param {any} run */
 function ended(run) {
   const why = (/** @type {string} */ lane) => {
     const finish = run.tokens?.findLast((/** @type {any} */ token) => token[lane])?.[lane].finish;
-    return ENDS[finish]?.(run) ?? "";
+    return finish ? say(`ends.${finish}`, ends(run)) : "";
   };
   const [base, steered] = [why("base"), why("steered")];
-  return base === steered || !base ? steered : `base: ${base}; steered: ${steered}`;
+  return base === steered || !base ? steered : say("ends.each", { base, steered });
 }
 
 /** One sentence for those who listen, when it begins and when it is over: quiet while it writes. */
 function sentence(/** @type {any} */ run) {
+  const n = run.tokens?.length ?? 0;
+  const split = () => (run.split === null || run.split >= n ? say("status.same") : say("status.part", { token: run.split + 1 }));
   switch (run.status) {
-    case "waiting": return `Waiting until ${run.waitsFor.join(" and ")} is loaded.`;
-    case "prefill": case "streaming": return "Reading the prompt and writing.";
-    case "done": return `Done, ${run.tokens.length} tokens; ${run.split === null ? "both texts are the same" : `the texts part at token ${run.split + 1}`}${ended(run) ? `; ${ended(run)}` : ""}.`;
-    case "stopped": return `Stopped after ${run.tokens.length} tokens.`;
-    case "failed": return `Failed: ${run.error.message}`;
+    case "waiting": return say("status.waiting", { names: run.waitsFor.join(` ${say("status.and")} `) });
+    case "prefill": case "streaming": return say("status.writing");
+    case "playing": return "";
+    case "played": return say("status.recorded", { n, split: split() });
+    case "done": return say("status.done", { n, split: split(), end: ended(run) ? `; ${ended(run)}` : "" });
+    case "stopped": return say("status.stopped", { n });
+    case "failed": return say("status.failed", { message: run.error.message });
     default: return "";
   }
 }
@@ -169,11 +265,11 @@ function showNotice(/** @type {HTMLElement} */ root, /** @type {any} */ { run, e
   root.hidden = run.status !== "failed";
   if (root.hidden) return root.replaceChildren();
   const lost = run.error.code === "device-lost" || run.error.code === "panic";
-  const made = run.tokens?.length ?? 0;
+  const n = run.tokens?.length ?? 0;
   const ready = engine.status === "ready" && model.status === "ready";
   root.replaceChildren(
     h("p", {}, ...told(run.error)),
-    lost ? h("p", {}, made ? `The ${made} tokens below are kept. ` : "", ready || engine.status === "crashed" ? "" : "A new engine is starting and will go on from there.") : "",
-    lost && engine.status === "crashed" ? h("button", { type: "button", onclick: actions.restart }, "Start a new engine") : "",
-    lost && ready ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, "Go on from here") : "");
+    lost ? h("p", {}, n ? `${say("notice.kept", { n })} ` : "", ready || engine.status === "crashed" ? "" : say("notice.starting")) : "",
+    lost && engine.status === "crashed" ? h("button", { type: "button", onclick: actions.restart }, say("notice.restart")) : "",
+    lost && ready ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, say("notice.resume")) : "");
 }

@@ -1,66 +1,79 @@
 // The prompt, Run and Stop, how tokens are drawn, and what a turned slider means for the cache.
-import { box as shownIn, h } from "../dom.js";
+import { box as shownIn, h, megabytes } from "../dom.js";
+import { parts, say } from "../say.js";
 import { EXAMPLES } from "../state/models.js";
+import { term } from "./glossary.js";
 
-/** Sampling controls: state key, label, step, least, greatest, hint; a step of 1 is for whole numbers. */
+/** Sampling controls: state key, step, least, greatest; a step of 1 is for whole numbers. */
 const CONTROLS = /** @type {const} */ ([
-  ["temperature", "Temperature", "0.05", 0, 100, "0 always takes the likeliest"],
-  ["topK", "Top-k", "1", 0, 1e6, "0 is off"],
-  ["topP", "Top-p", "0.01", 0, 1, "1 is off"],
-  ["minP", "Min-p", "0.01", 0, 1, "0 is off"],
-  ["repetitionPenalty", "Repetition penalty", "0.05", 0.01, 100, "1 is off"],
+  ["temperature", "0.05", 0, 100],
+  ["topK", "1", 0, 1e6],
+  ["topP", "0.01", 0, 1],
+  ["minP", "0.01", 0, 1],
+  ["repetitionPenalty", "0.05", 0.01, 100],
 ]);
 
 /**
  * @param {HTMLFormElement} form
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
+ * @param {any} offered the model that is loaded where none is
  */
-export function promptPanel(form, store, actions) {
+export function promptPanel(form, store, actions, offered) {
   const text = h("textarea", {
-    id: "prompt", rows: 2, spellcheck: false, "aria-label": "Prompt",
+    id: "prompt", rows: 1, spellcheck: false, "aria-label": say("prompt.title"),
     oninput: () => store.set({ prompt: text.value }),
   });
-  const plainOnly = h("span.hint", { hidden: true }, "This model has no chat template: it goes on with your text.");
-  const mode = segmented("As", "mode", [["chat", "Chat"], ["plain", "Plain text"]], (value) => store.set({ chat: value === "chat" }));
-  const run = h("button.primary", { id: "run" }, "Run ", h("kbd", {}, "⌘↵"));
-  if (!/Mac|iPhone|iPad/.test(navigator.platform)) run.lastChild.textContent = "Ctrl ↵";
-  const stop = h("button", { id: "stop", type: "button", onclick: () => actions.stop() }, "Stop ", h("kbd", {}, "Esc"));
+  const plainOnly = h("span.hint", { hidden: true }, say("prompt.plain.only"));
+  const mode = segmented(say("prompt.as"), "mode", [["chat", say("prompt.chat")], ["plain", say("prompt.plain")]], (value) => store.set({ chat: value === "chat" }));
+  const run = h("button.primary", { id: "run" }, `${say("prompt.run")} `, h("kbd", {}, "⌘↵"));
+  if (!/Mac|iPhone|iPad/.test(navigator.platform)) run.lastChild.textContent = say("prompt.run.key");
+  const loadAndRun = h("button.primary", {
+    id: "load-run", type: "button",
+    onclick: async () => {
+      run.hidden = false;
+      await actions.loadModel(offered);
+      if (store.state.model.status === "ready") await actions.run();
+    },
+  }, say(offered.bytes ? "prompt.load.run.size" : "prompt.load.run", { size: offered.bytes ? megabytes(offered.bytes) : "" }));
+  const stop = h("button", { id: "stop", type: "button", onclick: () => actions.stop() }, `${say("prompt.stop")} `, h("kbd", {}, "Esc"));
 
-  const seed = numberBox("Seed", "1", 0, Number.MAX_SAFE_INTEGER, "both texts share its dice", (value) =>
+  const seed = numberBox("seed", "1", 0, Number.MAX_SAFE_INTEGER, (value) =>
     store.set({ sampling: { ...store.state.sampling, seed: value } }));
-  const length = numberBox("At most", "1", 1, 1e6, "tokens", (maxTokens) => store.set({ maxTokens }));
-  const boxes = CONTROLS.map(([key, label, step, min, max, hint]) => /** @type {const} */ ([key,
-    numberBox(label, step, min, max, hint, (value) => store.set({ sampling: { ...store.state.sampling, [key]: value } }))]));
+  const length = numberBox("length", "1", 1, 1e6, (maxTokens) => store.set({ maxTokens }));
+  const boxes = CONTROLS.map(([key, step, min, max]) => /** @type {const} */ ([key,
+    numberBox(key, step, min, max, (value) => store.set({ sampling: { ...store.state.sampling, [key]: value } }))]));
   const stops = h("textarea", {
     rows: 2, spellcheck: false, id: "stops",
     onchange: () => store.set({ stop: stops.value.split("\n").filter(Boolean) }),
   });
   const showStops = shownIn(stops);
   const distance = h("input", { type: "checkbox", onchange: () => store.set({ klAfterSplit: distance.checked }) });
-  const cache = segmented("A turned slider acts", "cache",
-    [["keep", "from here on"], ["recompute", "as if from the start"]],
+  const cache = segmented(say("prompt.cache"), "cache",
+    [["keep", say("prompt.cache.keep")], ["recompute", say("prompt.cache.recompute")]],
     (value) => actions.setCache(/** @type {any} */ (value)));
 
   form.noValidate = true; // `step` is for the arrows; any number between is as good
   form.append(
-    text,
-    h("div.examples", {}, h("span.hint", {}, "Try"), ...EXAMPLES.map((example) =>
-      h("button.quiet", { type: "button", onclick: () => { store.set({ prompt: example }); text.focus(); } }, example))),
-    h("div.row.controls", {}, run, stop, mode.element, plainOnly,
+    h("div.ask", {}, text, h("div.row", {}, run, loadAndRun, stop)),
+    h("div.row.options", {},
+      h("div.examples", {}, h("span.hint", {}, say("prompt.try")), ...EXAMPLES.map((example) =>
+        h("button.quiet", { type: "button", onclick: () => { store.set({ prompt: example }); text.focus(); } }, example))),
       h("div.pair", {}, seed.element,
-        h("button.quiet", { type: "button", id: "reseed", "aria-label": "Another seed", title: "Another seed", onclick: () => reseed(store) }, "⟳"))),
-    h("details.sampling", {}, h("summary", {}, "Sampling"),
-      h("div.grid", {}, ...boxes.map(([, box]) => box.element), length.element,
-        h("label.field.wide", { htmlFor: "stops" }, h("span", {}, "Stop strings"), stops, h("small", {}, "one a line; the text ends before any of them")),
-        h("label.check.wide", {}, distance, "Measure the distance also after the texts part (a third pass for each token)"))),
-    h("div.row.cache", {}, cache.element,
-      h("span.hint", {}, "keep or recompute what the model has in memory of earlier tokens")));
+        h("button.quiet", { type: "button", id: "reseed", "aria-label": say("prompt.reseed"), title: say("prompt.reseed"), onclick: () => reseed(store) }, "⟳")),
+      h("details.settings", {}, h("summary", {}, say("prompt.settings")),
+        h("div.row", {}, mode.element, plainOnly),
+        h("div.grid", {}, ...boxes.map(([, box]) => box.element), length.element,
+          h("label.field.wide", { htmlFor: "stops" }, h("span", {}, say("prompt.stops")), stops, h("small", {}, say("prompt.stops.hint"))),
+          h("label.check.wide", {}, distance, h("span", {}, ...parts("prompt.distance", { kl: term("kl") })))),
+        h("div.row.cache", {}, cache.element, h("span.hint", {}, say("prompt.cache.hint"))))));
 
   form.addEventListener("submit", (event) => { event.preventDefault(); actions.run(); });
 
   store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "model"], (state) => {
     if (text.value !== state.prompt) text.value = state.prompt;
+    // As many lines as it has, up to a few.
+    text.rows = Math.min(5, Math.max(state.prompt.split("\n").length, Math.ceil(state.prompt.length / 70)));
     // What a model has no template for is not offered; the wish is kept for the next model.
     const { info } = state.model;
     plainOnly.hidden = !info || info.hasChatTemplate || !info.hasTokenizer;
@@ -73,17 +86,22 @@ export function promptPanel(form, store, actions) {
     distance.checked = state.klAfterSplit;
     cache.set(state.cache);
   });
-  store.watch(["run", "model", "engine"], ({ run: { status }, model }) => {
+  store.watch(["run", "model", "engine"], ({ run: { status }, model, engine }) => {
     const waiting = status === "waiting";
     const busy = waiting || status === "prefill" || status === "streaming";
     const focus = document.activeElement;
+    const none = model.status === "none";
+    run.hidden = none;
+    loadAndRun.hidden = !none;
+    loadAndRun.disabled = engine.status !== "ready";
     run.disabled = model.status !== "ready" || busy;
-    run.firstChild.data = waiting ? "Waiting … " : "Run ";
-    run.title = model.status === "ready" ? "" : "Load the model first";
+    run.firstChild.data = `${say(waiting ? "prompt.waiting" : "prompt.run")} `;
+    run.title = model.status === "ready" ? "" : say("prompt.load.first");
     stop.disabled = !busy;
     // Whoever pressed the one goes on with the other.
     if (focus === run && run.disabled && busy) stop.focus();
     if (focus === stop && stop.disabled) run.focus();
+    if (focus === loadAndRun && loadAndRun.hidden) stop.parentElement?.querySelector("button")?.focus();
   });
 }
 
@@ -93,8 +111,8 @@ export function reseed(store) {
   store.set({ sampling: { ...store.state.sampling, seed } });
 }
 
-/** A number between two others. What is none of these is refused in words, and the box shows what holds. @param {(value: number) => void} change */
-function numberBox(/** @type {string} */ label, /** @type {string} */ step, /** @type {number} */ min, /** @type {number} */ max, /** @type {string} */ hint, change) {
+/** A number between two others. What is none of these is refused in words, and the box shows what holds. @param {string} name of its words @param {(value: number) => void} change */
+function numberBox(name, /** @type {string} */ step, /** @type {number} */ min, /** @type {number} */ max, change) {
   const whole = step === "1";
   const input = h("input", {
     type: "number", step, min: String(min), max: String(max), inputMode: whole ? "numeric" : "decimal",
@@ -103,8 +121,8 @@ function numberBox(/** @type {string} */ label, /** @type {string} */ step, /** 
       const good = value >= min && value <= max && (!whole || Number.isInteger(value));
       refused.hidden = good;
       if (good) return change(value);
-      const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
-      refused.textContent = `${input.value || "That"} is not a ${whole ? "whole number" : "number"} ${range}; it stays ${held}.`;
+      const words = `prompt.refused.${whole ? "whole" : "number"}${max === Number.MAX_SAFE_INTEGER ? ".from" : ""}`;
+      refused.textContent = say(words, { value: input.value || say("prompt.refused.empty"), min: String(min), max: String(max), held: String(held) });
       show(held);
     },
   });
@@ -112,7 +130,7 @@ function numberBox(/** @type {string} */ label, /** @type {string} */ step, /** 
   let held = NaN;
   const refused = h("small.error", { role: "alert", hidden: true });
   return {
-    element: h("label.field", {}, h("span", {}, label), input, h("small", {}, hint), refused),
+    element: h("label.field", {}, h("span", {}, say(`sampling.${name}`)), input, h("small", {}, say(`sampling.${name}.hint`)), refused),
     set(/** @type {number} */ value) {
       if (value !== held) refused.hidden = true;
       held = value;

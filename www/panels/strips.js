@@ -1,5 +1,7 @@
 // Under the texts, one column per token: how far steered is from base, and where the sliders were.
 import { h, signed } from "../dom.js";
+import { parts, say } from "../say.js";
+import { term } from "./glossary.js";
 
 /**
  * @param {HTMLElement} root
@@ -10,14 +12,14 @@ export function stripsPanel(root, store, actions) {
   const kl = h("div.strip.kl", { role: "img" });
   const scale = h("span.scale");
   const traces = h("div.traces");
-  const log = h("ol.changes", { "aria-label": "Changes while it wrote" });
+  const log = h("ol.changes", { "aria-label": say("strips.changes") });
   const rows = h("tbody");
-  const table = h("details.table", {}, h("summary", {}, "As a table"),
-    h("div.scroll", { tabIndex: 0, role: "region", "aria-label": "Every token" }, h("table", {},
-      h("thead", {}, h("tr", {}, ...["token", "base", "steered", "KL, nats", "coefficients", "cache"].map((name) => h("th", { scope: "col" }, name)))),
+  const table = h("details.table", {}, h("summary", {}, say("strips.table")),
+    h("div.scroll", { tabIndex: 0, role: "region", "aria-label": say("strips.every") }, h("table", {},
+      h("thead", {}, h("tr", {}, ...["token", "base", "steered", "kl", "coefficients", "cache"].map((name) => h("th", { scope: "col" }, say(`strips.column.${name}`))))),
       rows)));
   root.append(
-    h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, "Distance"), h("p.hint", {}, "KL(steered‖base), nats per token")), kl, scale),
+    h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, say("strips.distance")), h("p.hint", {}, ...parts("strips.distance.is", { kl: term("kl"), nats: term("nats") }))), kl, scale),
     traces, log, table);
   for (const strip of [kl, traces]) {
     strip.addEventListener("click", (/** @type {MouseEvent} */ event) => {
@@ -46,7 +48,7 @@ export function stripsPanel(root, store, actions) {
     for (; tokens && drawn < tokens.length; drawn += 1) draw(tokens[drawn]);
     kl.style.setProperty("--most", String(Math.max(most, 0.01)));
     traces.style.setProperty("--most", String(mostC));
-    scale.textContent = run.tokens?.some((/** @type {any} */ token) => token.klNats !== null) ? most.toFixed(2) : "";
+    scale.textContent = run.tokens?.some((/** @type {any} */ token) => token.klNats !== null) ? say("strips.most", { value: most.toFixed(2) }) : "";
     if (tokens?.length) kl.setAttribute("aria-label", summary(run));
     for (const strip of [kl, ...[...lines.values()].map(({ line }) => line)]) {
       strip.querySelector("[data-selected]")?.removeAttribute("data-selected");
@@ -67,7 +69,7 @@ export function stripsPanel(root, store, actions) {
       // An adapter turned later starts with the zeros that it had.
       for (let at = 0; at < token.index; at += 1) line.append(h("i", { dataset: { at: String(at) } }));
       lines.set(key, { line, title });
-      traces.append(h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, title), h("p.hint", {}, "coefficient")), line));
+      traces.append(h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, title), h("p.hint", {}, term("c"))), line));
     }
     for (const [key, { line, title }] of lines) {
       const c = token.doses.find((/** @type {any} */ dose) => dose.key === key)?.c ?? 0;
@@ -79,26 +81,26 @@ export function stripsPanel(root, store, actions) {
       const mark = h("i", { dataset: { at: String(token.index), sign: c < 0 ? "minus" : "plus" } });
       mark.style.setProperty("--v", String(Math.abs(c)));
       line.append(mark);
-      line.setAttribute("aria-label", `Coefficient of ${title}: now ${signed(c)}`);
+      line.setAttribute("aria-label", say("strips.trace", { title, c: signed(c) }));
     }
     // The base goes on alone: nothing that is turned acts on anything.
     const acts = Boolean(token.steered);
-    const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || "nothing turned";
+    const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || say("strips.nothing");
     if (acts && now !== last) {
-      const how = token.cache === "recomputed" ? ", as if from the start" : token.cache === "kept" ? ", from here on" : "";
-      log.append(h("li", {}, h("b", {}, `Token ${token.index + 1}`), ` ${now}${how}`));
+      const how = token.cache === "current" ? "strips.change" : `strips.change.${token.cache}`;
+      log.append(h("li", {}, ...parts(how, { token: h("b", {}, say("strips.at", { token: token.index + 1 })), doses: now })));
       last = now;
     }
     rows.append(h("tr", {},
       h("th", { scope: "row" }, String(token.index + 1)), h("td.tok", {}, token.base?.text ?? ""), h("td.tok", {}, token.steered?.text ?? ""),
-      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, acts ? now : ""), h("td", {}, token.cache === "current" ? "" : token.cache)));
+      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, acts ? now : ""), h("td", {}, token.cache === "current" ? "" : say(`strips.cache.${token.cache}`))));
   }
 }
 
 function summary(/** @type {any} */ run) {
   const values = run.tokens.map((/** @type {any} */ token) => token.klNats).filter((/** @type {any} */ v) => typeof v === "number");
-  if (!values.length) return "No distance was measured.";
+  if (!values.length) return say("strips.unmeasured");
   const greatest = values.indexOf(Math.max(...values));
-  return `Distance of steered from base over ${values.length} tokens: greatest ${values[greatest].toFixed(2)} nats at token ${greatest + 1}. `
-    + (run.split === null ? "The texts have not parted." : `The texts part at token ${run.split + 1}.`);
+  const split = run.split === null || run.split >= run.tokens.length ? say("strips.split.not") : say("strips.split", { token: run.split + 1 });
+  return say("strips.summary", { n: values.length, most: values[greatest].toFixed(2), at: greatest + 1, split });
 }

@@ -1,5 +1,7 @@
 // One token under the glass: what each model thought could come here.
 import { h, percent, signed } from "../dom.js";
+import { parts, say } from "../say.js";
+import { term } from "./glossary.js";
 
 /** A token's text with its spaces and line ends made visible. @param {string} text */
 const shown = (text) => (text === "" ? "∅" : text.replaceAll("\n", "↵").replaceAll(" ", "·"));
@@ -24,29 +26,26 @@ export function tokenPanel(root, store) {
     if (now === key) return;
     key = now;
     root.dataset.picked = String(run.selected !== null);
-    const at = run.selected === null ? `Newest, token ${token.index + 1}` : `Token ${token.index + 1}`;
     const doses = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ");
     facts.replaceChildren(
-      `${at}: `, lane("base", token.base), lane("steered", token.steered),
-      typeof token.klNats === "number" ? `KL ${token.klNats.toFixed(3)} nats` : "", doses ? ` at ${doses}` : "");
+      say(run.selected === null ? "next.newest" : "next.picked", { token: token.index + 1 }), ...lane("base", token.base), ...lane("steered", token.steered),
+      ...(typeof token.klNats === "number" ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { doses }) : "");
     picked.textContent = run.selected === null ? "" : facts.textContent;
     const top = token.top ?? [];
     // Behind the split the base that is compared reads what the steered one wrote.
     const parted = run.split !== null && token.index > run.split;
     const most = Math.max(0.001, ...top.flatMap((/** @type {any} */ row) => [row.base ?? 0, row.steered ?? 0]));
     bars.replaceChildren(...(top.length ? [h("table", {},
-      h("caption.sr", {}, "Likeliest next tokens of both models"),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "could be"), h("th.base", { scope: "col" }, parted ? "base, on the steered text" : "base"), h("th.steered", { scope: "col" }, "steered"))),
+      h("caption.sr", {}, say("next.table")),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, say("next.could")), h("th.base", { scope: "col" }, say(parted ? "next.base.parted" : "next.base")), h("th.steered", { scope: "col" }, say("next.steered")))),
       h("tbody", {}, ...top.map((/** @type {any} */ row) => h("tr", {},
         h("th.tok", { scope: "row", title: `id ${row.id}` }, shown(row.text)),
         bar("base", row.base, most), bar("steered", row.steered, most)))))] : []));
   });
 }
 
-function lane(/** @type {string} */ name, /** @type {any} */ step) {
-  if (!step) return "";
-  return h("span", {}, `${name} wrote `, h("q.tok", {}, shown(step.text)), ` (${percent(step.probability)}), `);
-}
+/** @param {"base"|"steered"} name @param {any} step */
+const lane = (name, step) => (step ? parts(`next.wrote.${name}`, { text: h("q.tok", {}, shown(step.text)), p: percent(step.probability) }) : []);
 
 function bar(/** @type {string} */ name, /** @type {number|undefined} */ p, /** @type {number} */ most) {
   const fill = h("i");

@@ -52,6 +52,8 @@
  * @property {"auto"|"webgpu"|"cpu"} device
  * @property {boolean} allowSoftwareGpu
  * @property {any} run
+ * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[]}} recording what plays until something is live
+ * @property {boolean} rerun       whether it writes again by itself after something was turned
  * @property {{wasmHeapBytes: number, wasmHeapPeakBytes: number, gpuBytes: number, gpuPeakBytes: number}|null} memory
  */
 
@@ -76,6 +78,8 @@ export function defaults() {
     device: "auto",
     allowSoftwareGpu: false,
     run: { status: "idle" },
+    recording: { status: "coming", error: null, model: "", prompts: [] },
+    rerun: false,
     memory: null,
   };
 }

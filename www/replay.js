@@ -1,0 +1,153 @@
+// Plays a recording in the place of live runs, until there is one: the text of the coefficient
+// that is turned to, in the columns, the strip and under the glass that a live run uses.
+import { signed } from "./dom.js";
+import { nearest, readRecording, stepsOf } from "./recording.js";
+import { say } from "./say.js";
+
+/** Tokens a second: about what the model does on a laptop. */
+const PACE = 16;
+
+/**
+ * @param {import("./state/store.js").Store} store
+ * @param {{url: URL|string, still: boolean, fetching?: typeof fetch}} options `still`: all at once, for those who want less motion
+ */
+export function createReplay(store, { url, still, fetching = fetch }) {
+  const { state } = store;
+  /** @type {import("./recording.js").Recording|null} */
+  let recording = null;
+  /** @type {any} */
+  let timer = 0;
+  /** The steps of what is shown. @type {any[]} */
+  let all = [];
+  /** Of what is shown: prompt, adapter, coefficient. */
+  let shown = "";
+  /** How far each adapter was turned when it was last looked at. @type {Map<string, number>} */
+  let turned = new Map();
+
+  async function begin() {
+    try {
+      const response = await fetching(url);
+      if (!response.ok) throw new Error(`the server says ${response.status}`);
+      recording = readRecording(await response.json());
+      store.set({ recording: { status: "here", error: null, model: recording.model.name, prompts: recording.prompts.map(({ text }) => text) } });
+    } catch (error) {
+      store.set({ recording: { status: "failed", error: String(/** @type {any} */ (error)?.message ?? error), model: "", prompts: [] } });
+    }
+  }
+
+  /** Whether the columns are the recording's: until something live is in them. */
+  const mine = () => recording !== null && (state.run.status === "idle" || Boolean(state.run.recorded));
+
+  /** The adapters that are turned, of those that could act here. */
+  const acting = () => state.adapters.filter(({ enabled, coefficient, wanted }) => enabled && coefficient !== 0 && !wanted);
+
+  /**
+   * One adapter at a time is recorded: whichever is turned now is the one, and the others go back
+   * to 0, where everyone sees it. With a live model they are left: it can have several.
+   */
+  function oneAtATime() {
+    const before = turned;
+    turned = new Map(state.adapters.map(({ key, coefficient, enabled }) => [key, enabled ? coefficient : 0]));
+    if (!mine() || state.model.status === "ready") return;
+    const now = acting();
+    const [mover] = now.filter(({ key, coefficient }) => before.has(key) && before.get(key) !== coefficient);
+    if (now.length < 2 || !mover) return;
+    store.set({
+      adapters: state.adapters.map((adapter) => (adapter.key !== mover.key && now.includes(adapter) ? { ...adapter, coefficient: 0 } : adapter)),
+    });
+  }
+
+  /** What to show for the state as it is. @returns {{prompt: number, name: string, c: number}|null} */
+  function wish() {
+    if (!recording || !mine()) return null;
+    const recorded = (/** @type {{key: string, name: string}} */ { key, name }) =>
+      key.startsWith("shipped:") && recording?.adapters.some((one) => one.name === name);
+    const now = acting();
+    const one = now[0] ?? state.adapters.find(({ key }) => key === state.active) ?? state.adapters[0];
+    const at = recording.prompts.findIndex(({ text }) => text === state.prompt.trim());
+    // While another prompt is being written, the last one stays.
+    const prompt = at >= 0 ? at : state.run.recorded?.prompt ?? 0;
+    if (now.length > 1 || !one || !recorded(one)) return null;
+    return { prompt, name: one.name, c: now.length ? nearest(recording, one.coefficient) : 0 };
+  }
+
+  /** Shows what the state wishes, if it is another than is shown. */
+  function show() {
+    oneAtATime();
+    const what = wish();
+    const now = JSON.stringify(what);
+    if (now === shown || !what || !recording) return;
+    const steps = stepsOf(recording, what.prompt, what.name, what.c);
+    if (!steps) return;
+    const another = state.run.recorded?.prompt !== what.prompt;
+    shown = now;
+    // Turned: the text changes under the hand, as long as it is. Another prompt: from its start.
+    const long = another && !still ? 0 : Math.max(state.run.tokens?.length ?? 0, still ? Infinity : 0);
+    place(steps, what, Math.min(long, steps.tokens.length));
+    play();
+  }
+
+  /** @param {{tokens: any[], split: number|null}} steps @param {{prompt: number, name: string, c: number}} what @param {number} long */
+  function place(steps, what, long) {
+    all = steps.tokens;
+    const selected = state.run.selected ?? null;
+    store.set({
+      run: {
+        status: "playing", recorded: what, tokens: all.slice(0, long), split: steps.split, kept: 0, limit: all.length, error: null,
+        selected: selected === null || long === 0 ? null : Math.min(selected, long - 1),
+        startedAt: performance.now(), firstAt: null, lastAt: null, prefill: null,
+      },
+    });
+  }
+
+  function play() {
+    clearInterval(timer);
+    const step = () => {
+      const { run } = state;
+      if (!run.recorded) return clearInterval(timer);
+      const next = all[run.tokens.length];
+      if (next) run.tokens.push(next);
+      const done = run.tokens.length >= all.length;
+      store.set({ run: { ...run, status: done ? "played" : "playing" } });
+      if (done) clearInterval(timer);
+    };
+    timer = setInterval(step, 1000 / PACE);
+    step();
+  }
+
+  /** From the start, once more. */
+  function again() {
+    const what = state.run.recorded;
+    const steps = what && recording && stepsOf(recording, what.prompt, what.name, what.c);
+    if (!steps) return;
+    place(steps, what, still ? steps.tokens.length : 0);
+    play();
+  }
+
+  /** The whole text at once. */
+  function finish() {
+    const { run } = state;
+    if (run.status !== "playing") return;
+    run.tokens.push(...all.slice(run.tokens.length));
+    store.set({ run: { ...run, status: "played" } });
+    clearInterval(timer);
+  }
+
+  /** What of the page's settings the recording in the columns does not honour, in words; "" if nothing. */
+  function unlike() {
+    const { recorded } = state.run;
+    if (!recorded || !recording) return "";
+    const now = acting();
+    const [one] = now;
+    if (now.length > 1) return say("recorded.stack");
+    if (one && one.key !== `shipped:${recorded.name}`) return say("recorded.own", { title: one.title });
+    const { text } = recording.prompts[recorded.prompt];
+    if (text !== state.prompt.trim()) return say("recorded.prompt", { prompt: text });
+    if (one && one.coefficient !== recorded.c) return say("recorded.between", { c: signed(recorded.c) });
+    const { chat, sampling } = recording;
+    return chat === state.chat && JSON.stringify(sampling) === JSON.stringify(state.sampling) ? "" : say("recorded.sampling");
+  }
+
+  store.watch(["recording", "adapters", "prompt", "active", "model"], show);
+  return { begin, again, finish, unlike };
+}

@@ -1,0 +1,45 @@
+// What is set otherwise now than when the texts in the columns were written.
+import { doses, manner, sameDoses, trail } from "./acting.js";
+
+/** Whether a run now would be asked otherwise. @param {any} asked by the run @param {any} request what a run now would be asked */
+export function otherwise(asked, request) {
+  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
+    JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
+  return asks(request) !== asks(asked);
+}
+
+/**
+ * What was changed since a live run's texts, the first of these that holds; "" if nothing was.
+ * @param {import("./store.js").State} state
+ * @param {any} request what a run now would be asked
+ * @returns {""|"model"|"turned"|"manner"|"asked"}
+ */
+export function changedSince({ run, adapters, model }, request) {
+  const way = trail(run.tokens ?? []);
+  if (!run.request || run.recorded) return "";
+  if (run.model && model.source !== run.model.source) return "model";
+  // What was never steered was not steered otherwise.
+  if (way.length && !sameDoses(doses(adapters), way.at(-1))) return "turned";
+  // While adapters are on their way their manner is not known.
+  if (way.length && model.status === "ready" && !adapters.some(({ loading }) => loading) && manner(adapters) !== run.manners) return "manner";
+  return otherwise(run.request, request) ? "asked" : "";
+}
+
+/**
+ * Writes again by itself, a moment after something was turned, where that is wished.
+ * @param {import("./store.js").Store} store
+ * @param {{request: () => any, run: () => any}} actions
+ * @param {number} [ms] how long nothing must be turned before it writes
+ */
+export function rerunByItself(store, actions, ms = 500) {
+  /** @type {any} */
+  let timer = 0;
+  store.watch(["adapters", "rerun"], (state) => {
+    clearTimeout(timer);
+    if (!state.rerun) return;
+    timer = setTimeout(() => {
+      const over = ["done", "stopped", "failed"].includes(state.run.status);
+      if (state.rerun && over && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
+    }, ms);
+  });
+}
