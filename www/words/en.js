@@ -5,6 +5,8 @@
 /** @type {Record<string, import("../say.js").Message>} */
 export const EN = {
   // ---- the page and its words ----
+  "page.percent": "{p} %",
+  "page.percent-least": "<0.1 %",
 
   // ---- adapters ----
 
