@@ -1,5 +1,6 @@
 // What the user can do, and what it does to the engine and to the state. No elements here.
 import { Engine, EngineError } from "./engine/client.js";
+import { say } from "./say.js";
 import { manner } from "./state/acting.js";
 
 /** Automatic restarts before the page asks; a device that keeps failing must not loop. */
@@ -20,9 +21,6 @@ const SETTINGS = /** @type {const} */ ({
   mask: { call: "setMask", fields: ["layers", "modules"] },
   coefficient: { call: "setCoefficient", fields: ["coefficient"] },
 });
-
-const NO_TOKENIZER = "this model came without a tokenizer, so it cannot read a prompt; "
-  + "choose its files again, tokenizer.json among them";
 
 /** @param {import("./state/store.js").Store} store */
 export function createActions(store) {
@@ -81,7 +79,7 @@ export function createActions(store) {
     } catch (error) {
       throw new EngineError({
         code: "device-unavailable",
-        message: `this frame may not start the worker that computes (${plain(error).message}); open the page in a tab of its own`,
+        message: say("engine.no-worker", { why: plain(error).message }),
       });
     }
   }
@@ -198,7 +196,7 @@ export function createActions(store) {
     await engine.call("deleteCachedModel", [url]);
     const { info } = state.model;
     setModel({
-      kept: null, deleted: true, info: info && { ...info, cached: false, note: "the copy kept in this browser was deleted" },
+      kept: null, deleted: true, info: info && { ...info, cached: false, note: say("model.copy-deleted") },
     });
   }
 
@@ -344,7 +342,7 @@ export function createActions(store) {
   /** Takes effect at the next token. @param {string} key @param {number} coefficient */
   async function setCoefficient(key, coefficient) {
     if (Number.isFinite(coefficient)) return choose(key, "coefficient", { coefficient });
-    store.setAdapter(key, { refused: { code: "bad-coefficient", message: "the coefficient is not a finite number; it stays as it was" } });
+    store.setAdapter(key, { refused: { code: "bad-coefficient", message: say("adapters.not-finite") } });
     store.set({ active: key });
   }
 
@@ -412,7 +410,7 @@ export function createActions(store) {
   /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
   async function run({ resume = false } = {}) {
     if (generating) return;
-    if (state.model.info?.hasTokenizer === false) return setRun({ status: "failed", error: { code: "no-tokenizer", message: NO_TOKENIZER } });
+    if (state.model.info?.hasTokenizer === false) return setRun({ status: "failed", error: { code: "no-tokenizer", message: say("engine.no-tokenizer") } });
     const control = new AbortController();
     generating = control;
     if (!(await everythingIsThere(control.signal))) {
@@ -461,8 +459,8 @@ export function createActions(store) {
     const failed = state.adapters.find(({ key, error, refused }) => awaited.has(key) && (error ?? refused));
     const why = failed?.error ?? failed?.refused;
     const error = failed && why
-      ? { ...why, message: `nothing was written, for ${failed.title} could not be ${failed.error ? "read" : "set"}: ${why.message}. Run again to write with what is there` }
-      : { code: "aborted", message: "the engine stopped before all adapters were there; run again once it is back" };
+      ? { ...why, message: say(failed.error ? "engine.not-read" : "engine.not-set", { title: failed.title, why: why.message }) }
+      : { code: "aborted", message: say("engine.stopped-early") };
     if (signal.aborted) store.set({ run: before });
     else if (failed || era !== started) setRun({ status: "failed", error });
     else return true;
@@ -517,7 +515,7 @@ export function createActions(store) {
     const writes = Boolean(step.steered);
     const doses = (writes ? step.coefficients : []).map((/** @type {[number, number]} */ [id, c]) => {
       const adapter = state.adapters.find((item) => item.id === id);
-      return { key: adapter?.key ?? String(id), title: adapter?.title ?? `adapter ${id}`, c };
+      return { key: adapter?.key ?? String(id), title: adapter?.title ?? say("adapters.nameless", { id: String(id) }), c };
     });
     const [klNats, cache] = [Number.isFinite(step.klNats) ? step.klNats : null, writes ? step.cache : "current"];
     run.tokens.push({ ...step, index, doses, klNats, cache });

@@ -50,6 +50,8 @@ export const EN = {
   "adapters.skills-free": "I do, the same in every layer",
   "adapters.skill": "Skill {number}",
   "adapters.skill-weight": "Weight of skill {number} of {title}",
+  "adapters.not-finite": "the coefficient is not a finite number; it stays as it was",
+  "adapters.nameless": "adapter {id}",
   "adapters.how": "How it works",
   "adapters.formula": "Formula",
   "adapters.about-c": "The coefficient",
@@ -131,6 +133,11 @@ export const EN = {
   // ---- files that are offered ----
 
   // ---- engine ----
+  "engine.no-worker": "this frame may not start the worker that computes ({why}); open the page in a tab of its own",
+  "engine.no-tokenizer": "this model came without a tokenizer, so it cannot read a prompt; choose its files again, tokenizer.json among them",
+  "engine.not-read": "nothing was written, for {title} could not be read: {why}. Run again to write with what is there",
+  "engine.not-set": "nothing was written, for {title} could not be set: {why}. Run again to write with what is there",
+  "engine.stopped-early": "the engine stopped before all adapters were there; run again once it is back",
 
   // ---- prompt and sampling ----
 
