@@ -1,20 +1,17 @@
 // The adapters that come with the page: ./adapters/index.json, and a folder each.
 
+import { say } from "./say.js";
 import { wanted, wished } from "./state/url.js";
 
 const ROOT = new URL("./adapters/", import.meta.url);
 
 /** @param {string} path @returns {Promise<Response>} */
 async function get(path) {
-  let why;
-  try {
-    const response = await fetch(new URL(path, ROOT));
-    if (response.ok) return response;
-    why = `the server says ${response.status}`;
-  } catch {
-    why = "no answer";
-  }
-  throw Object.assign(new Error(`adapters/${path} could not be fetched: ${why}`), { code: "network" });
+  const response = await fetch(new URL(path, ROOT)).catch(() => null);
+  if (response?.ok) return response;
+  const file = `adapters/${path}`;
+  const why = response ? say("shipped.refused", { file, status: String(response.status) }) : say("shipped.no-answer", { file });
+  throw Object.assign(new Error(why), { code: "network" });
 }
 
 /**
@@ -29,7 +26,7 @@ export async function shippedAdapters(asked, gone) {
   const response = await get("index.json");
   const index = await response.json().catch(() => null);
   if (!Array.isArray(index?.adapters)) {
-    throw Object.assign(new Error("adapters/index.json is not the list that it should be"), { code: "network" });
+    throw Object.assign(new Error(say("shipped.no-list", { file: "adapters/index.json" })), { code: "network" });
   }
   /** @type {string[]} */
   const names = index.adapters.map((/** @type {any} */ { folder }) => folder);

@@ -131,6 +131,10 @@ export const EN = {
   // ---- keys ----
 
   // ---- files that are offered ----
+  "offers.pickled": "{path} is a pickle of PyTorch's, which is a program rather than a list of numbers; it is not run here. Convert it to safetensors, where PyTorch is, in its folder; then choose the new file with its adapter_config.json:",
+  "shipped.refused": "{file} could not be fetched: the server says {status}",
+  "shipped.no-answer": "{file} could not be fetched: no answer",
+  "shipped.no-list": "{file} is not the list that it should be",
 
   // ---- engine ----
   "engine.no-worker": "this frame may not start the worker that computes ({why}); open the page in a tab of its own",
