@@ -137,6 +137,12 @@ export const EN = {
   "shipped.no-list": "{file} is not the list that it should be",
 
   // ---- engine ----
+  "engine.failed": "the engine failed and has to be started anew; the text is kept (the browser's console says more)",
+  "engine.ended": "the engine ended without a word and has to be started anew; the text is kept",
+  "engine.restarted": "the engine was restarted",
+  "engine.not-loaded": "the engine could not be loaded; is pkg/ there?",
+  "engine.not-loaded-why": "the engine could not be loaded; is pkg/ there? ({why})",
+  "engine.not-running": "the engine is not running",
   "engine.no-worker": "this frame may not start the worker that computes ({why}); open the page in a tab of its own",
   "engine.no-tokenizer": "this model came without a tokenizer, so it cannot read a prompt; choose its files again, tokenizer.json among them",
   "engine.not-read": "nothing was written, for {title} could not be read: {why}. Run again to write with what is there",
