@@ -10,6 +10,7 @@ import { promptPanel } from "./panels/prompt.js";
 import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
+import { say } from "./say.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
@@ -63,11 +64,11 @@ async function share() {
   const button = byId("share");
   try {
     await navigator.clipboard.writeText(new URL(link(), location.href).href);
-    button.textContent = "Copied";
+    button.textContent = say("page.copied");
   } catch {
-    button.textContent = written && window === window.top ? "The link is in the address bar" : "This frame may not copy";
+    button.textContent = say(written && window === window.top ? "page.link-in-address" : "page.may-not-copy");
   }
-  setTimeout(() => { button.textContent = "Copy link"; }, 2000);
+  setTimeout(() => { button.textContent = say("page.copy-link"); }, 2000);
 }
 byId("share").addEventListener("click", share);
 byId("help").addEventListener("click", () => byId("keys").showModal());
@@ -77,7 +78,7 @@ byId("help").addEventListener("click", () => byId("keys").showModal());
 const themes = ["auto", "light", "dark"];
 function theme(/** @type {string} */ name) {
   document.documentElement.dataset.theme = name;
-  byId("theme").textContent = `Theme: ${name}`;
+  byId("theme").textContent = say(`page.theme-${name}`);
   remember("playground.theme", name);
 }
 const chosen = recall("playground.theme") ?? "";
@@ -87,9 +88,11 @@ byId("theme").addEventListener("click", () => {
   theme(themes[(themes.indexOf(now) + 1) % themes.length]);
 });
 store.watch(["memory", "model"], (/** @type {any} */ { memory, model }) => {
-  byId("memory").textContent = memory && model.status === "ready"
-    ? `Memory: WebAssembly ${megabytes(memory.wasmHeapBytes)} (peak ${megabytes(memory.wasmHeapPeakBytes)}), GPU ${memory.gpuPeakBytes ? `${megabytes(memory.gpuBytes)} (peak ${megabytes(memory.gpuPeakBytes)})` : "none"}`
-    : "";
+  if (!memory || model.status !== "ready") return byId("memory").replaceChildren();
+  const wasm = { wasm: megabytes(memory.wasmHeapBytes), wasmPeak: megabytes(memory.wasmHeapPeakBytes) };
+  byId("memory").textContent = memory.gpuPeakBytes
+    ? say("page.memory-gpu", { ...wasm, gpu: megabytes(memory.gpuBytes), gpuPeak: megabytes(memory.gpuPeakBytes) })
+    : say("page.memory", wasm);
 });
 
 // ---- begin --------------------------------------------------------------------------------------

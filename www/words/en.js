@@ -5,6 +5,15 @@
 /** @type {Record<string, import("../say.js").Message>} */
 export const EN = {
   // ---- the page and its words ----
+  "page.copy-link": "Copy link",
+  "page.copied": "Copied",
+  "page.link-in-address": "The link is in the address bar",
+  "page.may-not-copy": "This frame may not copy",
+  "page.theme-auto": "Theme: auto",
+  "page.theme-light": "Theme: light",
+  "page.theme-dark": "Theme: dark",
+  "page.memory": "Memory: WebAssembly {wasm} (peak {wasmPeak}), GPU none",
+  "page.memory-gpu": "Memory: WebAssembly {wasm} (peak {wasmPeak}), GPU {gpu} (peak {gpuPeak})",
   "page.percent": "{p} %",
   "page.percent-least": "<0.1 %",
 
@@ -51,6 +60,7 @@ export const EN = {
   "adapters.skill": "Skill {number}",
   "adapters.skill-weight": "Weight of skill {number} of {title}",
   "adapters.not-finite": "the coefficient is not a finite number; it stays as it was",
+  "adapters.nothing-turned": "nothing turned: equal to the base",
   "adapters.nameless": "adapter {id}",
   "adapters.how": "How it works",
   "adapters.formula": "Formula",
