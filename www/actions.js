@@ -1,5 +1,6 @@
 // What the user can do, and what it does to the engine and to the state. No elements here.
 import { Engine, EngineError } from "./engine/client.js";
+import { say } from "./say.js";
 import { manner } from "./state/acting.js";
 
 /** Automatic restarts before the page asks; a device that keeps failing must not loop. */
@@ -21,9 +22,6 @@ const SETTINGS = /** @type {const} */ ({
   coefficient: { call: "setCoefficient", fields: ["coefficient"] },
 });
 
-const NO_TOKENIZER = "this model came without a tokenizer, so it cannot read a prompt; "
-  + "choose its files again, tokenizer.json among them";
-
 /** @param {import("./state/store.js").Store} store */
 export function createActions(store) {
   const { state } = store;
@@ -42,6 +40,8 @@ export function createActions(store) {
   let queue = Promise.resolve();
   /** Whether the list of what comes with the page was there once. */
   let placed = false;
+  /** Settles when what comes with the page is there or is not. @type {Promise<any>} */
+  let coming = Promise.resolve();
   /** Grows with each engine and each model: what was loaded for an earlier one is gone with it. */
   let era = 0;
 
@@ -81,7 +81,7 @@ export function createActions(store) {
     } catch (error) {
       throw new EngineError({
         code: "device-unavailable",
-        message: `this frame may not start the worker that computes (${plain(error).message}); open the page in a tab of its own`,
+        message: say("engine.no-worker", { why: plain(error).message }),
       });
     }
   }
@@ -158,6 +158,8 @@ export function createActions(store) {
           ? await engine.call("loadModel", [source.file, {}], options)
           : await engine.call("loadModelFolder", [source.files], options);
       if (loading !== control) return;
+      await coming;
+      if (loading !== control) return;
       // Not a fixed list: another may be added meanwhile.
       const next = () => state.adapters.find((adapter) => adapter.files && adapter.id === null && !adapter.error);
       for (let adapter; (adapter = next());) {
@@ -198,7 +200,7 @@ export function createActions(store) {
     await engine.call("deleteCachedModel", [url]);
     const { info } = state.model;
     setModel({
-      kept: null, deleted: true, info: info && { ...info, cached: false, note: "the copy kept in this browser was deleted" },
+      kept: null, deleted: true, info: info && { ...info, cached: false, note: say("model.copy-deleted") },
     });
   }
 
@@ -308,7 +310,12 @@ export function createActions(store) {
    * Fetches what comes with the page, and lists of it what is not listed yet.
    * @param {() => Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>} fetching
    */
-  async function listShipped(fetching) {
+  function listShipped(fetching) {
+    return (coming = list(fetching));
+  }
+
+  /** @param {() => Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>} fetching */
+  async function list(fetching) {
     store.set({ shelf: { status: "coming", error: null } });
     try {
       const { list, gone } = await fetching();
@@ -319,7 +326,9 @@ export function createActions(store) {
         return now ? { ...adapter, title: now.title, sentence: now.sentence, card: now.card, files: now.files, error: now.error } : adapter;
       });
       // A place that a link wants is kept once: it may be filled by now, or done without.
-      const fresh = list.filter(({ key, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed));
+      const fresh = list.filter(({ key, name, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed)
+        // Nor is anything brought back that was removed while it was on its way.
+        && (gone.includes(name) === state.gone.includes(name) || !placed));
       const all = [...known, ...fresh];
       placed = true;
       store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone, shelf: { status: "here", error: null } });
@@ -344,7 +353,7 @@ export function createActions(store) {
   /** Takes effect at the next token. @param {string} key @param {number} coefficient */
   async function setCoefficient(key, coefficient) {
     if (Number.isFinite(coefficient)) return choose(key, "coefficient", { coefficient });
-    store.setAdapter(key, { refused: { code: "bad-coefficient", message: "the coefficient is not a finite number; it stays as it was" } });
+    store.setAdapter(key, { refused: { code: "bad-coefficient", message: say("adapters.not-finite") } });
     store.set({ active: key });
   }
 
@@ -412,7 +421,7 @@ export function createActions(store) {
   /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
   async function run({ resume = false } = {}) {
     if (generating) return;
-    if (state.model.info?.hasTokenizer === false) return setRun({ status: "failed", error: { code: "no-tokenizer", message: NO_TOKENIZER } });
+    if (state.model.info?.hasTokenizer === false) return setRun({ recorded: null, status: "failed", error: { code: "no-tokenizer", message: say("engine.no-tokenizer") } });
     const control = new AbortController();
     generating = control;
     if (!(await everythingIsThere(control.signal))) {
@@ -422,7 +431,7 @@ export function createActions(store) {
     const earlier = resume ? state.run : null;
     const tokens = earlier?.tokens ?? [];
     setRun({
-      status: "prefill", tokens, kept: tokens.length, split: earlier?.split ?? null,
+      recorded: null, status: "prefill", tokens, kept: tokens.length, split: earlier?.split ?? null,
       error: null, interrupted: false, selected: null, prefill: null, startedAt: performance.now(), firstAt: null, lastAt: null,
       limit: earlier?.limit ?? state.maxTokens, request: earlier?.request ?? request(), manners: earlier?.manners ?? null,
       model: { name: state.model.name, source: state.model.source, context: state.model.info?.context },
@@ -454,15 +463,15 @@ export function createActions(store) {
     /** @type {Set<string>} */
     const awaited = new Set();
     for (let late; (late = acting().filter(({ loading }) => loading)).length && !signal.aborted;) {
-      setRun({ status: "waiting", waitsFor: late.map(({ title }) => title), error: null });
+      setRun({ recorded: null, status: "waiting", waitsFor: late.map(({ title }) => title), error: null });
       for (const { key } of late) awaited.add(key);
       await Promise.race([stopped, Promise.all(late.map(({ key }) => arriving.get(key)))]);
     }
     const failed = state.adapters.find(({ key, error, refused }) => awaited.has(key) && (error ?? refused));
     const why = failed?.error ?? failed?.refused;
     const error = failed && why
-      ? { ...why, message: `nothing was written, for ${failed.title} could not be ${failed.error ? "read" : "set"}: ${why.message}. Run again to write with what is there` }
-      : { code: "aborted", message: "the engine stopped before all adapters were there; run again once it is back" };
+      ? { ...why, message: say(failed.error ? "engine.not-read" : "engine.not-set", { title: failed.title, why: why.message }) }
+      : { code: "aborted", message: say("engine.stopped-early") };
     if (signal.aborted) store.set({ run: before });
     else if (failed || era !== started) setRun({ status: "failed", error });
     else return true;
@@ -517,7 +526,7 @@ export function createActions(store) {
     const writes = Boolean(step.steered);
     const doses = (writes ? step.coefficients : []).map((/** @type {[number, number]} */ [id, c]) => {
       const adapter = state.adapters.find((item) => item.id === id);
-      return { key: adapter?.key ?? String(id), title: adapter?.title ?? `adapter ${id}`, c };
+      return { key: adapter?.key ?? String(id), title: adapter?.title ?? say("adapters.nameless", { id: String(id) }), c };
     });
     const [klNats, cache] = [Number.isFinite(step.klNats) ? step.klNats : null, writes ? step.cache : "current"];
     run.tokens.push({ ...step, index, doses, klNats, cache });

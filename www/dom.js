@@ -1,4 +1,6 @@
-// The only way this page makes elements: properties and text, never markup from a string.
+// The only way this page makes elements: properties and text, never markup from a string. And how
+// it writes its figures.
+import { numbers, say } from "./say.js";
 
 /**
  * @param {string} tag "div", or "div.class.other"
@@ -53,21 +55,27 @@ export function byId(id) {
   return element;
 }
 
+const whole = { maximumFractionDigits: 0 };
+const kilo = numbers({ style: "unit", unit: "kilobyte", ...whole });
+const mega = numbers({ style: "unit", unit: "megabyte", ...whole });
+const tenths = numbers({ style: "unit", unit: "megabyte", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
 /** 98362432 -> "98.4 MB" @param {number} bytes */
 export function megabytes(bytes) {
-  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+  if (bytes < 1e6) return kilo(Math.max(1, bytes / 1e3));
+  return (bytes < 1e8 ? tenths : mega)(bytes / 1e6);
 }
 
+const hundredths = numbers({ signDisplay: "always", minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
 /** 1 -> "+1.00", with a true minus sign @param {number} coefficient */
-export function signed(coefficient) {
-  const digits = Math.abs(coefficient).toFixed(2);
-  if (coefficient === 0) return "0";
-  return `${coefficient < 0 ? "−" : "+"}${digits}`;
-}
+export const signed = (coefficient) => (coefficient === 0 ? "0" : hundredths(coefficient).replace("-", "−"));
+
+const percents = numbers(whole);
+const twoDigits = numbers({ minimumSignificantDigits: 2, maximumSignificantDigits: 2 });
 
 /** Small probabilities keep two digits that mean something. @param {number} p */
 export function percent(p) {
-  if (p >= 0.0995) return `${Math.round(p * 100)} %`;
-  return p >= 0.001 ? `${(p * 100).toPrecision(2)} %` : "<0.1 %";
+  if (p >= 0.001) return say("page.percent", { p: (p >= 0.0995 ? percents : twoDigits)(p * 100) });
+  return say("page.percent-least");
 }

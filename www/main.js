@@ -3,6 +3,8 @@ import { createActions } from "./actions.js";
 import { byId, megabytes } from "./dom.js";
 import { adaptersPanel } from "./panels/adapters.js";
 import { offline } from "./offline.js";
+import { doseBar } from "./panels/dosebar.js";
+import { glossary } from "./panels/glossary.js";
 import { keys } from "./panels/keys.js";
 import { modelPanel } from "./panels/model.js";
 import { outputPanel } from "./panels/output.js";
@@ -10,7 +12,10 @@ import { promptPanel } from "./panels/prompt.js";
 import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
+import { createReplay } from "./replay.js";
+import { say } from "./say.js";
 import { DEFAULT_MODEL } from "./state/models.js";
+import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
@@ -19,8 +24,14 @@ const asked = parse(location.hash);
 const { modelUrl, sampling, ...rest } = asked.patch;
 const initial = defaults();
 Object.assign(initial, rest, { sampling: { ...initial.sampling, ...sampling } });
+initial.rerun = recall("playground.rerun") === "on";
 const store = createStore(initial);
 const actions = createActions(store);
+const replay = createReplay(store, {
+  url: new URL("./recorded/smollm2-135m.json", import.meta.url), still: matchMedia("(prefers-reduced-motion: reduce)").matches,
+});
+// Before anything else: it is what moves first.
+const recorded = replay.begin();
 
 /** The model behind the Load button: the link's, else ours. */
 const offered = modelUrl
@@ -28,21 +39,24 @@ const offered = modelUrl
   : Object.assign(DEFAULT_MODEL, { kind: /** @type {const} */ ("url") });
 
 modelPanel(byId("model"), store, actions, offered);
-promptPanel(byId("prompt-form"), store, actions);
-/** What comes with the page; after a failure, or once it is wanted back, again. */
-const fetchShipped = () => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone));
+promptPanel(byId("prompt-form"), store, actions, offered);
+/** What comes with the page: its words at once, its numbers with the engine; after a failure, or once it is wanted back, again. */
+const fetchShipped = (weights = true) => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone, weights));
 const bringBack = () => actions.listShipped(async () => {
   const { list } = await shippedAdapters(null, []);
   return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
 });
 adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, bringBack });
 outputPanel({
-  base: byId("base-text"), steered: byId("steered-text"), dose: byId("steered-dose"), now: byId("steered-now"),
-  stats: byId("stats"), status: byId("status"), notice: byId("notice"),
-}, store, actions);
+  columns: byId("columns"), base: byId("base-text"), steered: byId("steered-text"), difference: byId("difference-text"),
+  dose: byId("steered-dose"), doseBeside: byId("difference-dose"), below: byId("below"), status: byId("status"), notice: byId("notice"),
+}, store, actions, replay);
 stripsPanel(byId("strips"), store, actions);
 tokenPanel(byId("token"), store);
+doseBar(byId("dosebar"), store, actions);
+glossary(byId("word"), byId("about"), byId("about-open"));
 keys(byId("keys"), byId("keys-on"), store, actions, { share });
+rerunByItself(store, actions);
 
 // ---- link ---------------------------------------------------------------------------------------
 
@@ -63,11 +77,11 @@ async function share() {
   const button = byId("share");
   try {
     await navigator.clipboard.writeText(new URL(link(), location.href).href);
-    button.textContent = "Copied";
+    button.textContent = say("page.copied");
   } catch {
-    button.textContent = written && window === window.top ? "The link is in the address bar" : "This frame may not copy";
+    button.textContent = say(written && window === window.top ? "page.link-in-address" : "page.may-not-copy");
   }
-  setTimeout(() => { button.textContent = "Copy link"; }, 2000);
+  setTimeout(() => { button.textContent = say("page.copy-link"); }, 2000);
 }
 byId("share").addEventListener("click", share);
 byId("help").addEventListener("click", () => byId("keys").showModal());
@@ -77,7 +91,7 @@ byId("help").addEventListener("click", () => byId("keys").showModal());
 const themes = ["auto", "light", "dark"];
 function theme(/** @type {string} */ name) {
   document.documentElement.dataset.theme = name;
-  byId("theme").textContent = `Theme: ${name}`;
+  byId("theme").textContent = say(`page.theme-${name}`);
   remember("playground.theme", name);
 }
 const chosen = recall("playground.theme") ?? "";
@@ -87,20 +101,26 @@ byId("theme").addEventListener("click", () => {
   theme(themes[(themes.indexOf(now) + 1) % themes.length]);
 });
 store.watch(["memory", "model"], (/** @type {any} */ { memory, model }) => {
-  byId("memory").textContent = memory && model.status === "ready"
-    ? `Memory: WebAssembly ${megabytes(memory.wasmHeapBytes)} (peak ${megabytes(memory.wasmHeapPeakBytes)}), GPU ${memory.gpuPeakBytes ? `${megabytes(memory.gpuBytes)} (peak ${megabytes(memory.gpuPeakBytes)})` : "none"}`
-    : "";
+  if (!memory || model.status !== "ready") return byId("memory").replaceChildren();
+  const wasm = { wasm: megabytes(memory.wasmHeapBytes), wasmPeak: megabytes(memory.wasmHeapPeakBytes) };
+  byId("memory").textContent = memory.gpuPeakBytes
+    ? say("page.memory-gpu", { ...wasm, gpu: megabytes(memory.gpuBytes), gpuPeak: megabytes(memory.gpuPeakBytes) })
+    : say("page.memory", wasm);
 });
 
 // ---- begin --------------------------------------------------------------------------------------
 
-// The worker and the adapters are fetched once somebody keeps what is fetched.
-await offline();
-const adapters = fetchShipped();
-if (await actions.start()) {
+// The recording and the words of the adapters first, then the engine, and then what only the
+// engine needs and what only the next visit needs.
+await Promise.all([recorded, fetchShipped(false)]);
+const started = await actions.start();
+const numbers = fetchShipped();
+if (started) {
   // A model kept in this browser costs no download: no click is asked for.
   const kept = await actions.lookForKept(offered.url);
-  await adapters;
+  await numbers;
   if (kept?.complete && store.state.model.status === "none") await actions.loadModel(offered);
   actions.refreshMemory();
 }
+await numbers;
+await offline(store.state.engine.fetched);

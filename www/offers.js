@@ -1,6 +1,8 @@
 // What is done with the adapters among given files: which are loaded at once and which are offered
 // by name, and what is said of weights that cannot be read here.
 
+import { say } from "./say.js";
+
 /** @typedef {import("./files.js").Found} Found @typedef {import("./files.js").Given} Given */
 
 /**
@@ -53,8 +55,7 @@ export function pickled(given) {
   if (!one) return null;
   const name = one.path.slice(folder(one.path).length);
   return {
-    sentence: `${one.path} is a pickle of PyTorch's, which is a program rather than a list of numbers; it is not run here. `
-      + "Convert it to safetensors, where PyTorch is, in its folder; then choose the new file with its adapter_config.json:",
+    sentence: say("offers.pickled", { path: one.path }),
     command: `python -c "import torch; from safetensors.torch import save_file; w = torch.load('${name}', map_location='cpu', weights_only=True); `
       + `save_file({k: v.contiguous().clone() for k, v in w.items()}, '${name.replace(PICKLED, "")}.safetensors')"`,
   };

@@ -29,9 +29,9 @@ export function createReplay(store, { url, still, fetching = fetch }) {
       const response = await fetching(url);
       if (!response.ok) throw new Error(`the server says ${response.status}`);
       recording = readRecording(await response.json());
-      store.set({ recording: { status: "here", error: null, model: recording.model.name, prompts: recording.prompts.map(({ text }) => text) } });
+      store.set({ recording: { ...state.recording, status: "here", error: null, model: recording.model.name, prompts: recording.prompts.map(({ text }) => text) } });
     } catch (error) {
-      store.set({ recording: { status: "failed", error: String(/** @type {any} */ (error)?.message ?? error), model: "", prompts: [] } });
+      store.set({ recording: { ...state.recording, status: "failed", error: String(/** @type {any} */ (error)?.message ?? error) } });
     }
   }
 
@@ -148,6 +148,9 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     return chat === state.chat && JSON.stringify(sampling) === JSON.stringify(state.sampling) ? "" : say("recorded.sampling");
   }
 
+  store.watch(["run"], ({ run, recording: { shown: before } }) => {
+    if (Boolean(run.recorded) !== before) store.set({ recording: { ...state.recording, shown: !before } });
+  });
   store.watch(["recording", "adapters", "prompt", "active", "model"], show);
   return { begin, again, finish, unlike };
 }

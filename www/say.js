@@ -41,5 +41,11 @@ export function parts(key, values = {}) {
   }).filter((piece) => piece !== "");
 }
 
-/** A name as it stands among others: "a, b and c". @param {string[]} names */
-export const listed = (names) => new Intl.ListFormat(code).format(names);
+/** A name as it stands among others: "a, b, and c"; a "unit" is without the word. @param {string[]} names @param {"conjunction"|"unit"} [type] */
+export const listed = (names, type) => new Intl.ListFormat(code, { type }).format(names);
+
+/** Writes numbers as the language does, but in one group. @param {Intl.NumberFormatOptions} options */
+export function numbers(options) {
+  const format = new Intl.NumberFormat(code, { useGrouping: false, ...options });
+  return (/** @type {number} */ value) => format.format(value);
+}

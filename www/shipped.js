@@ -1,20 +1,17 @@
 // The adapters that come with the page: ./adapters/index.json, and a folder each.
 
+import { say } from "./say.js";
 import { wanted, wished } from "./state/url.js";
 
 const ROOT = new URL("./adapters/", import.meta.url);
 
 /** @param {string} path @returns {Promise<Response>} */
 async function get(path) {
-  let why;
-  try {
-    const response = await fetch(new URL(path, ROOT));
-    if (response.ok) return response;
-    why = `the server says ${response.status}`;
-  } catch {
-    why = "no answer";
-  }
-  throw Object.assign(new Error(`adapters/${path} could not be fetched: ${why}`), { code: "network" });
+  const response = await fetch(new URL(path, ROOT)).catch(() => null);
+  if (response?.ok) return response;
+  const file = `adapters/${path}`;
+  const why = response ? say("shipped.refused", { file, status: String(response.status) }) : say("shipped.no-answer", { file });
+  throw Object.assign(new Error(why), { code: "network" });
 }
 
 /**
@@ -23,31 +20,33 @@ async function get(path) {
  * the first run shows a difference.
  * @param {import("./state/url.js").Asked[]|null} asked
  * @param {string[]} gone names of those that were removed
+ * @param {boolean} [weights] whether with their numbers, or for now without
  * @returns {Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>}
  */
-export async function shippedAdapters(asked, gone) {
+export async function shippedAdapters(asked, gone, weights = true) {
   const response = await get("index.json");
   const index = await response.json().catch(() => null);
   if (!Array.isArray(index?.adapters)) {
-    throw Object.assign(new Error("adapters/index.json is not the list that it should be"), { code: "network" });
+    throw Object.assign(new Error(say("shipped.no-list", { file: "adapters/index.json" })), { code: "network" });
   }
   /** @type {string[]} */
   const names = index.adapters.map((/** @type {any} */ { folder }) => folder);
   // An empty list is what somebody left.
   const without = asked?.length === 0 ? names : gone.filter((name) => names.includes(name));
-  const list = await Promise.all(index.adapters.filter((/** @type {any} */ { folder }) => !without.includes(folder)).map(load));
+  const list = await Promise.all(index.adapters.filter((/** @type {any} */ { folder }) => !without.includes(folder))
+    .map((/** @type {any} */ item) => load(item, weights)));
   if (asked === null && list.length && !gone.length) list[0].coefficient = 1;
   return { list: [...list.map((adapter) => wished(adapter, asked)), ...wanted(asked, names)], gone: without };
 }
 
 /** @returns {Promise<import("./state/store.js").Adapter>} */
-async function load(/** @type {any} */ item) {
+async function load(/** @type {any} */ item, /** @type {boolean} */ withWeights) {
   const { folder, weights = "adapter_model.safetensors", config = "adapter_config.json" } = item;
   const bytes = async (/** @type {string} */ name) => new Uint8Array(await (await get(`${folder}/${name}`)).arrayBuffer());
   // Its words may be missing; its numbers may not.
   const card = await get(`${folder}/card.json`).then((response) => response.json()).catch(() => null);
   let [files, error] = /** @type {[any, any]} */ ([null, null]);
-  try {
+  if (withWeights) try {
     const [configBytes, weightsBytes] = await Promise.all([config ? bytes(config) : null, bytes(weights)]);
     files = { config: configBytes, weights: weightsBytes };
   } catch (/** @type {any} */ why) {

@@ -1,5 +1,6 @@
 // The page's side of the worker: promises by id, steps as an async iterator, and a worker that
 // can be thrown away and started again.
+import { say } from "../say.js";
 
 /** An error that came from the engine, with its stable code. */
 export class EngineError extends Error {
@@ -21,8 +22,8 @@ const PINGS = 24;
 /** How long word of the reason may take after a worker has failed. */
 const GRACE_MS = 1000;
 
-const failed = () => new EngineError({ code: "panic", message: "the engine failed and has to be started anew; the text is kept (the browser's console says more)" });
-const ended = () => new EngineError({ code: "panic", message: "the engine ended without a word and has to be started anew; the text is kept" });
+const failed = () => new EngineError({ code: "panic", message: say("engine.failed") });
+const ended = () => new EngineError({ code: "panic", message: say("engine.ended") });
 
 /** @typedef {{resolve: (value: any) => void, reject: (error: any) => void, onProgress?: (progress: any) => void, onStep?: (step: any) => void}} Pending */
 
@@ -43,7 +44,7 @@ export class Engine {
   }
 
   /** Starts a worker; an earlier one is ended and its calls are rejected with `why`. */
-  start(why = new EngineError({ code: "aborted", message: "the engine was restarted" })) {
+  start(why = new EngineError({ code: "aborted", message: say("engine.restarted") })) {
     this.#worker?.terminate();
     this.#watch.abort();
     for (const pending of this.#pending.values()) pending.reject(why);
@@ -60,7 +61,7 @@ export class Engine {
       event.preventDefault();
       if (!spoke) {
         return this.#die(worker, new EngineError({
-          code: "panic", message: `the engine could not be loaded; is pkg/ there? (${event.message || "no reason given"})`,
+          code: "panic", message: event.message ? say("engine.not-loaded-why", { why: event.message }) : say("engine.not-loaded"),
         }));
       }
       console.error(event.message);
@@ -93,7 +94,7 @@ export class Engine {
   #receive(worker, data) {
     if (worker !== this.#worker) return;
     this.#silent = 0;
-    if (data.fatal) return this.#die(worker, new EngineError(data.fatal));
+    if ("fatal" in data) return this.#die(worker, data.fatal ? new EngineError(data.fatal) : failed());
     const pending = this.#pending.get(data.id);
     if (!pending) return;
     if ("progress" in data) return pending.onProgress?.(data.progress);
@@ -125,7 +126,7 @@ export class Engine {
    */
   call(name, args = [], { signal, onProgress, onStep } = {}) {
     const worker = this.#worker;
-    if (!worker) return Promise.reject(new EngineError({ code: "panic", message: "the engine is not running" }));
+    if (!worker) return Promise.reject(new EngineError({ code: "panic", message: say("engine.not-running") }));
     const id = this.#next++;
     const result = new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, onProgress, onStep });

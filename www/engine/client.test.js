@@ -89,6 +89,15 @@ test("without locks silence is told after two minutes of waiting, and no sooner"
   }
 });
 
+test("a worker that failed without an error of the engine's is told in the page's words", async () => {
+  const { workers } = world();
+  const { made, deaths } = engine();
+  const call = made.call("memory");
+  workers[0].says({ fatal: null });
+  await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /the engine failed/.test(error.message));
+  assert.equal(deaths.length, 1);
+});
+
 test("what an uncaught error says goes to the console, not to the reader", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const log = mock.method(console, "error", () => {});

@@ -16,7 +16,7 @@
  * @typedef {{id: number, error: ErrorShape}} FailedMessage      the call threw
  * @typedef {{id: number, progress: any}} ProgressMessage        loading: {state, bytes, totalBytes}
  * @typedef {{id: number, step: any}} StepMessage                generating: one step
- * @typedef {{fatal: ErrorShape}} FatalMessage                   this worker is of no use any more
+ * @typedef {{fatal: ErrorShape|null}} FatalMessage              this worker is of no use any more; null: the console says why
  * @typedef {{life: "lock"|"ping"}} LifeMessage                  first of all: how to learn that it ended
  * @typedef {{pong: number}} PongMessage                         a sign of life
  */

@@ -6,9 +6,6 @@ let playground = null;
 /** Calls that can be stopped. @type {Map<number, AbortController>} */
 const running = new Map();
 
-/** What people are told of a failure of the engine's own. */
-const FAILED = "the engine failed and has to be started anew; the text is kept (the browser's console says more)";
-
 /** Whether the module stopped in the middle of something: no call of it can be trusted any more. */
 const trapped = (/** @type {any} */ error) => error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
 
@@ -21,11 +18,11 @@ const shape = (error) => ({
 /** @param {any} error */
 const fatal = (error) => postMessage({ fatal: shape(error) });
 
-/** For what is no error of the engine's: the console has it at length. @param {any} error */
+/** For what is no error of the engine's: the console has it at length, and the page has words for it. @param {any} error */
 function broken(error) {
   console.error(error);
   // A lost GPU may be the reason, and is told by itself.
-  setTimeout(() => fatal({ code: "panic", message: FAILED }), 500);
+  setTimeout(() => postMessage({ fatal: null }), 500);
 }
 
 /** What each call does. @type {Record<string, (call: {id: number, signal: AbortSignal}, ...args: any[]) => any>} */
@@ -34,7 +31,9 @@ const calls = {
     await init();
     playground = await Playground.create(options);
     playground.lost.then(fatal);
-    return { device: playground.device, methods: playground.methods() };
+    // What this worker fetched, for those who keep it.
+    const fetched = [self.location.href, ...performance.getEntriesByType("resource").map(({ name }) => name)];
+    return { device: playground.device, methods: playground.methods(), fetched };
   },
   loadModel: ({ id, signal }, source, options) =>
     playground.loadModel(source, { ...options, signal, onProgress: progress(id) }),

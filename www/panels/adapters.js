@@ -1,11 +1,14 @@
 // The adapters: one card each, with a switch, a slider from −2 to 2 and a box for any number, and
 // for some a choice of the task or of the weights of what they mix.
-import { box as shownIn, h, signed, told } from "../dom.js";
-import { rest, step } from "../dose.js";
+import { box as shownIn, h, megabytes, signed, told } from "../dom.js";
 import { adaptersIn, chosen, dropped } from "../files.js";
 import { pickled, sortedOut } from "../offers.js";
+import { listed, parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { wished } from "../state/url.js";
+import { coefficient } from "./coefficient.js";
+import { rangeOf } from "./dosebar.js";
+import { explained } from "./glossary.js";
 
 /** How the engine refuses an adapter that was made for another model. */
 const MISFITS = ["no-such-module", "wrong-shape"];
@@ -23,7 +26,7 @@ export function adaptersPanel({ list, add }, store, actions, page) {
   const shelf = h("div.shelf");
   list.after(shelf);
   let shelved = "";
-  store.watch(["adapters", "engine", "active", "shelf", "gone"], (state) => {
+  store.watch(["adapters", "engine", "active", "shelf", "gone", "recording"], (state) => {
     const hadFocus = zone.contains(document.activeElement);
     for (const [key, card] of cards) {
       if (state.adapters.some((adapter) => adapter.key === key)) continue;
@@ -66,22 +69,22 @@ export function adaptersPanel({ list, add }, store, actions, page) {
 function shelfNote({ shelf, gone, adapters }, { fetchShipped, bringBack }) {
   if (shelf.status === "failed") {
     return [
-      h("p.error", { role: "alert" }, "The adapters that come with this page are not there: ", ...told(shelf.error).map((part, at) => (at ? part : part.charAt(0).toLowerCase() + part.slice(1)))),
-      h("div.row", {}, h("button", { type: "button", onclick: fetchShipped }, "Try again"), h("span.hint", {}, "Your own can be loaded meanwhile.")),
+      h("p.error", { role: "alert" }, ...parts("adapters.shelf-failed", { why: shelf.error.message, code: h("code", {}, shelf.error.code) })),
+      h("div.row", {}, h("button", { type: "button", onclick: fetchShipped }, say("adapters.try-again")), h("span.hint", {}, say("adapters.meanwhile"))),
     ];
   }
   if (shelf.status !== "here") return [];
-  const back = gone.length > 0 && h("button.quiet", { type: "button", onclick: bringBack }, "Bring back what comes with the page");
-  return [!adapters.length && h("p.hint", {}, "The list is empty."), back].filter((part) => part instanceof Node);
+  const back = gone.length > 0 && h("button.quiet", { type: "button", onclick: bringBack }, say("adapters.bring-back"));
+  return [!adapters.length && h("p.hint", {}, say("adapters.empty")), back].filter((part) => part instanceof Node);
 }
 
 /** A place for an adapter that a link asks for. @param {any} first @param {import("../actions.js").Actions} actions */
 function wantedCard(first, actions) {
   const { key, name, coefficient, enabled } = first;
   const element = h("article.adapter", { dataset: { adapter: name, wanted: key, sign: "zero" } },
-    h("header", {}, h("span.name", {}, name), h("span.tag", {}, "not here")),
-    h("p.sentence", {}, `The link asks for this adapter at ${signed(coefficient)}${enabled ? "" : ", switched off"}. It does not come with the page: drop its files here, or load them below, and it is turned as the link says.`),
-    h("p", {}, h("button.quiet", { type: "button", "aria-label": `Do without it: ${name}`, onclick: () => actions.removeAdapter(key) }, "Do without it")));
+    h("header", {}, h("span.name", {}, name), h("span.tag", {}, say("adapters.not-here"))),
+    h("p.sentence", {}, say(enabled ? "adapters.wanted" : "adapters.wanted-off", { c: signed(coefficient) })),
+    h("p", {}, h("button.quiet", { type: "button", "aria-label": say("adapters.do-without-named", { name }), onclick: () => actions.removeAdapter(key) }, say("adapters.do-without"))));
   return { element, update() {} };
 }
 
@@ -89,54 +92,17 @@ function wantedCard(first, actions) {
 function adapterCard(first, actions, page) {
   const { key } = first;
   const id = key.replace(/\W/g, "-");
-  let c = first.coefficient;
-  /** Whether a finger or a mouse moves the slider; a tap's change may come a little after it. */
-  let pointing = false;
-  let lifted = 0;
-  const lift = () => { lifted = setTimeout(() => { pointing = false; }, 300); };
-  /** Coefficients that mean something under the present law. */
-  let domain = { start: -Infinity, end: Infinity };
-
-  const slider = h("input.dose-slider", {
-    type: "range", min: "-2", max: "2", step: "0.05", id: `${id}-slider`,
-    onpointerdown: () => {
-      clearTimeout(lifted);
-      pointing = true;
-      // It may end outside, or become a scroll.
-      for (const end of ["pointerup", "pointercancel"]) addEventListener(end, lift, { once: true, capture: true });
-    },
-    onkeydown: () => { pointing = false; },
-    oninput: () => {
-      const value = Number(slider.value);
-      actions.setCoefficient(key, Math.min(domain.end, Math.max(domain.start, pointing ? rest(value) : value)));
-    },
-    ondblclick: () => actions.setCoefficient(key, 0),
-  });
-  const box = h("input.dose-box", {
-    type: "text", inputMode: "decimal", id: `${id}-box`, autocomplete: "off", spellcheck: false,
-    onchange: () => {
-      const text = box.value.trim().replace("−", "-").replace(",", ".");
-      actions.setCoefficient(key, text === "" ? NaN : Number(text));
-    },
-    onkeydown: (/** @type {KeyboardEvent} */ event) => {
-      const by = { ArrowUp: 0.05, ArrowDown: -0.05 }[event.key];
-      if (!by) return;
-      event.preventDefault();
-      actions.setCoefficient(key, step(c, by));
-    },
-  });
-  const showC = shownIn(box);
+  const turned = coefficient(id, () => key, actions);
   const on = h("input", { type: "checkbox", role: "switch", onchange: () => actions.setEnabled(key, on.checked) });
   const title = h("span.name");
   const tag = h("span.tag");
   const sentence = h("p.sentence");
-  const poles = h("p.poles");
   const law = h("p.law");
   const lawChoice = h("select", { id: `${id}-law`, onchange: () => actions.setLaw(key, lawChoice.value) });
-  const lawRow = h("p.law-row", { hidden: true }, h("label", { htmlFor: lawChoice.id }, "How c acts "), lawChoice);
+  const lawRow = h("p.law-row", { hidden: true }, h("label", { htmlFor: lawChoice.id }, say("adapters.law"), " "), lawChoice);
   const where = (/** @type {"layers"|"modules"} */ what) => {
     const input = h("input", {
-      type: "text", id: `${id}-${what}`, placeholder: "all", autocomplete: "off", spellcheck: false,
+      type: "text", id: `${id}-${what}`, placeholder: say("adapters.all"), autocomplete: "off", spellcheck: false,
       onchange: () => actions.setMask(key, { [what]: input.value.trim() }),
     });
     return { input, show: shownIn(input) };
@@ -145,45 +111,35 @@ function adapterCard(first, actions, page) {
   const task = taskRow(first, actions);
   const mixture = mixtureRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
-  const again = h("button", { type: "button", hidden: true, onclick: page.fetchShipped }, "Try again");
+  const again = h("button", { type: "button", hidden: true, onclick: page.fetchShipped }, say("adapters.try-again"));
   const origin = h("p.hint.origin", { hidden: true });
-  const warnings = h("ul.warnings", { hidden: true, "aria-label": "Warnings" });
-  const misfit = h("p.hint", { hidden: true }, `Made for ${DEFAULT_MODEL.name}; it does not fit the model that is loaded.`);
+  const warnings = h("ul.warnings", { hidden: true, "aria-label": say("adapters.warnings") });
+  const misfit = h("p.hint", { hidden: true }, say("adapters.misfit", { model: DEFAULT_MODEL.name }));
   const card = h("div.method-card");
   const element = h("article.adapter", { dataset: { adapter: first.name } },
     h("header", {}, h("label.switch", {}, on, title), tag),
-    sentence, origin,
-    h("div.dose-row", {},
-      h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
-        ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
-      box),
-    poles, error, again, warnings, misfit, mixture.element, task.element, lawRow, law,
-    h("details.where", {}, h("summary", {}, "Where it acts"),
-      h("p", {}, h("label", { htmlFor: layers.input.id }, "Layers, as 5-20 "), layers.input),
-      h("p", {}, h("label", { htmlFor: modules.input.id }, "Modules, as q_proj,v_proj "), modules.input)),
-    h("details.more", {}, h("summary", {}, "How it works"), card));
+    origin,
+    h("div.dose-row", {}, turned.track, turned.box),
+    turned.poles, error, again, warnings, misfit, mixture.element, task.element,
+    h("div.folds", {},
+      h("details.more", {}, h("summary", {}, say("adapters.how")), sentence, card),
+      h("details.where", {}, h("summary", {}, say("adapters.where")),
+        lawRow, law,
+        h("p", {}, h("label", { htmlFor: layers.input.id }, say("adapters.layers"), " "), layers.input),
+        h("p", {}, h("label", { htmlFor: modules.input.id }, say("adapters.modules"), " "), modules.input))));
 
   let filled = "";
   return {
     element,
     update(/** @type {any} */ adapter, /** @type {any} */ state) {
-      c = adapter.coefficient;
       title.textContent = adapter.title;
       on.checked = adapter.enabled;
-      on.setAttribute("aria-label", `${adapter.title} on`);
+      on.setAttribute("aria-label", say("adapters.on", { title: adapter.title }));
       sentence.textContent = adapter.sentence ?? "";
       sentence.hidden = !adapter.sentence;
-      const { positive, negative } = adapter.card?.behaviour ?? {};
-      poles.hidden = !positive;
-      poles.replaceChildren(h("span", {}, negative ?? ""), h("span", {}, positive ?? ""));
-      slider.value = String(Math.min(2, Math.max(-2, c)));
-      slider.setAttribute("aria-label", `Coefficient of ${adapter.title}`);
-      slider.setAttribute("aria-valuetext", `${c}${c === 0 ? ", the base model" : ""}`);
-      slider.style.setProperty("--f", String((Number(slider.value) + 2) / 4));
-      showC(c);
-      box.setAttribute("aria-label", `Coefficient of ${adapter.title}, any number`);
-      element.dataset.sign = !adapter.enabled || c === 0 ? "zero" : c < 0 ? "minus" : "plus";
-      element.dataset.beyond = String(Math.abs(c) > 2);
+      turned.update(adapter, state.recording.shown, rangeOf(adapter) ?? undefined);
+      element.dataset.sign = turned.sign(adapter);
+      element.dataset.beyond = String(Math.abs(adapter.coefficient) > 2);
       element.dataset.off = String(!adapter.enabled);
       element.dataset.active = String(state.active === adapter.key);
       // Those that come with the page need not alarm whoever loads another model.
@@ -197,7 +153,7 @@ function adapterCard(first, actions, page) {
       const warned = adapter.entry?.warnings ?? adapter.inspection?.warnings ?? [];
       // Of those that come with the page it is known.
       const { baseModel, layersReached } = adapter.entry ?? {};
-      origin.textContent = [baseModel && `made for ${baseModel}`, layersReached && `reaches layers ${layersReached}`].filter(Boolean).join(" · ");
+      origin.textContent = [baseModel && say("adapters.made-for", { model: baseModel }), layersReached && say("adapters.reaches", { layers: layersReached })].filter(Boolean).join(" · ");
       origin.hidden = Boolean(adapter.card) || adapter.id === null || !origin.textContent;
       warnings.hidden = !warned.length || adapter.id === null;
       if (warnings.dataset.all !== warned.join("\n")) {
@@ -206,7 +162,7 @@ function adapterCard(first, actions, page) {
       }
       const method = state.engine.methods.find((/** @type {any} */ item) =>
         (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
-      tag.textContent = adapter.loading ? "loading …" : adapter.entry?.title ?? method?.title ?? "";
+      tag.textContent = adapter.loading ? say("adapters.loading") : adapter.entry?.title ?? method?.title ?? "";
       element.setAttribute("aria-busy", String(Boolean(adapter.loading)));
       task.update(adapter);
       mixture.update(adapter);
@@ -218,15 +174,15 @@ function adapterCard(first, actions, page) {
         lawChoice.replaceChildren(...names.map((/** @type {string} */ name) => h("option", { value: name }, name)));
       }
       const acting = adapter.law ?? adapter.entry?.law;
-      const range = laws.find((/** @type {any} */ offer) => offer.law === acting)?.domain?.range;
-      domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
+      const range = rangeOf(adapter);
       lawChoice.value = acting ?? "";
       layers.show(adapter.layers ?? "");
       modules.show(adapter.modules ?? "");
       const lawName = acting ?? method?.law;
       const words = laws.find((/** @type {any} */ offer) => offer.law === lawName)?.words ?? adapter.entry?.lawWords ?? method?.lawWords;
-      const limits = range ? `; between ${signed(range.start)} and ${signed(range.end)}` : "";
-      law.textContent = words ? `${lawName}: ${words}${limits}` : "";
+      law.textContent = !words ? "" : range
+        ? say("adapters.law-words-between", { law: lawName, words, start: signed(range.start), end: signed(range.end) })
+        : say("adapters.law-words", { law: lawName, words });
       const version = `${method?.name}|${adapter.id}`;
       if (version !== filled) {
         filled = version;
@@ -239,10 +195,10 @@ function adapterCard(first, actions, page) {
 /** Which of its tasks an adapter runs, where it was trained for several. @param {any} first @param {import("../actions.js").Actions} actions */
 function taskRow({ key, title }, actions) {
   const box = h("input.task", {
-    type: "number", min: "0", step: "1", inputMode: "numeric", "aria-label": `Task of ${title}`,
+    type: "number", min: "0", step: "1", inputMode: "numeric", "aria-label": say("adapters.task-of", { title }),
     onchange: () => {
       const { valid } = box.validity;
-      wrong = valid ? "" : `${box.value || "nothing"} is no task of it; it stays ${now}. `;
+      wrong = valid ? "" : box.value ? say("adapters.no-task", { value: box.value, now }) : say("adapters.no-number", { now });
       if (valid) actions.setTask(key, Number(box.value));
       else show(now);
       range.textContent = said();
@@ -251,8 +207,8 @@ function taskRow({ key, title }, actions) {
   const show = shownIn(box);
   let [tasks, now, wrong] = [0, 0, ""];
   const range = h("span.hint", { role: "status" });
-  const said = () => ` ${wrong}0 to ${tasks - 1}: it was trained for ${tasks}`;
-  const element = h("p.task-row", { hidden: true }, h("label", {}, "Task ", box), range);
+  const said = () => [" ", wrong, wrong && " ", say("adapters.tasks", { last: tasks - 1, n: tasks })].join("");
+  const element = h("p.task-row", { hidden: true }, h("label", {}, say("adapters.task"), " ", box), range);
   return {
     element,
     update({ task, experts, inspection }) {
@@ -270,8 +226,16 @@ function taskRow({ key, title }, actions) {
 
 /** Adapters that mix parts: what is said of these, and the number of the first. */
 const MIXTURES = {
-  experts: { legend: "Who weighs its experts", own: "its gate, anew for every token", free: "I do, the same for every token", part: "Expert", first: 0 },
-  skills: { legend: "Who weighs its skills", own: "its task, each layer in its own way", free: "I do, the same in every layer", part: "Skill", first: 1 },
+  experts: {
+    legend: say("adapters.experts-who"), own: say("adapters.experts-own"), free: say("adapters.experts-free"), first: 0,
+    part: (/** @type {number} */ number) => say("adapters.expert", { number }),
+    weight: (/** @type {number} */ number, /** @type {string} */ title) => say("adapters.expert-weight", { number, title }),
+  },
+  skills: {
+    legend: say("adapters.skills-who"), own: say("adapters.skills-own"), free: say("adapters.skills-free"), first: 1,
+    part: (/** @type {number} */ number) => say("adapters.skill", { number }),
+    weight: (/** @type {number} */ number, /** @type {string} */ title) => say("adapters.skill-weight", { number, title }),
+  },
 };
 
 /** Who weighs what an adapter mixes: itself, or one slider for each part. @param {any} first @param {import("../actions.js").Actions} actions */
@@ -288,13 +252,14 @@ function mixtureRows({ key, title }, actions) {
   const list = h("div.weights");
   const element = h("fieldset.experts", { hidden: true }, legend,
     h("label.check", {}, own, ownText), h("label.check", {}, free, freeText), list);
-  const row = (/** @type {string} */ part, /** @type {number} */ number, /** @type {number} */ at) => {
+  const row = (/** @type {typeof MIXTURES.experts} */ words, /** @type {number} */ at) => {
+    const number = words.first + at;
     const slider = h("input", {
-      type: "range", min: "-1", max: "2", step: "0.05", "aria-label": `Weight of ${part.toLowerCase()} ${number} of ${title}`,
+      type: "range", min: "-1", max: "2", step: "0.05", "aria-label": words.weight(number, title),
       oninput: () => actions.setExperts(key, weights.map((weight, other) => (other === at ? Number(slider.value) : weight))),
     });
     const value = h("output.figures");
-    return { row: h("label.weight", {}, h("span", {}, `${part} ${number}`), slider, value), slider, value };
+    return { row: h("label.weight", {}, h("span", {}, words.part(number)), slider, value), slider, value };
   };
   return {
     element,
@@ -307,7 +272,7 @@ function mixtureRows({ key, title }, actions) {
         legend.textContent = words.legend;
         ownText.textContent = words.own;
         freeText.textContent = words.free;
-        rows = Array.from({ length: count }, (_, at) => row(words.part, words.first + at, at));
+        rows = Array.from({ length: count }, (_, at) => row(words, at));
         list.replaceChildren(...rows.map((item) => item.row));
         weights = Array(count).fill(1 / count);
       }
@@ -327,28 +292,29 @@ function mixtureRows({ key, title }, actions) {
 function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /** @type {any} */ method, /** @type {any} */ actions) {
   const { entry, card } = adapter;
   /** @type {any[]} */
-  const parts = [];
+  const lines = [];
   if (method) {
-    parts.push(
-      h("p.summary", {}, h("strong", {}, method.title), ` ${method.summary}`),
-      h("pre.formula", { tabIndex: 0, "aria-label": "Formula" }, method.formula),
-      h("p", {}, method.intuition),
-      h("h3", {}, "The coefficient"), h("p", {}, method.coefficient),
-      h("h3", {}, "Numbers in its file"), h("pre.shapes", { tabIndex: 0, "aria-label": "Shapes" }, method.shapes));
+    lines.push(
+      h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)),
+      h("pre.formula", { tabIndex: 0, "aria-label": say("adapters.formula") }, method.formula),
+      h("p", {}, ...explained(method.intuition)),
+      h("h3", {}, say("adapters.about-c")), h("p", {}, method.coefficient),
+      h("h3", {}, say("adapters.in-file")), h("pre.shapes", { tabIndex: 0, "aria-label": say("adapters.shapes") }, method.shapes));
   }
   if (entry) {
-    parts.push(h("p.facts", {}, `${entry.parameters.toLocaleString("en")} numbers at ${entry.modules} places of the model`
-      + (entry.denseBytes ? `, ${Math.ceil(entry.denseBytes / 1e6)} MB of memory for whole matrices` : "")));
-    if (entry.layersReached) parts.push(h("p.facts", {}, `Layers reached: ${entry.layersReached}`));
-    if (entry.baseModel) parts.push(h("p.facts", {}, `Made for ${entry.baseModel}, as its config says`));
+    const size = { n: entry.parameters, places: say("adapters.places", { n: entry.modules }) };
+    lines.push(h("p.facts", {}, entry.denseBytes
+      ? say("adapters.size-dense", { ...size, memory: megabytes(entry.denseBytes) }) : say("adapters.size", size)));
+    if (entry.layersReached) lines.push(h("p.facts", {}, say("adapters.layers-reached", { layers: entry.layersReached })));
+    if (entry.baseModel) lines.push(h("p.facts", {}, say("adapters.made-for-config", { model: entry.baseModel })));
   }
   const measured = measuredTable(card);
-  if (measured) parts.push(h("h3", {}, "Measured on SmolLM2-135M-Instruct"), measured);
+  if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
   if (method?.paper) {
-    parts.push(h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, "Read the paper")));
+    lines.push(h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, say("adapters.paper"))));
   }
-  parts.push(h("button.quiet", { type: "button", onclick: () => actions.removeAdapter(adapter.key) }, "Remove from the list"));
-  root.replaceChildren(...parts);
+  lines.push(h("button.quiet", { type: "button", onclick: () => actions.removeAdapter(adapter.key) }, say("adapters.remove")));
+  root.replaceChildren(...lines);
 }
 
 /** card.json's measurement: what was measured, at which coefficients, with which result. @param {any} card */
@@ -357,7 +323,7 @@ function measuredTable(card) {
   if (!Array.isArray(c) || !Array.isArray(value)) return null;
   return h("table", {},
     h("caption", {}, what),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "c"), h("th", { scope: "col" }, "value"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "c"), h("th", { scope: "col" }, say("adapters.value")))),
     h("tbody", {}, ...c.map((/** @type {number} */ coefficient, /** @type {number} */ at) => h("tr", {},
       h("th", { scope: "row" }, signed(coefficient)), h("td", {}, signed(Number(value[at])))))));
 }
@@ -367,7 +333,7 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
   let count = 0;
   const error = h("div.error", { role: "alert", hidden: true });
   const rest = h("p.hint", { role: "status", hidden: true });
-  const offers = h("div.offers", { hidden: true, role: "group", "aria-label": "More adapters in the folder" });
+  const offers = h("div.offers", { hidden: true, role: "group", "aria-label": say("adapters.more") });
   const picker = (/** @type {string} */ id, /** @type {any} */ options) => {
     const input = h("input.sr", {
       type: "file", id, ...options,
@@ -377,9 +343,9 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
   };
   root.append(
     h("div.row", {},
-      picker("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf,.bin" }), h("label.button", { htmlFor: "adapter-files" }, "Load your own"),
-      picker("adapter-folder", { webkitdirectory: true }), h("label.button", { htmlFor: "adapter-folder" }, "A folder")),
-    h("p.hint", {}, "adapter_config.json with its .safetensors, or a .gguf. A mixture needs its whole folder, with the experts in 0, 1, … Dropping works too."),
+      picker("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf,.bin" }), h("label.button", { htmlFor: "adapter-files" }, say("adapters.load")),
+      picker("adapter-folder", { webkitdirectory: true }), h("label.button", { htmlFor: "adapter-folder" }, say("adapters.load-folder"))),
+    h("p.hint", {}, say("adapters.load-hint")),
     error, offers, rest);
 
   /** @param {import("../files.js").Given[]} given @param {string} [onto] key of the place on which they were dropped */
@@ -387,15 +353,15 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
     const { found, unused } = await adaptersIn(given);
     const { meant, offered } = sortedOut(given, found);
     const conversion = pickled(given);
-    const few = unused.slice(0, 4).join(", ") + (unused.length > 4 ? ` and ${unused.length - 4} more` : "");
+    const [few, more] = [unused.slice(0, 4), unused.length - 4];
+    const names = listed(more > 0 ? [...few, say("adapters.and-more", { n: more })] : few);
     rest.hidden = !found.length || !unused.length;
-    rest.textContent = `Not used: ${few}.`;
+    rest.textContent = say("adapters.unused", { names });
     error.hidden = found.length > 0 && !conversion;
     error.replaceChildren(...(conversion
-      ? [h("p", {}, conversion.sentence), h("pre", { tabIndex: 0, "aria-label": "Command that converts it" }, conversion.command)]
+      ? [h("p", {}, conversion.sentence), h("pre", { tabIndex: 0, "aria-label": say("adapters.command") }, conversion.command)]
       : [h("p", {}, given.some(({ path }) => /\.(safetensors|gguf)$/.test(path))
-        ? `It is not clear which of these files belong together: ${few}. Choose one adapter_config.json and one .safetensors, or the folder.`
-        : "Among these files is no .safetensors and no .gguf; choose the adapter's weights too.")]));
+        ? say("adapters.unclear", { names }) : say("adapters.no-weights"))]));
     offer(offered, meant.length > 0);
     for (const item of meant) await load(item, meant.length === 1 ? onto : undefined);
   }
@@ -417,7 +383,7 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
       return element;
     };
     const buttons = h("div.row", {}, ...offered.map(button));
-    offers.replaceChildren(h("p.hint", {}, more ? "In the same folder are more adapters. Load too:" : "There are several adapters in this folder. Load:"), buttons);
+    offers.replaceChildren(h("p.hint", {}, say(more ? "adapters.load-too" : "adapters.load-which")), buttons);
   }
 
   /** @param {import("../files.js").Found} item @param {string} [onto] */
@@ -431,11 +397,11 @@ function addPanel(/** @type {HTMLElement} */ root, /** @type {HTMLElement} */ li
       const fresh = wished({ name, coefficient: 1, enabled: true }, asked);
       const { wanted: _wanted, ...kept } = /** @type {any} */ (place ?? fresh);
       actions.addAdapter({
-        ...kept, key, title: kept.name === "adapter_model" ? `Your adapter ${count}` : kept.name, sentence: "", files,
+        ...kept, key, title: kept.name === "adapter_model" ? say("adapters.yours", { number: count }) : kept.name, sentence: "", files,
       }, place?.key);
     } catch (why) {
       error.hidden = false;
-      error.replaceChildren(h("p", {}, `The files of ${name} cannot be read: ${why}`));
+      error.replaceChildren(h("p", {}, say("adapters.unreadable", { name, why: String(why) })));
     }
   }
 

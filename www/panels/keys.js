@@ -22,16 +22,18 @@ export function keys(dialog, toggle, store, actions, page) {
     const adapter = adapters.find((item) => item.key === active) ?? adapters[0];
     if (adapter) actions.setCoefficient(adapter.key, law(adapter.coefficient));
   };
+  /** By so much, or by the steps that the recording has. */
+  const by = (/** @type {number} */ sum) => turn((c) => stepped(c, store.state.recording.shown ? Math.sign(sum) / 2 : sum));
   const step = (/** @type {number} */ by) => {
     const { selected, tokens } = store.state.run;
     actions.select((selected ?? (tokens?.length ?? 0) - (by > 0 ? 1 : 0)) + by);
   };
   /** @type {Record<string, () => void>} */
   const single = {
-    "[": () => turn((c) => stepped(c, -0.05)),
-    "]": () => turn((c) => stepped(c, 0.05)),
-    "{": () => turn((c) => stepped(c, -0.25)),
-    "}": () => turn((c) => stepped(c, 0.25)),
+    "[": () => by(-0.05),
+    "]": () => by(0.05),
+    "{": () => by(-0.25),
+    "}": () => by(0.25),
     0: () => turn(() => 0),
     "-": () => turn((c) => (c === 0 ? 0 : -c)),
     ",": () => step(-1),
@@ -55,10 +57,11 @@ export function keys(dialog, toggle, store, actions, page) {
       else /** @type {HTMLElement|null} */ (document.querySelector("#model button.primary"))?.focus();
       return;
     }
-    if (event.key === "Escape" && !dialog.open) return actions.stop();
+    // What lies open is closed first.
+    if (event.key === "Escape" && !document.querySelector("dialog[open], :popover-open")) return actions.stop();
     const typing = event.target instanceof HTMLElement
       && (event.target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio])") || event.target.isContentEditable);
-    if (typing || dialog.open || !toggle.checked || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing || document.querySelector("dialog[open]") || !toggle.checked || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = single[event.key];
     if (!act) return;
     event.preventDefault();

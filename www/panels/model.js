@@ -1,13 +1,14 @@
 // The model: load, watch it load, cancel, resume, choose another; and the device in words.
 import { h, megabytes, told } from "../dom.js";
+import { parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 
 /** What each state says while it lasts, in the order in which they come. */
 const PHASES = /** @type {const} */ ([
-  ["downloading", "Downloading"],
-  ["verifying", "Verifying"],
-  ["uploading", "Uploading"],
-  ["warming-up", "Warming up"],
+  ["downloading", say("model.downloading")],
+  ["verifying", say("model.verifying")],
+  ["uploading", say("model.uploading")],
+  ["warming-up", say("model.warming-up")],
 ]);
 const BUSY = new Set(["starting", ...PHASES.map(([status]) => status)]);
 
@@ -55,27 +56,27 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
   const load = (/** @type {string} */ label, options = {}) => h("button.primary", {
     type: "button", disabled: engine.status !== "ready", onclick: () => actions.loadModel(source, options),
   }, label);
-  const size = source.bytes ? ` (${megabytes(source.bytes)})` : "";
+  const { name } = source;
+  const loadIt = () => load(source.bytes ? say("model.load-sized", { name, size: megabytes(source.bytes) }) : say("model.load", { name }));
   const part = model.kept && !model.kept.complete && model.kept.keptBytes
-    ? `${megabytes(model.kept.keptBytes)} are kept in this browser; loading goes on from there.` : "";
+    ? say("model.kept-part", { size: megabytes(model.kept.keptBytes) }) : "";
   const forget = (/** @type {any} */ kept) => kept && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(source.url) },
-    kept.complete === false ? "Delete what is kept" : "Delete the kept copy");
-  const deleted = model.deleted && h("p.hint", { role: "status" }, "The kept copy was deleted.");
+    say(kept.complete === false ? "model.delete-part" : "model.delete-copy"));
+  const deleted = model.deleted && h("p.hint", { role: "status" }, say("model.deleted"));
 
   if (BUSY.has(model.status)) return [progressView(model, actions)];
   if (model.status === "ready") {
     const { info } = model;
     const facts = [
-      `${info.layers} layers`,
+      say("model.layers", { n: info.layers }),
       megabytes(info.bytes),
-      info.cached ? "kept in this browser" : info.note ?? "not kept",
+      info.cached ? say("model.kept") : info.note ?? say("model.not-kept"),
     ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
       ...info.warnings.map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
-      !info.hasTokenizer && h("p.error.wide", { role: "alert" },
-        "No tokenizer came with this model, so it cannot read a prompt. Choose its files again, tokenizer.json among them."),
-      h("details.manage", {}, h("summary", {}, "Model"),
+      !info.hasTokenizer && h("p.error.wide", { role: "alert" }, say("model.no-tokenizer")),
+      h("details.manage", {}, h("summary", {}, say("model.more")),
         h("p.hint", {}, `${info.arithmetic}.`),
         info.cached && forget({}),
         other),
@@ -83,8 +84,10 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
   }
   if (model.status === "paused") {
     return [
-      h("p.lead", {}, `Stopped at ${megabytes(model.bytes)}${model.totalBytes ? ` of ${megabytes(model.totalBytes)}` : ""}. ${part}`),
-      h("div.row", {}, load("Resume"), forget(model.kept), deleted, other),
+      h("p.lead", {}, model.totalBytes
+        ? say("model.stopped-of", { done: megabytes(model.bytes), total: megabytes(model.totalBytes) })
+        : say("model.stopped", { done: megabytes(model.bytes) }), " ", part),
+      h("div.row", {}, load(say("model.resume")), forget(model.kept), deleted, other),
     ];
   }
   if (model.status === "failed") {
@@ -92,15 +95,15 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     return [
       h("p.lead.error", { role: "alert" }, ...told(model.error)),
       h("div.row", {},
-        load(["network", "damaged-copy"].includes(code) ? "Try again" : `Load ${source.name}${size}`),
-        code === "quota-exceeded" && load("Continue without keeping it", { cache: false }),
+        ["network", "damaged-copy"].includes(code) ? load(say("model.try-again")) : loadIt(),
+        code === "quota-exceeded" && load(say("model.without-keeping"), { cache: false }),
         part && h("span.hint", {}, part), forget(model.kept), deleted, other),
     ];
   }
   return [
-    h("p.lead", {}, "A language model writes one word-piece at a time. Load a small one, press Run, and drag a slider while it writes: on the left it writes as it is, on the right with the adapter turned."),
-    h("div.row", {}, load(`Load ${source.name}${size}`),
-      h("span.hint", {}, source === DEFAULT_MODEL ? `${DEFAULT_MODEL.detail}; downloaded once, then kept in this browser` : source.url ?? ""),
+    h("p.lead", {}, say("model.lead")),
+    h("div.row", {}, loadIt(),
+      h("span.hint", {}, source === DEFAULT_MODEL ? say("model.default") : source.url ?? ""),
       part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
   ];
 }
@@ -108,9 +111,9 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
 function progressView(/** @type {any} */ model, /** @type {any} */ actions) {
   return h("div.loading", {},
     h("p.chip", {}, h("strong", {}, model.name), h("span.facts.figures")),
-    h("progress", { "aria-label": "Loading the model" }),
-    h("ol.phases", {}, ...PHASES.map(([status, words]) => h("li", { dataset: { phase: status } }, words)), h("li", { dataset: { phase: "ready" } }, "Ready")),
-    h("button", { type: "button", onclick: actions.cancelLoad }, "Cancel"));
+    h("progress", { "aria-label": say("model.loading") }),
+    h("ol.phases", {}, ...PHASES.map(([status, words]) => h("li", { dataset: { phase: status } }, words)), h("li", { dataset: { phase: "ready" } }, say("model.ready"))),
+    h("button", { type: "button", onclick: actions.cancelLoad }, say("model.cancel")));
 }
 
 function showProgress(/** @type {any} */ root, /** @type {any} */ model) {
@@ -128,19 +131,20 @@ function showProgress(/** @type {any} */ root, /** @type {any} */ model) {
   } else progress.removeAttribute("value");
   const seconds = (Date.now() - model.since) / 1000;
   const rate = (model.bytes - (model.from ?? 0)) / seconds;
-  const parts = [model.totalBytes ? `${megabytes(model.bytes)} of ${megabytes(model.totalBytes)}` : megabytes(model.bytes)];
+  const done = megabytes(model.bytes);
+  const figures = [model.totalBytes ? say("model.done-of", { done, total: megabytes(model.totalBytes) }) : done];
   if (model.status === "downloading" && seconds > 0.5 && rate > 0) {
-    parts.push(`${megabytes(rate)}/s`);
-    if (model.totalBytes) parts.push(`${Math.ceil((model.totalBytes - model.bytes) / rate)} s left`);
+    figures.push(say("model.rate", { size: megabytes(rate) }));
+    if (model.totalBytes) figures.push(say("model.seconds-left", { n: Math.ceil((model.totalBytes - model.bytes) / rate) }));
   }
   root.querySelector(".figures").textContent =
-    model.status === "warming-up" ? "running one token, so that the first of yours is not slow"
-      : model.status === "starting" ? "asking" : parts.join(" · ");
+    model.status === "warming-up" ? say("model.one-token")
+      : model.status === "starting" ? say("model.asking") : figures.join(" · ");
 }
 
 /** Any other model: by address, by file, by folder. */
 function otherModel(/** @type {any} */ actions) {
-  const address = h("input", { type: "url", placeholder: "https://…/model.gguf", "aria-label": "Address of a GGUF file", required: true });
+  const address = h("input", { type: "url", placeholder: "https://…/model.gguf", "aria-label": say("model.address"), required: true });
   const files = h("input.sr", {
     type: "file", multiple: true, accept: ".gguf,.safetensors,.json,.jinja", id: "model-files",
     onchange: () => {
@@ -148,20 +152,20 @@ function otherModel(/** @type {any} */ actions) {
       // Several may be the parts of one; which files count is the engine's to say.
       const [gguf] = picked;
       if (picked.length === 1 && gguf?.name.endsWith(".gguf")) actions.loadModel({ kind: "file", file: gguf, name: gguf.name });
-      else if (picked.length) actions.loadModel({ kind: "folder", files: picked, name: "your folder" });
+      else if (picked.length) actions.loadModel({ kind: "folder", files: picked, name: say("model.your-folder") });
       files.value = "";
     },
   });
-  return h("details.other", {}, h("summary", {}, "another model"),
+  return h("details.other", {}, h("summary", {}, say("model.another")),
     h("form.row", {
       onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         const url = new URL(address.value, document.baseURI).href;
         actions.loadModel({ kind: "url", url, name: url.split("/").pop()?.split("?")[0] || url });
       },
-    }, address, h("button", {}, "Load")),
-    h("div.row", {}, files, h("label.button", { htmlFor: "model-files" }, "Choose files"),
-      h("span.hint", {}, "one .gguf, all parts of a split one, or config.json, tokenizer.json and .safetensors together")));
+    }, address, h("button", {}, say("model.load-address"))),
+    h("div.row", {}, files, h("label.button", { htmlFor: "model-files" }, say("model.choose")),
+      h("span.hint", {}, say("model.choose-hint"))));
 }
 
 function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /** @type {any} */ actions) {
@@ -171,17 +175,17 @@ function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /
     h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, false) }, words);
   if (engine.status === "failed" || engine.status === "crashed") {
     root.replaceChildren(
-      h("span.error", {}, "The engine stopped. ", ...told(engine.error)),
-      " ", h("button.quiet", { type: "button", onclick: actions.restart }, "Start again"),
-      wish === "auto" ? "" : button("choose for me", "auto"));
+      h("span.error", {}, say("model.engine-stopped"), " ", ...told(engine.error)),
+      " ", h("button.quiet", { type: "button", onclick: actions.restart }, say("model.start-again")),
+      wish === "auto" ? "" : button(say("model.device-auto"), "auto"));
     return;
   }
   // The one before is gone.
   if (!device || engine.status === "starting") {
-    root.replaceChildren("Looking for a device …");
+    root.replaceChildren(say("model.device-none"));
     return;
   }
-  root.replaceChildren(h("strong", {}, device.name), `: ${device.why}. `);
-  if (wish !== "auto") root.append(button("choose for me", "auto"));
-  else if (device.kind === "webgpu") root.append(button("use the CPU", "cpu"));
+  root.replaceChildren(...parts("model.device", { name: h("strong", {}, device.name), why: device.why }), " ");
+  if (wish !== "auto") root.append(button(say("model.device-auto"), "auto"));
+  else if (device.kind === "webgpu") root.append(button(say("model.device-cpu"), "cpu"));
 }

@@ -1,5 +1,6 @@
 // What acts: which adapters, how far turned, and in which manner, in words and for comparison.
 import { signed } from "../dom.js";
+import { listed, say } from "../say.js";
 
 /** @typedef {{key: string, title: string, c: number}} Dose */
 
@@ -9,7 +10,7 @@ export const doses = (adapters) => adapters
   .map(({ key, title, coefficient }) => ({ key, title, c: coefficient }));
 
 /** @param {Dose[]} list */
-export const words = (list) => list.map(({ title, c }) => `${title} ${signed(c)}`).join(", ") || "nothing turned: equal to the base";
+export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.nothing-turned");
 
 /** How those that act do it, beside their coefficients: alike while this is. @param {import("./store.js").Adapter[]} adapters */
 export const manner = (adapters) => JSON.stringify(adapters

@@ -1,8 +1,8 @@
-// The model that the page offers first. Any other GGUF works by address or by file.
+// The model that the page offers first; words/ has what it is ("model.default"). Any other GGUF
+// works by address or by file.
 
 export const DEFAULT_MODEL = {
   name: "SmolLM2-135M-Instruct",
-  detail: "135 million numbers, 4-bit",
   url: new URL("../models/SmolLM2-135M-Instruct.Q4_1.gguf", import.meta.url).href,
   bytes: 98362432,
   sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",

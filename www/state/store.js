@@ -35,7 +35,7 @@
  * @property {number} seed
  *
  * @typedef {object} State
- * @property {{status: string, device: any, methods: any[], error: any}} engine
+ * @property {{status: string, device: any, methods: any[], fetched?: string[], error: any}} engine
  * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any,
  *   kept: any, deleted: boolean}} model  `kept`: what is kept of its file in this browser, `deleted`: it was thrown away
  * @property {Adapter[]} adapters
@@ -52,7 +52,7 @@
  * @property {"auto"|"webgpu"|"cpu"} device
  * @property {boolean} allowSoftwareGpu
  * @property {any} run
- * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[]}} recording what plays until something is live
+ * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[], shown: boolean}} recording what plays until something is live, and whether it is in the columns
  * @property {boolean} rerun       whether it writes again by itself after something was turned
  * @property {{wasmHeapBytes: number, wasmHeapPeakBytes: number, gpuBytes: number, gpuPeakBytes: number}|null} memory
  */
@@ -78,7 +78,7 @@ export function defaults() {
     device: "auto",
     allowSoftwareGpu: false,
     run: { status: "idle" },
-    recording: { status: "coming", error: null, model: "", prompts: [] },
+    recording: { status: "coming", error: null, model: "", prompts: [], shown: false },
     rerun: false,
     memory: null,
   };

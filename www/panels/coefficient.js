@@ -1,0 +1,77 @@
+// The coefficient of one adapter: a slider from −2 to 2 and a box for any number. It stands on the
+// adapter's card, and where the cards are far from the texts in a bar under the thumb.
+import { box as shownIn, h } from "../dom.js";
+import { rest, step } from "../dose.js";
+import { say } from "../say.js";
+
+/**
+ * @param {string} id
+ * @param {() => string} key of the adapter that is turned
+ * @param {import("../actions.js").Actions} actions
+ */
+export function coefficient(id, key, actions) {
+  let c = 0;
+  /** Whether a finger or a mouse moves the slider; a tap's change may come a little after it. */
+  let pointing = false;
+  let lifted = 0;
+  const lift = () => { lifted = setTimeout(() => { pointing = false; }, 300); };
+  /** Coefficients that mean something under the present law. */
+  let domain = { start: -Infinity, end: Infinity };
+
+  const slider = h("input.dose-slider", {
+    type: "range", min: "-2", max: "2", step: "0.05", id: `${id}-slider`,
+    onpointerdown: () => {
+      clearTimeout(lifted);
+      pointing = true;
+      // It may end outside, or become a scroll.
+      for (const end of ["pointerup", "pointercancel"]) addEventListener(end, lift, { once: true, capture: true });
+    },
+    onkeydown: () => { pointing = false; },
+    oninput: () => {
+      const value = Number(slider.value);
+      actions.setCoefficient(key(), Math.min(domain.end, Math.max(domain.start, pointing ? rest(value) : value)));
+    },
+    ondblclick: () => actions.setCoefficient(key(), 0),
+  });
+  const box = h("input.dose-box", {
+    type: "text", inputMode: "decimal", id: `${id}-box`, autocomplete: "off", spellcheck: false,
+    onchange: () => {
+      const text = box.value.trim().replace("−", "-").replace(",", ".");
+      actions.setCoefficient(key(), text === "" ? NaN : Number(text));
+    },
+    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      const by = { ArrowUp: 0.05, ArrowDown: -0.05 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      actions.setCoefficient(key(), step(c, by));
+    },
+  });
+  const showC = shownIn(box);
+  const poles = h("p.poles");
+  return {
+    track: h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
+      ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
+    box, poles,
+    /**
+     * @param {import("../state/store.js").Adapter} adapter
+     * @param {boolean} recorded whether a recording answers, which has steps of a half
+     * @param {{start: number, end: number}|undefined} range coefficients that mean something
+     */
+    update(adapter, recorded, range) {
+      c = adapter.coefficient;
+      domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
+      slider.step = recorded ? "0.5" : "0.05";
+      slider.value = String(Math.min(2, Math.max(-2, c)));
+      slider.setAttribute("aria-label", say("adapters.coefficient", { title: adapter.title }));
+      slider.setAttribute("aria-valuetext", c === 0 ? say("adapters.at-zero") : String(c));
+      slider.style.setProperty("--f", String((Number(slider.value) + 2) / 4));
+      showC(c);
+      box.setAttribute("aria-label", say("adapters.coefficient-box", { title: adapter.title }));
+      const { positive, negative } = adapter.card?.behaviour ?? {};
+      poles.hidden = !positive;
+      poles.replaceChildren(h("span", {}, negative ?? ""), h("span", {}, positive ?? ""));
+    },
+    /** Blue is minus, orange is plus, grey is zero. @param {import("../state/store.js").Adapter} adapter */
+    sign: ({ enabled, coefficient: now }) => (!enabled || now === 0 ? "zero" : now < 0 ? "minus" : "plus"),
+  };
+}

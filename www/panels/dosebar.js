@@ -1,0 +1,35 @@
+// On a small screen the adapters are far from the texts: this bar at its foot turns the one that was
+// used last, or another that is chosen here.
+import { h } from "../dom.js";
+import { say } from "../say.js";
+import { coefficient } from "./coefficient.js";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../state/store.js").Store} store
+ * @param {import("../actions.js").Actions} actions
+ */
+export function doseBar(root, store, actions) {
+  const choice = h("select", { "aria-label": say("dosebar.choice"), onchange: () => store.set({ active: choice.value }) });
+  const turned = coefficient("dosebar", () => choice.value, actions);
+  root.append(choice, turned.box, turned.track, turned.poles);
+  let names = "";
+  store.watch(["adapters", "active", "recording"], ({ adapters, active, recording }) => {
+    const here = adapters.filter(({ wanted }) => !wanted);
+    const adapter = here.find(({ key }) => key === active) ?? here[0];
+    root.hidden = !adapter;
+    if (!adapter) return;
+    const now = JSON.stringify(here.map(({ key, title }) => [key, title]));
+    if (now !== names) {
+      names = now;
+      choice.replaceChildren(...here.map(({ key, title }) => h("option", { value: key }, title)));
+    }
+    choice.value = adapter.key;
+    turned.update(adapter, recording.shown, rangeOf(adapter));
+    root.dataset.sign = turned.sign(adapter);
+  });
+}
+
+/** The coefficients that mean something under an adapter's law. @param {import("../state/store.js").Adapter} adapter @returns {{start: number, end: number}|undefined} */
+export const rangeOf = ({ entry, law }) =>
+  entry?.laws.find((/** @type {any} */ offer) => offer.law === (law ?? entry.law))?.domain?.range;
