@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { megabytes, percent, signed } from "./dom.js";
 
+/** @param {(value: number) => string} write @param {[number, string][]} cases */
 const all = (write, cases) => {
   for (const [value, text] of cases) assert.equal(write(value), text);
 };

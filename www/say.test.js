@@ -15,6 +15,104 @@ function sources() {
   return files.map((name) => ({ name, text: readFileSync(new URL(name, HERE), "utf8") }));
 }
 
+const SPACE = /(?:\s|\/\/.*|\/\*[^]*?\*\/)+/y;
+const QUOTED = /(["'])((?:\\.|(?!\1)[^\\])*)\1/y;
+const REGEX = /\/(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\[\n])+\/\w*/y;
+const CHUNK = /((?:\\.|\$(?!\{)|[^\\`$])*)(`|\$\{)/y;
+const WORD = /[\w$]+|[^]/y;
+/** What stands before a regular expression and not before a division. */
+const OPERAND = /(?:^|[(,=:[!&|?{};+>]|\b(?:return|typeof|case)) ?$/;
+/** In a template's text, what stands for a value. */
+const VALUE = "\0";
+
+/**
+ * The texts of string and template literals, each with the end of the code before it, in which
+ * literals are empty. Knows as much of the language as this page uses.
+ * @param {string} source
+ * @returns {{text: string, before: string}[]}
+ */
+function literals(source) {
+  /** @type {{text: string, before: string}[]} */
+  const found = [];
+  /** Templates in whose values we are, and how many braces are open there. @type {{text: string, before: string, depth: number}[]} */
+  const open = [];
+  let [at, code] = [0, ""];
+  const next = (/** @type {RegExp} */ pattern) => {
+    pattern.lastIndex = at;
+    const match = pattern.exec(source);
+    if (match) at = pattern.lastIndex;
+    return match;
+  };
+  const chunk = (/** @type {{text: string, before: string, depth: number}} */ template) => {
+    const [, text, end] = /** @type {RegExpExecArray} */ (next(CHUNK));
+    template.text += text;
+    if (end === "${") return open.push(Object.assign(template, { text: template.text + VALUE }));
+    found.push(template);
+    code += '""';
+  };
+  while (at < source.length) {
+    if (next(SPACE)) code += code.endsWith(" ") ? "" : " ";
+    const [start] = source.slice(at);
+    if (start === "`") {
+      at += 1;
+      chunk({ text: "", before: code, depth: 0 });
+    } else if (start === "}" && open.at(-1)?.depth === 0) {
+      at += 1;
+      chunk(/** @type {any} */ (open.pop()));
+    } else if (start === "/" && OPERAND.test(code) && next(REGEX)) code += '""';
+    else {
+      const quoted = next(QUOTED);
+      if (quoted) found.push({ text: quoted[2], before: code });
+      const template = open.at(-1);
+      if (template) template.depth += { "{": 1, "}": -1 }[start] ?? 0;
+      code += quoted ? '""' : next(WORD)?.[0] ?? "";
+    }
+    code = code.slice(-200);
+  }
+  return found;
+}
+
+/** Two words, of which one may be a value, or one that begins a sentence. */
+const READS = /\p{L}[.,;:!?)]* \(?[\p{L}\0]|\0[.,;:!?)]* \(?\p{L}|\b\p{Lu}\p{Ll}{2,}/u;
+
+/** Literals that look like words for a reader and are none, and why. @type {[RegExp, string][]} */
+const NO_WORDS = [
+  [/^(Enter|Escape|Arrow\w+|Files)$/, "names of keys and of what is dropped, as the browser has them"],
+  [/^SmolLM2-135M-Instruct$/, "a model's name"],
+  [/^\.\.\/models\//, "a model's address"],
+  [/^(python -c |save_file\()/, "a command for a shell, and what Python does in it"],
+  [/^EngineError$/, "the name of a kind of error"],
+  [/^(Tell me|My neighbour|What should I)/, "prompts: words for the model, which reads English"],
+];
+
+/** Where a literal is not for a reader: a developer's error, a selector, a style. */
+const ELSEWHERE = /(?:\bnew Error|\b(?:querySelector(?:All)?|closest|matches|setProperty))\( ?$/;
+
+/** Whose words are not in the table yet: for a short time only. */
+const NOT_YET = ["main.js", "panels/output.js", "panels/prompt.js", "panels/strips.js", "panels/token.js"];
+
+/** @param {string} source */
+const words = (source) => literals(source)
+  .filter(({ text, before }) => READS.test(text) && !ELSEWHERE.test(before) && !NO_WORDS.some(([pattern]) => pattern.test(text)))
+  .map(({ text }) => text.replaceAll(VALUE, "{}"));
+
+test("words for a reader are found, and nothing else", () => {
+  const found = words(`
+    // a comment with words, and "these too"
+    const pattern = /a pattern with "words in it/.test(x) / 2 / 3; /* more "words here" */
+    h("p.hint", { onclick: () => say("adapters.empty") }, "a planted sentence");
+    h("p", {}, \`\${n} of \${list.map((one) => \`inner \${{ a: one }.a} text\`)}\`, 'Planted', "it's \\"so\\", they say");
+    throw new Error("a developer's error"); root.querySelector("p.a b"); key === "Enter"; path(\`\${a}/\${b} \${c}\`);
+  `);
+  assert.deepEqual(found, ["a planted sentence", "inner {} text", "{} of {}", "Planted", 'it\'s \\"so\\", they say']);
+});
+
+test("there are no words for a reader outside the table", () => {
+  const scripts = sources().filter(({ name }) => name.endsWith(".js") && !NOT_YET.includes(name));
+  assert.ok(scripts.length > 10);
+  assert.deepEqual(scripts.flatMap(({ name, text }) => words(text).map((found) => `${name}: ${found}`)), []);
+});
+
 test("a number chooses its form and is written as the language writes it", () => {
   assert.equal(say("token.count", { n: 1 }), "1 token");
   assert.equal(say("token.count", { n: 1234 }), "1,234 tokens");
@@ -35,11 +133,19 @@ test("elements stand where their names do", () => {
 test("every key that is asked for is there, and every one that is there is asked for", () => {
   const all = sources();
   const text = all.map((file) => file.text).join("\n");
-  const asked = new Set([...text.matchAll(/(?:\b(?:say|parts|term)\(\s*|data-(?:say|label|title)=)"([\w.-]+)"/g)].map(([, key]) => key));
+  // Of a choice, `say(many ? "a.b" : "a.c")`, both.
+  const inScripts = all.filter(({ name }) => name.endsWith(".js")).flatMap((file) => literals(file.text))
+    .filter(({ before }) => /\b(?:say|parts|term)\((?:[^(),]*[?:])? ?$/.test(before)).map((literal) => literal.text).filter((key) => !key.includes(VALUE));
+  const inPage = [...text.matchAll(/data-(?:say|label|title)="([\w.-]+)"/g)].map(([, key]) => key);
+  const asked = new Set([...inScripts, ...inPage, "token.count"]); // the last for a short time only
   const missing = [...asked].filter((key) => !(key in EN));
   assert.deepEqual(missing, []);
   // Keys made of two parts: `say(`run.ended.${why}`)`.
   const stems = [...text.matchAll(/(?:say|parts)\(\s*`([\w.-]+)\$\{/g)].map(([, stem]) => stem);
   const idle = Object.keys(EN).filter((key) => !asked.has(key) && !text.includes(`"${key}"`) && !stems.some((stem) => key.startsWith(stem)));
   assert.deepEqual(idle, []);
+});
+
+test("the coefficient has one name", () => {
+  assert.doesNotMatch(JSON.stringify(Object.values(EN)), /\b(?:dose|strength)s?\b/i);
 });
