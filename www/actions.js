@@ -316,6 +316,7 @@ export function createActions(store) {
 
   /** @param {() => Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>} fetching */
   async function list(fetching) {
+    const before = state.gone;
     store.set({ shelf: { status: "coming", error: null } });
     try {
       const { list, gone } = await fetching();
@@ -328,10 +329,10 @@ export function createActions(store) {
       // A place that a link wants is kept once: it may be filled by now, or done without.
       const fresh = list.filter(({ key, name, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed)
         // Nor is anything brought back that was removed while it was on its way.
-        && (gone.includes(name) === state.gone.includes(name) || !placed));
+        && !(state.gone.includes(name) && !before.includes(name)));
       const all = [...known, ...fresh];
       placed = true;
-      store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone, shelf: { status: "here", error: null } });
+      store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone: state.gone === before ? gone : state.gone, shelf: { status: "here", error: null } });
     } catch (error) {
       store.set({ shelf: { status: "failed", error: plain(error) } });
     }

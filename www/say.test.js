@@ -86,10 +86,7 @@ const NO_WORDS = [
 ];
 
 /** Where a literal is not for a reader: a developer's error, a selector, a style. */
-const ELSEWHERE = /(?:\bnew Error|\b(?:querySelector(?:All)?|closest|matches|setProperty))\( ?$/;
-
-/** Whose words are not in the table yet: for a short time only. */
-const NOT_YET = ["main.js", "panels/output.js", "panels/prompt.js", "panels/strips.js", "panels/token.js"];
+const ELSEWHERE = /(?:\bnew Error|\b(?:querySelector(?:All)?|closest|matches|matchMedia|setProperty))\( ?$/;
 
 /** @param {string} source */
 const words = (source) => literals(source)
@@ -108,26 +105,26 @@ test("words for a reader are found, and nothing else", () => {
 });
 
 test("there are no words for a reader outside the table", () => {
-  const scripts = sources().filter(({ name }) => name.endsWith(".js") && !NOT_YET.includes(name));
+  const scripts = sources().filter(({ name }) => name.endsWith(".js"));
   assert.ok(scripts.length > 10);
   assert.deepEqual(scripts.flatMap(({ name, text }) => words(text).map((found) => `${name}: ${found}`)), []);
 });
 
 test("a number chooses its form and is written as the language writes it", () => {
-  assert.equal(say("token.count", { n: 1 }), "1 token");
-  assert.equal(say("token.count", { n: 1234 }), "1,234 tokens");
-  assert.equal(say("token.count", { n: 0 }), "0 tokens");
+  assert.equal(say("status.stopped", { n: 1 }), "Stopped after 1 token.");
+  assert.equal(say("status.stopped", { n: 1234 }), "Stopped after 1,234 tokens.");
+  assert.equal(say("status.stopped", { n: 0 }), "Stopped after 0 tokens.");
   assert.equal(listed(["a", "b", "c"]), "a, b, and c");
 });
 
 test("what is missing is told, not shown", () => {
   assert.throws(() => say("no.such.key"), /no "no\.such\.key"/);
-  assert.throws(() => say("token.count", {}), /wants \{n\}/);
+  assert.throws(() => say("status.stopped", {}), /wants \{n\}/);
 });
 
 test("elements stand where their names do", () => {
   const element = /** @type {any} */ ({});
-  assert.deepEqual(parts("token.count", { n: /** @type {any} */ (element) }).includes(element), true);
+  assert.deepEqual(parts("status.stopped", { n: /** @type {any} */ (element) }).includes(element), true);
 });
 
 test("every key that is asked for is there, and every one that is there is asked for", () => {
@@ -135,9 +132,9 @@ test("every key that is asked for is there, and every one that is there is asked
   const text = all.map((file) => file.text).join("\n");
   // Of a choice, `say(many ? "a.b" : "a.c")`, both.
   const inScripts = all.filter(({ name }) => name.endsWith(".js")).flatMap((file) => literals(file.text))
-    .filter(({ before }) => /\b(?:say|parts|term)\((?:[^(),]*[?:])? ?$/.test(before)).map((literal) => literal.text).filter((key) => !key.includes(VALUE));
+    .filter(({ before }) => /\b(?:say|parts)\((?:[^(),]*[?:])? ?$/.test(before)).map((literal) => literal.text).filter((key) => !key.includes(VALUE));
   const inPage = [...text.matchAll(/data-(?:say|label|title)="([\w.-]+)"/g)].map(([, key]) => key);
-  const asked = new Set([...inScripts, ...inPage, "token.count"]); // the last for a short time only
+  const asked = new Set([...inScripts, ...inPage]);
   const missing = [...asked].filter((key) => !(key in EN));
   assert.deepEqual(missing, []);
   // Keys made of two parts: `say(`run.ended.${why}`)`.
@@ -146,6 +143,23 @@ test("every key that is asked for is there, and every one that is there is asked
   assert.deepEqual(idle, []);
 });
 
-test("the coefficient has one name", () => {
-  assert.doesNotMatch(JSON.stringify(Object.values(EN)), /\b(?:dose|strength)s?\b/i);
+test("the coefficient has one name, and the dose is another thing", () => {
+  const about = Object.entries(EN).filter(([key]) => !/^(?:word|stats)\.dose/.test(key));
+  assert.doesNotMatch(JSON.stringify(about.map(([, message]) => message)), /\b(?:dose|strength)s?\b/i);
+});
+
+test("the document has the words of the table, for whoever reads it before its scripts", () => {
+  const html = readFileSync(new URL("index.html", HERE), "utf8");
+  const spoken = [...html.matchAll(/<(\w+)[^>]*\sdata-say="([\w.-]+)"[^>]*>(.*?)<\/\1>/gs)];
+  assert.ok(spoken.length > 30, `${spoken.length}`);
+  for (const [, , key, inside] of spoken) {
+    const terms = [...inside.matchAll(/data-term="(\w+)">([^<]*)</g)];
+    const words = say(key, Object.fromEntries(terms.map(([, name, text]) => [name, text])));
+    assert.equal(inside.replace(/<[^>]*>/g, ""), words, key);
+  }
+  for (const [, label, key] of html.matchAll(/aria-label="([^"]*)" data-label="([\w.-]+)"/g)) assert.equal(label, say(key), key);
+  // What is not named by a key would be words outside the table.
+  const body = html.slice(html.indexOf("<body>")).replace(/<noscript>.*?<\/noscript>|<!--.*?-->|<kbd>.*?<\/kbd>/gs, "");
+  const rest = body.replace(/<(\w+)[^>]*\sdata-say="[\w.-]+"[^>]*>.*?<\/\1>/gs, "").replace(/<[^>]*>/g, "").replace(/[\s/]+/g, "");
+  assert.equal(rest, "");
 });

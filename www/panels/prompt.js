@@ -36,7 +36,7 @@ export function promptPanel(form, store, actions, offered) {
       if (store.state.model.status === "ready") await actions.run();
     },
   }, say(offered.bytes ? "prompt.load.run.size" : "prompt.load.run", { size: offered.bytes ? megabytes(offered.bytes) : "" }));
-  const stop = h("button", { id: "stop", type: "button", onclick: () => actions.stop() }, `${say("prompt.stop")} `, h("kbd", {}, "Esc"));
+  const stop = h("button", { id: "stop", type: "button", onclick: () => actions.stop() }, `${say("prompt.stop")} `, h("kbd", {}, say("prompt.stop.key")));
 
   const seed = numberBox("seed", "1", 0, Number.MAX_SAFE_INTEGER, (value) =>
     store.set({ sampling: { ...store.state.sampling, seed: value } }));
@@ -121,8 +121,8 @@ function numberBox(name, /** @type {string} */ step, /** @type {number} */ min, 
       const good = value >= min && value <= max && (!whole || Number.isInteger(value));
       refused.hidden = good;
       if (good) return change(value);
-      const words = `prompt.refused.${whole ? "whole" : "number"}${max === Number.MAX_SAFE_INTEGER ? ".from" : ""}`;
-      refused.textContent = say(words, { value: input.value || say("prompt.refused.empty"), min: String(min), max: String(max), held: String(held) });
+      const kind = whole ? max === Number.MAX_SAFE_INTEGER ? "whole.from" : "whole" : "number";
+      refused.textContent = say(`prompt.refused.${kind}`, { value: input.value || say("prompt.refused.empty"), min: String(min), max: String(max), held: String(held) });
       show(held);
     },
   });

@@ -87,8 +87,7 @@ export function stripsPanel(root, store, actions) {
     const acts = Boolean(token.steered);
     const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || say("strips.nothing");
     if (acts && now !== last) {
-      const how = token.cache === "current" ? "strips.change" : `strips.change.${token.cache}`;
-      log.append(h("li", {}, ...parts(how, { token: h("b", {}, say("strips.at", { token: token.index + 1 })), doses: now })));
+      log.append(h("li", {}, ...parts(`strips.change.${token.cache}`, { token: h("b", {}, say("strips.at", { token: token.index + 1 })), turned: now })));
       last = now;
     }
     rows.append(h("tr", {},

@@ -29,7 +29,7 @@ export function tokenPanel(root, store) {
     const doses = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ");
     facts.replaceChildren(
       say(run.selected === null ? "next.newest" : "next.picked", { token: token.index + 1 }), ...lane("base", token.base), ...lane("steered", token.steered),
-      ...(typeof token.klNats === "number" ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { doses }) : "");
+      ...(typeof token.klNats === "number" ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { turned: doses }) : "");
     picked.textContent = run.selected === null ? "" : facts.textContent;
     const top = token.top ?? [];
     // Behind the split the base that is compared reads what the steered one wrote.
@@ -39,7 +39,7 @@ export function tokenPanel(root, store) {
       h("caption.sr", {}, say("next.table")),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, say("next.could")), h("th.base", { scope: "col" }, say(parted ? "next.base.parted" : "next.base")), h("th.steered", { scope: "col" }, say("next.steered")))),
       h("tbody", {}, ...top.map((/** @type {any} */ row) => h("tr", {},
-        h("th.tok", { scope: "row", title: `id ${row.id}` }, shown(row.text)),
+        h("th.tok", { scope: "row", title: say("next.id", { id: String(row.id) }) }, shown(row.text)),
         bar("base", row.base, most), bar("steered", row.steered, most)))))] : []));
   });
 }
