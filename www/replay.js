@@ -41,6 +41,9 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   /** The adapters that are turned, of those that could act here. */
   const acting = () => state.adapters.filter(({ enabled, coefficient, wanted }) => enabled && coefficient !== 0 && !wanted);
 
+  const isRecorded = (/** @type {{key: string, name: string}} */ { key, name }) =>
+    key.startsWith("shipped:") && Boolean(recording?.adapters.some((one) => one.name === name));
+
   /**
    * One adapter at a time is recorded: whichever is turned now is the one, and the others go back
    * to 0, where everyone sees it. With a live model they are left: it can have several.
@@ -60,14 +63,12 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   /** What to show for the state as it is. @returns {{prompt: number, name: string, c: number}|null} */
   function wish() {
     if (!recording || !mine()) return null;
-    const recorded = (/** @type {{key: string, name: string}} */ { key, name }) =>
-      key.startsWith("shipped:") && recording?.adapters.some((one) => one.name === name);
     const now = acting();
     const one = now[0] ?? state.adapters.find(({ key }) => key === state.active) ?? state.adapters[0];
     const at = recording.prompts.findIndex(({ text }) => text === state.prompt.trim());
     // While another prompt is being written, the last one stays.
     const prompt = at >= 0 ? at : state.run.recorded?.prompt ?? 0;
-    if (now.length > 1 || !one || !recorded(one)) return null;
+    if (now.length > 1 || !one || !isRecorded(one)) return null;
     return { prompt, name: one.name, c: now.length ? nearest(recording, one.coefficient) : 0 };
   }
 
@@ -136,11 +137,12 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   /** What of the page's settings the recording in the columns does not honour, in words; "" if nothing. */
   function unlike() {
     const { recorded } = state.run;
-    if (!recorded || !recording) return "";
+    if (!recording || !mine() || (!recorded && state.model.status === "ready")) return "";
     const now = acting();
     const [one] = now;
     if (now.length > 1) return say("recorded.stack");
-    if (one && one.key !== `shipped:${recorded.name}`) return say("recorded.own", { title: one.title });
+    if (one && !isRecorded(one)) return say("recorded.own", { title: one.title });
+    if (!recorded) return "";
     const { text } = recording.prompts[recorded.prompt];
     if (text !== state.prompt.trim()) return say("recorded.prompt", { prompt: text });
     if (one && one.coefficient !== recorded.c) return say("recorded.between", { c: signed(recorded.c) });

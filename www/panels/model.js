@@ -101,9 +101,8 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ];
   }
   return [
-    h("p.lead", {}, say("model.lead")),
     h("div.row", {}, loadIt(),
-      h("span.hint", {}, source === DEFAULT_MODEL ? say("model.default") : source.url ?? ""),
+      source !== DEFAULT_MODEL && h("span.hint", {}, source.url ?? ""),
       part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
   ];
 }

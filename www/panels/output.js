@@ -83,10 +83,10 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     if (status.textContent !== said) status.textContent = said;
   });
 
+  recorded.append(...parts("recorded.what", { c: term("c", "c") }), " ", replayButton);
   store.watch(["run", "recording"], ({ run, recording }) => {
     recorded.hidden = !run.recorded;
-    if (recorded.hidden || recorded.childElementCount) return;
-    recorded.append(...parts("recorded.what", { model: recording.model }), " ", replayButton);
+    recorded.title = recording.model;
   });
   store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
   const rerun = h("input", { type: "checkbox", id: "rerun", onchange: () => { remember("playground.rerun", rerun.checked ? "on" : "off"); store.set({ rerun: rerun.checked }); } });
@@ -100,7 +100,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
     for (const place of [dose, doseBeside]) if (place.textContent !== text) place.textContent = text;
     const over = ["done", "stopped", "failed"].includes(run.status);
-    const since = run.recorded ? replay.unlike() : sinceWords(state, actions, over);
+    const since = run.recorded || run.status === "idle" ? replay.unlike() : sinceWords(state, actions, over);
     now.hidden = !since;
     if (why.textContent !== since) why.textContent = since;
     again.hidden = !over || model.status !== "ready" || Boolean(run.recorded);
@@ -171,7 +171,7 @@ function legend() {
   });
   const split = h("span.tok", {}, say("legend.split"));
   split.dataset.split = "";
-  return h("p.legend", {}, ...parts("legend.distance", { kl: term("kl"), nats: term("nats") }), " ", ...swatches, split, h("span.end", {}, say("legend.end")));
+  return h("p.legend", {}, h("span", {}, ...parts("legend.distance", { kl: term("kl"), nats: term("nats") })), ...swatches, split, h("span.end", {}, say("legend.end")));
 }
 
 /** Which texts are in sight. Side by side needs room: without it that is what both share and do not. @param {HTMLElement} columns */

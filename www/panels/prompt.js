@@ -40,6 +40,7 @@ export function promptPanel(form, store, actions, offered) {
 
   const seed = numberBox("seed", "1", 0, Number.MAX_SAFE_INTEGER, (value) =>
     store.set({ sampling: { ...store.state.sampling, seed: value } }));
+  const again = h("button.quiet", { type: "button", id: "reseed", title: say("prompt.reseed"), onclick: () => reseed(store) });
   const length = numberBox("length", "1", 1, 1e6, (maxTokens) => store.set({ maxTokens }));
   const boxes = CONTROLS.map(([key, step, min, max]) => /** @type {const} */ ([key,
     numberBox(key, step, min, max, (value) => store.set({ sampling: { ...store.state.sampling, [key]: value } }))]));
@@ -57,13 +58,12 @@ export function promptPanel(form, store, actions, offered) {
   form.append(
     h("div.ask", {}, text, h("div.row", {}, run, loadAndRun, stop)),
     h("div.row.options", {},
-      h("div.examples", {}, h("span.hint", {}, say("prompt.try")), ...EXAMPLES.map((example) =>
+      h("div.examples", { role: "group", "aria-label": say("prompt.try") }, ...EXAMPLES.map((example) =>
         h("button.quiet", { type: "button", onclick: () => { store.set({ prompt: example }); text.focus(); } }, example))),
-      h("div.pair", {}, seed.element,
-        h("button.quiet", { type: "button", id: "reseed", "aria-label": say("prompt.reseed"), title: say("prompt.reseed"), onclick: () => reseed(store) }, "⟳")),
+      again,
       h("details.settings", {}, h("summary", {}, say("prompt.settings")),
         h("div.row", {}, mode.element, plainOnly),
-        h("div.grid", {}, ...boxes.map(([, box]) => box.element), length.element,
+        h("div.grid", {}, seed.element, ...boxes.map(([, box]) => box.element), length.element,
           h("label.field.wide", { htmlFor: "stops" }, h("span", {}, say("prompt.stops")), stops, h("small", {}, say("prompt.stops.hint"))),
           h("label.check.wide", {}, distance, h("span", {}, ...parts("prompt.distance", { kl: term("kl") })))),
         h("div.row.cache", {}, cache.element, h("span.hint", {}, say("prompt.cache.hint"))))));
@@ -80,6 +80,7 @@ export function promptPanel(form, store, actions, offered) {
     const templateless = info?.hasChatTemplate === false;
     mode.set(state.chat && !templateless ? "chat" : "plain", templateless ? ["chat"] : []);
     seed.set(state.sampling.seed);
+    again.replaceChildren("⟳ ", say("prompt.reseed.now", { seed: String(state.sampling.seed) }));
     length.set(state.maxTokens);
     for (const [key, box] of boxes) box.set(state.sampling[key]);
     showStops(state.stop.join("\n"));

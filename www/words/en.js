@@ -7,7 +7,7 @@ export const EN = {
   // ---- the page and its words ----
   "page.skip": "Skip to the prompt",
   "page.title": "Steering playground",
-  "page.intro": "A small language model writes twice with the same dice: as it is, the {base}, and with an {adapter} turned. The slider sets the {c}: how far, and which way.",
+  "page.intro": "A small language model writes twice with the same dice: as it is, the {base}, and with an {adapter} turned. The {c} says how far.",
   "page.nav": "Page",
   "page.about": "What is this?",
   "page.private": "Everything runs in this page: no prompt, text or file leaves it, and nothing is counted.",
@@ -26,7 +26,7 @@ export const EN = {
 
   // ---- adapters ----
   "adapters.title": "Adapters",
-  "adapters.hint": "{c} = 0 is the base model, 1 as trained, −1 reversed; any number goes.",
+  "adapters.hint": "{c}: 1 is as trained, 0 the base, −1 reversed.",
   "dosebar.title": "The adapter under your thumb",
   "dosebar.choice": "Adapter",
   "adapters.shelf-failed": "The adapters that come with this page are not there: {why}. {code}",
@@ -106,8 +106,6 @@ export const EN = {
 
   // ---- model and device ----
   "model.title": "Model",
-  "model.lead": "A language model writes one word-piece at a time. Load a small one, press Run, and drag a slider while it writes: on the left it writes as it is, on the right with the adapter turned.",
-  "model.default": "135 million numbers, 4-bit; downloaded once, then kept in this browser",
   "model.load": "Load {name}",
   "model.load-sized": "Load {name} ({size})",
   "model.loading": "Loading the model",
@@ -198,8 +196,9 @@ export const EN = {
   "prompt.load.run.size": "Load and run ({size}, once)",
   "prompt.stop": "Stop",
   "prompt.stop.key": "Esc",
-  "prompt.try": "Try",
+  "prompt.try": "Prompts to try",
   "prompt.reseed": "Another seed",
+  "prompt.reseed.now": "seed {seed}",
   "prompt.settings": "Settings",
   "prompt.stops": "Stop strings",
   "prompt.stops.hint": "one a line; the text ends before any of them",
@@ -332,7 +331,7 @@ export const EN = {
   "next.steered": "steered",
 
   // ---- recording ----
-  "recorded.what": "Recorded: {model} wrote this on the engine of this page, for four prompts and nine settings of each adapter. Live it takes your prompts and any c, mixes adapters, and is turned while it writes.",
+  "recorded.what": "A recording. Live, the model takes your own prompts, any {c}, several adapters, and is turned while it writes.",
   "recorded.again": "Play again",
   "recorded.prompt": "The texts answer the recorded prompt “{prompt}”. Yours is answered by the live model.",
   "recorded.stack": "Of these adapters together there is no recording: the live model mixes them.",
