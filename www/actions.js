@@ -22,6 +22,11 @@ const SETTINGS = /** @type {const} */ ({
   coefficient: { call: "setCoefficient", fields: ["coefficient"] },
 });
 
+/** Whether the engine's instructions are known here: a function that makes a vector of zeros and counts its bits. */
+const SIMD = typeof WebAssembly === "object" && WebAssembly.validate(new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+]));
+
 /** @param {import("./state/store.js").Store} store */
 export function createActions(store) {
   const { state } = store;
@@ -76,6 +81,7 @@ export function createActions(store) {
 
   /** A frame may be forbidden to have workers. @param {EngineError|undefined} why */
   function employ(why) {
+    if (!SIMD) throw new EngineError({ code: "device-unavailable", message: say("engine.no-simd") });
     try {
       engine.start(why);
     } catch (error) {

@@ -114,7 +114,7 @@ store.watch(["memory", "model"], (/** @type {any} */ { memory, model }) => {
 // engine needs and what only the next visit needs.
 await Promise.all([recorded, fetchShipped(false)]);
 const started = await actions.start();
-const numbers = fetchShipped();
+const numbers = store.state.shelf.status === "here" ? fetchShipped() : Promise.resolve();
 if (started) {
   // A model kept in this browser costs no download: no click is asked for.
   const kept = await actions.lookForKept(offered.url);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { LONG, count, finished, greedy, launch, loadModel, open, ready, run, runAndMeddle, startProxy, text, tokens, turn } from "./support.mjs";
+import { LONG, count, finished, greedy, launch, loadModel, open, openSettings, ready, run, runAndMeddle, startProxy, text, tokens, turn } from "./support.mjs";
 
 let browser;
 let proxy;
@@ -30,9 +30,9 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await button.waitFor();
     assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0);
     assert.equal(await page.locator("#run").isDisabled(), true);
-    await page.locator("#model button.primary:not(:disabled)").waitFor();
+    await page.locator("#load-run:not(:disabled)", { hasText: "98.4 MB" }).waitFor();
     await page.keyboard.press("Control+Enter");
-    assert.equal(await button.evaluate((element) => element === document.activeElement), true, "the key leads to what comes first");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "load-run", "the key leads to what comes first");
     await page.locator(".device", { hasText: /CPU.*asked for/ }).waitFor();
   });
 
@@ -79,7 +79,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     assert.match(await page.locator(".changes").textContent(), /\+3\.00, from here on/);
     assert.match(await page.locator("#stats").textContent(), /cache kept/);
     assert.ok(await page.locator(".strip.trace").count() > 0, "the trace must show the turn");
-    assert.ok(await page.locator("[data-split]").count() === 2, "both columns mark the split");
+    assert.ok(await page.locator("#columns [data-split]").count() === 2, "both columns mark the split");
 
     // Back to 0: the base's text again, in both columns.
     await turn(page, 0);
@@ -89,6 +89,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   });
 
   test("as if from the start recomputes, and says so", async () => {
+    await openSettings(page);
     await page.getByLabel("as if from the start").check();
     await runAndMeddle(page, 4, -2);
     await finished(page);
@@ -167,6 +168,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   test("the link brings everything back, and the kept model loads by itself", async () => {
     await turn(page, -0.75);
     await page.locator("#prompt").fill("Describe the sea: 100 % & more.");
+    await openSettings(page);
     const seed = page.getByRole("spinbutton", { name: "Seed" });
     await seed.fill("4242");
     await seed.blur();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text, tinyModel } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, openSettings, run, startProxy, text, tinyModel } from "./support.mjs";
 
 const options = { timeout: LONG };
 /** `hold(call)` holds back what the page asks of its worker until `release()`; `bend` changes what the worker says. */
@@ -143,10 +143,12 @@ test("the header over a text says under which coefficient it was written, and wh
   await mine.locator(".dose-box").fill("-0.5");
   await mine.locator(".dose-box").press("Enter");
   assert.equal(await page.locator("#steered-dose").textContent(), "lora +4.00");
-  assert.match(await now.textContent(), /now −0\.50\. Run again/);
+  assert.match(await now.textContent(), /now −0\.50\./);
+  assert.equal(await now.getByRole("button", { name: "Run again" }).isVisible(), true);
   await mine.locator(".dose-box").fill("4");
   await mine.locator(".dose-box").press("Enter");
   assert.equal(await now.isHidden(), true, "as it was");
+  await openSettings(page);
   const seed = async (value) => {
     await page.getByRole("spinbutton", { name: "Seed" }).fill(value);
     await page.getByRole("spinbutton", { name: "Seed" }).blur();
@@ -256,7 +258,7 @@ test("boxes show what acts: refused layers, and a coefficient refused while anot
 
 test("refused numbers of the sampling are told, and the boxes show what holds", options, async () => {
   const { page, context } = await tiny();
-  await page.locator("summary", { hasText: "Sampling" }).click();
+  await openSettings(page);
   const cases = [
     ["Top-p", "5", "1", "0.5"], ["Top-k", "2.5", "0", "3"], ["At most", "0", "6", "5"],
     ["Temperature", "-1", "0", "0.123"], ["Seed", "1.5", "1", "2"], ["Min-p", "", "0", "0.1"],
@@ -443,7 +445,7 @@ test("a long name and all other long words wrap at 320 px", options, async () =>
   await run(page);
   await narrow(page, "the texts, their header, strips and log");
   await page.locator("#strips summary").click();
-  await page.locator("#steered-text .tok").nth(2).click();
+  await page.locator("#difference-text .tok").nth(2).click();
   await narrow(page, "the table");
   await card(page, long).locator(".dose-box").fill("5");
   await card(page, long).locator(".dose-box").press("Enter");
@@ -490,6 +492,8 @@ test("in forced colours the bars of both models can be read alike", options, asy
 });
 
 test("a tap near −1, 0 or 1 rests there, and the keys go past", options, async () => {
+  // A recording has steps of its own.
+  proxy.files.set("/recorded/smollm2-135m.json", { type: "application/json", body: "{}" });
   for (const hasTouch of [false, true]) {
     const { page, context } = await open(browser, proxy.url + greedy(TINY), { hasTouch });
     const first = card(page, "tone-lora");
@@ -515,6 +519,7 @@ test("a tap near −1, 0 or 1 rests there, and the keys go past", options, async
     assert.equal(await value(), "0");
     await context.close();
   }
+  proxy.files.delete("/recorded/smollm2-135m.json");
 });
 
 test("the kept copy of a model that cannot be loaded can be deleted", options, async () => {

@@ -84,7 +84,7 @@ export async function startProxy() {
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(LONG);
+  page.setDefaultTimeout(Number(process.env.E2E_MS ?? LONG));
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
   page.on("console", (message) => {
@@ -126,6 +126,9 @@ export async function loadTinyModel(page) {
   await page.locator("#model-files").setInputFiles(tinyModel());
   await ready(page);
 }
+
+/** Opens what folds away: the seed and how tokens are drawn. */
+export const openSettings = (page) => page.locator(".settings").evaluate((settings) => { settings.open = true; });
 
 export const ready = (page) => page.locator("#run:not(:disabled)").waitFor();
 

@@ -82,7 +82,8 @@ export function glossary(popover, about, opener) {
   });
 
   about.append(
-    h("h2", { id: "about-title" }, say("about.title")),
+    // Whoever opens it starts reading at its head.
+    h("h2", { id: "about-title", tabIndex: -1, autofocus: true }, say("about.title")),
     h("p", {}, ...parts("about.writes", { token: term("token", say("about.token")) })),
     h("p", {}, ...parts("about.turned", { adapter: term("adapter", say("about.adapter")), c: term("c") })),
     h("p", {}, say("about.try")),

@@ -54,7 +54,7 @@ export function keys(dialog, toggle, store, actions, page) {
       }
       if (store.state.model.status === "ready") actions.run();
       // What has to be pressed first.
-      else /** @type {HTMLElement|null} */ (document.querySelector("#model button.primary"))?.focus();
+      else /** @type {HTMLElement|null} */ (document.querySelector("#load-run:not([hidden], :disabled)") ?? document.querySelector("#model button.primary"))?.focus();
       return;
     }
     // What lies open is closed first.

@@ -83,10 +83,15 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     if (status.textContent !== said) status.textContent = said;
   });
 
-  recorded.append(...parts("recorded.what", { c: term("c", "c") }), " ", replayButton);
-  store.watch(["run", "recording"], ({ run, recording }) => {
+  const what = h("span");
+  recorded.append(what, " ", replayButton);
+  let said = "";
+  store.watch(["run", "recording", "engine"], ({ run, recording, engine }) => {
     recorded.hidden = !run.recorded;
     recorded.title = recording.model;
+    const key = engine.status === "failed" ? "recorded.only" : "recorded.what";
+    if (key !== said) what.replaceChildren(...(key === "recorded.only" ? [say("recorded.only")] : parts("recorded.what", { c: term("c", "c") })));
+    said = key;
   });
   store.watch(["run", "engine", "model"], (state) => showNotice(notice, state, actions));
   const rerun = h("input", { type: "checkbox", id: "rerun", onchange: () => { remember("playground.rerun", rerun.checked ? "on" : "off"); store.set({ rerun: rerun.checked }); } });

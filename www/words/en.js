@@ -170,6 +170,7 @@ export const EN = {
   "shipped.no-list": "{file} is not the list that it should be",
 
   // ---- engine ----
+  "engine.no-simd": "this browser has no WebAssembly with SIMD, which the engine needs; a current Chromium, Firefox or Safari has it",
   "engine.failed": "the engine failed and has to be started anew; the text is kept (the browser's console says more)",
   "engine.ended": "the engine ended without a word and has to be started anew; the text is kept",
   "engine.restarted": "the engine was restarted",
@@ -332,6 +333,7 @@ export const EN = {
 
   // ---- recording ----
   "recorded.what": "A recording. Live, the model takes your own prompts, any {c}, several adapters, and is turned while it writes.",
+  "recorded.only": "A recording, which plays everywhere. The live model cannot start in this browser; above stands why.",
   "recorded.again": "Play again",
   "recorded.prompt": "The texts answer the recorded prompt “{prompt}”. Yours is answered by the live model.",
   "recorded.stack": "Of these adapters together there is no recording: the live model mixes them.",
@@ -362,7 +364,7 @@ export const EN = {
   "word.c.plus": "cheerful: as trained",
   "word.kl": "KL",
   "word.kl.form": "KL",
-  "word.kl.is": "Before each token both models give every possible next token a probability. KL (Kullback–Leibler divergence) says how far these two lists lie apart: 0 where they agree, and more the more the adapter changes.",
+  "word.kl.is": "Before each token both models give every possible next token a probability. KL (Kullback–Leibler divergence) says how far these two lists lie apart: 0 where they agree, and greater the more the adapter changes.",
   "word.kl.base": "base",
   "word.kl.steered": "steered",
   "word.nats": "nats",
