@@ -125,15 +125,6 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     play();
   }
 
-  /** The whole text at once. */
-  function finish() {
-    const { run } = state;
-    if (run.status !== "playing") return;
-    run.tokens.push(...all.slice(run.tokens.length));
-    store.set({ run: { ...run, status: "played" } });
-    clearInterval(timer);
-  }
-
   /** What of the page's settings the recording in the columns does not honour, in words; "" if nothing. */
   function unlike() {
     const { recorded } = state.run;
@@ -154,5 +145,5 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     if (Boolean(run.recorded) !== before) store.set({ recording: { ...state.recording, shown: !before } });
   });
   store.watch(["recording", "adapters", "prompt", "active", "model"], show);
-  return { begin, again, finish, unlike };
+  return { begin, again, unlike };
 }

@@ -2,7 +2,7 @@
 // them, or what they share and what they do not.
 import { h, signed, told } from "../dom.js";
 import { remember } from "../remember.js";
-import { parts, say } from "../say.js";
+import { numbers, parts, say } from "../say.js";
 import { doses, trail, trailWords, words } from "../state/acting.js";
 import { changedSince, otherwise } from "../state/since.js";
 import { term } from "./glossary.js";
@@ -169,8 +169,9 @@ function fork(root) {
 
 /** What the marks in the texts mean. */
 function legend() {
+  const plain = numbers({});
   const swatches = LEVELS.map((from, at) => {
-    const swatch = h("span.tok", {}, new Intl.NumberFormat(document.documentElement.lang).format(from));
+    const swatch = h("span.tok", {}, plain(from));
     swatch.dataset.kl = String(at + 1);
     return swatch;
   });

@@ -94,7 +94,8 @@ export function promptPanel(form, store, actions, offered) {
     const none = model.status === "none";
     run.hidden = none;
     loadAndRun.hidden = !none;
-    loadAndRun.disabled = engine.status !== "ready";
+    // While the engine is on its way loading waits for it.
+    loadAndRun.disabled = ["failed", "crashed"].includes(engine.status);
     run.disabled = model.status !== "ready" || busy;
     run.firstChild.data = `${say(waiting ? "prompt.waiting" : "prompt.run")} `;
     run.title = model.status === "ready" ? "" : say("prompt.load.first");
