@@ -10,6 +10,7 @@ mod bundle;
 mod checks;
 mod dist;
 mod failure;
+mod hashed;
 mod http;
 mod model;
 mod new_method;
