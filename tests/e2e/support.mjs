@@ -2,11 +2,15 @@
 // parts by their roles. The environment says where things are; `cargo xtask test --e2e` sets it.
 import { readFileSync } from "node:fs";
 import http from "node:http";
+import { PassThrough, Transform } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
 const need = (name) => process.env[name] ?? (() => { throw new Error(`${name} is not set; run \`cargo xtask test --e2e\``); })();
 const { chromium } = await import(pathToFileURL(need("PLAYWRIGHT_CORE")).href);
 export const UPSTREAM = need("PLAYGROUND_URL");
+/** The page as `cargo xtask dist` writes it, without the model. */
+export const dist = () => need("PLAYGROUND_DIST_URL");
 
 /** Loading 98 MB and computing on two busy cores takes its time. */
 export const LONG = 240_000;
@@ -27,33 +31,92 @@ export function launch({ gpu = false } = {}) {
   });
 }
 
+/** Firefox, through another driver: Playwright's has a Firefox of its own. */
+export async function launchFirefox() {
+  const { default: puppeteer } = await import(pathToFileURL(need("PUPPETEER_CORE")).href);
+  return puppeteer.launch({ browser: "firefox", executablePath: need("FIREFOX"), headless: true, protocolTimeout: LONG });
+}
+
+/**
+ * Waits for what `does` answers in the page once it is true-ish. Of the two drivers' own waiting,
+ * Firefox's compiles text in the page, which its policy forbids.
+ */
+export async function until(page, does, ...args) {
+  for (;;) {
+    const value = await page.evaluate(does, ...args);
+    if (value) return value;
+    await sleep(100);
+  }
+}
+
+/**
+ * What axe-core finds wrong with a page of either driver. Its source goes in as an expression, since
+ * the page's policy admits no other scripts.
+ * @param {any} page @param {any} [options] of `axe.run`
+ * @returns {Promise<{id: string, impact: string, help: string, nodes: string[]}[]>}
+ */
+export async function axe(page, options = {}) {
+  await page.evaluate(`${readFileSync(need("AXE_CORE"), "utf8")}; undefined`);
+  return page.evaluate(async (options) => {
+    const { violations } = await window.axe.run(document, options);
+    return violations.map(({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map(({ target }) => target.join(" ")) }));
+  }, options);
+}
+
+const PIECE = 8192;
+/** Makes streams that share a line of so many bits per second. @param {number} bitsPerSecond */
+function line(bitsPerSecond) {
+  let free = 0;
+  return () => new Transform({
+    async transform(chunk, _encoding, done) {
+      for (let at = 0; at < chunk.length; at += PIECE) {
+        const piece = chunk.subarray(at, at + PIECE);
+        free = Math.max(free, performance.now()) + piece.length * 8000 / bitsPerSecond;
+        await sleep(free - performance.now());
+        this.push(piece);
+      }
+      done();
+    },
+  });
+}
+
 /**
  * Stands between the browser and the server, and fails as told.
  * `cut`: ends the next model download after so many bytes. `gone`: answers nothing at all.
- * `prelude`: code to run in the page's worker before anything else. `log`: what was asked.
+ * `prelude`: code to run in the page's worker before anything else. `log`: what was asked, and what
+ * came: `bytes` and `encoding` as they travelled.
+ * @param {{upstream?: string, bitsPerSecond?: number, latencyMs?: number}} [options] as slow as wished:
+ *   all answers share one line, each begins so much later
  */
-export async function startProxy() {
+export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = Infinity, latencyMs = 0 } = {}) {
   const proxy = { cut: null, gone: false, prelude: "", log: [], url: "", files: new Map(), close: () => {} };
-  const server = http.createServer((request, response) => {
+  const slow = bitsPerSecond < Infinity ? line(bitsPerSecond) : () => new PassThrough();
+  const server = http.createServer(async (request, response) => {
     if (proxy.gone) return request.socket.destroy();
-    const path = new URL(request.url, UPSTREAM).pathname;
-    const { range, "if-range": ifRange } = request.headers;
-    const entry = { path, range, status: 0 };
+    const path = new URL(request.url, origin).pathname;
+    const entry = { path, range: request.headers.range, status: 0, bytes: 0, encoding: undefined };
     proxy.log.push(entry);
+    if (latencyMs) await sleep(latencyMs);
+    const send = slow();
+    send.on("data", (piece) => { entry.bytes += piece.length; });
     const own = proxy.files.get(path);
     if (own) {
       entry.status = 200;
       response.writeHead(200, { "content-type": own.type });
-      return response.end(own.body);
+      send.pipe(response);
+      return send.end(own.body);
     }
-    const headers = { ...(range && { range }), ...(ifRange && { "if-range": ifRange }) };
-    const upstream = http.get(new URL(request.url, UPSTREAM), { headers }, (answer) => {
+    const { host: _host, connection: _connection, ...headers } = request.headers;
+    const bent = proxy.prelude && /engine\/worker(\.[0-9a-f]{10})?\.js$/.test(path);
+    if (bent) for (const name of ["accept-encoding", "if-none-match"]) delete headers[name];
+    const upstream = http.get(new URL(request.url, origin), { headers }, (answer) => {
       entry.status = answer.statusCode;
-      if (path.endsWith("engine/worker.js") && proxy.prelude) {
+      entry.encoding = answer.headers["content-encoding"];
+      if (bent) {
         const { "content-length": _length, etag: _etag, ...rest } = answer.headers;
         response.writeHead(answer.statusCode, rest);
-        response.write(`${proxy.prelude}\n`);
-        return answer.pipe(response);
+        send.write(`${proxy.prelude}\n`);
+        return answer.pipe(send).pipe(response);
       }
       response.writeHead(answer.statusCode, answer.headers);
       if (path.includes("/models/") && proxy.cut !== null) {
@@ -70,7 +133,7 @@ export async function startProxy() {
         });
         return;
       }
-      answer.pipe(response);
+      answer.pipe(send).pipe(response);
     });
     upstream.on("error", () => request.socket.destroy());
   });
