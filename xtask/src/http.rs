@@ -30,6 +30,7 @@ pub struct Site {
     root: PathBuf,
     mounts: Vec<(&'static str, PathBuf)>,
     policy: Option<&'static str>,
+    codes: bool,
     coded: Mutex<HashMap<(PathBuf, Coding), Coded>>,
 }
 
@@ -76,6 +77,7 @@ impl Site {
             root,
             mounts,
             policy: Some(CONTENT_SECURITY_POLICY),
+            codes: true,
             coded: Mutex::default(),
         }
     }
@@ -83,6 +85,12 @@ impl Site {
     /// The same files, which may load and run whatever they like.
     pub fn without_policy(mut self) -> Self {
         self.policy = None;
+        self
+    }
+
+    /// The same files, sent as they are.
+    pub fn without_codings(mut self) -> Self {
+        self.codes = false;
         self
     }
 
@@ -118,9 +126,10 @@ impl Site {
             reply.header("Vary", "Accept-Encoding");
         }
         // Who goes on with a file needs the bytes of the file.
-        let wishes = match request.header("range") {
-            Some(_) => vec![None],
-            None => accepted(request.header("accept-encoding")),
+        let wishes = if self.codes && request.header("range").is_none() {
+            accepted(request.header("accept-encoding"))
+        } else {
+            vec![None]
         };
         let mut plain = Some(file);
         let chosen = wishes.into_iter().find_map(|wish| match wish {

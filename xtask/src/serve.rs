@@ -55,11 +55,16 @@ pub fn in_background(workspace: &Workspace) -> Result<String> {
 }
 
 /// Serves `scripts` below `bench/`, and others' modules, in the same way. They
-/// make workers of text, which the page's own policy forbids.
+/// make workers of text, which the page's own policy forbids; decoding would
+/// count as loading.
 pub fn for_bench(scripts: PathBuf, mounts: Vec<(&'static str, PathBuf)>) -> Result<String> {
     let mut mounts = mounts;
     mounts.push(("bench", scripts.clone()));
-    spawn(Site::new(scripts, mounts).without_policy())
+    spawn(
+        Site::new(scripts, mounts)
+            .without_policy()
+            .without_codings(),
+    )
 }
 
 fn until_interrupted(site: Site, port: u16) -> Result {
