@@ -42,7 +42,7 @@ pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Resu
         "the page or its package could not be read",
         "run `cargo xtask build`, then this again",
     )?;
-    let renamed = hashed::rename(files)?;
+    let renamed = hashed::rename(&files)?;
     let save = || -> io::Result<()> {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
@@ -90,13 +90,19 @@ fn may_replace(folder: &Path) -> Result {
 
 /// The files of the page and of its package, as they lie beside each other.
 fn site(workspace: &Workspace) -> io::Result<Files> {
-    let mut files = Files::new();
-    read(&workspace.www(), "", &mut files, &|name| {
-        // The latter tells Node that these scripts are modules.
-        !name.ends_with(".test.js") && name != "package.json"
-    })?;
+    let mut files = page(&workspace.www())?;
     read(&workspace.pkg(), "pkg/", &mut files, &|name| {
         name.ends_with(".js") || name.ends_with(".wasm")
+    })?;
+    Ok(files)
+}
+
+/// The files of the page alone.
+pub fn page(www: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    read(www, "", &mut files, &|name| {
+        // The latter tells Node that these scripts are modules.
+        !name.ends_with(".test.js") && name != "package.json"
     })?;
     Ok(files)
 }

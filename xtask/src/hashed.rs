@@ -9,7 +9,7 @@
 //!   holds, and the names in it stay.
 //!
 //! In scripts, comments are skipped, since they refer to types, in circles too, and so are the keys of
-//! objects: the module's imports are known by such. Escapes are not undone and template literals are
+//! objects: the module knows by such what it imports. Escapes are not undone and template literals are
 //! no references: addresses must be written plainly.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,14 +47,14 @@ pub fn is_hashed(path: &str) -> bool {
 /// the new path and content of each by its old path. The page also gets a link to preload each
 /// module that it imports, since a browser finds those of the next level only in those of the one
 /// before.
-pub fn rename(files: Files) -> Result<BTreeMap<String, (String, Vec<u8>)>> {
-    let site = Site::read(&files)?;
+pub fn rename(files: &Files) -> Result<BTreeMap<String, (String, Vec<u8>)>> {
+    let site = Site::read(files)?;
     let mut done = BTreeMap::new();
     for unit in &site.units {
         site.finish(unit, &mut Vec::new(), &mut done)?;
     }
     let mut renamed = BTreeMap::new();
-    for (path, bytes) in &files {
+    for (path, bytes) in files {
         let mut bytes = site.rewritten(path, bytes, &done);
         if path == "index.html" {
             site.add_preloads(path, &mut bytes, &done);
@@ -125,10 +125,8 @@ impl<'a> Site<'a> {
     /// What a file or folder gets its hash with: the outermost folder that holds it and has one, or
     /// itself.
     fn unit(&self, path: &str) -> String {
-        let folders = path.match_indices('/').map(|(at, _)| &path[..=at]);
-        let folder = folders
-            .into_iter()
-            .find(|folder| self.units.contains(*folder));
+        let mut folders = path.match_indices('/').map(|(at, _)| &path[..=at]);
+        let folder = folders.find(|folder| self.units.contains(*folder));
         folder.unwrap_or(path).to_owned()
     }
 
@@ -162,7 +160,6 @@ impl<'a> Site<'a> {
                 "a name with a hash of the content needs an order: move what both need into a file of its own",
             ));
         }
-        let mut hasher = Sha256::new();
         for (path, _) in self.members(unit) {
             for reference in &self.references[path.as_str()] {
                 let other = self.unit(&reference.target);
@@ -172,6 +169,7 @@ impl<'a> Site<'a> {
             }
         }
         above.pop();
+        let mut hasher = Sha256::new();
         for (path, bytes) in self.members(unit) {
             let bytes = self.rewritten(path, bytes, done);
             if unit.ends_with('/') {
@@ -526,7 +524,6 @@ fn template(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use super::*;
@@ -541,7 +538,7 @@ mod tests {
 
     impl Renamed {
         fn of(files: &[(&str, &str)]) -> Self {
-            Self(rename(site(files)).unwrap())
+            Self(rename(&site(files)).unwrap())
         }
 
         fn path(&self, old: &str) -> &str {
@@ -755,10 +752,10 @@ const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
             ("b.js", "import \"./c.js\";"),
             ("c.js", "import \"./b.js\";"),
         ];
-        let message = rename(site(&circle)).unwrap_err().to_string();
+        let message = rename(&site(&circle)).unwrap_err().to_string();
         assert!(message.contains("b.js -> c.js -> b.js"), "{message}");
         // The page and the service worker have no hash that would have to come first.
-        rename(site(&[
+        rename(&site(&[
             ("index.html", "\"./a.js\""),
             ("a.js", "\"./index.html\""),
         ]))
@@ -822,48 +819,34 @@ const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
     /// Whatever the page refers to is found.
     #[test]
     fn the_page_s_own_files_resolve() {
-        fn read(folder: &Path, below: &str, files: &mut Files) {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                if path.is_dir() {
-                    read(&path, &format!("{below}{name}/"), files);
-                } else if !name.ends_with(".test.js") {
-                    files.insert(format!("{below}{name}"), fs::read(&path).unwrap());
-                }
-            }
-        }
         let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("../www");
-        let mut files = site(&[
-            (
-                "pkg/playground.js",
-                "new URL('playground_bg.wasm', import.meta.url)",
-            ),
+        let mut files = crate::dist::page(&www).unwrap();
+        let module = "new URL('playground_bg.wasm', import.meta.url)";
+        files.extend(site(&[
+            ("pkg/playground.js", module),
             ("pkg/playground_bg.wasm", "\0asm"),
-        ]);
-        read(&www, "", &mut files);
+        ]));
 
-        let old = Site::read(&files).unwrap();
-        let renamed = rename(files.clone()).unwrap();
+        let renamed = rename(&files).unwrap();
         for (path, _) in renamed.values() {
             assert!(is_hashed(path) || stays(path), "{path}");
         }
         let new: Files = renamed.values().cloned().collect();
         assert_eq!(new.len(), files.len());
-        let site = Site::read(&new).unwrap();
+        let count = |files: &Files, path: &str| {
+            let text = String::from_utf8_lossy(&files[path]);
+            text.matches("modulepreload").count()
+        };
+        let preloads = count(&new, "index.html") - count(&files, "index.html");
+        assert!(preloads > 15, "{preloads} modules");
+
+        // As many references as before, to what is there, and nothing else that looks like one.
+        let [old_site, new_site] = [&files, &new].map(|files| Site::read(files).unwrap());
         for (path, (new_path, bytes)) in &renamed {
-            let found = &site.references[new_path.as_str()];
-            let preloads = String::from_utf8_lossy(bytes)
-                .matches("modulepreload")
-                .count()
-                - String::from_utf8_lossy(&files[path])
-                    .matches("modulepreload")
-                    .count();
-            assert_eq!(
-                found.len(),
-                old.references[path.as_str()].len() + preloads,
-                "{path}"
-            );
+            let found = &new_site.references[new_path.as_str()];
+            let more = if path == "index.html" { preloads } else { 0 };
+            let before = old_site.references[path.as_str()].len();
+            assert_eq!(found.len(), before + more, "{path}");
             for reference in found {
                 assert!(
                     is_hashed(&reference.target),
@@ -871,29 +854,19 @@ const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
                     reference.address
                 );
             }
-            // What looks like an address leads somewhere, but for the model.
             for quote in quoted(new_path, bytes).unwrap() {
+                let address = quote.text;
+                let target = resolve(new_path, &address).unwrap_or_default();
                 let plain = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
-                if quote.text.starts_with('.')
-                    && quote.text.len() > 3
-                    && quote.text.chars().all(plain)
-                    && quote.text.contains('/')
+                if address.starts_with('.')
+                    && address.contains('/')
+                    && address.chars().all(plain)
+                    && !target.is_empty()
                 {
-                    let target = resolve(new_path, &quote.text).unwrap();
-                    let there = new.keys().any(|file| {
-                        *file == target || target.ends_with('/') && file.starts_with(&target)
-                    });
-                    assert!(
-                        there || target.starts_with("models/"),
-                        "{path}: {}",
-                        quote.text
-                    );
+                    let there = found.iter().any(|reference| reference.address == address);
+                    assert!(there || stays(&target), "{path}: {address}");
                 }
             }
         }
-        let preloaded = String::from_utf8_lossy(&renamed["index.html"].1)
-            .matches("modulepreload")
-            .count();
-        assert!(preloaded > 15, "{preloaded} modules");
     }
 }
