@@ -1,8 +1,11 @@
 // Keeps a copy of the page's own files, so that it opens without a network once it was open with
-// one. The network comes first, so nobody sees an old page while the server is there. Models are
+// one. A file whose name has a hash of its content is never another: the copy comes first. Of all
+// others the network comes first, so nobody sees an old page while the server is there. Models are
 // not kept here: the engine keeps them, verified, in the browser's storage.
 
 const SHELL = "shell";
+/** The hash in the name of a file or folder, as `cargo xtask dist` writes it. */
+const HASH = /\.[0-9a-f]{10}(?=[./])/;
 const scope = new URL(self.registration.scope);
 
 self.addEventListener("install", () => self.skipWaiting());
@@ -15,8 +18,13 @@ function ours({ method, url, headers }) {
     && !pathname.startsWith(`${scope.pathname}models/`) && !headers.has("range");
 }
 
-/** @param {Request} request */
-async function networkFirst(request) {
+/** @param {string} url */
+const isHashed = (url) => HASH.test(new URL(url).pathname);
+/** What all versions of a file have in common. @param {string} url */
+const stem = (url) => new URL(url).pathname.replace(HASH, "");
+
+/** @param {ExtendableEvent} event @param {Request} request */
+async function networkFirst(event, request) {
   const shell = await caches.open(SHELL);
   const kept = () => shell.match(request, { ignoreSearch: true });
   try {
@@ -24,7 +32,7 @@ async function networkFirst(request) {
     if (response.ok) {
       const tag = response.headers.get("etag");
       const had = await kept();
-      if (!had || !tag || had.headers.get("etag") !== tag) await shell.put(request, response.clone());
+      if (!had || !tag || had.headers.get("etag") !== tag) keep(event, shell.put(request, response.clone()));
     }
     return response;
   } catch (error) {
@@ -34,14 +42,37 @@ async function networkFirst(request) {
   }
 }
 
+/** @param {ExtendableEvent} event @param {Request} request */
+async function cacheFirst(event, request) {
+  const shell = await caches.open(SHELL);
+  const kept = await shell.match(request);
+  if (kept) return kept;
+  // What the page fetched before this worker was there comes from the browser's own cache.
+  const response = await fetch(request, { cache: "force-cache" });
+  if (response.ok) keep(event, shell.put(request, response.clone()).then(() => dropOthers(shell, request.url)));
+  return response;
+}
+
+/** Deletes the other versions of a file. @param {Cache} shell @param {string} url */
+async function dropOthers(shell, url) {
+  const others = (await shell.keys()).filter((other) => other.url !== url && stem(other.url) === stem(url));
+  await Promise.all(others.map((other) => shell.delete(other)));
+}
+
+/** Nobody waits until a copy is written; where there is no room for one, the page works without. @param {ExtendableEvent} event @param {Promise<any>} writing */
+const keep = (event, writing) => event.waitUntil(writing.catch(() => {}));
+
+/** @param {ExtendableEvent} event @param {Request} request */
+const answer = (event, request) => isHashed(request.url) ? cacheFirst(event, request) : networkFirst(event, request);
+
 self.addEventListener("fetch", (event) => {
-  if (ours(event.request)) event.respondWith(networkFirst(event.request));
+  if (ours(event.request)) event.respondWith(answer(event, event.request));
 });
 
-// What the page fetched before this worker was there.
+// What was fetched before this worker was there.
 self.addEventListener("message", (event) => {
   event.waitUntil(Promise.all(event.data.urls.map(async (/** @type {string} */ url) => {
     const request = new Request(url);
-    if (ours(request)) await networkFirst(request).catch(() => {});
+    if (ours(request)) await answer(event, request).catch(() => {});
   })));
 });

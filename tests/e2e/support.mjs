@@ -38,6 +38,18 @@ export async function launchFirefox() {
 }
 
 /**
+ * Waits for what `does` answers in the page once it is true-ish. Of the two drivers' own waiting,
+ * Firefox's compiles text in the page, which its policy forbids.
+ */
+export async function until(page, does, ...args) {
+  for (;;) {
+    const value = await page.evaluate(does, ...args);
+    if (value) return value;
+    await sleep(100);
+  }
+}
+
+/**
  * What axe-core finds wrong with a page of either driver. Its source goes in as an expression, since
  * the page's policy admits no other scripts.
  * @param {any} page @param {any} [options] of `axe.run`
@@ -135,7 +147,7 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(Number(process.env.E2E_MS ?? LONG));
+  page.setDefaultTimeout(LONG);
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
   page.on("console", (message) => {

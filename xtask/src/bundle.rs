@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::coding::{Coding, Effort};
 use crate::failure::{OrMend, Result};
 use crate::model::sha256;
 use crate::node;
@@ -25,9 +26,10 @@ pub fn build(workspace: &Workspace) -> Result {
     compile(workspace, None)
 }
 
-/// Brings `pkg/` up to date for others to download: smaller, by `wasm-opt`.
+/// Brings `pkg/` up to date for others to download: smaller, by `wasm-opt`, and compressed.
 pub fn build_optimised(workspace: &Workspace) -> Result {
-    compile(workspace, node::wasm_opt(workspace)?)
+    compile(workspace, node::wasm_opt(workspace)?)?;
+    compressed_module(workspace).map(drop)
 }
 
 fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
@@ -58,6 +60,37 @@ pub fn compiled(workspace: &Workspace) -> PathBuf {
 /// The module that the page loads.
 pub fn module(workspace: &Workspace) -> PathBuf {
     workspace.pkg().join(format!("{NAME}_bg.wasm"))
+}
+
+/// The module as it travels, beside the module. Made only for those who download it, as it takes
+/// minutes; it goes with the module when that is made anew.
+pub fn compressed_module(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(fresh) = fresh_brotli(workspace) {
+        return Ok(fresh);
+    }
+    say("package", "brotli (some minutes)");
+    let module = module(workspace);
+    let beside = Coding::Brotli.beside(&module);
+    let part = beside.with_extension("part");
+    fs::read(&module)
+        .and_then(|bytes| fs::write(&part, Coding::Brotli.compress(&bytes, Effort::Best)))
+        .and_then(|()| fs::rename(&part, &beside))
+        .or_mend(
+            format!("could not compress {}", module.display()),
+            "run `cargo xtask build`, then this again",
+        )?;
+    Ok(beside)
+}
+
+/// How many bytes the module has as it travels, where that was made.
+pub fn brotli_bytes(workspace: &Workspace) -> Option<usize> {
+    let metadata = fs::metadata(fresh_brotli(workspace)?).ok()?;
+    usize::try_from(metadata.len()).ok()
+}
+
+fn fresh_brotli(workspace: &Workspace) -> Option<PathBuf> {
+    let module = module(workspace);
+    Coding::Brotli.fresh(&module, &fs::metadata(&module).ok()?)
 }
 
 /// Makes the package of the compiled module, unless `pkg/` has it already.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::bundle;
+use crate::dist;
 use crate::failure::{Failure, Result};
 use crate::model;
 use crate::node;
@@ -213,10 +214,17 @@ fn package(workspace: &Workspace) -> Result {
 
 fn end_to_end_tests(workspace: &Workspace) -> Result {
     let browser = tools::browser()?;
+    let firefox = tools::firefox()?;
     let playwright = node::playwright_core(workspace)?;
+    let puppeteer = node::puppeteer_core(workspace)?;
+    let axe = node::axe_core(workspace)?;
     model::fetch(workspace)?;
     let address = serve::in_background(workspace)?;
     say("serving", &address);
+    let dist = workspace.target.join("dist");
+    dist::write(workspace, &dist, None)?;
+    let dist_address = serve::folder_in_background(&dist)?;
+    say("serving", &dist_address);
     node_tests(
         workspace,
         &workspace.root.join("tests").join("e2e"),
@@ -224,8 +232,12 @@ fn end_to_end_tests(workspace: &Workspace) -> Result {
         |command| {
             command
                 .env("PLAYGROUND_URL", &address)
+                .env("PLAYGROUND_DIST_URL", &dist_address)
                 .env("PLAYWRIGHT_CORE", &playwright)
-                .env("CHROMIUM", &browser.chromium);
+                .env("PUPPETEER_CORE", &puppeteer)
+                .env("AXE_CORE", &axe)
+                .env("CHROMIUM", &browser.chromium)
+                .env("FIREFOX", &firefox);
         },
     )
 }

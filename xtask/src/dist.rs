@@ -1,12 +1,21 @@
 //! `cargo xtask dist`: one folder that any static host can serve, below any
 //! path, as the page refers to its parts by relative addresses only.
+//!
+//! All names but the page's, the service worker's and the model's have a hash
+//! of the content ([`crate::hashed`]), so that a browser may keep each file
+//! for ever. Beside every file that gets smaller by it lie `.br` and `.gz`,
+//! for hosts that send those. The model has neither: its 98 MB of 4-bit
+//! numbers would become 95 MB, and a download that breaks off is continued in
+//! the bytes of the file.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::bundle;
+use crate::coding::{Coding, write_beside};
 use crate::failure::{Failure, OrMend, Result};
+use crate::hashed::{self, Files};
 use crate::model;
 use crate::process::say;
 use crate::size;
@@ -15,22 +24,48 @@ use crate::workspace::Workspace;
 /// Marks a folder that this command made and may replace.
 const MARK: &str = ".playground-dist";
 
-/// Builds everything and copies it into `folder`.
+/// Builds everything and writes it into `folder`.
 pub fn command(workspace: &Workspace, folder: &Path, with_model: bool) -> Result {
-    let filled = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if filled && !folder.join(MARK).is_file() {
-        return Err(Failure::new(
-            format!(
-                "{} has files that are not of an earlier dist",
-                folder.display()
-            ),
-            "empty it or name another folder",
-        ));
-    }
+    may_replace(folder)?;
     bundle::build_optimised(workspace)?;
     size::check(workspace)?;
     let model = with_model.then(|| model::fetch(workspace)).transpose()?;
-    assemble(workspace, folder, model.as_deref()).or_mend(
+    write(workspace, folder, model.as_deref())
+}
+
+/// Writes the page, what is in `pkg/` and `model` into `folder`.
+pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Result {
+    may_replace(folder)?;
+    let module = bundle::module(workspace);
+    let compressed = bundle::compressed_module(workspace)?;
+    let files = site(workspace).or_mend(
+        "the page or its package could not be read",
+        "run `cargo xtask build`, then this again",
+    )?;
+    let renamed = hashed::rename(&files)?;
+    let save = || -> io::Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(MARK), "")?;
+        for (old, (path, bytes)) in &renamed {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            fs::write(&path, bytes)?;
+            let is_module = module == workspace.root.join(old);
+            write_beside(&path, bytes, |coding| {
+                (is_module && coding == Coding::Brotli).then(|| compressed.clone())
+            })?;
+        }
+        if let Some(model) = model {
+            let models = folder.join("models");
+            fs::create_dir_all(&models)?;
+            fs::copy(model, models.join(model::FILE))?;
+        }
+        Ok(())
+    };
+    save().or_mend(
         format!("could not write {}", folder.display()),
         "check the folder's rights and the free disk space",
     )?;
@@ -38,40 +73,57 @@ pub fn command(workspace: &Workspace, folder: &Path, with_model: bool) -> Result
     Ok(())
 }
 
-fn assemble(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> io::Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
+/// A failure if `folder` has files that no dist has written.
+fn may_replace(folder: &Path) -> Result {
+    let filled = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if !filled || folder.join(MARK).is_file() {
+        return Ok(());
     }
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join(MARK), "")?;
-    copy(&workspace.www(), folder, &|name| {
-        !name.ends_with(".test.js")
-    })?;
-    copy(&workspace.pkg(), &folder.join("pkg"), &|name| {
-        name.ends_with(".js") || name.ends_with(".wasm")
-    })?;
-    if let Some(model) = model {
-        let models = folder.join("models");
-        fs::create_dir_all(&models)?;
-        fs::copy(model, models.join(model::FILE))?;
-    }
-    Ok(())
+    Err(Failure::new(
+        format!(
+            "{} has files that are not of an earlier dist",
+            folder.display()
+        ),
+        "empty it or name another folder",
+    ))
 }
 
-/// Copies a folder's files whose names are `wanted` and not hidden.
-fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = name.to_string_lossy();
-        if text.starts_with('.') {
+/// The files of the page and of its package, as they lie beside each other.
+fn site(workspace: &Workspace) -> io::Result<Files> {
+    let mut files = page(&workspace.www())?;
+    read(&workspace.pkg(), "pkg/", &mut files, &|name| {
+        name.ends_with(".js") || name.ends_with(".wasm")
+    })?;
+    Ok(files)
+}
+
+/// The files of the page alone.
+pub fn page(www: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    read(www, "", &mut files, &|name| {
+        // The latter tells Node that these scripts are modules.
+        !name.ends_with(".test.js") && name != "package.json"
+    })?;
+    Ok(files)
+}
+
+/// Reads a folder's files whose names are `wanted` and not hidden.
+fn read(
+    folder: &Path,
+    below: &str,
+    files: &mut Files,
+    wanted: &dyn Fn(&str) -> bool,
+) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
             continue;
         }
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to.join(&name), wanted)?;
-        } else if wanted(&text) {
-            fs::copy(entry.path(), to.join(&name))?;
+        if path.is_dir() {
+            read(&path, &format!("{below}{name}/"), files, wanted)?;
+        } else if wanted(&name) {
+            files.insert(format!("{below}{name}"), fs::read(&path)?);
         }
     }
     Ok(())

@@ -1,10 +1,15 @@
-//! As much of HTTP as a static file server needs: requests, ranges, media
-//! types, and the mapping of addresses to files.
+//! As much of HTTP as a static file server needs: requests, ranges, codings,
+//! media types, and the mapping of addresses to files.
 
-use std::fs::{File, Metadata};
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::UNIX_EPOCH;
+
+use crate::coding::{Coding, Effort, accepted};
+use crate::hashed::is_hashed;
 
 /// The longest head of a request that is read.
 const HEAD_LIMIT: u64 = 16 * 1024;
@@ -25,6 +30,22 @@ pub struct Site {
     root: PathBuf,
     mounts: Vec<(&'static str, PathBuf)>,
     policy: Option<&'static str>,
+    codes: bool,
+    coded: Mutex<HashMap<(PathBuf, Coding), Coded>>,
+}
+
+/// A file that was coded for somebody: nothing if that made it no smaller.
+struct Coded {
+    /// Of the file.
+    etag: String,
+    /// Made by who needs it first; who needs it too meanwhile waits.
+    bytes: Arc<OnceLock<Option<Arc<[u8]>>>>,
+}
+
+/// What is sent of a file.
+enum Content {
+    File(File),
+    Memory(Arc<[u8]>),
 }
 
 /// The head of a request.
@@ -56,12 +77,20 @@ impl Site {
             root,
             mounts,
             policy: Some(CONTENT_SECURITY_POLICY),
+            codes: true,
+            coded: Mutex::default(),
         }
     }
 
     /// The same files, which may load and run whatever they like.
     pub fn without_policy(mut self) -> Self {
         self.policy = None;
+        self
+    }
+
+    /// The same files, sent as they are.
+    pub fn without_codings(mut self) -> Self {
+        self.codes = false;
         self
     }
 
@@ -79,7 +108,7 @@ impl Site {
                     .map(|()| keep);
             }
         };
-        let opened = self.resolve(&request.target).and_then(|path| {
+        let opened = self.resolve(request.address()).and_then(|path| {
             let file = File::open(&path).ok()?;
             let metadata = file.metadata().ok()?;
             Some((path, file, metadata))
@@ -87,18 +116,58 @@ impl Site {
         let Some((path, file, metadata)) = opened else {
             return reply.text(404, "Not Found", send_body).map(|()| keep);
         };
-        let etag = etag(&metadata);
-        reply
-            .header("ETag", &etag)
-            .header("Cache-Control", "no-cache")
-            .header("Accept-Ranges", "bytes");
+        let plain_etag = etag(&metadata);
+        let fresh = |coding: Coding| coding.fresh(&path, &metadata);
+        if compressible(&path)
+            || Coding::ALL
+                .into_iter()
+                .any(|coding| fresh(coding).is_some())
+        {
+            reply.header("Vary", "Accept-Encoding");
+        }
+        // Who goes on with a file needs the bytes of the file.
+        let wishes = if self.codes && request.header("range").is_none() {
+            accepted(request.header("accept-encoding"))
+        } else {
+            vec![None]
+        };
+        let mut plain = Some(file);
+        let chosen = wishes.into_iter().find_map(|wish| match wish {
+            Some(coding) => {
+                let content = match fresh(coding) {
+                    Some(beside) => Content::File(File::open(beside).ok()?),
+                    None => Content::Memory(self.code(&path, &plain_etag, coding)?),
+                };
+                Some((wish, content))
+            }
+            None => Some((None, Content::File(plain.take()?))),
+        });
+        let Some((coding, content)) = chosen else {
+            return reply.text(406, "Not Acceptable", send_body).map(|()| keep);
+        };
+        let etag = match coding {
+            Some(coding) => {
+                reply.header("Content-Encoding", coding.token());
+                format!("{}-{}\"", plain_etag.trim_end_matches('"'), coding.token())
+            }
+            None => {
+                reply.header("Accept-Ranges", "bytes");
+                plain_etag
+            }
+        };
+        let keeping = if is_hashed(request.address()) {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        };
+        reply.header("ETag", &etag).header("Cache-Control", keeping);
         if request
             .header("if-none-match")
             .is_some_and(|tags| names(tags, &etag))
         {
             return reply.empty(304, "Not Modified").map(|()| keep);
         }
-        let size = metadata.len();
+        let size = content.size()?;
         let range = request
             .header("range")
             .filter(|_| request.header("if-range").is_none_or(|tag| tag == etag));
@@ -108,7 +177,7 @@ impl Site {
                     start: 0,
                     length: size,
                 };
-                reply.file(200, "OK", &path, file, &whole, send_body)
+                reply.content(200, "OK", &path, content, &whole, send_body)
             }
             Wanted::Part(part) => {
                 let last = part.start + part.length - 1;
@@ -117,7 +186,7 @@ impl Site {
                         "Content-Range",
                         &format!("bytes {}-{last}/{size}", part.start),
                     )
-                    .file(206, "Partial Content", &path, file, &part, send_body)
+                    .content(206, "Partial Content", &path, content, &part, send_body)
             }
             Wanted::Unsatisfiable => reply
                 .header("Content-Range", &format!("bytes */{size}"))
@@ -126,10 +195,34 @@ impl Site {
         .map(|()| keep)
     }
 
-    /// The file that a request's target names, if it is in the folder that
-    /// its address belongs to and not hidden.
-    fn resolve(&self, target: &str) -> Option<PathBuf> {
-        let address = decode(target.split(['?', '#']).next()?)?;
+    /// A file that compresses well, compressed; done once for each state of it, which `etag` tells.
+    fn code(&self, path: &Path, etag: &str, coding: Coding) -> Option<Arc<[u8]>> {
+        if !compressible(path) {
+            return None;
+        }
+        let bytes = {
+            let mut coded = self.coded.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (path.to_owned(), coding);
+            // An older state of the file is of no use to anybody.
+            coded.retain(|other, coded| *other != key || coded.etag == etag);
+            let coded = coded.entry(key).or_insert_with(|| Coded {
+                etag: etag.to_owned(),
+                bytes: Arc::default(),
+            });
+            Arc::clone(&coded.bytes)
+        };
+        let compress = || {
+            let plain = fs::read(path).ok()?;
+            let coded = coding.compress(&plain, Effort::Quick);
+            (coded.len() < plain.len()).then(|| coded.into())
+        };
+        bytes.get_or_init(compress).clone()
+    }
+
+    /// The file that an address names, if it is in the folder that the address
+    /// belongs to and not hidden.
+    fn resolve(&self, address: &str) -> Option<PathBuf> {
+        let address = decode(address)?;
         let address = address.strip_prefix('/')?;
         let (mut folder, mut rest) = (&self.root, address);
         for (name, mount) in &self.mounts {
@@ -191,6 +284,11 @@ impl Request {
                 .headers
                 .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
+    }
+
+    /// The target without its query.
+    fn address(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or_default()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -255,23 +353,38 @@ impl<'a, W: Write> Reply<'a, W> {
         Ok(())
     }
 
-    fn file(
+    fn content(
         &mut self,
         status: u16,
         reason: &str,
         path: &Path,
-        mut file: File,
+        content: Content,
         part: &Part,
         send_body: bool,
     ) -> io::Result<()> {
         self.header("Content-Type", media_type(path))
             .header("Content-Length", &part.length.to_string())
             .empty(status, reason)?;
-        if send_body {
-            file.seek(SeekFrom::Start(part.start))?;
-            io::copy(&mut file.take(part.length), self.stream)?;
+        if !send_body {
+            return Ok(());
         }
-        Ok(())
+        match content {
+            Content::File(mut file) => {
+                file.seek(SeekFrom::Start(part.start))?;
+                io::copy(&mut file.take(part.length), self.stream).map(drop)
+            }
+            // Coded, and so never sent in parts.
+            Content::Memory(bytes) => self.stream.write_all(&bytes),
+        }
+    }
+}
+
+impl Content {
+    fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+        }
     }
 }
 
@@ -289,6 +402,19 @@ fn media_type(path: &Path) -> &'static str {
         Some("md" | "txt") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
+}
+
+/// Whether a file is worth coding while somebody waits. Adapters are not: numbers shrink by a tenth.
+fn compressible(path: &Path) -> bool {
+    let kind = media_type(path);
+    kind.starts_with("text/")
+        || [
+            "application/json",
+            "application/manifest+json",
+            "application/wasm",
+            "image/svg+xml",
+        ]
+        .contains(&kind)
 }
 
 /// A strong validator: it changes with the file's size and time.
@@ -389,14 +515,26 @@ mod tests {
 
         /// Sends a request and returns the answer's status, head and body.
         fn ask(&self, method: &str, target: &str, headers: &str) -> (String, String, String) {
+            let (head, body) = self.ask_bytes(method, target, headers);
+            let status = head.split(' ').nth(1).unwrap();
+            (
+                status.to_owned(),
+                head.clone(),
+                String::from_utf8(body).unwrap(),
+            )
+        }
+
+        fn ask_bytes(&self, method: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
             let text = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
             let request = Request::read(&mut text.as_bytes()).unwrap().unwrap();
             let mut answer = Vec::new();
             self.site.answer(&request, &mut answer).unwrap();
-            let answer = String::from_utf8(answer).unwrap();
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            let status = head.split(' ').nth(1).unwrap();
-            (status.to_owned(), format!("{head}\r\n"), body.to_owned())
+            let end = answer
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")
+                .unwrap();
+            let head = String::from_utf8(answer[..end + 2].to_vec()).unwrap();
+            (head, answer[end + 4..].to_vec())
         }
     }
 
@@ -524,6 +662,141 @@ mod tests {
         let known = format!("If-None-Match: \"old\", W/{etag}\r\n");
         let (status, _, body) = fixture.ask("GET", file, &known);
         assert_eq!((status.as_str(), body.as_str()), ("304", ""));
+    }
+
+    /// The value of a header, if it is there.
+    fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+        head.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    #[test]
+    fn what_compresses_is_coded_as_the_request_accepts() {
+        let fixture = Fixture::new("coded");
+        let text = "a word or two, ".repeat(100);
+        fs::write(fixture.folder.join("www/a.js"), &text).unwrap();
+        fs::write(fixture.folder.join("www/a.gguf"), &text).unwrap();
+
+        let mut tags = Vec::new();
+        for (accept, token) in [("gzip, br", "br"), ("gzip", "gzip")] {
+            let headers = format!("Accept-Encoding: {accept}\r\n");
+            let (head, body) = fixture.ask_bytes("GET", "/a.js", &headers);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert_eq!(value(&head, "Content-Encoding"), Some(token));
+            assert_eq!(value(&head, "Vary"), Some("Accept-Encoding"));
+            assert_eq!(
+                value(&head, "Content-Type"),
+                Some("text/javascript; charset=utf-8")
+            );
+            assert_eq!(
+                value(&head, "Content-Length"),
+                Some(body.len().to_string().as_str())
+            );
+            assert_eq!(value(&head, "Accept-Ranges"), None);
+            assert!(body.len() < 100);
+
+            let (of_head, nothing) = fixture.ask_bytes("HEAD", "/a.js", &headers);
+            assert_eq!((of_head, nothing.len()), (head.clone(), 0));
+
+            let etag = value(&head, "ETag").unwrap();
+            let known = format!("{headers}If-None-Match: {etag}\r\n");
+            let (head, body) = fixture.ask_bytes("GET", "/a.js", &known);
+            assert!(
+                head.starts_with("HTTP/1.1 304") && body.is_empty(),
+                "{head}"
+            );
+            assert_eq!(value(&head, "Vary"), Some("Accept-Encoding"));
+            // What is known in one coding is not known in another.
+            assert_eq!(
+                fixture
+                    .ask("GET", "/a.js", &format!("If-None-Match: {etag}\r\n"))
+                    .0,
+                "200"
+            );
+            tags.push(etag.to_owned());
+        }
+        let (_, head, body) = fixture.ask("GET", "/a.js", "");
+        assert_eq!(
+            (value(&head, "Content-Encoding"), body.len()),
+            (None, text.len())
+        );
+        tags.push(value(&head, "ETag").unwrap().to_owned());
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "{tags:?}");
+
+        let (status, head, body) = fixture.ask(
+            "GET",
+            "/a.js",
+            "Accept-Encoding: br\r\nRange: bytes=2-5\r\n",
+        );
+        assert_eq!((status.as_str(), body.as_str()), ("206", "word"));
+        assert_eq!(value(&head, "Content-Encoding"), None);
+        assert_eq!(value(&head, "Vary"), Some("Accept-Encoding"));
+
+        let (_, head, _) = fixture.ask("GET", "/a.gguf", "Accept-Encoding: br\r\n");
+        assert_eq!(
+            (value(&head, "Content-Encoding"), value(&head, "Vary")),
+            (None, None)
+        );
+        let (status, _, _) = fixture.ask("GET", "/a.gguf", "Accept-Encoding: br, identity;q=0\r\n");
+        assert_eq!(status, "406");
+
+        // Another content, as another time tells, is coded anew.
+        fs::write(fixture.folder.join("www/a.js"), "b".repeat(2000)).unwrap();
+        let (_, body) = fixture.ask_bytes("GET", "/a.js", "Accept-Encoding: br\r\n");
+        assert_eq!(
+            body,
+            Coding::Brotli.compress("b".repeat(2000).as_bytes(), Effort::Quick)
+        );
+        assert_eq!(fixture.site.coded.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_coded_already_is_taken_unless_it_is_old() {
+        let fixture = Fixture::new("beside");
+        let file = fixture.folder.join("www/a.bin");
+        fs::write(&file, "plain").unwrap();
+        fs::write(fixture.folder.join("www/a.bin.gz"), "gz").unwrap();
+        let accept = "Accept-Encoding: br, gzip\r\n";
+        let (_, head, body) = fixture.ask("GET", "/a.bin", accept);
+        assert_eq!(
+            (value(&head, "Content-Encoding"), body.as_str()),
+            (Some("gzip"), "gz")
+        );
+        assert_eq!(
+            value(&head, "Content-Type"),
+            Some("application/octet-stream")
+        );
+        assert_eq!(value(&head, "Vary"), Some("Accept-Encoding"));
+
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
+        File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        let (_, head, body) = fixture.ask("GET", "/a.bin", accept);
+        assert_eq!(
+            (value(&head, "Content-Encoding"), body.as_str()),
+            (None, "plain")
+        );
+    }
+
+    #[test]
+    fn what_has_its_hash_in_its_name_is_kept_for_ever() {
+        let fixture = Fixture::new("hashed");
+        fs::create_dir_all(fixture.folder.join("www/a.0123456789")).unwrap();
+        for name in ["a.0123456789.js", "a.0123456789/b.json"] {
+            fs::write(fixture.folder.join("www").join(name), "").unwrap();
+            let (_, head, _) = fixture.ask("GET", &format!("/{name}?q"), "");
+            assert_eq!(
+                value(&head, "Cache-Control"),
+                Some("public, max-age=31536000, immutable")
+            );
+        }
+        let (_, head, _) = fixture.ask("GET", "/?.0123456789.js", "");
+        assert_eq!(value(&head, "Cache-Control"), Some("no-cache"));
     }
 
     #[test]

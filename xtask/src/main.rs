@@ -8,8 +8,10 @@ mod apt;
 mod bench_web;
 mod bundle;
 mod checks;
+mod coding;
 mod dist;
 mod failure;
+mod hashed;
 mod http;
 mod model;
 mod new_method;
@@ -34,6 +36,7 @@ Usage: cargo xtask <command>
 
   serve [--port N] [--no-model]    build the page's WebAssembly, fetch the model, serve on 127.0.0.1
                                    (port 8080, or the next free one)
+  serve DIR [--port N]             serve a folder that dist wrote, as a static host would
   build                            build the WebAssembly package into pkg/
   model                            fetch and check the model; its path is the last line printed
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
@@ -69,6 +72,10 @@ fn run(mut args: Vec<String>) -> Result {
         "serve" => {
             let port = take_value(&mut args, "--port")?;
             let with_model = !take_flag(&mut args, "--no-model");
+            if let Some(folder) = take_folder(&mut args) {
+                no_more(&args)?;
+                return serve::folder(&folder, parse_port(port)?);
+            }
             no_more(&args)?;
             serve::command(&workspace, parse_port(port)?, with_model)
         }
@@ -83,10 +90,7 @@ fn run(mut args: Vec<String>) -> Result {
         }
         "dist" => {
             let with_model = !take_flag(&mut args, "--no-model");
-            let folder = match args.first() {
-                Some(arg) if !arg.starts_with('-') => PathBuf::from(args.remove(0)),
-                _ => workspace.root.join("dist"),
-            };
+            let folder = take_folder(&mut args).unwrap_or_else(|| workspace.root.join("dist"));
             no_more(&args)?;
             dist::command(&workspace, &folder, with_model)
         }
@@ -142,7 +146,10 @@ fn setup(workspace: &Workspace) -> Result {
     tools::wasm_pack(workspace)?;
     node::wasm_opt(workspace)?;
     node::playwright_core(workspace)?;
+    node::puppeteer_core(workspace)?;
+    node::axe_core(workspace)?;
     tools::browser()?;
+    tools::firefox()?;
     tools::software_gpu()?;
     model::fetch(workspace)?;
     Ok(())
@@ -167,6 +174,12 @@ fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
         return Err(usage(&format!("{name} needs a value")));
     }
     Ok(Some(args.remove(at)))
+}
+
+/// The folder that stands first, if one does.
+fn take_folder(args: &mut Vec<String>) -> Option<PathBuf> {
+    let is_folder = args.first().is_some_and(|arg| !arg.starts_with('-'));
+    is_folder.then(|| PathBuf::from(args.remove(0)))
 }
 
 fn no_more(args: &[String]) -> Result {

@@ -11,6 +11,9 @@ use crate::workspace::Workspace;
 /// The version of `binaryen`, whose `wasm-opt` is used.
 pub const BINARYEN: &str = "132.0.0";
 const PLAYWRIGHT_CORE: &str = "1.65.1";
+/// The last that runs in the oldest Node that we take.
+const PUPPETEER_CORE: &str = "24.43.1";
+const AXE_CORE: &str = "4.14.1";
 const TYPESCRIPT: &str = "6.0.3";
 const WLLAMA: &str = "3.8.1";
 const TRANSFORMERS_JS: &str = "4.3.1";
@@ -53,6 +56,20 @@ pub fn playwright_core(workspace: &Workspace) -> Result<PathBuf> {
     let folder = package(workspace, "playwright-core", PLAYWRIGHT_CORE)?;
     say("playwright", PLAYWRIGHT_CORE);
     Ok(folder.join("index.mjs"))
+}
+
+/// The module of `puppeteer-core`, through which the end-to-end tests steer Firefox.
+pub fn puppeteer_core(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "puppeteer-core", PUPPETEER_CORE)?;
+    say("puppeteer", PUPPETEER_CORE);
+    Ok(folder.join("lib/esm/puppeteer/puppeteer-core.js"))
+}
+
+/// The script `axe-core`, which finds what shuts people out of a page.
+pub fn axe_core(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "axe-core", AXE_CORE)?;
+    say("axe", AXE_CORE);
+    Ok(folder.join("axe.min.js"))
 }
 
 /// TypeScript's compiler, a script for Node.

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,10 +25,28 @@ pub fn command(workspace: &Workspace, port: u16, with_model: bool) -> Result {
     if with_model {
         model::fetch(workspace)?;
     }
-    let listener = listen(port)?;
-    say("serving", format!("{} (Ctrl+C ends)", address(&listener)?));
-    accept(&listener, site(workspace));
-    Ok(())
+    until_interrupted(site(workspace), port)
+}
+
+/// Serves a folder that `dist` wrote, as any static host would, until interrupted.
+pub fn folder(folder: &Path, port: u16) -> Result {
+    until_interrupted(written(folder)?, port)
+}
+
+/// Serves such a folder from a thread of its own, on any free port; returns its address.
+pub fn folder_in_background(folder: &Path) -> Result<String> {
+    spawn(written(folder)?)
+}
+
+/// The page has its policy in itself: other hosts add none.
+fn written(folder: &Path) -> Result<Site> {
+    if !folder.join("index.html").is_file() {
+        return Err(Failure::new(
+            format!("{} has no index.html", folder.display()),
+            "write it with `cargo xtask dist`, or name the folder where it is",
+        ));
+    }
+    Ok(Site::new(folder.to_owned(), Vec::new()).without_policy())
 }
 
 /// Serves the page from a thread of its own, on any free port; returns its address.
@@ -37,11 +55,23 @@ pub fn in_background(workspace: &Workspace) -> Result<String> {
 }
 
 /// Serves `scripts` below `bench/`, and others' modules, in the same way. They
-/// make workers of text, which the page's own policy forbids.
+/// make workers of text, which the page's own policy forbids; decoding would
+/// count as loading.
 pub fn for_bench(scripts: PathBuf, mounts: Vec<(&'static str, PathBuf)>) -> Result<String> {
     let mut mounts = mounts;
     mounts.push(("bench", scripts.clone()));
-    spawn(Site::new(scripts, mounts).without_policy())
+    spawn(
+        Site::new(scripts, mounts)
+            .without_policy()
+            .without_codings(),
+    )
+}
+
+fn until_interrupted(site: Site, port: u16) -> Result {
+    let listener = listen(port)?;
+    say("serving", format!("{} (Ctrl+C ends)", address(&listener)?));
+    accept(&listener, site);
+    Ok(())
 }
 
 fn spawn(site: Site) -> Result<String> {

@@ -2,14 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::read::GzEncoder;
-
 use crate::bundle;
+use crate::coding::{Coding, Effort};
 use crate::failure::{Failure, OrMend, Result};
 use crate::process::say;
 use crate::workspace::Workspace;
@@ -31,15 +28,16 @@ pub fn check(workspace: &Workspace) -> Result {
         |path: &Path| fs::read(path).or_mend(format!("{} cannot be read", path.display()), mend);
     let module = read(&bundle::module(workspace))?;
     let gzipped = gzipped(&module);
-    say(
-        "size",
-        format!(
-            "{} MB, gzipped {} MB of {} MB",
-            mega(module.len()),
-            mega(gzipped),
-            mega(BUDGET)
-        ),
+    let mut line = format!(
+        "{} MB, gzipped {} MB of {} MB",
+        mega(module.len()),
+        mega(gzipped),
+        mega(BUDGET)
     );
+    if let Some(brotli) = bundle::brotli_bytes(workspace) {
+        line += &format!(", with brotli {} MB", mega(brotli));
+    }
+    say("size", line);
     // wasm-bindgen and wasm-opt leave no names; the compiler's output has them.
     let compiled = bundle::compiled(workspace);
     let parts = by_crate(&read(&compiled)?).ok_or_else(|| {
@@ -78,9 +76,7 @@ fn within(gzipped: usize, budget: usize) -> Result {
 
 /// How many bytes `bytes` have gzipped at level 9.
 fn gzipped(bytes: &[u8]) -> usize {
-    let mut encoder = GzEncoder::new(bytes, Compression::best());
-    io::copy(&mut encoder.by_ref(), &mut io::sink()).expect("neither memory nor a sink fails")
-        as usize
+    Coding::Gzip.compress(bytes, Effort::Best).len()
 }
 
 /// What one crate has in the module.

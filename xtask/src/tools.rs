@@ -70,13 +70,23 @@ pub fn software_gpu() -> Result {
     Ok(())
 }
 
+/// Firefox: `$FIREFOX`, or that on the search path, or, where there is apt, Debian's.
+pub fn firefox() -> Result<PathBuf> {
+    let find = || pick("FIREFOX", &["firefox", "firefox-esr"]);
+    if find().is_none() && apt::present() {
+        apt::install(&["firefox-esr"])?;
+    }
+    let firefox = find().ok_or_else(|| {
+        Failure::new(
+            "Firefox was not found",
+            "install it, and if it is not on the search path, set FIREFOX to it",
+        )
+    })?;
+    say("browser", firefox.display());
+    Ok(firefox)
+}
+
 fn find_browser() -> Option<Browser> {
-    let pick = |variable, names: &[&str]| {
-        env::var_os(variable)
-            .map(PathBuf::from)
-            .or_else(|| names.iter().find_map(|name| find(name)))
-            .filter(|program| program.is_file())
-    };
     Some(Browser {
         chromium: pick(
             "CHROMIUM",
@@ -84,6 +94,14 @@ fn find_browser() -> Option<Browser> {
         )?,
         chromedriver: pick("CHROMEDRIVER", &["chromedriver"])?,
     })
+}
+
+/// The program that a variable names, or else the first of `names` on the search path.
+fn pick(variable: &str, names: &[&str]) -> Option<PathBuf> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .or_else(|| names.iter().find_map(|name| find(name)))
+        .filter(|program| program.is_file())
 }
 
 /// Finds a program that prints `<name> <version>`, in the cache or on the
