@@ -34,7 +34,9 @@ export function launch({ gpu = false } = {}) {
 /** Firefox, through another driver: Playwright's has a Firefox of its own. */
 export async function launchFirefox() {
   const { default: puppeteer } = await import(pathToFileURL(need("PUPPETEER_CORE")).href);
-  return puppeteer.launch({ browser: "firefox", executablePath: need("FIREFOX"), headless: true, protocolTimeout: LONG });
+  return puppeteer.launch({ browser: "firefox", executablePath: need("FIREFOX"), headless: true, protocolTimeout: LONG,
+    // Its own word for a size is not known to every Firefox.
+    defaultViewport: null, args: ["--width=1280", "--height=860"] });
 }
 
 /**
