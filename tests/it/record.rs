@@ -34,7 +34,7 @@ fn plan() -> Value {
     };
     json!({
         "model": "tiny", "prompts": ["A1!", "(B)"], "chat": false,
-        "adapters": [adapter("lora"), adapter("control_vector")],
+        "adapters": [adapter("lora"), adapter("ia3")],
         "coefficients": [-1.5, 0, 1], "maxTokens": 12, "top": 3, "klAfterSplit": true,
         "sampling": {
             "temperature": 0.8, "topK": 0, "topP": 0.95, "minP": 0, "repetitionPenalty": 1.1,
@@ -132,7 +132,7 @@ fn a_recording_is_what_the_library_says_and_always_the_same() {
     assert_eq!(recording["format"], "steering-recording");
     assert_eq!(recording["version"], 1);
     assert_eq!(recording["model"]["file"], "model.safetensors");
-    assert_eq!(recording["adapters"][1]["name"], "control_vector");
+    assert_eq!(recording["adapters"][1]["name"], "ia3");
 
     let tokenizer = (
         "tokenizer.json",
@@ -142,7 +142,7 @@ fn a_recording_is_what_the_library_says_and_always_the_same() {
         text: Text::from_files(&[tokenizer].into()).expect("a tokenizer"),
         ..tiny_with("base", Weights::Quantised)
     };
-    let ids = ["lora", "control_vector"].map(|case| {
+    let ids = ["lora", "ia3"].map(|case| {
         let adapter = adapters::load(&adapter_files(&golden_dir().join(case)), &session.model);
         session.stack.borrow_mut().add(adapter.expect("loads"))
     });
