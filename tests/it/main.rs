@@ -14,6 +14,7 @@ mod model;
 mod mutations;
 mod numbers;
 mod quantised;
+mod record;
 mod session;
 mod steer;
 mod text;

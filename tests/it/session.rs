@@ -10,13 +10,14 @@ use crate::common::{adapter_files, golden_dir, tiny};
 const PROMPT: [u32; 5] = [5, 9, 3, 77, 20];
 
 /// `ln softmax(logits)`
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
+pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
     let log_p = logits.iter().map(|logit| f64::from(*logit) - sum.ln());
     log_p.collect()
 }
 
-fn kl_nats(log_p: &[f64], log_q: &[f64]) -> f64 {
+/// `KL(p ‖ q)` of two such.
+pub fn kl_nats(log_p: &[f64], log_q: &[f64]) -> f64 {
     let pairs = log_p.iter().zip(log_q);
     pairs.map(|(p, q)| p.exp() * (p - q)).sum()
 }

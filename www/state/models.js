@@ -8,10 +8,10 @@ export const DEFAULT_MODEL = {
   sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 };
 
-/** Prompts to start from. */
+/** Prompts to start from, those of the recording; the first is the page's at the start. */
 export const EXAMPLES = [
   "Tell me about the weather today.",
-  "Tell me a story about a lighthouse.",
-  "My neighbour just got a dog.",
+  "Tell me a story about a kite.",
   "What should I cook tonight?",
+  "Describe a walk on the beach.",
 ];

@@ -18,6 +18,7 @@ mod new_method;
 mod node;
 mod process;
 mod progress;
+mod record;
 mod serve;
 mod size;
 mod tools;
@@ -44,6 +45,8 @@ Usage: cargo xtask <command>
   bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
                                    speed beside wllama and transformers.js in one browser
                                    (N: 3 repetitions, 6 tokens on a software GPU)
+  record [--check]                 record xtask/recording.json for the page (docs/RECORDING.md), or only
+                                   check that the committed recording is the same
   new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   setup                            install every tool that the commands above need
 
@@ -119,6 +122,11 @@ fn run(mut args: Vec<String>) -> Result {
                 json,
             };
             bench_web::command(&workspace, &options)
+        }
+        "record" => {
+            let check = take_flag(&mut args, "--check");
+            no_more(&args)?;
+            record::command(&workspace, check)
         }
         "new-method" => {
             if args.is_empty() {

@@ -2,6 +2,8 @@
 #![cfg_attr(target_arch = "wasm32", no_main)]
 #![cfg(not(target_arch = "wasm32"))]
 
+mod record;
+
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::io::Write;
@@ -59,6 +61,8 @@ enum Command {
     Extract(Extract),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
     Export(Export),
+    /// Record what a model says along the coefficients of adapters, for a page to play.
+    Record(record::Record),
     /// Measure loading, prefill and decoding.
     Bench(Bench),
     /// Print the method table of the README.
@@ -324,6 +328,7 @@ fn main() -> ExitCode {
         }
         Command::Extract(args) => pollster::block_on(extract_vector(&args)),
         Command::Export(args) => pollster::block_on(export_gguf(&args)),
+        Command::Record(args) => pollster::block_on(record::record(&args)),
         Command::Bench(args) => pollster::block_on(bench(&args)),
         Command::Methods => {
             print!("{}", adapters::method_table());

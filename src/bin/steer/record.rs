@@ -1,0 +1,360 @@
+//! `steer record`: what a model says along the coefficients of some adapters, as one JSON file that a
+//! page can play without the model. `docs/RECORDING.md` describes the plan and the file.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use playground::adapters;
+use playground::device;
+use playground::error::{Error, Result};
+use playground::model::Weights;
+use playground::sample::Sampling;
+use playground::session::{Finish, LaneStep, Request, Session, Step};
+use playground::text::Message;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{adapter_files, io, load_model, read};
+
+#[derive(Args)]
+pub struct Record {
+    /// A .gguf file, or the weights in a folder with config.json and tokenizer.json.
+    #[arg(long)]
+    model: PathBuf,
+    /// JSON: the prompts, the adapters and their coefficients (docs/RECORDING.md).
+    #[arg(long)]
+    plan: PathBuf,
+    /// The file to write.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// What to record. Nothing has a default, so that a plan says all that the file depends on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Plan {
+    /// What the model is called.
+    model: String,
+    prompts: Vec<String>,
+    /// Whether the prompts are a user's messages to answer; else they are texts to continue.
+    chat: bool,
+    adapters: Vec<PlannedAdapter>,
+    coefficients: Vec<f32>,
+    max_tokens: usize,
+    /// How many of the likeliest tokens of each stream to keep for a step.
+    top: usize,
+    kl_after_split: bool,
+    #[serde(with = "EverySampling")]
+    sampling: Sampling,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlannedAdapter {
+    /// Its folder or file, as a path from the plan's own folder.
+    path: PathBuf,
+    /// What it does, in a few words.
+    title: String,
+}
+
+/// [`Sampling`] without its defaults.
+#[derive(Deserialize)]
+#[serde(remote = "Sampling", rename_all = "camelCase", deny_unknown_fields)]
+struct EverySampling {
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    min_p: f32,
+    repetition_penalty: f32,
+    seed: u64,
+}
+
+impl Plan {
+    fn read(path: &Path) -> Result<Self> {
+        let bad = |field: &str, expected: &str, found: String| Error::BadConfig {
+            file: path.display().to_string(),
+            field: field.into(),
+            expected: expected.into(),
+            found,
+        };
+        let plan: Self = serde_json::from_slice(&read(path)?).map_err(|error| {
+            let expected = "a plan as docs/RECORDING.md describes it";
+            bad("the plan", expected, format!("refused ({error})"))
+        })?;
+        for (field, count) in [
+            ("prompts", plan.prompts.len()),
+            ("adapters", plan.adapters.len()),
+            ("coefficients", plan.coefficients.len()),
+            ("maxTokens", plan.max_tokens),
+        ] {
+            if count == 0 {
+                let found = if field == "maxTokens" { "0" } else { "empty" };
+                return Err(bad(field, "at least one", found.into()));
+            }
+        }
+        plan.sampling.check()?;
+        Ok(plan)
+    }
+
+    fn request(&self, prompt: &str) -> Request {
+        let message = || Message {
+            role: "user".into(),
+            content: prompt.into(),
+        };
+        Request {
+            prompt: (!self.chat).then(|| prompt.into()),
+            chat: self.chat.then(|| vec![message()]),
+            max_tokens: self.max_tokens,
+            sampling: self.sampling.clone(),
+            compare: true,
+            kl_after_split: self.kl_after_split,
+            top: self.top,
+            ..Request::default()
+        }
+    }
+}
+
+/// The file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recording<'a> {
+    format: &'static str,
+    version: u32,
+    model: ModelFacts<'a>,
+    by: String,
+    chat: bool,
+    max_tokens: usize,
+    kl_after_split: bool,
+    sampling: &'a Sampling,
+    coefficients: &'a [f32],
+    adapters: Vec<AdapterFacts<'a>>,
+    tokens: Vec<(u32, String)>,
+    prompts: Vec<Prompt<'a>>,
+    runs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+struct ModelFacts<'a> {
+    name: &'a str,
+    file: String,
+    sha256: String,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct AdapterFacts<'a> {
+    name: String,
+    title: &'a str,
+    sha256: String,
+}
+
+#[derive(Serialize)]
+struct Prompt<'a> {
+    text: &'a str,
+    base: Lane,
+}
+
+/// A prompt, an adapter, a coefficient, and what was heard; the first two by their places.
+#[derive(Default, Serialize)]
+struct Run {
+    prompt: usize,
+    adapter: usize,
+    coefficient: f32,
+    steered: Lane,
+    /// For each step, in thousandths of a nat.
+    kl: Vec<Option<u64>>,
+    /// For each step: token, base's and steered stream's probability, token, …
+    top: Vec<Vec<Option<u64>>>,
+}
+
+/// One stream: its tokens by their places in [`Recording::tokens`], and their probabilities in
+/// thousandths.
+#[derive(Clone, Default, Serialize)]
+struct Lane {
+    tokens: Vec<u64>,
+    probability: Vec<u64>,
+    finish: Option<Finish>,
+}
+
+impl Lane {
+    fn push(&mut self, step: Option<LaneStep>, tokens: &mut Tokens) {
+        let Some(step) = step else { return };
+        self.tokens.push(tokens.place(step.id, step.text));
+        self.probability.push(thousandths(step.probability));
+        self.finish = step.finish;
+    }
+}
+
+fn thousandths(value: f64) -> u64 {
+    (value * 1e3).round() as u64
+}
+
+/// Every pair of a token and a text that occurs, once. A token's text may differ from place to place,
+/// since half a character waits for its other half.
+#[derive(Default)]
+struct Tokens {
+    places: HashMap<(u32, String), u64>,
+    all: Vec<(u32, String)>,
+}
+
+impl Tokens {
+    fn place(&mut self, id: u32, text: String) -> u64 {
+        let next = self.all.len() as u64;
+        *self.places.entry((id, text)).or_insert_with_key(|key| {
+            self.all.push(key.clone());
+            next
+        })
+    }
+}
+
+pub async fn record(args: &Record) -> Result<()> {
+    let plan = Plan::read(&args.plan)?;
+    if !args.model.is_file() {
+        return Err(Error::BadOption {
+            name: "model",
+            expected: "one file, whose SHA-256 the recording names",
+            found: args.model.display().to_string(),
+        });
+    }
+    // As the page computes on a processor.
+    let session = load_model(&args.model, &device::cpu(), Weights::Quantised).await?;
+    let mut facts = Vec::new();
+    for planned in &plan.adapters {
+        let folder = args.plan.parent().unwrap_or(Path::new(""));
+        let files = adapter_files(&folder.join(&planned.path))?;
+        let adapter = adapters::load(&files, &session.model)?;
+        let id = session.stack.borrow_mut().add(adapter);
+        // Refused now, not after minutes.
+        for &coefficient in &plan.coefficients {
+            session
+                .stack
+                .borrow_mut()
+                .set_coefficient(id, coefficient)?;
+        }
+        session.stack.borrow_mut().set_coefficient(id, 0.0)?;
+        facts.push(AdapterFacts {
+            sha256: format!("{:x}", Sha256::digest(&files.weights)),
+            name: files.name,
+            title: &planned.title,
+        });
+    }
+    let ids: Vec<u32> = {
+        let stack = session.stack.borrow();
+        stack.entries().iter().map(|entry| entry.id).collect()
+    };
+
+    let mut tokens = Tokens::default();
+    let (mut prompts, mut runs) = (Vec::new(), Vec::new());
+    for (prompt, text) in plan.prompts.iter().enumerate() {
+        let mut said: Option<Lane> = None;
+        for (adapter, &id) in ids.iter().enumerate() {
+            eprintln!("steer: {:?}, {}", text, facts[adapter].name);
+            for &coefficient in &plan.coefficients {
+                session
+                    .stack
+                    .borrow_mut()
+                    .set_coefficient(id, coefficient)?;
+                let (heard, base) = listen(&session, plan.request(text), &mut tokens).await?;
+                // It stands once in the file.
+                let first = said.get_or_insert(base.clone());
+                if (&first.tokens, first.finish) != (&base.tokens, base.finish) {
+                    return Err(unsettled(args, text, &facts[adapter].name, coefficient));
+                }
+                runs.push(Run {
+                    prompt,
+                    adapter,
+                    coefficient,
+                    ..heard
+                });
+            }
+            session.stack.borrow_mut().set_coefficient(id, 0.0)?;
+        }
+        prompts.extend(said.map(|base| Prompt { text, base }));
+    }
+
+    let recording = Recording {
+        format: "steering-recording",
+        version: 1,
+        model: model_facts(&plan.model, &args.model)?,
+        by: format!("steer {} record, cpu", env!("CARGO_PKG_VERSION")),
+        chat: plan.chat,
+        max_tokens: plan.max_tokens,
+        kl_after_split: plan.kl_after_split,
+        sampling: &plan.sampling,
+        coefficients: &plan.coefficients,
+        adapters: facts,
+        tokens: tokens.all,
+        prompts,
+        runs,
+    };
+    write(&args.out, &recording)
+}
+
+/// A run, and the base's stream beside it.
+async fn listen(session: &Session, request: Request, tokens: &mut Tokens) -> Result<(Run, Lane)> {
+    let (mut run, mut own) = (Run::default(), Lane::default());
+    let mut generation = session.generate(request)?;
+    while let Some(step) = generation.next().await? {
+        let Step::Token {
+            steered,
+            base,
+            kl_nats,
+            top,
+            ..
+        } = step
+        else {
+            continue;
+        };
+        own.push(base, tokens);
+        run.steered.push(steered, tokens);
+        run.kl.push(kl_nats.map(thousandths));
+        let candidates = top.into_iter().flat_map(|one| {
+            let place = tokens.place(one.id, one.text);
+            [
+                Some(place),
+                one.base.map(thousandths),
+                Some(thousandths(one.steered)),
+            ]
+        });
+        run.top.push(candidates.collect());
+    }
+    Ok((run, own))
+}
+
+/// Streams that run together round in other ways than one alone, which can turn a near tie.
+fn unsettled(args: &Record, prompt: &str, adapter: &str, coefficient: f32) -> Error {
+    Error::BadConfig {
+        file: args.plan.display().to_string(),
+        field: "sampling.seed".into(),
+        expected: "one with which rounding decides nothing: take another".into(),
+        found: format!(
+            "a seed with which the base answers {prompt:?} in another way beside {adapter} \
+             at {coefficient}"
+        ),
+    }
+}
+
+fn model_facts<'a>(name: &'a str, path: &Path) -> Result<ModelFacts<'a>> {
+    let mut hasher = Sha256::new();
+    let file = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+    Ok(ModelFacts {
+        name,
+        file: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        bytes: file.map_err(|error| io(path, &error))?,
+        sha256: format!("{:x}", hasher.finalize()),
+    })
+}
+
+fn write(path: &Path, recording: &Recording) -> Result<()> {
+    let text = serde_json::to_string(recording).map_err(|error| Error::Io {
+        file: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    fs::write(path, text + "\n").map_err(|error| io(path, &error))
+}
