@@ -169,7 +169,7 @@ test("the header over a text says under which coefficient it was written, and wh
   await mine.getByRole("switch").uncheck();
   assert.match(await now.textContent(), /now nothing turned/);
   await now.getByRole("button", { name: "Run again" }).click();
-  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "nothing turned: equal to the base");
+  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "nothing turned: this is the base");
   await finished(page);
   assert.equal(await now.isHidden(), true);
   await context.close();

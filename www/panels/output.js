@@ -63,6 +63,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
       for (const { root, empty } of lanes) root.replaceChildren(tokens ? "" : h("p.empty", {}, empty));
       forks.clear(tokens ? "" : say("texts.difference.empty"));
     }
+    const had = drawn;
     for (; tokens && drawn < tokens.length; drawn += 1) {
       const token = tokens[drawn];
       for (const { root, lane } of lanes) root.append(...pieces(token, lane, drawn === run.split, run));
@@ -77,7 +78,9 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
       }
     }
     selected = run.selected;
-    if (busy) follow([base, steered, difference]);
+    // A whole text that comes at once is read from its beginning.
+    if (busy && had > 0) follow([base, steered, difference]);
+    below.dataset.sign = tokens?.length ? signOf(tokens[tokens.length - 1]) : "plus";
     showStats(stats, run);
     const said = sentence(run);
     if (status.textContent !== said) status.textContent = said;
@@ -133,10 +136,14 @@ function pieces(token, lane, split, run) {
   const span = h("span.tok", { dataset: { at: String(token.index) } }, token[lane].text);
   const strength = lane === "steered" ? level(token.klNats) : 0;
   if (strength) span.dataset.kl = String(strength);
+  if (signOf(token) === "minus") span.dataset.sign = "minus";
   if (split) span.dataset.split = "";
   const { finish } = token[lane];
   return finish ? [span, h("span.end", { title: say(`ends.${finish}`, ends(run)) }, finish === "length" ? " …" : " ∎")] : [span];
 }
+
+/** Which way the adapters were turned: the colour of what they changed. @param {any} token @returns {"minus"|"plus"} */
+export const signOf = ({ doses: turned }) => (turned.length && turned.every((/** @type {any} */ { c }) => c < 0) ? "minus" : "plus");
 
 /** What the words for an end may name. @param {any} run */
 const ends = ({ model, limit }) => ({ n: limit, context: model?.context ?? 0 });

@@ -2,6 +2,7 @@
 import { h, signed } from "../dom.js";
 import { parts, say } from "../say.js";
 import { term } from "./glossary.js";
+import { signOf } from "./output.js";
 
 /**
  * @param {HTMLElement} root
@@ -58,7 +59,7 @@ export function stripsPanel(root, store, actions) {
 
   function draw(/** @type {any} */ token) {
     most = Math.max(most, token.klNats ?? 0);
-    const bar = h("i", { dataset: { at: String(token.index) } });
+    const bar = h("i", { dataset: { at: String(token.index), sign: signOf(token) } });
     if (token.klNats === null || token.klNats === undefined) bar.dataset.none = "";
     else bar.style.setProperty("--v", String(token.klNats));
     kl.append(bar);
