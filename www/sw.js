@@ -69,8 +69,8 @@ self.addEventListener("fetch", (event) => {
   if (ours(event.request)) event.respondWith(answer(event, event.request));
 });
 
-/** What a script imports, and what it addresses beside itself; not folders. */
-const NAMED = /(?:\b(?:from|import)\s*|\bnew URL\()["'](\.{0,2}[^"':]*[^"':/])["']/g;
+/** The files that a script imports, and those that it addresses relative to itself. */
+const NAMED = /(?:\b(?:from|import)\s*|\bnew URL\()["']([\w./-]+\.\w+)["']/g;
 
 /**
  * Takes a copy of a file, and of what scripts name: nobody tells which modules a worker has imported.
