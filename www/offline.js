@@ -3,7 +3,8 @@
 /**
  * Resolves once the page opens without a network, or cannot; never waits long. Nothing else has to
  * wait for it. Without `urls` it waits until what is fetched from then on passes the service worker.
- * @param {string[]} [urls] what others than this page, such as its workers, have fetched
+ * @param {string[]} [urls] what the page's own list of what it fetched has not, such as what a worker
+ *   fetched; what a script imports, and files that it addresses relative to itself, need not be told
  */
 export async function offline(urls) {
   if (!("serviceWorker" in navigator) || !isSecureContext) return;

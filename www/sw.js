@@ -69,10 +69,25 @@ self.addEventListener("fetch", (event) => {
   if (ours(event.request)) event.respondWith(answer(event, event.request));
 });
 
+/** The files that a script imports, and those that it addresses relative to itself. */
+const NAMED = /(?:\b(?:from|import)\s*|\bnew URL\()["']([\w./-]+\.\w+)["']/g;
+
+/**
+ * Takes a copy of a file, and of what scripts name: nobody tells which modules a worker has imported.
+ * @param {ExtendableEvent} event @param {string} url @param {Set<string>} seen
+ */
+async function take(event, url, seen) {
+  const request = new Request(url);
+  if (seen.has(url) || !ours(request)) return;
+  seen.add(url);
+  const response = await answer(event, request).catch(() => null);
+  if (!response?.ok || !/javascript/.test(response.headers.get("content-type") ?? "")) return;
+  const named = (await response.text()).matchAll(NAMED);
+  await Promise.all(Array.from(named, ([, address]) => take(event, new URL(address, url).href, seen)));
+}
+
 // What was fetched before this worker was there.
 self.addEventListener("message", (event) => {
-  event.waitUntil(Promise.all(event.data.urls.map(async (/** @type {string} */ url) => {
-    const request = new Request(url);
-    if (ours(request)) await answer(event, request).catch(() => {});
-  })));
+  const seen = new Set();
+  event.waitUntil(Promise.all(event.data.urls.map((/** @type {string} */ url) => take(event, url, seen))));
 });

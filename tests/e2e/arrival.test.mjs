@@ -103,25 +103,32 @@ test("the service worker keeps one version of each file", options, async () => {
 test("asked late, the service worker takes what was fetched before from the browser's cache", options, async () => {
   const { page: visited, context: first } = await arrive();
   await when(visited, "engine");
-  const late = proxy.log.map(({ path }) => path).find((path) => /\/offline\./.test(path));
+  const [late, worker] = [/\/offline\./, /\/worker\./].map((name) => proxy.log.find(({ path }) => name.test(path)).path);
   const { path: wasm } = module();
   await first.close();
 
   proxy.files.set("/late.html", { type: "text/html", body: "<!doctype html><title>late</title>" });
   proxy.log.length = 0;
   const { page, context } = await open(browser, `${proxy.url}late.html`);
-  await page.evaluate(async ([late, wasm]) => {
-    await (await fetch(wasm)).arrayBuffer();
-    // As if a worker had fetched it: the page's own list has nothing of that.
+  const create = () => page.evaluate((worker) => new Promise((resolve, reject) => {
+    const engine = new Worker(worker, { type: "module" });
+    engine.onerror = () => reject(new Error("the engine could not be loaded"));
+    engine.onmessage = ({ data }) => { if (data.id === 1) resolve(data.value?.device.kind); };
+    engine.postMessage({ id: 1, call: "create", args: [{ device: "cpu" }] });
+  }), worker);
+  assert.equal(await create(), "cpu");
+  await page.evaluate(async ([late, worker]) => {
+    // The page's own list has nothing of what the worker fetched; now not even the worker.
     performance.clearResourceTimings();
     const { offline } = await import(late);
-    await offline([new URL(wasm, location.href).href]);
-  }, [late, wasm]);
+    await offline([new URL(worker, location.href).href]);
+  }, [late, worker]);
   await copied(page, wasm);
   await copied(page, late);
-  assert.equal(proxy.log.filter(({ path }) => path === wasm).length, 1, "the module travelled once");
+  const hashed = proxy.log.map(({ path }) => path).filter((path) => HASHED.test(path));
+  assert.deepEqual(hashed.toSorted(), [...new Set(hashed)].toSorted(), "everything travelled once");
   proxy.gone = true;
-  assert.equal(await page.evaluate(async (wasm) => (await fetch(wasm)).status, wasm), 200);
+  assert.equal(await create(), "cpu", "without a network");
   proxy.gone = false;
   proxy.files.clear();
   await context.close();

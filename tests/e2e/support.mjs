@@ -100,12 +100,11 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
     proxy.log.push(entry);
     if (latencyMs) await sleep(latencyMs);
     const send = slow();
-    send.on("data", (piece) => { entry.bytes += piece.length; });
+    send.on("data", (piece) => { entry.bytes += piece.length; }).pipe(response);
     const own = proxy.files.get(path);
     if (own) {
       entry.status = 200;
       response.writeHead(200, { "content-type": own.type });
-      send.pipe(response);
       return send.end(own.body);
     }
     const { host: _host, connection: _connection, ...headers } = request.headers;
@@ -118,7 +117,7 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
         const { "content-length": _length, etag: _etag, ...rest } = answer.headers;
         response.writeHead(answer.statusCode, rest);
         send.write(`${proxy.prelude}\n`);
-        return answer.pipe(send).pipe(response);
+        return answer.pipe(send);
       }
       response.writeHead(answer.statusCode, answer.headers);
       if (path.includes("/models/") && proxy.cut !== null) {
@@ -135,7 +134,7 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
         });
         return;
       }
-      answer.pipe(send).pipe(response);
+      answer.pipe(send);
     });
     upstream.on("error", () => request.socket.destroy());
   });
