@@ -123,4 +123,4 @@ if (started) {
   actions.refreshMemory();
 }
 await numbers;
-await offline(store.state.engine.fetched);
+await offline();

@@ -1,12 +1,11 @@
 // Registers the service worker and lets it know what was fetched before it was there.
 
 /**
- * Resolves once the page opens without a network, or cannot; never waits long. Nothing else has to
- * wait for it. Without `urls` it waits until what is fetched from then on passes the service worker.
- * @param {string[]} [urls] what the page's own list of what it fetched has not, such as what a worker
- *   fetched; what a script imports, and files that it addresses relative to itself, need not be told
+ * Resolves once the page opens without a network, or cannot; never waits long, and nothing has to
+ * wait for it: what was fetched before comes from the browser's own cache, and with a script what
+ * it imports and names.
  */
-export async function offline(urls) {
+export async function offline() {
   if (!("serviceWorker" in navigator) || !isSecureContext) return;
   const ready = (async () => {
     const { serviceWorker } = navigator;
@@ -15,11 +14,8 @@ export async function offline(urls) {
     await serviceWorker.register(new URL("./sw.js", import.meta.url));
     const { active } = await serviceWorker.ready;
     if (passed) return;
-    if (!urls && !serviceWorker.controller) {
-      await new Promise((resolve) => serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
-    }
     const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
-    active?.postMessage({ urls: [...new Set([location.href.split("#")[0], ...fetched, ...urls ?? []])] });
+    active?.postMessage({ urls: [location.href.split("#")[0], ...fetched] });
   })();
   // Without it everything but the opening without a network works.
   await Promise.race([ready.catch(() => {}), new Promise((resolve) => setTimeout(resolve, 2000))]);

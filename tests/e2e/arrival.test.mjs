@@ -1,14 +1,11 @@
 // The first ten seconds, over a line of 10 Mbit/s: the page as a static host has it, an empty browser.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { after, before, test } from "node:test";
 
 import { LONG, dist, launch, open, startProxy } from "./support.mjs";
 
 const HASHED = /\.[0-9a-f]{10}[./]/;
 const LINE = { bitsPerSecond: 10e6, latencyMs: 40 };
-/** Runs recorded beforehand, which play until the engine is there. */
-const recorded = existsSync(new URL("../../www/recorded", import.meta.url));
 const options = { timeout: LONG };
 
 let browser;
@@ -48,7 +45,7 @@ const copied = async (page, path) => {
 };
 const module = () => proxy.log.find(({ path }) => path.endsWith(".wasm"));
 
-test("something moves within 2 s", { ...options, skip: !recorded && "no runs are recorded" }, async () => {
+test("something moves within 2 s", options, async () => {
   const { page, context } = await arrive();
   const first = await when(page, "text");
   const count = () => page.locator("#base-text .tok").count();
@@ -117,12 +114,7 @@ test("asked late, the service worker takes what was fetched before from the brow
     engine.postMessage({ id: 1, call: "create", args: [{ device: "cpu" }] });
   }), worker);
   assert.equal(await create(), "cpu");
-  await page.evaluate(async ([late, worker]) => {
-    // The page's own list has nothing of what the worker fetched; now not even the worker.
-    performance.clearResourceTimings();
-    const { offline } = await import(late);
-    await offline([new URL(worker, location.href).href]);
-  }, [late, worker]);
+  await page.evaluate(async (late) => (await import(late)).offline(), late);
   await copied(page, wasm);
   await copied(page, late);
   const hashed = proxy.log.map(({ path }) => path).filter((path) => HASHED.test(path));

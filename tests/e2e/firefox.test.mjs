@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { LONG, axe, greedy, launchFirefox, startProxy } from "./support.mjs";
+import { LONG, axe, greedy, launchFirefox, startProxy, until } from "./support.mjs";
 
 const options = { timeout: LONG };
 let browser;
@@ -26,10 +26,6 @@ async function open(url) {
   });
   await page.goto(url);
   return { page, complaints };
-}
-/** Waits for what is asked of the page. The driver's own way makes functions of text, which the page forbids. */
-async function until(page, holds, ...args) {
-  while (!(await page.evaluate(holds, ...args))) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 const text = (page, lane) => page.$$eval(`#${lane}-text .tok`, (spans) => spans.map((span) => span.textContent).join(""));
 

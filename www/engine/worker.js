@@ -31,9 +31,7 @@ const calls = {
     await init();
     playground = await Playground.create(options);
     playground.lost.then(fatal);
-    // What this worker fetched, for those who keep it.
-    const fetched = [self.location.href, ...performance.getEntriesByType("resource").map(({ name }) => name)];
-    return { device: playground.device, methods: playground.methods(), fetched };
+    return { device: playground.device, methods: playground.methods() };
   },
   loadModel: ({ id, signal }, source, options) =>
     playground.loadModel(source, { ...options, signal, onProgress: progress(id) }),

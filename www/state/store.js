@@ -37,7 +37,7 @@ import { EXAMPLES } from "./models.js";
  * @property {number} seed
  *
  * @typedef {object} State
- * @property {{status: string, device: any, methods: any[], fetched?: string[], error: any}} engine
+ * @property {{status: string, device: any, methods: any[], error: any}} engine
  * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any,
  *   kept: any, deleted: boolean}} model  `kept`: what is kept of its file in this browser, `deleted`: it was thrown away
  * @property {Adapter[]} adapters
