@@ -22,7 +22,7 @@ const VERSION = 1;
  * @property {{name: string, title: string}[]} adapters
  * @property {[number, string][]} tokens  id and text
  * @property {{text: string, base: Lane}[]} prompts
- * @property {{prompt: number, adapter: number, coefficient: number, steered: Lane, kl: (number|null)[], top: number[][]}[]} runs
+ * @property {{prompt: number, adapter: number, coefficient: number, steered: Lane, kl: (number|null)[], top: (number|null)[][]}[]} runs
  */
 
 /** @param {any} json @returns {Recording} */
@@ -71,12 +71,13 @@ function said({ tokens }, lane, index) {
   return { id, text, probability: lane.probability[index] / 1000, finish: index === lane.tokens.length - 1 ? lane.finish : null };
 }
 
-/** The likeliest tokens of a step: place, base, steered, in one flat list. @param {Recording} recording @param {number[]} flat */
+/** The likeliest tokens of a step: place, base, steered, in one flat list. @param {Recording} recording @param {(number|null)[]} flat */
 function rows({ tokens }, flat) {
   const list = [];
   for (let at = 0; at < flat.length; at += 3) {
-    const [id, text] = tokens[flat[at]];
-    list.push({ id, text, base: flat[at + 1] / 1000, steered: flat[at + 2] / 1000 });
+    const [id, text] = tokens[Number(flat[at])];
+    const [base, steered] = [flat[at + 1], flat[at + 2]].map((thousandths) => (thousandths === null ? null : thousandths / 1000));
+    list.push({ id, text, base, steered });
   }
   return list;
 }
