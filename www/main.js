@@ -86,6 +86,18 @@ async function share() {
 byId("share").addEventListener("click", share);
 byId("help").addEventListener("click", () => byId("keys").showModal());
 
+// ---- narrow ------------------------------------------------------------------------------------
+
+// Where there is one column the adapters come after the texts: for the eye and for the keyboard.
+const narrow = matchMedia("(max-width: 59.99rem)");
+const place = () => {
+  const [main, adapters] = [byId("prompt-form").closest("main"), byId("adapters")];
+  if (narrow.matches) main.append(adapters);
+  else main.insertBefore(adapters, byId("prompt-form").closest("section"));
+};
+narrow.addEventListener("change", place);
+place();
+
 // ---- theme, memory ------------------------------------------------------------------------------
 
 const themes = ["auto", "light", "dark"];

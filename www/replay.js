@@ -23,6 +23,8 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   let shown = "";
   /** How far each adapter was turned when it was last looked at. @type {Map<string, number>} */
   let turned = new Map();
+  /** What went back to 0 for what is turned now. */
+  let reset = "";
 
   async function begin() {
     try {
@@ -54,8 +56,9 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     if (!mine() || state.model.status === "ready") return;
     const now = acting();
     const [mover] = now.filter(({ key, coefficient }) => before.has(key) && before.get(key) !== coefficient);
-    if (now.length < 2 || !mover) return;
-    store.set({
+    if (!mover) return;
+    reset = now.filter(({ key }) => key !== mover.key).map(({ title }) => title).join(", ");
+    if (reset) store.set({
       adapters: state.adapters.map((adapter) => (adapter.key !== mover.key && now.includes(adapter) ? { ...adapter, coefficient: 0 } : adapter)),
     });
   }
@@ -137,6 +140,7 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     const { text } = recording.prompts[recorded.prompt];
     if (text !== state.prompt.trim()) return say("recorded.prompt", { prompt: text });
     if (one && one.coefficient !== recorded.c) return say("recorded.between", { c: signed(recorded.c) });
+    if (reset) return say("recorded.one", { title: reset });
     const { chat, sampling } = recording;
     return chat === state.chat && JSON.stringify(sampling) === JSON.stringify(state.sampling) ? "" : say("recorded.sampling");
   }

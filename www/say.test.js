@@ -77,7 +77,7 @@ const READS = /\p{L}[.,;:!?)]* \(?[\p{L}\0]|\0[.,;:!?)]* \(?\p{L}|\b\p{Lu}\p{Ll}
 
 /** Literals that look like words for a reader and are none, and why. @type {[RegExp, string][]} */
 const NO_WORDS = [
-  [/^(Enter|Escape|Arrow\w+|Files)$/, "names of keys and of what is dropped, as the browser has them"],
+  [/^(Enter|Escape|Tab|Arrow\w+|Files)$/, "names of keys and of what is dropped, as the browser has them"],
   [/^SmolLM2-135M-Instruct$/, "a model's name"],
   [/^\.\.\/models\//, "a model's address"],
   [/^(python -c |save_file\()/, "a command for a shell, and what Python does in it"],

@@ -293,14 +293,7 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
   const { entry, card } = adapter;
   /** @type {any[]} */
   const lines = [];
-  if (method) {
-    lines.push(
-      h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)),
-      h("pre.formula", { tabIndex: 0, "aria-label": say("adapters.formula") }, method.formula),
-      h("p", {}, ...explained(method.intuition)),
-      h("h3", {}, say("adapters.about-c")), h("p", {}, method.coefficient),
-      h("h3", {}, say("adapters.in-file")), h("pre.shapes", { tabIndex: 0, "aria-label": say("adapters.shapes") }, method.shapes));
-  }
+  if (method) lines.push(h("p", {}, ...explained(method.intuition)));
   if (entry) {
     const size = { n: entry.parameters, places: say("adapters.places", { n: entry.modules }) };
     lines.push(h("p.facts", {}, entry.denseBytes
@@ -310,8 +303,13 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
   }
   const measured = measuredTable(card);
   if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
-  if (method?.paper) {
-    lines.push(h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, say("adapters.paper"))));
+  if (method) {
+    lines.push(h("details.deeper", {}, h("summary", {}, say("adapters.deeper")),
+      h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)),
+      h("pre.formula", { tabIndex: 0, "aria-label": say("adapters.formula") }, method.formula),
+      h("h3", {}, say("adapters.about-c")), h("p", {}, method.coefficient),
+      h("h3", {}, say("adapters.in-file")), h("pre.shapes", { tabIndex: 0, "aria-label": say("adapters.shapes") }, method.shapes),
+      method.paper && h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, say("adapters.paper")))));
   }
   lines.push(h("button.quiet", { type: "button", onclick: () => actions.removeAdapter(adapter.key) }, say("adapters.remove")));
   root.replaceChildren(...lines);

@@ -77,18 +77,27 @@ export function glossary(popover, about, opener) {
     put(popover, button);
     popover.focus({ preventScroll: true });
   });
+  // Past its last button, and before its first, the page goes on where the word stands.
+  popover.addEventListener("keydown", (event) => {
+    const inside = [...popover.querySelectorAll("button")];
+    const leaves = event.shiftKey ? [popover, inside[0]] : inside.slice(-1);
+    if (event.key !== "Tab" || !leaves.some((element) => element === document.activeElement)) return;
+    popover.hidePopover();
+    from?.focus();
+    if (event.shiftKey) event.preventDefault();
+  });
   popover.addEventListener("toggle", (/** @type {any} */ { newState }) => {
     if (newState === "closed" && popover.contains(document.activeElement)) from?.focus();
   });
 
   about.append(
     // Whoever opens it starts reading at its head.
-    h("h2", { id: "about-title", tabIndex: -1, autofocus: true }, say("about.title")),
+    h("div.dialog-head", {}, h("h2", { id: "about-title", tabIndex: -1, autofocus: true }, say("about.title")),
+      h("form", { method: "dialog" }, h("button", {}, say("page.close")))),
     h("p", {}, ...parts("about.writes", { token: term("token", say("about.token")) })),
     h("p", {}, ...parts("about.turned", { adapter: term("adapter", say("about.adapter")), c: term("c") })),
     h("p", {}, say("about.try")),
-    h("div.words", {}, ...WORDS.map((word) => h("section", {}, ...entry(word, "h3")))),
-    h("form", { method: "dialog" }, h("button", {}, say("page.close"))));
+    h("div.words", {}, ...WORDS.map((word) => h("section", {}, ...entry(word, "h3")))));
   opener.addEventListener("click", () => about.showModal());
 }
 

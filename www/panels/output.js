@@ -9,6 +9,8 @@ import { term } from "./glossary.js";
 
 /** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
 const LEVELS = [0.05, 0.25, 1, 2.5];
+/** Where there is no room for two columns; style.css has the same. */
+const NARROW = "(max-width: 44rem)";
 const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
 
 /** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
@@ -33,18 +35,22 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   let selected = null;
   const forks = fork(difference);
 
+  const narrow = matchMedia(NARROW);
   const stats = h("p.stats", { id: "stats", role: "group", "aria-label": say("stats.label") });
   const now = h("p.now", { id: "steered-now", hidden: true });
   const recorded = h("p.recorded", { id: "recorded", hidden: true });
   const replayButton = h("button.quiet", { type: "button", onclick: replay.again }, say("recorded.again"));
-  below.append(now, h("div.row.under", {}, legend(), viewSwitch(columns)), stats);
-  columns.before(recorded);
+  below.append(h("div.row.under", {}, legend(), viewSwitch(columns)), stats);
+  columns.before(h("div.notes", {}, recorded, now));
 
   for (const root of [base, steered, difference]) {
     root.tabIndex = 0;
     root.addEventListener("click", (event) => {
       const token = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
-      if (token instanceof HTMLElement) actions.select(Number(token.dataset.at));
+      if (!(token instanceof HTMLElement)) return;
+      actions.select(Number(token.dataset.at));
+      // On a small screen it is opened far below.
+      if (narrow.matches) document.getElementById("token")?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     });
     root.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -80,7 +86,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     selected = run.selected;
     // A whole text that comes at once is read from its beginning.
     if (busy && had > 0) follow([base, steered, difference]);
-    below.dataset.sign = tokens?.length ? signOf(tokens[tokens.length - 1]) : "plus";
+    columns.dataset.sign = below.dataset.sign = tokens?.length ? signOf(tokens[tokens.length - 1]) : "plus";
     showStats(stats, run);
     const said = sentence(run);
     if (status.textContent !== said) status.textContent = said;
@@ -89,8 +95,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   const what = h("span");
   recorded.append(what, " ", replayButton);
   let said = "";
-  store.watch(["run", "recording", "engine"], ({ run, recording, engine }) => {
-    recorded.hidden = !run.recorded;
+  store.watch(["recording", "engine"], ({ recording, engine }) => {
     recorded.title = recording.model;
     const key = engine.status === "failed" ? "recorded.only" : "recorded.what";
     if (key !== said) what.replaceChildren(...(key === "recorded.only" ? [say("recorded.only")] : parts("recorded.what", { c: term("c", "c") })));
@@ -110,6 +115,8 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     const over = ["done", "stopped", "failed"].includes(run.status);
     const since = run.recorded || run.status === "idle" ? replay.unlike() : sinceWords(state, actions, over);
     now.hidden = !since;
+    // One line for either, so that nothing moves.
+    recorded.hidden = !run.recorded || Boolean(since);
     if (why.textContent !== since) why.textContent = since;
     again.hidden = !over || model.status !== "ready" || Boolean(run.recorded);
     byItself.hidden = again.hidden;
@@ -184,12 +191,12 @@ function legend() {
   });
   const split = h("span.tok", {}, say("legend.split"));
   split.dataset.split = "";
-  return h("p.legend", {}, h("span", {}, ...parts("legend.distance", { kl: term("kl"), nats: term("nats") })), ...swatches, split, h("span.end", {}, say("legend.end")));
+  return h("p.legend", {}, h("span", {}, ...parts("legend.distance", { kl: term("kl"), nats: term("nats") })), ...swatches, split);
 }
 
 /** Which texts are in sight. Side by side needs room: without it that is what both share and do not. @param {HTMLElement} columns */
 function viewSwitch(columns) {
-  const narrow = matchMedia("(max-width: 44rem)");
+  const narrow = matchMedia(NARROW);
   const inputs = VIEWS.map((view) => h("input", { type: "radio", name: "view", value: view, onchange: () => show(view) }));
   const show = (/** @type {string} */ view) => {
     const fitting = view === "both" && narrow.matches ? "difference" : ["base", "steered"].includes(view) && !narrow.matches ? "both" : view;
@@ -225,7 +232,7 @@ function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
     since > 1 && run.firstAt && [say("stats.speed"), say("stats.speed.is", { rate: ((since - 1) / seconds).toFixed(1) })],
     run.firstAt && [say("stats.first"), say("stats.first.is", { seconds: ((run.firstAt - run.startedAt) / 1000).toFixed(2) })],
     run.status === "prefill" && run.prefill && [say("stats.prompt"), say("stats.tokens.of", { made: run.prefill.doneTokens, limit: run.prefill.totalTokens })],
-    made > 0 && [say("stats.split"), run.split === null || run.split >= made ? say("stats.split.not") : say("stats.split.at", { token: run.split + 1 })],
+    made > 0 && [say("stats.split"), run.split === null || run.split >= made ? say(["done", "played"].includes(run.status) ? "stats.split.never" : "stats.split.not") : say("stats.split.at", { token: run.split + 1 })],
     dose !== null && [term("dose"), say("stats.dose.is", { nats: dose.toFixed(2) })],
     run.status === "done" && ended(run) && [say("stats.ended"), ended(run)],
     used && [say("stats.cache"), say(`stats.cache.${used}`)],

@@ -40,7 +40,7 @@ export function promptPanel(form, store, actions, offered) {
 
   const seed = numberBox("seed", "1", 0, Number.MAX_SAFE_INTEGER, (value) =>
     store.set({ sampling: { ...store.state.sampling, seed: value } }));
-  const again = h("button.quiet", { type: "button", id: "reseed", title: say("prompt.reseed"), onclick: () => reseed(store) });
+  const again = h("button.quiet", { type: "button", id: "reseed", onclick: () => reseed(store) });
   const length = numberBox("length", "1", 1, 1e6, (maxTokens) => store.set({ maxTokens }));
   const boxes = CONTROLS.map(([key, step, min, max]) => /** @type {const} */ ([key,
     numberBox(key, step, min, max, (value) => store.set({ sampling: { ...store.state.sampling, [key]: value } }))]));
@@ -86,6 +86,10 @@ export function promptPanel(form, store, actions, offered) {
     showStops(state.stop.join("\n"));
     distance.checked = state.klAfterSplit;
     cache.set(state.cache);
+  });
+  store.watch(["recording", "model"], ({ recording, model }) => {
+    again.disabled = recording.shown && model.status !== "ready";
+    again.title = say(again.disabled ? "prompt.reseed.recorded" : "prompt.reseed");
   });
   store.watch(["run", "model", "engine"], ({ run: { status }, model, engine }) => {
     const waiting = status === "waiting";

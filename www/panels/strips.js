@@ -4,6 +4,9 @@ import { parts, say } from "../say.js";
 import { term } from "./glossary.js";
 import { signOf } from "./output.js";
 
+/** The scale reaches at least so many nats: a small distance looks small. */
+const LEAST = 1.5;
+
 /**
  * @param {HTMLElement} root
  * @param {import("../state/store.js").Store} store
@@ -47,7 +50,7 @@ export function stripsPanel(root, store, actions) {
       for (const part of [kl, traces, log, rows]) part.replaceChildren();
     }
     for (; tokens && drawn < tokens.length; drawn += 1) draw(tokens[drawn]);
-    kl.style.setProperty("--most", String(Math.max(most, 0.01)));
+    kl.style.setProperty("--most", String(Math.max(most, LEAST)));
     traces.style.setProperty("--most", String(mostC));
     scale.textContent = run.tokens?.some((/** @type {any} */ token) => token.klNats !== null) ? say("strips.most", { value: most.toFixed(2) }) : "";
     if (tokens?.length) kl.setAttribute("aria-label", summary(run));

@@ -2,6 +2,7 @@
 import { h, percent, signed } from "../dom.js";
 import { parts, say } from "../say.js";
 import { term } from "./glossary.js";
+import { signOf } from "./output.js";
 
 /** A token's text with its spaces and line ends made visible. @param {string} text */
 const shown = (text) => (text === "" ? "∅" : text.replaceAll("\n", "↵").replaceAll(" ", "·"));
@@ -21,19 +22,23 @@ export function tokenPanel(root, store) {
   store.watch(["run"], ({ run }) => {
     root.hidden = !run.tokens?.length;
     if (root.hidden) return;
-    const token = run.tokens[run.selected ?? run.tokens.length - 1];
-    const now = `${run.startedAt}|${token.index}|${run.selected === null}`;
+    const last = run.tokens.length - 1;
+    // While it writes the newest; once it is over where the texts part, if they do.
+    const parting = run.split !== null && run.split <= last && !["prefill", "streaming", "playing"].includes(run.status);
+    const token = run.tokens[run.selected ?? (parting ? run.split : last)];
+    const now = `${run.startedAt}|${token.index}|${run.selected === null}|${parting}`;
     if (now === key) return;
     key = now;
     root.dataset.picked = String(run.selected !== null);
+    root.dataset.sign = signOf(token);
+    // Behind the split the base that is compared reads what the steered one wrote.
+    const parted = run.split !== null && token.index > run.split;
     const doses = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ");
     facts.replaceChildren(
-      say(run.selected === null ? "next.newest" : "next.picked", { token: token.index + 1 }), ...lane("base", token.base), ...lane("steered", token.steered),
+      say(run.selected !== null ? "next.picked" : parting ? "next.split" : "next.newest", { token: token.index + 1 }), ...lane(parted ? "own" : "base", token.base), ...lane("steered", token.steered),
       ...(typeof token.klNats === "number" ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { turned: doses }) : "");
     picked.textContent = run.selected === null ? "" : facts.textContent;
     const top = token.top ?? [];
-    // Behind the split the base that is compared reads what the steered one wrote.
-    const parted = run.split !== null && token.index > run.split;
     const most = Math.max(0.001, ...top.flatMap((/** @type {any} */ row) => [row.base ?? 0, row.steered ?? 0]));
     bars.replaceChildren(...(top.length ? [h("table", {},
       h("caption.sr", {}, say("next.table")),
@@ -44,7 +49,7 @@ export function tokenPanel(root, store) {
   });
 }
 
-/** @param {"base"|"steered"} name @param {any} step */
+/** @param {"base"|"own"|"steered"} name @param {any} step */
 const lane = (name, step) => (step ? parts(`next.wrote.${name}`, { text: h("q.tok", {}, shown(step.text)), p: percent(step.probability) }) : []);
 
 function bar(/** @type {string} */ name, /** @type {number|undefined} */ p, /** @type {number} */ most) {
