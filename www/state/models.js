@@ -10,8 +10,8 @@ export const DEFAULT_MODEL = {
 
 /** Prompts to start from, those of the recording; the first is the page's at the start. */
 export const EXAMPLES = [
-  "Tell me about the weather today.",
+  "Tell me about your garden.",
+  "What makes a good breakfast?",
   "Tell me a story about a kite.",
-  "What should I cook tonight?",
-  "Describe a walk on the beach.",
+  "What is the weather like in spring?",
 ];
