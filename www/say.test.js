@@ -82,7 +82,7 @@ const NO_WORDS = [
   [/^\.\.\/models\//, "a model's address"],
   [/^(python -c |save_file\()/, "a command for a shell, and what Python does in it"],
   [/^EngineError$/, "the name of a kind of error"],
-  [/^(Tell me|What should I|Describe)/, "prompts: words for the model, which reads English"],
+  [/^(Tell me|What makes|What is the weather)/, "prompts: words for the model, which reads English"],
 ];
 
 /** Where a literal is not for a reader: a developer's error, a selector, a style. */

@@ -239,7 +239,7 @@ test("without a recording the page is as before", options, async () => {
 test("a live run takes the columns; turned after it, it is run again, by hand or by itself", options, async () => {
   const { page, context } = await visit({}, greedy("&n=6&chat=0&p=abca&a=tone-lora:0"));
   await loadTinyModel(page);
-  assert.equal(await page.locator("#recorded").isVisible(), true, "until something is live");
+  assert.match(await page.locator("#steered-now").textContent(), /answer the recorded prompt/, "until something is live");
   const adapter = ["adapter_config.json", "adapter_model.safetensors"].map((name) => new URL(`../golden/lora/${name}`, import.meta.url).pathname);
   await page.locator("#adapter-files").setInputFiles(adapter);
   await page.locator('.adapter[data-adapter="adapter_model"][aria-busy=false]').waitFor();
@@ -247,7 +247,7 @@ test("a live run takes the columns; turned after it, it is run again, by hand or
   await turn(page, 4, mine);
   await page.locator("#run").click();
   assert.match(await finished(page), /^Done/);
-  assert.equal(await page.locator("#recorded").isHidden(), true);
+  assert.equal(await page.locator("#steered-now").isHidden(), true);
   await turn(page, 2, mine);
   const again = page.locator("#again");
   await again.click();

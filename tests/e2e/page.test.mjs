@@ -214,6 +214,7 @@ test("a run that diverges says so, keeps its text, and goes again once turned ba
   assert.match(await page.locator("#notice").textContent(), /not finite with lora at 4.*diverged/s);
   assert.equal(await page.locator("#steered-text .tok").count(), 3);
   assert.equal(await page.locator("#strips tbody tr").last().locator("td").nth(2).textContent(), "");
+  await page.locator("#steered-text .tok").last().click();
   assert.doesNotMatch(await page.locator("#token .facts").textContent(), /KL/);
   assert.doesNotMatch(await page.locator("#strips").innerText(), /NaN/);
   await atWorker(page, () => { globalThis.bend = undefined; });

@@ -293,7 +293,7 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
   const { entry, card } = adapter;
   /** @type {any[]} */
   const lines = [];
-  if (method) lines.push(h("p", {}, ...explained(method.intuition)));
+  if (method) lines.push(h("p", {}, ...explained(method.intuition)), h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)));
   if (entry) {
     const size = { n: entry.parameters, places: say("adapters.places", { n: entry.modules }) };
     lines.push(h("p.facts", {}, entry.denseBytes
@@ -305,7 +305,6 @@ function fillCard(/** @type {HTMLElement} */ root, /** @type {any} */ adapter, /
   if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
   if (method) {
     lines.push(h("details.deeper", {}, h("summary", {}, say("adapters.deeper")),
-      h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)),
       h("pre.formula", { tabIndex: 0, "aria-label": say("adapters.formula") }, method.formula),
       h("h3", {}, say("adapters.about-c")), h("p", {}, method.coefficient),
       h("h3", {}, say("adapters.in-file")), h("pre.shapes", { tabIndex: 0, "aria-label": say("adapters.shapes") }, method.shapes),
