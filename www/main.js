@@ -13,12 +13,14 @@ import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
 import { createReplay } from "./replay.js";
-import { say } from "./say.js";
+import { say, speak } from "./say.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
+
+speak(document);
 
 const asked = parse(location.hash);
 const { modelUrl, sampling, ...rest } = asked.patch;

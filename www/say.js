@@ -7,8 +7,8 @@ import { EN } from "./words/en.js";
 /** The tables there are; another language is a file in words/ and a line here. @type {Record<string, Record<string, Message>>} */
 const TABLES = { en: EN };
 
-const language = globalThis.document?.documentElement.lang ?? "";
-const code = language in TABLES ? language : "en";
+/** The first of the reader's languages that there is a table for. */
+const code = (globalThis.navigator?.languages ?? []).map((tag) => tag.split("-")[0]).find((language) => language in TABLES) ?? "en";
 const table = TABLES[code];
 const plural = new Intl.PluralRules(code);
 const number = new Intl.NumberFormat(code);
@@ -48,4 +48,15 @@ export const listed = (names, type) => new Intl.ListFormat(code, { type }).forma
 export function numbers(options) {
   const format = new Intl.NumberFormat(code, { useGrouping: false, ...options });
   return (/** @type {number} */ value) => format.format(value);
+}
+
+/** Puts the words of the table into the document, which comes in English. @param {Document} page */
+export function speak(page) {
+  page.documentElement.lang = code;
+  for (const element of page.querySelectorAll("[data-say]")) {
+    if (!(element instanceof HTMLElement)) continue;
+    const terms = [...element.querySelectorAll("[data-term]")].map((term) => [/** @type {HTMLElement} */ (term).dataset.term, term]);
+    element.replaceChildren(...parts(String(element.dataset.say), Object.fromEntries(terms)));
+  }
+  for (const element of page.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(String(element.getAttribute("data-label"))));
 }

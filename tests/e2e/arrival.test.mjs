@@ -45,12 +45,13 @@ const copied = async (page, path) => {
 };
 const module = () => proxy.log.find(({ path }) => path.endsWith(".wasm"));
 
-test("something moves within 2 s", options, async () => {
+test("something moves within 2 s", options, async (t) => {
   const { page, context } = await arrive();
   const first = await when(page, "text");
   const count = () => page.locator("#base-text .tok").count();
   const before = await count();
   await page.waitForFunction((before) => document.querySelectorAll("#base-text .tok").length > before, before);
+  t.diagnostic(`the first token after ${Math.round(first)} ms`);
   assert.ok(first < 2000, `the first token came after ${Math.round(first)} ms`);
   await context.close();
 });

@@ -152,6 +152,21 @@ test("every word is explained where it stands, and the keyboard comes back to it
   await context.close();
 });
 
+test("the document's words are put in from the table, with the words that open", options, async () => {
+  const { page, context } = await visit();
+  const before = await page.locator("body").evaluate((body) => [...body.querySelectorAll("[data-say]")].map((element) => element.textContent));
+  await page.evaluate(async () => {
+    for (const element of document.querySelectorAll("h2[data-say]")) element.textContent = "…";
+    document.querySelector(".tagline").prepend("… ");
+    (await import("./say.js")).speak(document);
+  });
+  const after = await page.locator("body").evaluate((body) => [...body.querySelectorAll("[data-say]")].map((element) => element.textContent));
+  assert.deepEqual(after, before);
+  await page.locator('.tagline .term[data-term="base"]').click();
+  await page.locator("#word", { hasText: "as it was published" }).waitFor();
+  await context.close();
+});
+
 test("the first minute by keyboard alone", options, async () => {
   const { page, context } = await visit();
   const to = async (wanted, most = 60) => {

@@ -1,6 +1,6 @@
 //! The program itself: its options, and what it says of adapters.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::common::golden_dir;
 
@@ -15,6 +15,22 @@ fn said(output: &[u8]) -> String {
 
 fn path(golden: &str) -> String {
     golden_dir().join(golden).to_string_lossy().into_owned()
+}
+
+/// A reader that has had enough, as `head` has, is no failure.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steer"));
+    let mut child = command
+        .arg("methods")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(said(&output.stderr), "");
 }
 
 /// Every numeric option refuses what is none of its numbers by its name and range, before anything

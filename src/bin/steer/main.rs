@@ -30,6 +30,26 @@ use playground::text::Message;
 use playground::weights::{NativeFile, check_is_weights};
 use serde_json::{Value, json};
 
+/// Writes to standard output. Who reads it may have had enough, as `head` has: then this ends too.
+fn put(text: std::fmt::Arguments) {
+    if let Err(error) = std::io::stdout().write_fmt(text) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("steer: standard output: {error} [io]");
+        std::process::exit(1);
+    }
+}
+
+// Those of the standard library panic where nobody reads.
+macro_rules! print {
+    ($($text:tt)*) => { put(format_args!($($text)*)) };
+}
+macro_rules! println {
+    () => { put(format_args!("\n")) };
+    ($($text:tt)*) => { put(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 #[derive(Parser)]
 #[command(
     version,
