@@ -188,14 +188,12 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] when absent, of another type, or 0.
     pub fn count(&self, field: &str) -> Result<usize> {
-        let count = self
-            .fields
-            .get(field)
-            .and_then(Value::as_u64)
-            .filter(|&n| n > 0);
+        let count = self.fields.get(field).and_then(Value::as_u64);
+        // No file holds more, and an address of the browser's has 32 bits.
+        let count = count.and_then(|n| u32::try_from(n).ok()).filter(|&n| n > 0);
         count
             .map(|n| n as usize)
-            .ok_or_else(|| self.bad(field, "a whole number above 0"))
+            .ok_or_else(|| self.bad(field, "a whole number from 1 to 4294967295"))
     }
 
     /// A seed of a random generator.
@@ -982,7 +980,7 @@ impl<'a> Loader<'a> {
 
     /// Every rank that the config names.
     fn ranks(&self) -> Vec<usize> {
-        let count = |value: &Value| value.as_u64().map(|rank| rank as usize);
+        let count = |value: &Value| usize::try_from(value.as_u64()?).ok();
         let named = ["r", "init_r"].map(|field| self.config.get(field).and_then(count));
         let patterns = self.config.get("rank_pattern").and_then(Value::as_object);
         let patterns = patterns.into_iter().flat_map(JsonMap::values);

@@ -76,7 +76,7 @@ impl Gate {
                 _ => size()?,
             };
             let o = if at + 1 == depth {
-                slots * experts
+                experts.saturating_mul(slots)
             } else {
                 size()?
             };

@@ -69,15 +69,15 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         }
         None => Weigh::Task(loader.task(tasks)?),
     };
+    // What no file can hold is refused by its shape.
+    let routes = splits.saturating_mul(skills);
     Loaded::linear(loader, &[A], |target| {
         let (i, o) = (target.i, target.o);
         config.check_divides("n_splits", splits, target)?;
-        let logits = loader.host(&loader.key(target, LOGITS), [tasks, splits * skills])?;
+        let logits = loader.host(&loader.key(target, LOGITS), [tasks, routes])?;
         let share = match weigh {
             Weigh::Own(own) => own.repeat(splits),
-            Weigh::Task(task) => {
-                routed(&logits[task * splits * skills..][..splits * skills], skills)
-            }
+            Weigh::Task(task) => routed(&logits[task * routes..][..routes], skills),
         };
         let share = loader.upload(share, [splits, skills, 1, 1]);
         let a = loader.tensor(target, A, [splits, skills, i / splits, r])?;

@@ -41,7 +41,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let r = loader.config.count("r")?;
     Loaded::linear(loader, &["shira_weight"], |target| {
         let (i, o) = (target.i, target.o);
-        let n = r * (i + o);
+        let n = r.saturating_mul(i + o);
         let weights = loader.host(&loader.key(target, "shira_weight"), [n])?;
         let places = loader.indices(&loader.key(target, "shira_indices"), [2, n], i.max(o))?;
         let (rows, columns) = places.split_at(n);
