@@ -244,7 +244,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
 });
 
 test("one click loads and runs, and says live what the recording said", { timeout: 2 * LONG }, async () => {
-  const { page, context } = await open(browser, `${proxy.url}#v=1&device=cpu`, { reducedMotion: "reduce" });
+  const { page, context } = await open(browser, `${proxy.url}#v=2&device=cpu`, { reducedMotion: "reduce" });
   await page.locator("#recorded").waitFor();
   const recorded = [await text(page, "base"), await text(page, "steered")];
   await page.locator("#load-run").click();

@@ -1,6 +1,6 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
-//   #v=1&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
+//   #v=2&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
 //
 // What comes with the page and is not in `a` is at 0, unless it is in `gone`; an empty `a` is an empty list.
 
@@ -20,6 +20,9 @@ const SAMPLING = /** @type {const} */ ([
   ["rp", "repetitionPenalty", 0.01, 100, false],
   ["seed", "seed", 0, Number.MAX_SAFE_INTEGER, true],
 ]);
+
+/** What links of an earlier version leave out means what it meant then. @type {Record<string, Record<string, string>>} */
+const THEN = { 1: { t: "0.8", tp: "0.95", seed: "7" } };
 
 /**
  * An adapter as a link names it; what follows the switch only where it is not the default.
@@ -51,6 +54,7 @@ const CHOICES = [
  */
 export function parse(hash) {
   const params = new URLSearchParams(hash.replace(/^#/, ""));
+  for (const [key, value] of Object.entries(THEN[params.get("v") ?? ""] ?? {})) if (!params.has(key)) params.set(key, value);
   /** @type {any} */
   const patch = {};
   const text = params.get("p");
@@ -128,7 +132,7 @@ export const wanted = (asked, here) => (asked ?? []).filter(({ name }) => !here.
  * @param {Asked[]|null} [asked] what the link asked of adapters
  */
 export function serialise(state, defaults, modelUrl, asked = null) {
-  const params = new URLSearchParams({ v: "1" });
+  const params = new URLSearchParams({ v: "2" });
   if (modelUrl) params.set("m", modelUrl);
   if (state.device !== defaults.device) params.set("device", state.device);
   if (state.allowSoftwareGpu) params.set("software", "1");

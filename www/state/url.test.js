@@ -33,7 +33,12 @@ test("a state goes into the hash and comes back", () => {
 });
 
 test("what is as usual is not said, but the seed", () => {
-  assert.equal(serialise(state({ prompt: "Hello" }), defaults(), null), "#v=1&p=Hello&seed=9");
+  assert.equal(serialise(state({ prompt: "Hello" }), defaults(), null), "#v=2&p=Hello&seed=9");
+});
+
+test("a link of an earlier version means what it meant", () => {
+  assert.deepEqual(parse("#v=1&p=Hi&t=0.5").patch.sampling, { temperature: 0.5, topP: 0.95, seed: 7 });
+  assert.equal(parse("#v=2&p=Hi").patch.sampling, undefined);
 });
 
 test("wrong values and unknown keys are passed over", () => {
