@@ -384,6 +384,7 @@ fn build(
     let entries = reach::entries(tensors.keys());
     let loader = Loader::new(config, tensors, model, files, weights);
     let Loaded { law, mut placed } = (method.load)(&loader)?;
+    let left_out = reach::left_out(config, &placed);
     placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
     loader.finish()?;
     placed.iter_mut().for_each(|placed| placed.settle(law));
@@ -401,7 +402,7 @@ fn build(
         placed,
         base_model,
         blocks,
-        warnings: other.into_iter().chain(doubts).collect(),
+        warnings: other.into_iter().chain(doubts).chain(left_out).collect(),
     })
 }
 

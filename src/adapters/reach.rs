@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::patterns::Patterns;
-use super::{Config, Placed};
+use super::{Config, Placed, Site};
 use crate::model::Projection;
 
 /// Blocks, as `0-2, 5`; `none` for none.
@@ -92,27 +92,8 @@ fn wanted(config: &Config, blocks: usize) -> BTreeSet<usize> {
         let top = usize::try_from(top).unwrap_or(usize::MAX);
         return (blocks.saturating_sub(top)..blocks).collect();
     }
-    let chosen = |field: &str| {
-        config
-            .get(field)
-            .map_or(Some(Modules::List(Vec::new())), Modules::read)
-    };
-    let (Some(targets), Some(excluded)) = (chosen("target_modules"), chosen("exclude_modules"))
-    else {
+    let Some(choice) = Choice::read(config) else {
         return BTreeSet::new();
-    };
-    let only = match config.get("layers_to_transform") {
-        Some(Value::Number(layer)) => Some(vec![layer.as_u64()]),
-        Some(Value::Array(layers)) if !layers.is_empty() => {
-            Some(layers.iter().map(Value::as_u64).collect())
-        }
-        _ => None,
-    };
-    // PEFT reads a pattern without looking at layers_to_transform.
-    let listed = matches!(targets, Modules::List(_));
-    let inside = |layer: usize| {
-        let only = only.as_ref().filter(|_| listed);
-        only.is_none_or(|layers| layers.contains(&Some(layer as u64)))
     };
     let modules = Projection::ALL.map(Projection::path);
     let modules = || {
@@ -121,15 +102,81 @@ fn wanted(config: &Config, blocks: usize) -> BTreeSet<usize> {
             .copied()
             .chain(["input_layernorm", "post_attention_layernorm"])
     };
-    let adapted = |layer: usize| {
-        modules().any(|module| {
-            let path = config.own_path(&format!("model.layers.{layer}.{module}"));
-            targets.has(&path) && !excluded.has(&path)
-        })
-    };
     (0..blocks)
-        .filter(|&layer| inside(layer) && adapted(layer))
+        .filter(|&layer| modules().any(|module| choice.adapts(config, layer, module)))
         .collect()
+}
+
+/// What to say of linear layers that act and that the config leaves out: PEFT passes over their
+/// tensors. Nothing where the config does not choose by modules alone.
+pub(super) fn left_out(config: &Config, placed: &[Placed]) -> Option<String> {
+    let set = |field: &str| config.get(field).is_some_and(|value| !value.is_null());
+    // Trained biases of all layers, parameters by their own names, and what goes by whole
+    // attentions lie outside on purpose.
+    let biases = config.get("bias").and_then(Value::as_str) == Some("all");
+    if !set("target_modules") || set("target_parameters") || set("adapter_layers") || biases {
+        return None;
+    }
+    let choice = Choice::read(config)?;
+    let mut outside = placed.iter().filter_map(|placed| match placed.site {
+        Site::Linear(layer, projection) => {
+            let module = projection.path();
+            (!choice.adapts(config, layer, module))
+                .then(|| format!("model.layers.{layer}.{module}"))
+        }
+        _ => None,
+    });
+    let first = outside.next()?;
+    let more = match outside.count() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    Some(format!(
+        "its config does not choose {first}{more}, for which its file has tensors: they act here, PEFT \
+         passes over them"
+    ))
+}
+
+/// Which modules a config chooses.
+struct Choice {
+    targets: Modules,
+    excluded: Modules,
+    layers: Option<Vec<Option<u64>>>,
+}
+
+impl Choice {
+    /// None where the config chooses in a way that is not understood here.
+    fn read(config: &Config) -> Option<Self> {
+        let chosen = |field: &str| {
+            config
+                .get(field)
+                .map_or(Some(Modules::List(Vec::new())), Modules::read)
+        };
+        let targets = chosen("target_modules")?;
+        let layers = match config.get("layers_to_transform") {
+            Some(Value::Number(layer)) => Some(vec![layer.as_u64()]),
+            Some(Value::Array(layers)) if !layers.is_empty() => {
+                Some(layers.iter().map(Value::as_u64).collect())
+            }
+            _ => None,
+        };
+        // PEFT reads a pattern without looking at layers_to_transform.
+        let layers = layers.filter(|_| matches!(targets, Modules::List(_)));
+        Some(Self {
+            targets,
+            excluded: chosen("exclude_modules")?,
+            layers,
+        })
+    }
+
+    /// Whether PEFT adapts a module of a block.
+    fn adapts(&self, config: &Config, layer: usize, module: &str) -> bool {
+        let path = config.own_path(&format!("model.layers.{layer}.{module}"));
+        let inside = self.layers.as_ref();
+        inside.is_none_or(|layers| layers.contains(&Some(layer as u64)))
+            && self.targets.has(&path)
+            && !self.excluded.has(&path)
+    }
 }
 
 /// Modules as PEFT's configs choose them.

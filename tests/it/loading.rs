@@ -1104,6 +1104,24 @@ fn another_models_adapter_comes_with_a_warning() {
             "",
         ),
         (
+            "a file with tensors that its config leaves out",
+            with_field(lora(), "layers_to_transform", vec![0].into()),
+            "base",
+            "x",
+            "its config does not choose model.layers.1.self_attn.q_proj and 6 more, for which its file has tensors: they act here, PEFT passes over them",
+        ),
+        (
+            "a file with tensors that its config excludes",
+            with_field(
+                lora(),
+                "exclude_modules",
+                "model.layers.1.self_attn.q_proj".into(),
+            ),
+            "base",
+            "x",
+            "its config does not choose model.layers.1.self_attn.q_proj, for which its file has tensors: they act here, PEFT passes over them",
+        ),
+        (
             "a vector of one layer",
             without(golden("control_vector"), "direction.2"),
             "base_untied",
