@@ -62,7 +62,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     const base = await text(page, "base");
     assert.ok(base.length > 40, `too little text: ${base}`);
     assert.equal(await text(page, "steered"), base, "at c = 0 both texts are the same");
-    assert.match(await page.locator("#stats").textContent(), /texts part not yet/);
+    assert.match(await page.locator("#stats").textContent(), /texts part nowhere/);
 
     // Turned in mid-stream: the texts are the same up to there, and part.
     await runAndMeddle(page, 4, 3);
@@ -178,6 +178,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await page.goto("about:blank");
     await page.goto(link);
     await ready(page);
+    await openSettings(page);
     assert.equal(await page.locator("#prompt").inputValue(), "Describe the sea: 100 % & more.");
     assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.75");
     assert.equal(await seed.inputValue(), "4242");
