@@ -88,7 +88,7 @@ test("a long prompt shows how far it is, and can be stopped", { timeout: VERY_LO
   await page.evaluate(() => {
     Object.assign(window, { seen: [] });
     new MutationObserver(() => {
-      const at = /reading the prompt (\d+) of (\d+)/.exec(document.querySelector("#stats").textContent);
+      const at = /reading the prompt (\d+) of (\d+)/.exec(document.querySelector("#stats").textContent.replaceAll(",", ""));
       if (at && window.seen.at(-1)?.[0] !== at[1]) window.seen.push([at[1], at[2], performance.now()]);
     }).observe(document.querySelector("#stats"), { childList: true, subtree: true, characterData: true });
   });
