@@ -17,8 +17,6 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   let recording = null;
   /** @type {any} */
   let timer = 0;
-  /** The steps of what is shown. @type {any[]} */
-  let all = [];
   /** Of what is shown: prompt, adapter, coefficient. */
   let shown = "";
   /** How far each adapter was turned when it was last looked at. @type {Map<string, number>} */
@@ -86,25 +84,20 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     const another = state.run.recorded?.prompt !== what.prompt;
     shown = now;
     // Turned: the text changes under the hand, as long as it is. Another prompt: from its start.
-    const long = another && !still ? 0 : Math.max(state.run.tokens?.length ?? 0, still ? Infinity : 0);
-    place(steps, what, Math.min(long, steps.tokens.length));
-    play();
+    play(steps, what, another ? 0 : state.run.tokens?.length ?? 0);
   }
 
-  /** @param {{tokens: any[], split: number|null}} steps @param {{prompt: number, name: string, c: number}} what @param {number} long */
-  function place(steps, what, long) {
-    all = steps.tokens;
+  /** Goes on from so many tokens. @param {{tokens: any[], split: number|null}} steps @param {{prompt: number, name: string, c: number}} what @param {number} from */
+  function play({ tokens: all, split }, what, from) {
+    const long = still ? all.length : Math.min(from, all.length);
     const selected = state.run.selected ?? null;
     store.set({
       run: {
-        status: "playing", recorded: what, tokens: all.slice(0, long), split: steps.split, kept: 0, limit: all.length, error: null,
+        status: "playing", recorded: what, tokens: all.slice(0, long), split, kept: 0, limit: all.length, error: null,
         selected: selected === null || long === 0 ? null : Math.min(selected, long - 1),
         startedAt: performance.now(), firstAt: null, lastAt: null, prefill: null,
       },
     });
-  }
-
-  function play() {
     clearInterval(timer);
     const step = () => {
       const { run } = state;
@@ -123,9 +116,7 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   function again() {
     const what = state.run.recorded;
     const steps = what && recording && stepsOf(recording, what.prompt, what.name, what.c);
-    if (!steps) return;
-    place(steps, what, still ? steps.tokens.length : 0);
-    play();
+    if (steps) play(steps, what, 0);
   }
 
   /** What of the page's settings the recording in the columns does not honour, in words; "" if nothing. */

@@ -14,6 +14,16 @@ async function get(path) {
   throw Object.assign(new Error(why), { code: "network" });
 }
 
+/** What was read of the lists and cards: they are asked for again with the numbers. @type {Map<string, any>} */
+const read = new Map();
+
+/** A list or card; null where it is not JSON. @param {string} path @returns {Promise<any>} */
+async function words(path) {
+  const value = read.get(path) ?? await (await get(path)).json().catch(() => null);
+  if (value) read.set(path, value);
+  return value;
+}
+
 /**
  * Lists them, with the coefficients of the link where it names them, and a place for each that it
  * names and that does not come with the page. Without a link the first one is turned to 1, so that
@@ -24,8 +34,7 @@ async function get(path) {
  * @returns {Promise<{list: import("./state/store.js").Adapter[], gone: string[]}>}
  */
 export async function shippedAdapters(asked, gone, weights = true) {
-  const response = await get("index.json");
-  const index = await response.json().catch(() => null);
+  const index = await words("index.json");
   if (!Array.isArray(index?.adapters)) {
     throw Object.assign(new Error(say("shipped.no-list", { file: "adapters/index.json" })), { code: "network" });
   }
@@ -44,7 +53,7 @@ async function load(/** @type {any} */ item, /** @type {boolean} */ withWeights)
   const { folder, weights = "adapter_model.safetensors", config = "adapter_config.json" } = item;
   const bytes = async (/** @type {string} */ name) => new Uint8Array(await (await get(`${folder}/${name}`)).arrayBuffer());
   // Its words may be missing; its numbers may not.
-  const card = await get(`${folder}/card.json`).then((response) => response.json()).catch(() => null);
+  const card = await words(`${folder}/card.json`).catch(() => null);
   let [files, error] = /** @type {[any, any]} */ ([null, null]);
   if (withWeights) try {
     const [configBytes, weightsBytes] = await Promise.all([config ? bytes(config) : null, bytes(weights)]);

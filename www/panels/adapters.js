@@ -6,8 +6,7 @@ import { pickled, sortedOut } from "../offers.js";
 import { listed, parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { wished } from "../state/url.js";
-import { coefficient } from "./coefficient.js";
-import { rangeOf } from "./dosebar.js";
+import { coefficient, rangeOf } from "./coefficient.js";
 import { explained } from "./glossary.js";
 
 /** How the engine refuses an adapter that was made for another model. */
@@ -137,7 +136,7 @@ function adapterCard(first, actions, page) {
       on.setAttribute("aria-label", say("adapters.on", { title: adapter.title }));
       sentence.textContent = adapter.sentence ?? "";
       sentence.hidden = !adapter.sentence;
-      turned.update(adapter, state.recording.shown, rangeOf(adapter) ?? undefined);
+      turned.update(adapter, state.recording.shown);
       element.dataset.sign = turned.sign(adapter);
       element.dataset.beyond = String(Math.abs(adapter.coefficient) > 2);
       element.dataset.off = String(!adapter.enabled);

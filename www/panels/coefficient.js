@@ -55,9 +55,9 @@ export function coefficient(id, key, actions) {
     /**
      * @param {import("../state/store.js").Adapter} adapter
      * @param {boolean} recorded whether a recording answers, which has steps of a half
-     * @param {{start: number, end: number}|undefined} range coefficients that mean something
      */
-    update(adapter, recorded, range) {
+    update(adapter, recorded) {
+      const range = rangeOf(adapter);
       c = adapter.coefficient;
       domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
       slider.step = recorded ? "0.5" : "0.05";
@@ -75,3 +75,7 @@ export function coefficient(id, key, actions) {
     sign: ({ enabled, coefficient: now }) => (!enabled || now === 0 ? "zero" : now < 0 ? "minus" : "plus"),
   };
 }
+
+/** The coefficients that mean something under an adapter's law. @param {import("../state/store.js").Adapter} adapter @returns {{start: number, end: number}|undefined} */
+export const rangeOf = ({ entry, law }) =>
+  entry?.laws.find((/** @type {any} */ offer) => offer.law === (law ?? entry.law))?.domain?.range;

@@ -25,11 +25,7 @@ export function doseBar(root, store, actions) {
       choice.replaceChildren(...here.map(({ key, title }) => h("option", { value: key }, title)));
     }
     choice.value = adapter.key;
-    turned.update(adapter, recording.shown, rangeOf(adapter));
+    turned.update(adapter, recording.shown);
     root.dataset.sign = turned.sign(adapter);
   });
 }
-
-/** The coefficients that mean something under an adapter's law. @param {import("../state/store.js").Adapter} adapter @returns {{start: number, end: number}|undefined} */
-export const rangeOf = ({ entry, law }) =>
-  entry?.laws.find((/** @type {any} */ offer) => offer.law === (law ?? entry.law))?.domain?.range;

@@ -38,7 +38,7 @@ export function keys(dialog, toggle, store, actions, page) {
     "-": () => turn((c) => (c === 0 ? 0 : -c)),
     ",": () => step(-1),
     ".": () => step(1),
-    r: () => { if (!(/** @type {any} */ (document.getElementById("reseed")).disabled)) reseed(store); },
+    r: () => reseed(store),
     s: () => page.share(),
     "?": () => dialog.showModal(),
   };

@@ -3,7 +3,7 @@
 import { h, signed, told } from "../dom.js";
 import { remember } from "../remember.js";
 import { numbers, parts, say } from "../say.js";
-import { doses, trail, trailWords, words } from "../state/acting.js";
+import { doses, signOf, trail, trailWords, words } from "../state/acting.js";
 import { changedSince, otherwise } from "../state/since.js";
 import { term } from "./glossary.js";
 
@@ -14,7 +14,7 @@ const NARROW = "(max-width: 44rem)";
 const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
 
 /** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
-export const level = (klNats) => LEVELS.filter((from) => (klNats ?? 0) >= from).length;
+const level = (klNats) => LEVELS.filter((from) => (klNats ?? 0) >= from).length;
 
 /**
  * @param {{columns: HTMLElement, base: HTMLElement, steered: HTMLElement, difference: HTMLElement, dose: HTMLElement, doseBeside: HTMLElement,
@@ -149,9 +149,6 @@ function pieces(token, lane, split, run) {
   return finish ? [span, h("span.end", { title: say(`ends.${finish}`, ends(run)) }, finish === "length" ? " …" : " ∎")] : [span];
 }
 
-/** Which way the adapters were turned: the colour of what they changed. @param {any} token @returns {"minus"|"plus"} */
-export const signOf = ({ doses: turned }) => (turned.length && turned.every((/** @type {any} */ { c }) => c < 0) ? "minus" : "plus");
-
 /** What the words for an end may name. @param {any} run */
 const ends = ({ model, limit }) => ({ n: limit, context: model?.context ?? 0 });
 
@@ -203,7 +200,7 @@ function viewSwitch(columns) {
     columns.dataset.view = fitting;
     for (const input of inputs) input.checked = input.value === fitting;
   };
-  narrow.addEventListener("change", () => show(narrow.matches ? columns.dataset.view ?? "both" : columns.dataset.view === "difference" ? "both" : columns.dataset.view ?? "both"));
+  narrow.addEventListener("change", () => show(narrow.matches ? String(columns.dataset.view) : "both"));
   show("both");
   return h("fieldset.segmented.views", {}, h("legend.sr", {}, say("views.label")),
     ...VIEWS.map((view, at) => h(`label.view-${view}`, {}, inputs[at], h("span", {}, say(`views.${view}`)))));

@@ -87,8 +87,8 @@ export function promptPanel(form, store, actions, offered) {
     distance.checked = state.klAfterSplit;
     cache.set(state.cache);
   });
-  store.watch(["recording", "model"], ({ recording, model }) => {
-    again.disabled = recording.shown && model.status !== "ready";
+  store.watch(["recording", "model"], (state) => {
+    again.disabled = seedIsRecorded(state);
     again.title = say(again.disabled ? "prompt.reseed.recorded" : "prompt.reseed");
   });
   store.watch(["run", "model", "engine"], ({ run: { status }, model, engine }) => {
@@ -111,8 +111,12 @@ export function promptPanel(form, store, actions, offered) {
   });
 }
 
+/** Whether a recording answers, which has one seed. @param {import("../state/store.js").State} state */
+const seedIsRecorded = ({ recording, model }) => recording.shown && model.status !== "ready";
+
 /** @param {import("../state/store.js").Store} store */
 export function reseed(store) {
+  if (seedIsRecorded(store.state)) return;
   const [seed] = crypto.getRandomValues(new Uint16Array(1));
   store.set({ sampling: { ...store.state.sampling, seed } });
 }

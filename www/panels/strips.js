@@ -1,8 +1,8 @@
 // Under the texts, one column per token: how far steered is from base, and where the sliders were.
 import { h, signed } from "../dom.js";
 import { parts, say } from "../say.js";
+import { signOf } from "../state/acting.js";
 import { term } from "./glossary.js";
-import { signOf } from "./output.js";
 
 /** The scale reaches at least so many nats: a small distance looks small. */
 const LEAST = 1.5;

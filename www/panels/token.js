@@ -1,8 +1,8 @@
 // One token under the glass: what each model thought could come here.
 import { h, percent, signed } from "../dom.js";
 import { parts, say } from "../say.js";
+import { signOf } from "../state/acting.js";
 import { term } from "./glossary.js";
-import { signOf } from "./output.js";
 
 /** A token's text with its spaces and line ends made visible. @param {string} text */
 const shown = (text) => (text === "" ? "∅" : text.replaceAll("\n", "↵").replaceAll(" ", "·"));

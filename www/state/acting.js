@@ -9,6 +9,9 @@ export const doses = (adapters) => adapters
   .filter(({ enabled, coefficient, wanted, error, id }) => enabled && coefficient !== 0 && !wanted && !(error && id === null))
   .map(({ key, title, coefficient }) => ({ key, title, c: coefficient }));
 
+/** Which way the adapters were turned for a token: the colour of what they changed. @param {{doses: Dose[]}} token @returns {"minus"|"plus"} */
+export const signOf = ({ doses: turned }) => (turned.length && turned.every(({ c }) => c < 0) ? "minus" : "plus");
+
 /** @param {Dose[]} list */
 export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.nothing-turned");
 

@@ -2,12 +2,9 @@
 
 use std::env;
 use std::fs;
-use std::io::Write;
 use std::process::Command;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
+use crate::coding::{Coding, Effort};
 use crate::failure::{Failure, OrMend, Result};
 use crate::model;
 use crate::process::{run, say};
@@ -47,11 +44,7 @@ pub fn command(workspace: &Workspace, check: bool) -> Result {
 
     let mend = "check the folder's rights and the free disk space";
     let bytes = fs::read(&made).or_mend(format!("could not read {}", made.display()), mend)?;
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    let zipped = gzip.write_all(&bytes).and_then(|()| gzip.finish());
-    let zipped = zipped
-        .or_mend("could not compress the recording", mend)?
-        .len();
+    let zipped = Coding::Gzip.compress(&bytes, Effort::Best).len();
     say(
         "size",
         format!(
