@@ -186,12 +186,16 @@ test("a beginning is gone on from after a reload, as far as it is what came", { 
   const { page, context } = await open(browser, proxy.url + greedy("&n=4"));
   await page.getByRole("button", { name: /^Load SmolLM2/ }).click();
   await page.locator("#model .error").waitFor();
-  await meddle(page, { at: 12.5e6 });
+  // A slow machine has taken in less than was sent when the line breaks: half of what it has is damaged.
+  const came = (await kept(page))[""];
+  assert.ok(came >= 4 << 20, `${came} bytes came`);
+  const block = Math.floor(came / 2 / (1 << 20));
+  await meddle(page, { at: (block + 0.5) * (1 << 20) });
   await page.reload();
   await page.getByRole("button", { name: /^Load SmolLM2/ }).click();
   await ready(page);
   const rest = models().at(-1);
-  assert.deepEqual([rest.status, rest.range], [206, `bytes=${11 << 20}-`], "from the damaged block on");
+  assert.deepEqual([rest.status, rest.range], [206, `bytes=${block << 20}-`], "from the damaged block on");
   assert.match(await run(page), /^Done/);
   await context.close();
 });

@@ -129,7 +129,7 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
           // Give what was sent a moment to arrive, then fall silent for good.
           if (left <= 0 && !answer.destroyed) {
             answer.destroy();
-            setTimeout(() => request.socket.destroy(), 300);
+            setTimeout(() => request.socket.destroy(), 2000);
           }
         });
         return;
