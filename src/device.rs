@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_lock::OnceCell;
-use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::{DeviceType, Features};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -83,4 +83,14 @@ pub fn grant_subgroups() {
 #[must_use]
 pub fn gpu_has_subgroups() -> bool {
     SUBGROUPS.load(Ordering::Relaxed) || OPENED.get().is_some_and(|gpu| gpu.subgroups)
+}
+
+/// Copies logits `[n, vocab]` to the host, row by row.
+///
+/// # Errors
+/// [`Error::DeviceLost`] when the device cannot answer.
+pub async fn read_back(logits: Tensor<2>) -> Result<Vec<f32>> {
+    let data = logits.into_data_async().await.map_err(Error::device_lost)?;
+    data.try_into_vec()
+        .map_err(|error| Error::device_lost(format!("{error:?}")))
 }

@@ -2,13 +2,15 @@
 
 use burn::tensor::Tensor;
 
-use crate::adapters::{Delta, Effect, Entry, Site};
+use crate::adapters::Entry;
+use crate::arch::llama;
+use crate::device::read_back;
 use crate::error::{Error, Result};
+use crate::hooks::{Delta, Effect, Site};
 use crate::model::Model;
 use crate::sample::all_finite;
-use crate::session::read_back;
 use crate::weights::gguf::{self, Value};
-use crate::weights::{HostData, HostTensor, llama};
+use crate::weights::{HostData, HostTensor};
 
 /// What one site of the file will hold.
 #[expect(

@@ -12,10 +12,11 @@ use burn::tensor::Tensor;
 use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 use serde::Deserialize;
 
-use crate::adapters::Steering;
+use crate::device::read_back;
 use crate::error::{Error, Result};
+use crate::hooks::Steering;
 use crate::sample::all_finite;
-use crate::session::{Session, read_back};
+use crate::session::Session;
 
 /// Texts paired by place: the same situation, told in two opposite ways.
 #[derive(Debug, Clone, Deserialize)]

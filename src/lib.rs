@@ -19,16 +19,23 @@
 #![deny(unsafe_code)]
 
 pub mod adapters;
+pub mod arch;
+pub mod checkpoint;
 pub mod device;
 pub mod error;
 pub mod export;
 pub mod extract;
+pub mod hooks;
 pub mod kernels;
+mod linalg;
+pub mod measure;
+pub mod methods;
 pub mod model;
 pub mod open;
 pub mod quantised;
 pub mod sample;
 pub mod session;
+mod tensor;
 pub mod text;
 pub mod weights;
 

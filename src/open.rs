@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::arch::ModelFile;
 use crate::error::{Error, Result};
 use crate::text::Text;
 use crate::weights::folder::{self, Files};
-use crate::weights::{ByteSource, ModelFile, not_weights};
+use crate::weights::{ByteSource, not_weights};
 
 /// Opens the model among the files `names` of a folder, as [`folder::choose`] chooses; `source`
 /// opens one of them. A GGUF file has its text in itself; for safetensors it is read from the files

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::slices::exp;
+use crate::measure::{Distribution, largest, sum};
 use crate::quantised::largest as largest_magnitude;
+use crate::tensor::slices::exp;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,10 +196,6 @@ fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32)
     last.copied().unwrap_or(floor)
 }
 
-fn largest(logits: &[f32]) -> f32 {
-    logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
 fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
     let best = scores.fold((0, f32::NEG_INFINITY), |best, next| match next.1 > best.1 {
         true => next,
@@ -289,9 +286,9 @@ impl Answer {
             if !all_finite(&scores) {
                 return Self::diverged(rows.len());
             }
-            let row = Row::new(logits);
+            let row = Distribution::new(logits);
             let id = question.sampling.draw(&scores, question.position);
-            chosen.push((id, row.log_p(id)));
+            chosen.push((id, row.log_probability(id)));
             rows.push(row);
         }
         let reference = question.reference.map(|at| &rows[at]);
@@ -310,8 +307,8 @@ impl Answer {
             }
         }
         let listed = ids.into_iter().map(|id| {
-            let base = reference.map(|row| row.log_p(id).exp());
-            (id, rows[0].log_p(id).exp(), base)
+            let base = reference.map(|row| row.log_probability(id).exp());
+            (id, rows[0].log_probability(id).exp(), base)
         });
         Self {
             diverged: None,
@@ -328,72 +325,6 @@ impl Answer {
             ..Self::default()
         }
     }
-}
-
-/// A KL as it may be shown: rounding can leave it a little below 0, and what overflowed is none.
-pub(crate) fn known_kl(nats: f64) -> Option<f64> {
-    nats.is_finite().then_some(nats.max(0.0))
-}
-
-/// Logits of one stream and what all probabilities of its next token need.
-struct Row<'a> {
-    logits: &'a [f32],
-    max: f32,
-    /// `ln Σ exp`
-    log_sum: f64,
-}
-
-impl<'a> Row<'a> {
-    fn new(logits: &'a [f32]) -> Self {
-        let max = largest(logits);
-        let sum = sum(logits, logits, |logit, _| exp(logit - max));
-        let log_sum = f64::from(max) + sum.ln();
-        Self {
-            logits,
-            max,
-            log_sum,
-        }
-    }
-
-    fn log_p(&self, id: u32) -> f64 {
-        f64::from(self.logits[id as usize]) - self.log_sum
-    }
-
-    /// `KL(p ‖ q) = Σ p (ln p − ln q)`, in nats, of logits of equal length; `None` where logits lie so
-    /// far apart that it overflows.
-    fn kl_nats(&self, other: &Self) -> Option<f64> {
-        let apart = sum(self.logits, other.logits, |p, q| {
-            exp(p - self.max) * (p - q)
-        });
-        let share = apart * (f64::from(self.max) - self.log_sum).exp();
-        known_kl(share - (self.log_sum - other.log_sum))
-    }
-
-    /// The `n` most probable ids, most probable first.
-    fn top(&self, n: usize) -> Vec<u32> {
-        let mut ids: Vec<u32> = Vec::with_capacity(n + 1);
-        let logit = |id: u32| self.logits[id as usize];
-        for id in 0..self.logits.len() as u32 {
-            if ids.len() == n && ids.last().is_none_or(|&last| logit(id) <= logit(last)) {
-                continue;
-            }
-            let at = ids.partition_point(|&better| logit(better) >= logit(id));
-            ids.insert(at, id);
-            ids.truncate(n);
-        }
-        ids
-    }
-}
-
-/// `Σ term(p, q)`, eight at a time, which become SIMD; their sums keep their digits in f64.
-fn sum(p: &[f32], q: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    let ((p, p_rest), (q, q_rest)) = (p.as_chunks::<8>(), q.as_chunks::<8>());
-    let eights = p.iter().zip(q).map(|(p, q)| {
-        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|at| term(p[at], q[at]));
-        f64::from(((a + e) + (b + f)) + ((c + g) + (d + h)))
-    });
-    let rest = p_rest.iter().zip(q_rest);
-    eights.sum::<f64>() + rest.map(|(p, q)| f64::from(term(*p, *q))).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -454,24 +385,9 @@ mod tests {
         }
         for (count, id) in counts.iter().zip(0..) {
             let share = f64::from(*count) / draws as f64;
-            let p = Row::new(&LOGITS).log_p(id).exp();
+            let p = Distribution::new(&LOGITS).log_probability(id).exp();
             assert!((share - p).abs() < 0.015, "{share} is not {p}");
         }
-    }
-
-    #[test]
-    fn kl_of_a_distribution_with_itself_is_zero() {
-        let p = Row::new(&LOGITS);
-        assert_eq!(p.kl_nats(&p), Some(0.0), "identity");
-        let q = Row::new(&[0.0; 5]);
-        let entropy: f64 = (0..5).map(|id| -p.log_p(id).exp() * p.log_p(id)).sum();
-        assert!(
-            (p.kl_nats(&q).expect("finite") - (5_f64.ln() - entropy)).abs() < 1e-6,
-            "KL to uniform"
-        );
-        let far = Row::new(&[3e38, -3e38, 0.0, 0.0, 0.0]);
-        let opposite = Row::new(&[-3e38, 3e38, 0.0, 0.0, 0.0]);
-        assert_eq!(far.kl_nats(&opposite), None, "no number, and never 0");
     }
 
     #[test]
@@ -605,10 +521,5 @@ mod tests {
                 "penalty {bad}"
             );
         }
-    }
-
-    #[test]
-    fn top_sorts() {
-        assert_eq!(Row::new(&LOGITS).top(3), [1, 4, 2], "three largest");
     }
 }

@@ -7,8 +7,10 @@
 
 use serde_json::{Map, json};
 
-use super::{AdapterFiles, Inspection, checkpoint, inspect, load_waiting, pissa};
+use super::{Inspection, inspect, load_waiting};
+use crate::checkpoint::{self, AdapterFiles};
 use crate::error::{Error, Result};
+use crate::methods::pissa;
 use crate::model::Model;
 use crate::weights::gguf::{self, Gguf};
 use crate::weights::safetensors::SafeTensors;

@@ -4,28 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::patterns::Patterns;
-use super::{Config, Placed, Site};
-use crate::model::Projection;
-
-/// Blocks, as `0-2, 5`; `none` for none.
-pub(super) fn ranges(layers: &BTreeSet<usize>) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for &layer in layers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == layer => *last = layer,
-            _ => runs.push((layer, layer)),
-        }
-    }
-    let run = |&(first, last): &(usize, usize)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    match runs.is_empty() {
-        true => "none".into(),
-        false => runs.iter().map(run).collect::<Vec<_>>().join(", "),
-    }
-}
+use crate::arch::Projection;
+use crate::checkpoint::Config;
+use crate::checkpoint::patterns::Patterns;
+use crate::hooks::{Placed, Site, ranges};
 
 /// The blocks on which something acts.
 pub(super) fn reached(placed: &[Placed]) -> BTreeSet<usize> {

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::{self, Config};
-use super::{AdapterFiles, Inspection, Method, PREFIX, base_model, saved};
+use super::base_model;
+use super::inspect::{Inspection, explain};
+use crate::checkpoint::{self, AdapterFiles, Config, Method, PREFIX};
 use crate::error::{Error, Result};
+use crate::methods::{method_of, saved};
 use crate::model::Model;
 use crate::weights::HostTensor;
 
@@ -19,12 +21,12 @@ type Tensors = BTreeMap<String, HostTensor>;
 /// Only when the files cannot be read at all.
 pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
     let (mut config, mut tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
-    let (mut found, mut refused) = checkpoint::explain(files, &config, &tensors);
+    let (mut found, mut refused) = explain(files, &config, &tensors);
     found.model = Some(model.name().into());
     let other = found.base_model.as_ref();
     let other = other.and_then(|base| base_model::another(base, model.names()));
     found.warnings.extend(other);
-    if let Ok(method) = super::method_of(&config) {
+    if let Ok(method) = method_of(&config) {
         for error in &refused {
             set_aside(error, method, &mut config, &mut tensors);
         }

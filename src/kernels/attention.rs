@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
 use super::linear::Cut;
 use super::quads;
-use crate::model::LlamaConfig;
+use crate::arch::LlamaConfig;
 
 /// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
 const THREADS: usize = 64;

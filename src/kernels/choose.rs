@@ -6,7 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, int_tensor, launch, read};
 use crate::error::Result;
-use crate::sample::{Answer, Question, known_kl, noise_key};
+use crate::measure::known_kl;
+use crate::sample::{Answer, Question, noise_key};
 
 /// Threads of a workgroup; each row is one workgroup's.
 const THREADS: usize = 256;

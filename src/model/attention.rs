@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+use super::Linear;
 use super::lanes::{self, Plans, Run};
-use super::{Linear, LlamaConfig, Projection};
-use crate::adapters::{ExtraKeyValue, Join, LayerPlan};
+use crate::arch::{LlamaConfig, Projection};
+use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
 
 /// How many positions beyond the context the tables hold: tokens that an adapter puts in front of
 /// the text are met by queries that stand that much later.

@@ -5,14 +5,12 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::Rope;
 use super::history::History;
-use super::weight::to_host;
-use super::{LlamaConfig, Rope};
-use crate::adapters::{Acting, Gate};
+use crate::arch::LlamaConfig;
+use crate::hooks::{Gate, Stamp};
 use crate::kernels;
-
-/// The adapters that were active, in stack order, and how they acted; empty for the base.
-pub type Stamp = Rc<[Acting]>;
+use crate::tensor::to_host;
 
 /// Added to the scores of keys that lie ahead: its exponential is exactly 0, and unlike an
 /// infinity it is a number that every shader compiler must honour.

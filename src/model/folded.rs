@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::LlamaConfig;
 use super::fused::Fused;
-use crate::adapters::LayerPlan;
+use crate::arch::LlamaConfig;
+use crate::hooks::LayerPlan;
 use crate::kernels::{self, SHIFT_SCALE};
 
 /// Low-rank changes that ride along with each group: with them, and with the residual stream of the

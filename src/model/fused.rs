@@ -4,8 +4,9 @@ use burn::tensor::{Tensor, activation};
 
 use super::folded::Folded;
 use super::lanes::{self, Plans, Run};
-use super::{Block, LlamaConfig, Norm, Projection, normed};
-use crate::adapters::LayerPlan;
+use super::{Block, normed};
+use crate::arch::{LlamaConfig, Norm, Projection};
+use crate::hooks::LayerPlan;
 use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
 
 /// The weights of a block, those with a common input on top of each other.
@@ -190,7 +191,9 @@ impl<'a> Steered<'a> {
             return None;
         }
         Some(Self {
-            folded: run.steering.folded(config, &run.turn.place().device()),
+            folded: run
+                .steering
+                .memo(|plans| Folded::new(plans, config, &run.turn.place().device()))?,
             layer,
             row: (!alone).then_some(rows.start),
         })

@@ -13,8 +13,8 @@
 //! Each query's sums run in the order of the tokens, whatever other queries come with it: one token
 //! at a time gives the bits of all at once.
 
-use super::slices::softmax;
 use crate::quantised::{BLOCK, Floats, Pairs, Sums, largest, round};
+use crate::tensor::slices::softmax;
 
 /// The largest code.
 const LARGEST: f32 = 8191.0;

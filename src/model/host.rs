@@ -13,11 +13,13 @@ use burn::tensor::Tensor;
 use super::cache::Turn;
 use super::history::attend;
 use super::lanes::{self, Plans, Run};
-use super::slices::{self, add};
-use super::weight::{Weight, from_host, on_host, to_host};
-use super::{Block, Linear, LlamaConfig, Projection, steered};
-use crate::adapters::{LayerPlan, Shift, SitePlan};
+use super::weight::Weight;
+use super::{Block, Linear, steered};
+use crate::arch::{LlamaConfig, Projection};
+use crate::hooks::{LayerPlan, Shift, SitePlan};
 use crate::quantised::Activations;
+use crate::tensor::slices::{self, add};
+use crate::tensor::{from_host, on_host, to_host};
 
 /// Rows of activations, rounded once for all the products that read them.
 struct Rows {

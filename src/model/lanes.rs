@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
+use super::KvCache;
 use super::cache::Turn;
 use super::host::HostRope;
-use super::{KvCache, Norm, Projection};
-use crate::adapters::{LayerPlan, SitePlan, Steering};
+use crate::arch::{Norm, Projection};
+use crate::hooks::{LayerPlan, SitePlan, Steering};
 
 /// One sequence of a pass: tokens behind what its cache holds, and what acts on them.
 #[derive(Debug)]

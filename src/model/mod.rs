@@ -6,115 +6,36 @@
 
 mod attention;
 mod cache;
-mod config;
 mod folded;
 mod fused;
 mod history;
 mod host;
 mod lanes;
 mod reader;
-pub(crate) mod slices;
 mod weight;
 
 pub use attention::{Attention, EXTRA_POSITIONS, Rope};
-pub use cache::{KvCache, Stamp};
-pub use config::LlamaConfig;
+pub use cache::KvCache;
 pub use folded::Folded;
 pub use lanes::Lane;
 pub use weight::{Ids, Weight, Weights};
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use burn::module::Param;
 use burn::nn::RmsNorm;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
-use crate::adapters::{Gate, LayerPlan, SitePlan, Steering};
+use crate::arch::{LlamaConfig, ModelFile, Norm, Projection};
 use crate::error::{Error, Result};
+use crate::hooks::{LayerPlan, Listener, SitePlan, Steering};
 use crate::kernels;
-use crate::weights::{ByteSource, ModelFile};
+use crate::tensor::telling;
+use crate::weights::ByteSource;
 use fused::Fused;
 use host::HostRope;
 use lanes::{Plans, Run};
 use reader::Reader;
-
-/// The seven linear layers of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-pub enum Projection {
-    /// `self_attn.q_proj`
-    Q,
-    /// `self_attn.k_proj`
-    K,
-    /// `self_attn.v_proj`
-    V,
-    /// `self_attn.o_proj`
-    O,
-    /// `mlp.gate_proj`
-    Gate,
-    /// `mlp.up_proj`
-    Up,
-    /// `mlp.down_proj`
-    Down,
-}
-
-impl Projection {
-    /// All seven, in the order of computation.
-    pub const ALL: [Self; 7] = [
-        Self::Q,
-        Self::K,
-        Self::V,
-        Self::O,
-        Self::Gate,
-        Self::Up,
-        Self::Down,
-    ];
-
-    /// The module's path inside its block, as Hugging Face and PEFT write it.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Q => "self_attn.q_proj",
-            Self::K => "self_attn.k_proj",
-            Self::V => "self_attn.v_proj",
-            Self::O => "self_attn.o_proj",
-            Self::Gate => "mlp.gate_proj",
-            Self::Up => "mlp.up_proj",
-            Self::Down => "mlp.down_proj",
-        }
-    }
-
-    /// The module's own name, such as `q_proj`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        let path = self.path();
-        path.split_once('.').map_or(path, |(_, name)| name)
-    }
-
-    /// `(i, o)`: input and output width of this projection.
-    #[must_use]
-    pub fn widths(self, config: &LlamaConfig) -> (usize, usize) {
-        let (d, ffn) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_heads * config.head_dim;
-        let kv = config.num_kv_heads * config.head_dim;
-        match self {
-            Self::Q => (d, q),
-            Self::K | Self::V => (d, kv),
-            Self::O => (q, d),
-            Self::Gate | Self::Up => (d, ffn),
-            Self::Down => (ffn, d),
-        }
-    }
-}
-
-/// The two norms of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Norm {
-    /// `input_layernorm`, in front of attention.
-    Input,
-    /// `post_attention_layernorm`, in front of the MLP.
-    PostAttention,
-}
 
 /// `y = x Wᵀ + b` with W `[o, i]`, the layout of checkpoints, so that one row is one output.
 #[derive(Debug)]
@@ -664,11 +585,11 @@ impl Model {
         steering: &Steering,
     ) -> Option<Steering> {
         cache.tokens.extend(tokens);
-        let weigh = |gate: &Rc<Gate>| {
+        let weigh = |Listener { gate, scout: heard }: &Listener| {
             let mut scout = cache.take_scout(gate, || self.new_cache());
             let behind = &cache.tokens[scout.len()..];
-            let h = self.embed(behind, &gate.scout);
-            let run = self.run(0..behind.len(), &mut scout, &gate.scout);
+            let h = self.embed(behind, heard);
+            let run = self.run(0..behind.len(), &mut scout, heard);
             let h = self.blocks(h, &mut [run], |_, _| {});
             cache.put_scout(gate, scout);
             let h = h
@@ -735,12 +656,6 @@ fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tens
         changes.fold(norm.gamma.val(), |gain, change| gain + change)
     };
     lanes::change(h, changes, |_| false, |h, changes| base(h, gain(changes)))
-}
-
-/// The same numbers to divide by, but NaN for an infinity: dividing by that would give 0, which looks
-/// like a result.
-pub(crate) fn telling<const D: usize>(divisor: Tensor<D>) -> Tensor<D> {
-    divisor.clone() * 0.0 + divisor
 }
 
 fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {

@@ -5,12 +5,13 @@ use burn::tensor::{Device, TensorData};
 
 use super::fused::Fused;
 use super::weight::Arithmetic;
-use super::{LlamaConfig, Projection, Weight, Weights};
+use super::{Weight, Weights};
+use crate::arch::{LlamaConfig, ModelFile, Projection};
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Packed;
+use crate::weights::ByteSource;
 use crate::weights::quant::Kind;
-use crate::weights::{ByteSource, ModelFile};
 
 /// Reads, and counts what it has read.
 pub(super) struct Reader<'a, S, P> {

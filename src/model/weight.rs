@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::slices;
 use crate::device;
 use crate::kernels::{self, After, Riders, STREAMS};
 use crate::quantised::{Activations, Packed};
+use crate::tensor::{from_host, on_host, slices, to_host};
 use crate::weights::quant::Kind;
 
 /// How the CPU is to hold the weights. A GPU always holds them as the file has them, and widens
@@ -203,28 +202,4 @@ impl<'a> Ids<'a> {
             Self::Device(_) => unreachable!("weights in host memory get ids from there"),
         }
     }
-}
-
-/// The numbers of a tensor of the CPU device; no copy unless the tensor is shared.
-pub(super) fn to_host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data()
-        .try_into_vec()
-        .unwrap_or_else(|_| unreachable!("the CPU device holds f32 in host memory"))
-}
-
-/// Shows the numbers of a tensor of the CPU device; no copy unless they lie out of order.
-pub(super) fn on_host<const D: usize, R>(x: &Tensor<D>, read: impl FnOnce(&[f32]) -> R) -> R {
-    match x.clone().into_dispatch().kind {
-        DispatchTensorKind::Flex(BackendTensor::Float(held)) => match held.as_slice() {
-            Some(values) => read(values),
-            None => read(&to_host(x.clone())),
-        },
-        _ => read(&to_host(x.clone())),
-    }
-}
-
-/// Rows of numbers as a tensor of the CPU device, without a copy.
-pub(super) fn from_host(values: Vec<f32>, width: usize) -> Tensor<2> {
-    let rows = values.len() / width;
-    Tensor::from_data(TensorData::new(values, [rows, width]), &device::cpu())
 }

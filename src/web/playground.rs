@@ -21,13 +21,16 @@ use super::relaxed;
 use super::resume::mended;
 use super::storage::{Storage, blob};
 use super::sums::Checked;
-use crate::adapters::{self, Adapter, AdapterFiles, Headed, LARGE_BYTES, Law, Mask, Method};
+use crate::adapters::{self, Adapter, Headed, LARGE_BYTES};
+use crate::arch::ModelFile;
+use crate::checkpoint::{AdapterFiles, Method};
 use crate::device;
 use crate::error::{Error, Result, megabytes};
+use crate::hooks::{Law, Mask};
 use crate::model::Weights;
 use crate::session::{CachePolicy, Generation, LoadState, Request, Session};
 use crate::text::Text;
-use crate::weights::{ByteSource, ModelFile};
+use crate::weights::ByteSource;
 
 /// A config is a few kilobytes of JSON; what is larger is something else.
 const MOST_CONFIG_BYTES: u64 = 16_000_000;

@@ -5,22 +5,17 @@
 //! gguf.rs         the GGUF container, read and written
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
-//! llama.rs        both formats' configs and tensor names -> one config, one naming
 //! split.rs        the parts of a GGUF file that was split
-//! model_file.rs   one façade over both, what the model loader sees
 //! folder.rs       which files of a folder are the model, by their names
 //! ```
 
 pub mod folder;
 pub mod gguf;
-pub(crate) mod llama;
-mod model_file;
 pub mod quant;
 pub mod safetensors;
 mod source;
-mod split;
+pub(crate) mod split;
 
-pub use model_file::ModelFile;
 pub use source::Bytes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::NativeFile;
@@ -64,22 +59,22 @@ pub enum HostData {
 }
 
 /// Most bytes of a file that are held at once while a tensor is read.
-const PIECE_BYTES: usize = 4 << 20;
+pub(crate) const PIECE_BYTES: usize = 4 << 20;
 
 /// Where a tensor's numbers lie in a file, and how they are written.
 #[derive(Debug, Clone, PartialEq)]
-struct Span {
+pub(crate) struct Span {
     /// First byte, counted from the start of the file.
-    offset: u64,
+    pub(crate) offset: u64,
     /// Bytes in the file.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Number of elements.
     elements: usize,
 }
 
 /// Reads and dequantises a tensor piece by piece: the result and one piece live at once.
 /// [`Error::NotFinite`] as in [`read_pieces`].
-async fn read_floats<S: ByteSource>(
+pub(crate) async fn read_floats<S: ByteSource>(
     source: &S,
     key: &str,
     span: &Span,
@@ -104,7 +99,7 @@ async fn read_floats<S: ByteSource>(
 
 /// Hands a tensor's bytes to `take`, whole blocks at a time, each after a look for numbers that are
 /// not finite ([`Error::NotFinite`]). The tensor is called `key` in the file.
-async fn read_pieces<S: ByteSource>(
+pub(crate) async fn read_pieces<S: ByteSource>(
     source: &S,
     key: &str,
     span: &Span,
@@ -128,7 +123,13 @@ async fn read_pieces<S: ByteSource>(
 
 /// Refuses bytes of a tensor that hold NaN or an infinity. `first` is the place of their first
 /// number in the tensor.
-fn check_finite(file: &str, key: &str, kind: Kind, bytes: &[u8], first: u64) -> Result<()> {
+pub(crate) fn check_finite(
+    file: &str,
+    key: &str,
+    kind: Kind,
+    bytes: &[u8],
+    first: u64,
+) -> Result<()> {
     // VB-LoRA writes ln 0 for the vectors that were not chosen; their share is 0.
     let may_be_ln_0 = ["vblora_logits_A", "vblora_logits_B"];
     let may_be_ln_0 = may_be_ln_0.into_iter().any(|end| key.ends_with(end));

@@ -76,7 +76,7 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// How the numbers are written.
     pub dtype: Dtype,
-    pub(super) span: Span,
+    pub(crate) span: Span,
 }
 
 /// An opened safetensors file: everything but the tensors' data.

@@ -10,7 +10,7 @@ const COUNT: &str = "split.count";
 const TENSORS: &str = "split.tensors.count";
 
 /// `(NAME, part, parts)` of the name of a part, counted from 1.
-pub(super) fn part(name: &str) -> Option<(&str, u64, u64)> {
+pub(crate) fn part(name: &str) -> Option<(&str, u64, u64)> {
     let (rest, parts) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, part) = rest.rsplit_once('-')?;
     let number = |digits: &str| {
@@ -25,7 +25,7 @@ pub(super) fn part(name: &str) -> Option<(&str, u64, u64)> {
 /// # Errors
 /// [`Error::MissingKey`] for a part that is not there, [`Error::BadHeader`] for parts that do not
 /// belong together, [`Error::UnsupportedModel`] for several models.
-pub(super) fn joined<S: ByteSource>(parts: Vec<(Gguf, S)>) -> Result<Vec<(Gguf, S)>> {
+pub(crate) fn joined<S: ByteSource>(parts: Vec<(Gguf, S)>) -> Result<Vec<(Gguf, S)>> {
     let mut numbered = Vec::with_capacity(parts.len());
     let given = parts.len();
     for (gguf, source) in parts {

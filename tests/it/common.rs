@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use playground::adapters::{AdapterFiles, BASES_FILE, Steering};
-use playground::device;
+use playground::arch::ModelFile;
+use playground::checkpoint::{AdapterFiles, BASES_FILE};
+use playground::device::{self, read_back};
+use playground::hooks::Steering;
 use playground::model::{Lane, Positions, Weights};
-use playground::session::{Session, read_back};
-use playground::weights::{ModelFile, NativeFile};
+use playground::session::Session;
+use playground::weights::NativeFile;
 
 pub fn golden_dir() -> PathBuf {
     PathBuf::from("tests/golden")

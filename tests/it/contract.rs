@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use playground::adapters::{self, AdapterFiles, Law, Mask, Site, Stack, Steering};
-use playground::model::Projection;
+use playground::adapters::{self, Stack};
+use playground::arch::Projection;
+use playground::checkpoint::AdapterFiles;
+use playground::hooks::{Law, Mask, Site, Steering};
 use playground::session::Session;
 
 use crate::common::{logits, tiny, together};

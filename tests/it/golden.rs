@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use playground::adapters::{self, AdapterFiles, Law, METHODS, Site, Stack, Steering};
+use playground::adapters::{self, Stack};
+use playground::checkpoint::AdapterFiles;
+use playground::device::read_back;
+use playground::hooks::{Law, Site, Steering};
+use playground::methods::METHODS;
 use playground::model::Positions;
-use playground::session::read_back;
 use playground::weights::{HostData, HostTensor, safetensors};
 
 use crate::common::{adapter_files, golden_dir, logits, metadata, tiny};

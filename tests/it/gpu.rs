@@ -1,8 +1,9 @@
 //! Every golden case on a GPU against the CPU: whatever native adapter there is, a software one will
 //! do: `cargo xtask test` installs one.
 
-use playground::adapters::{self, Stack, Steering};
+use playground::adapters::{self, Stack};
 use playground::device;
+use playground::hooks::Steering;
 use playground::model::Weights;
 use playground::sample::Sampling;
 use playground::session::{CachePolicy, Request, Session, Step};

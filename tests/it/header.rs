@@ -3,7 +3,8 @@
 
 use std::cell::Cell;
 
-use playground::adapters::{self, AdapterFiles, Headed};
+use playground::adapters::{self, Headed};
+use playground::checkpoint::AdapterFiles;
 use playground::error::{Error, Result};
 use playground::model::Model;
 use playground::weights::gguf::{self, Value};

@@ -2,8 +2,10 @@
 //! case. Nothing here names a method.
 
 use burn::tensor::{Tensor, TensorData};
-use playground::adapters::{self, Effect, Law, Map, Placed, Site, Stack, Steering};
-use playground::session::{Session, read_back};
+use playground::adapters::{self, Stack};
+use playground::device::read_back;
+use playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
+use playground::session::Session;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -97,7 +99,7 @@ impl Case {
     }
 
     /// The linear layer of a place, and the width of its input; none for other places.
-    fn layer(&self, place: usize) -> Option<(usize, playground::model::Projection, usize)> {
+    fn layer(&self, place: usize) -> Option<(usize, playground::arch::Projection, usize)> {
         let Site::Linear(layer, projection) = self.placed(place).site else {
             return None;
         };

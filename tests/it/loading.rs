@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use playground::adapters::{self, AdapterFiles, Stack};
+use playground::adapters::{self, Stack};
+use playground::arch::ModelFile;
+use playground::checkpoint::AdapterFiles;
 use playground::device;
 use playground::error::Error;
 use playground::model::Weights;
 use playground::session::Session;
-use playground::weights::{Bytes, ModelFile};
+use playground::weights::Bytes;
 
 use crate::common::{adapter_files, golden_dir, logits, tiny};
 use crate::golden::{cases, worst};
@@ -931,7 +933,7 @@ fn inspect_explains_every_golden_case() {
     }
     assert_eq!(
         seen.len(),
-        adapters::METHODS.len(),
+        methods::METHODS.len(),
         "all methods are there: {seen:?}"
     );
     let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));

@@ -1,8 +1,9 @@
 //! The real model against transformers' f32 (`tests/fixtures/smollm2_greedy.json`).
 
-use playground::adapters::Steering;
+use playground::device::read_back;
+use playground::hooks::Steering;
 use playground::model::Positions;
-use playground::session::{Finish, Request, Step, read_back};
+use playground::session::{Finish, Request, Step};
 use playground::text::Message;
 use serde_json::Value;
 

@@ -5,7 +5,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use playground::adapters::{self, AdapterFiles, Stack};
+use playground::adapters::{self, Stack};
+use playground::checkpoint::AdapterFiles;
 use playground::session::Session;
 use playground::text::{Message, Text};
 use playground::weights::{gguf, safetensors};

@@ -5,12 +5,14 @@ mod checks;
 
 use std::fs;
 
-use playground::adapters::{self, Stack, Steering};
-use playground::device;
-use playground::model::{Positions, Projection, Weights};
+use playground::adapters::{self, Stack};
+use playground::arch::{ModelFile, Projection};
+use playground::device::{self, read_back};
+use playground::hooks::Steering;
+use playground::model::{Positions, Weights};
 use playground::quantised::{Activations, Packed, Width};
-use playground::session::{Session, read_back};
-use playground::weights::{ModelFile, NativeFile};
+use playground::session::Session;
+use playground::weights::NativeFile;
 use serde_json::Value;
 
 use crate::common::{

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use playground::adapters::{self, Steering};
+use playground::adapters::{self};
+use playground::hooks::Steering;
 use playground::model::Weights;
 use playground::sample::Sampling;
 use playground::session::{Request, Session, Step};

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use playground::adapters::Steering;
+use playground::arch::ModelFile;
 use playground::device;
 use playground::error::{Error, Result};
+use playground::hooks::Steering;
 use playground::model::Weights;
 use playground::session::Session;
 use playground::text::Text;
 use playground::weights::gguf::{self, Array, Gguf, Metadata, Value};
 use playground::weights::quant::{self, Kind};
 use playground::weights::safetensors::{self, SafeTensors};
-use playground::weights::{ByteSource, Bytes, HostData, HostTensor, ModelFile, NativeFile};
+use playground::weights::{ByteSource, Bytes, HostData, HostTensor, NativeFile};
 use pollster::block_on;
 
 use crate::common::{golden_dir, lacks_model, logits, model_path};

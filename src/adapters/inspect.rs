@@ -1,0 +1,155 @@
+//! What a checkpoint is, without a model.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map as JsonMap, Value};
+
+use super::reach;
+use crate::checkpoint::{
+    AdapterFiles, Card, Config, Method, PREFIX, count, is_classifier, keys, read,
+};
+use crate::error::{Error, Result};
+use crate::hooks::{Law, ranges};
+use crate::methods::{gate, lora, method_of, saved, xlora};
+use crate::weights::HostTensor;
+
+/// Config fields that say for how many tasks a method was trained, and how many skills these share.
+const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
+const SKILL_COUNTS: &[&str] = &["n_skills"];
+
+/// What `steer inspect` and the page tell of a checkpoint, without a model.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    /// The name it was given under.
+    pub name: String,
+    /// The method, absent when it is unknown.
+    pub method: Option<Card>,
+    /// How c acts.
+    pub law: Option<Law>,
+    /// `base_model_name_or_path` of the config.
+    pub base_model: Option<String>,
+    /// Modules that it changes.
+    pub modules: Vec<String>,
+    /// Blocks for which the file has entries, as `0-2, 5`; absent when its keys name none.
+    pub layers: Option<String>,
+    /// The model for which it was looked at, if it was: see [`super::inspect_for`].
+    pub model: Option<String>,
+    /// Blocks of that model on which it would act; absent when loading would fail.
+    pub layers_reached: Option<String>,
+    /// What speaks against its being made for that model, though it may fit.
+    pub warnings: Vec<String>,
+    /// Numbers in the file.
+    pub parameters: usize,
+    /// How many tasks it was trained for, where one of them has to be chosen.
+    pub tasks: Option<usize>,
+    /// How many skills its tasks share; weights for these may be given in a task's place.
+    pub skills: Option<usize>,
+    /// How many experts it mixes, whose files must be given with it.
+    pub experts: Option<usize>,
+    /// Why loading would fail, if it would: `(code, sentence)`.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Explains a checkpoint.
+///
+/// # Errors
+/// Only when the files cannot be read at all; what they ask for and cannot get is listed in
+/// [`Inspection::refused`].
+pub fn inspect(files: &AdapterFiles) -> Result<Inspection> {
+    let (config, tensors) = read(files, None)?;
+    let (mut found, refused) = explain(files, &config, &tensors);
+    found.refuse(&refused);
+    Ok(found)
+}
+
+impl Inspection {
+    pub(super) fn refuse(&mut self, refused: &[Error]) {
+        let why = |error: &Error| (error.code().into(), error.to_string());
+        self.refused.extend(refused.iter().map(why));
+    }
+}
+
+/// What can be said of a checkpoint without a model, but for the refusals, which come beside it.
+pub(super) fn explain(
+    files: &AdapterFiles,
+    config: &Config,
+    tensors: &BTreeMap<String, HostTensor>,
+) -> (Inspection, Vec<Error>) {
+    let method = method_of(config);
+    let mut refused: Vec<Error> = Vec::new();
+    let mut modules = Vec::new();
+    match &method {
+        Err(error) => refused.push(error.clone()),
+        Ok(method) => {
+            refused.extend(method.refusals(config));
+            let misnamed = keys::check_names(config, method, tensors).err();
+            let is_told = misnamed.is_some();
+            refused.extend(misnamed);
+            if method.name == xlora::METHOD.name && files.expert_weights.is_none() {
+                let has = |key: &str| tensors.contains_key(key);
+                refused.extend(gate::check(config, has).err());
+            }
+            let mut unused = Vec::new();
+            for key in tensors.keys() {
+                if lora::is_of_training(config, key) {
+                    continue;
+                }
+                match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
+                    Some("") => {}
+                    Some(module) => modules.push(module.trim_end_matches('.').replace(PREFIX, "")),
+                    None if method.keys.iter().any(|name| key.starts_with(name)) => {}
+                    None => match saved::module(key) {
+                        Some(module) => modules.push(module.replace(PREFIX, "")),
+                        None if saved::repeated(key).is_some() => {}
+                        None => unused.push(config.own_key(key)),
+                    },
+                }
+            }
+            if let Some(error) = config
+                .classifies()
+                .filter(|_| unused.iter().any(|key| is_classifier(key)))
+            {
+                unused.retain(|key| !is_classifier(key));
+                if !refused.contains(&error) {
+                    refused.push(error);
+                }
+            }
+            if !unused.is_empty() && !is_told {
+                let file = files.name.clone();
+                refused.push(Error::UnexpectedKeys { file, keys: unused });
+            }
+            if modules.is_empty() {
+                modules.extend(tensors.keys().cloned());
+            }
+            modules.sort();
+            modules.dedup();
+        }
+    }
+    let counted = |fields: &[&str]| {
+        let known = |field: &&&str| matches!(&method, Ok(method) if method.reads.contains(field));
+        let mut known = fields.iter().filter(known);
+        known.find_map(|field| config.count(field).ok())
+    };
+    let (tasks, skills) = (counted(TASK_COUNTS), counted(SKILL_COUNTS));
+    let experts = config.get("adapters").and_then(Value::as_object);
+    let layers = reach::entries(tensors.keys());
+    let found = Inspection {
+        name: files.name.clone(),
+        experts: experts.map(JsonMap::len),
+        tasks,
+        skills,
+        law: method.as_ref().ok().map(|method| method.law),
+        method: method.ok().map(Method::card),
+        base_model: config.base_model(),
+        modules,
+        layers: (!layers.is_empty()).then(|| ranges(&layers)),
+        model: None,
+        layers_reached: None,
+        warnings: Vec::new(),
+        parameters: count(tensors),
+        refused: Vec::new(),
+    };
+    (found, refused)
+}

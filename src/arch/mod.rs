@@ -1,0 +1,10 @@
+//! What a decoder is: its sizes, one file per family, and the files that it is read from.
+
+mod config;
+pub(crate) mod llama;
+mod model_file;
+mod places;
+
+pub use config::LlamaConfig;
+pub use model_file::ModelFile;
+pub use places::{Norm, Projection};

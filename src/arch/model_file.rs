@@ -1,0 +1,574 @@
+//! One façade over the files a model comes in: a GGUF file, or a folder of safetensors.
+
+use super::config::LlamaConfig;
+use super::llama;
+use crate::error::{Error, Result};
+use crate::quantised::{BLOCK, Packed};
+use crate::weights::gguf::{Gguf, Metadata};
+use crate::weights::quant::{self, Kind};
+use crate::weights::safetensors::{Dtype, SafeTensors};
+use crate::weights::{
+    ByteSource, PIECE_BYTES, Span, check_finite, folder, read_floats, read_pieces, split,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Llama model's weights under Hugging Face's names, whichever format they are in.
+///
+/// Opening checks the whole table: every tensor that a model of this config needs is there, in
+/// its shape and inside its file. After that, only reading itself can fail.
+#[derive(Debug)]
+pub struct ModelFile<S> {
+    config: LlamaConfig,
+    name: String,
+    /// Present for GGUF, which carries the tokenizer here.
+    metadata: Option<Metadata>,
+    sources: Vec<S>,
+    /// By Hugging Face's name without `model.`.
+    tensors: BTreeMap<String, Entry>,
+    unused: Vec<String>,
+    total_bytes: u64,
+    /// See [`ModelFile::names`].
+    names: Vec<String>,
+}
+
+/// Where a tensor is.
+#[derive(Debug)]
+struct Entry {
+    /// Its name in the file.
+    key: String,
+    source: usize,
+    shape: Vec<usize>,
+    kind: Kind,
+    span: Span,
+}
+
+impl<S: ByteSource> ModelFile<S> {
+    /// Opens a GGUF model that is one file.
+    ///
+    /// # Errors
+    /// As [`Self::open_gguf_parts`].
+    pub async fn open_gguf(source: S) -> Result<Self> {
+        Self::open_gguf_parts(vec![source]).await
+    }
+
+    /// Opens a GGUF model from all the parts that it was split into, in any order.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`]; [`Error::MissingKey`] names a part that is not there;
+    /// [`Error::UnsupportedModel`], [`Error::BadConfig`] and [`Error::MissingKey`] name the metadata
+    /// or tensor that does not suit.
+    pub async fn open_gguf_parts(sources: Vec<S>) -> Result<Self> {
+        const ROPE_FREQS: &str = "rope_freqs.weight";
+        let mut parts = Vec::with_capacity(sources.len());
+        for source in sources {
+            parts.push((Gguf::open(&source).await?, source));
+        }
+        let (mut parts, sources): (Vec<_>, Vec<_>) = split::joined(parts)?.into_iter().unzip();
+        // Only the first part has the metadata, but sizes are read off the tensors of all.
+        let mut whole = parts.remove(0);
+        let mut sources_of = BTreeMap::new();
+        for (source, part) in (1..).zip(parts) {
+            for (key, info) in part.tensors {
+                if whole.tensors.insert(key.clone(), info).is_some() {
+                    return Err(Error::BadHeader {
+                        file: sources.get(source).map_or("", S::name).into(),
+                        why: format!("the tensor `{key}` is in an earlier part too"),
+                    });
+                }
+                sources_of.insert(key, source);
+            }
+        }
+        let file = sources.first().map_or("", S::name).to_owned();
+        let config = llama::config_from_gguf(&file, &whole)?;
+        let name = whole.metadata.string("general.name")?.unwrap_or(&file);
+        let mut model = Self::empty(config, name.to_owned(), sources);
+        for key in ["general.basename", "general.size_label"] {
+            let name = whole.metadata.string(key).ok().flatten();
+            model.names.extend(name.map(str::to_owned));
+        }
+        model.metadata = Some(whole.metadata);
+        for (key, info) in whole.tensors {
+            let source = sources_of.get(&key).copied().unwrap_or(0);
+            let (shape, kind, span) = (info.shape, info.kind, info.span);
+            if key == ROPE_FREQS {
+                if let Some(source) = model.sources.get(source) {
+                    let factors = read_floats(source, &key, &span, kind).await?;
+                    llama::check_rope_freqs(source.name(), &factors)?;
+                }
+                continue;
+            }
+            let Some(bare) = llama::bare_name(&key) else {
+                model.unused.push(key);
+                continue;
+            };
+            let entry = Entry {
+                key,
+                source,
+                shape,
+                kind,
+                span,
+            };
+            model.insert(bare, entry)?;
+        }
+        model.check().await
+    }
+
+    /// Opens a Hugging Face folder: `config.json`, one or more safetensors files, and
+    /// `model.safetensors.index.json` where there is one; then only the files that it names count.
+    ///
+    /// # Errors
+    /// As [`SafeTensors::open`]; [`Error::UnsupportedModel`], [`Error::BadConfig`] and
+    /// [`Error::MissingKey`] name the field, shard or tensor that does not suit.
+    pub async fn open_folder(
+        config_json: &[u8],
+        mut shards: Vec<S>,
+        index: Option<&[u8]>,
+    ) -> Result<Self> {
+        let config = llama::config_from_json(config_json)?;
+        if let Some(index) = index {
+            let named = folder::shards(index)?;
+            let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+            let is_named = |shard: &S, name: &str| last(shard.name()) == last(name);
+            for name in &named {
+                if !shards.iter().any(|shard| is_named(shard, name)) {
+                    return Err(Error::MissingKey {
+                        file: folder::INDEX.into(),
+                        key: name.clone(),
+                        what: "a shard of the model; give all its files together".into(),
+                    });
+                }
+            }
+            shards.retain(|shard| named.iter().any(|name| is_named(shard, name)));
+        }
+        let mut opened = Vec::new();
+        for shard in &shards {
+            opened.push(SafeTensors::open(shard).await?);
+        }
+        let name = model_name(config_json).or_else(|| Some(shards.first()?.name().to_owned()));
+        let mut model = Self::empty(config, name.unwrap_or_default(), shards);
+        for (source, shard) in opened.into_iter().enumerate() {
+            for (key, info) in shard.tensors {
+                match info.dtype {
+                    _ if llama::is_harmless(&key) => {}
+                    Dtype::Float(kind) if llama::gguf_name(llama::bare(&key)).is_some() => {
+                        let bare = llama::bare(&key).to_owned();
+                        let (shape, span) = (info.shape, info.span);
+                        model.insert(
+                            bare,
+                            Entry {
+                                key,
+                                source,
+                                shape,
+                                kind,
+                                span,
+                            },
+                        )?;
+                    }
+                    _ => model.unused.push(key),
+                }
+            }
+        }
+        model.check().await
+    }
+
+    fn empty(config: LlamaConfig, name: String, sources: Vec<S>) -> Self {
+        Self {
+            config,
+            names: vec![name.clone()],
+            name,
+            metadata: None,
+            sources,
+            tensors: BTreeMap::new(),
+            unused: Vec::new(),
+            total_bytes: 0,
+        }
+    }
+
+    fn insert(&mut self, bare: String, entry: Entry) -> Result<()> {
+        if let Some(first) = self.tensors.get(&bare) {
+            let why = format!(
+                "`{}` and `{}` of {} are the same tensor",
+                entry.key,
+                first.key,
+                self.file_of(first)
+            );
+            return Err(Error::BadHeader {
+                file: self.file_of(&entry),
+                why,
+            });
+        }
+        self.tensors.insert(bare, entry);
+        Ok(())
+    }
+
+    /// Compares the table with what the config asks for. What is left over is unused: in a folder
+    /// it is let go, as transformers does, in a GGUF file it is refused, as llama.cpp does.
+    async fn check(mut self) -> Result<Self> {
+        // A model of more layers than tensors cannot be complete; this bounds the list below.
+        if self.config.num_layers > self.tensors.len() {
+            let layer = self.config.num_layers - 1;
+            return Err(self.missing(&format!("layers.{layer}.input_layernorm.weight")));
+        }
+        self.settle_head().await?;
+        let is_gguf = self.metadata.is_some();
+        let mut used = BTreeSet::new();
+        for (key, shape) in llama::tensors(&self.config, is_gguf) {
+            // To llama.cpp each single bias is optional.
+            if is_gguf && key.ends_with(".bias") && !self.tensors.contains_key(&key) {
+                continue;
+            }
+            let entry = self.entry(&key)?;
+            if entry.shape != shape {
+                return Err(self.wrong_shape(&key, &shape, entry));
+            }
+            self.total_bytes += entry.span.bytes;
+            used.insert(key);
+        }
+        let (tensors, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .partition(|(bare, _)| used.contains(bare));
+        self.tensors = tensors;
+        self.unused
+            .extend(left.into_values().map(|entry| entry.key));
+        match self.unused.as_slice() {
+            [first, rest @ ..] if is_gguf => {
+                let more = match rest {
+                    [] => String::new(),
+                    rest => format!(", as are {} others", rest.len()),
+                };
+                Err(Error::UnsupportedModel {
+                    file: self.sources.first().map_or("", S::name).into(),
+                    field: first.clone(),
+                    found: format!("a tensor that nothing in a llama uses{more}"),
+                    supported: "files all of whose tensors it uses".into(),
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Decides whether the head is the embedding, where both the config and the file have a say.
+    /// In a folder, as transformers: a head of its own counts although the config says that they are
+    /// tied, and a tied embedding may be stored as the head only. In a GGUF file, whose metadata say
+    /// nothing, a head of the same bytes is the embedding. From here on the config says what is.
+    async fn settle_head(&mut self) -> Result<()> {
+        const EMBEDDING: &str = "embed_tokens.weight";
+        const HEAD: &str = "lm_head.weight";
+        let is_gguf = self.metadata.is_some();
+        if !is_gguf && !self.config.tie_word_embeddings {
+            return Ok(());
+        }
+        let Some(head) = self.tensors.get(HEAD) else {
+            return Ok(());
+        };
+        let Some(embedding) = self.tensors.get(EMBEDDING) else {
+            if let Some(head) = self.tensors.remove(HEAD) {
+                self.tensors.insert(EMBEDDING.into(), head);
+            }
+            return Ok(());
+        };
+        self.config.tie_word_embeddings =
+            head.shape == embedding.shape && self.are_equal(head, embedding).await?;
+        if self.config.tie_word_embeddings {
+            self.tensors.remove(HEAD);
+        }
+        self.config.tied_by_config_alone = !is_gguf && !self.config.tie_word_embeddings;
+        Ok(())
+    }
+
+    /// Whether two tensors are the same bytes; ends at the first piece that differs.
+    async fn are_equal(&self, a: &Entry, b: &Entry) -> Result<bool> {
+        let (Some(a_source), Some(b_source)) =
+            (self.sources.get(a.source), self.sources.get(b.source))
+        else {
+            return Ok(false);
+        };
+        if a.kind != b.kind || a.span.bytes != b.span.bytes {
+            return Ok(false);
+        }
+        // Different ones differ at the start: a small piece first.
+        let (mut done, mut piece) = (0, 4096);
+        while done < a.span.bytes {
+            let bytes = usize::try_from(a.span.bytes - done)
+                .unwrap_or(piece)
+                .min(piece);
+            let of_a = a_source.read_at(a.span.offset + done, bytes).await?;
+            if of_a != b_source.read_at(b.span.offset + done, bytes).await? {
+                return Ok(false);
+            }
+            done += bytes as u64;
+            piece = PIECE_BYTES;
+        }
+        Ok(true)
+    }
+
+    fn file_of(&self, entry: &Entry) -> String {
+        self.sources
+            .get(entry.source)
+            .map_or_else(String::new, |source| source.name().into())
+    }
+
+    fn missing(&self, bare: &str) -> Error {
+        let file = match self.sources.as_slice() {
+            [source] => source.name().into(),
+            sources => format!("{} safetensors files", sources.len()),
+        };
+        let (key, what) = if self.metadata.is_some() {
+            let key = llama::gguf_name(bare).unwrap_or_else(|| bare.into());
+            (key, "a tensor of the model")
+        } else if bare == "lm_head.weight" {
+            (
+                bare.into(),
+                "the output head; `tie_word_embeddings` in config.json is false",
+            )
+        } else {
+            (format!("model.{bare}"), "a tensor of the model")
+        };
+        let what = match self.instead(bare) {
+            Some(found) => format!("{what}; {found}"),
+            None => what.into(),
+        };
+        Error::MissingKey { file, key, what }
+    }
+
+    /// What is there instead of a tensor, as far as the names of the others tell.
+    fn instead(&self, bare: &str) -> Option<String> {
+        let find = |is: &dyn Fn(&str) -> bool| self.unused.iter().find(|key| is(key));
+        if let Some(key) = find(&|key| key.contains(".lora_") || key.starts_with("base_model.")) {
+            return Some(format!(
+                "the file has `{key}`: it is an adapter, give it as one (`--adapter`)"
+            ));
+        }
+        if let Some(key) =
+            find(&|key| ["score.weight", "classifier.weight", "qa_outputs.weight"].contains(&key))
+        {
+            return Some(format!(
+                "the file has `{key}`: it is a classifier, which writes no text"
+            ));
+        }
+        let begins = |key: &str| {
+            let before = key.strip_suffix(bare)?;
+            (before.is_empty() || before.ends_with('.')).then(|| before.to_owned())
+        };
+        let key = find(&|key| begins(key).is_some())?;
+        let before = begins(key)?;
+        Some(match before.strip_suffix("model.").unwrap_or(&before) {
+            "" => format!("`{key}` of the file holds no floats"),
+            before => format!("the names in the file begin with `{before}`: take that off"),
+        })
+    }
+
+    fn wrong_shape(&self, key: &str, expected: &[usize], entry: &Entry) -> Error {
+        let mut hint = "the weights and the config are of different models";
+        let mut words = format!("{expected:?}");
+        if let (&[vocab, d], &[rows, width]) = (expected, &entry.shape[..])
+            && ["embed_tokens.weight", "lm_head.weight"].contains(&key)
+            && d == width
+            && self.metadata.is_none()
+        {
+            let (by, more) = match rows > vocab {
+                true => (rows - vocab, "more"),
+                false => (vocab - rows, "fewer"),
+            };
+            words +=
+                &format!(", as `vocab_size` in config.json says; the file has {by} tokens {more}");
+            hint = "the vocabulary was resized after that config was written: set its `vocab_size` \
+                    to the number of rows, or save config and weights together again";
+        }
+        Error::WrongShape {
+            file: self.file_of(entry),
+            key: entry.key.clone(),
+            expected: words,
+            found: entry.shape.clone(),
+            hint,
+        }
+    }
+
+    fn entry(&self, key: &str) -> Result<&Entry> {
+        let bare = llama::bare(key);
+        self.tensors.get(bare).ok_or_else(|| self.missing(bare))
+    }
+
+    /// The model's sizes.
+    #[must_use]
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The model's own name where the file has one, else the file's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All that is known of what the model is called, for comparison with the base model that an
+    /// adapter names: its name, a GGUF's `general.basename` and `general.size_label`, and what
+    /// [`Self::also_called`] added.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Adds a name, such as the path of the folder that the files lie in.
+    pub fn also_called(&mut self, name: impl Into<String>) {
+        self.names.push(name.into());
+    }
+
+    /// The metadata of a GGUF file, with its tokenizer and chat template; `None` for a folder,
+    /// where these are files of their own.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// Bytes, in the files, of all tensors that the model needs.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Whether there is a tensor of this name (with or without `model.`).
+    #[must_use]
+    pub fn has(&self, hf_name: &str) -> bool {
+        self.tensors.contains_key(llama::bare(hf_name))
+    }
+
+    /// Bytes of a tensor in the file; 0 when there is no such tensor.
+    #[must_use]
+    pub fn tensor_bytes(&self, hf_name: &str) -> u64 {
+        self.tensors
+            .get(llama::bare(hf_name))
+            .map_or(0, |entry| entry.span.bytes)
+    }
+
+    /// Tensors of a folder that no Llama model of this config uses, by the names they have in the
+    /// file. Transformers lets them go with a warning, so they change nothing here either.
+    #[must_use]
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// What to say of [`Self::unused`], where there is anything.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let [first, rest @ ..] = self.unused() else {
+            return None;
+        };
+        let more = match rest {
+            [] => String::new(),
+            rest => format!(" and {} more", rest.len()),
+        };
+        Some(format!(
+            "the model has no place for `{first}`{more}: left out, as transformers does"
+        ))
+    }
+
+    /// Reads a tensor as `f32`, row-major in Hugging Face's order of rows. At most 4 MB of the
+    /// file are held at a time.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, [`Error::NotFinite`], and what
+    /// the source says.
+    pub async fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (entry, source) = self.checked(hf_name, shape)?;
+        let mut values = read_floats(source, &entry.key, &entry.span, entry.kind).await?;
+        if self.is_permuted(hf_name) {
+            let width = if entry.shape.len() == 2 {
+                self.config.hidden_size
+            } else {
+                1
+            };
+            llama::unpermute(&mut values, self.config.head_dim, width);
+        }
+        Ok(values)
+    }
+
+    /// How a tensor's numbers are written; `None` when there is no such tensor.
+    #[must_use]
+    pub fn kind(&self, hf_name: &str) -> Option<Kind> {
+        let entry = self.tensors.get(llama::bare(hf_name));
+        entry.map(|entry| entry.kind)
+    }
+
+    /// Reads a quantised matrix `[rows, cols]` as it is, in Hugging Face's order of rows; `None`
+    /// when its numbers are floats or its rows no whole blocks. At most 4 MB of the file are held
+    /// at a time.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub async fn packed(&self, hf_name: &str, shape: [usize; 2]) -> Result<Option<Packed>> {
+        let (entry, source) = self.checked(hf_name, &shape)?;
+        let [rows, cols] = shape;
+        let Some(width) = entry
+            .kind
+            .packed_width()
+            .filter(|_| cols.is_multiple_of(BLOCK))
+        else {
+            return Ok(None);
+        };
+        let mut packed = Packed::new(rows, cols, width).ok_or_else(|| Error::Io {
+            file: source.name().into(),
+            why: format!("there is no memory for the {rows} x {cols} numbers of `{hf_name}`"),
+        })?;
+        let permuted = self.is_permuted(hf_name);
+        let mut next = 0;
+        read_pieces(source, &entry.key, &entry.span, entry.kind, |piece| {
+            quant::blocks(entry.kind, piece, |block| {
+                let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
+                let row = match permuted {
+                    true => llama::unpermuted_row(row, self.config.head_dim),
+                    false => row,
+                };
+                packed.set(row, column, &block);
+                next += 1;
+            })
+        })
+        .await?;
+        Ok(Some(packed))
+    }
+
+    /// A matrix's bytes as the file has them, its rows in Hugging Face's order.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub async fn matrix(&self, hf_name: &str, shape: [usize; 2]) -> Result<(Kind, Vec<u8>)> {
+        let (entry, source) = self.checked(hf_name, &shape)?;
+        // Checked to lie inside the file when it was opened.
+        let length = usize::try_from(entry.span.bytes).unwrap_or(usize::MAX);
+        let mut bytes = source.read_at(entry.span.offset, length).await?;
+        check_finite(source.name(), &entry.key, entry.kind, &bytes, 0)?;
+        if self.is_permuted(hf_name) {
+            let row_bytes = bytes.len() / shape[0];
+            llama::unpermute(&mut bytes, self.config.head_dim, row_bytes);
+        }
+        Ok((entry.kind, bytes))
+    }
+
+    fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {
+        let entry = self.entry(hf_name)?;
+        if entry.shape != shape {
+            return Err(self.wrong_shape(llama::bare(hf_name), shape, entry));
+        }
+        match self.sources.get(entry.source) {
+            Some(source) => Ok((entry, source)),
+            None => Err(self.missing(llama::bare(hf_name))),
+        }
+    }
+
+    fn is_permuted(&self, hf_name: &str) -> bool {
+        self.metadata.is_some() && llama::is_permuted(hf_name)
+    }
+}
+
+/// The last part of `_name_or_path`, which transformers writes into `config.json`.
+fn model_name(config_json: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Name {
+        #[serde(rename = "_name_or_path")]
+        path: String,
+    }
+    let path = serde_json::from_slice::<Name>(config_json).ok()?.path;
+    path.rsplit(['/', '\\'])
+        .find(|part| !part.is_empty())
+        .map(str::to_owned)
+}

@@ -1,0 +1,80 @@
+//! The places in a decoder that adapters know by name.
+
+use super::config::LlamaConfig;
+
+/// The seven linear layers of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub enum Projection {
+    /// `self_attn.q_proj`
+    Q,
+    /// `self_attn.k_proj`
+    K,
+    /// `self_attn.v_proj`
+    V,
+    /// `self_attn.o_proj`
+    O,
+    /// `mlp.gate_proj`
+    Gate,
+    /// `mlp.up_proj`
+    Up,
+    /// `mlp.down_proj`
+    Down,
+}
+
+impl Projection {
+    /// All seven, in the order of computation.
+    pub const ALL: [Self; 7] = [
+        Self::Q,
+        Self::K,
+        Self::V,
+        Self::O,
+        Self::Gate,
+        Self::Up,
+        Self::Down,
+    ];
+
+    /// The module's path inside its block, as Hugging Face and PEFT write it.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Q => "self_attn.q_proj",
+            Self::K => "self_attn.k_proj",
+            Self::V => "self_attn.v_proj",
+            Self::O => "self_attn.o_proj",
+            Self::Gate => "mlp.gate_proj",
+            Self::Up => "mlp.up_proj",
+            Self::Down => "mlp.down_proj",
+        }
+    }
+
+    /// The module's own name, such as `q_proj`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.split_once('.').map_or(path, |(_, name)| name)
+    }
+
+    /// `(i, o)`: input and output width of this projection.
+    #[must_use]
+    pub fn widths(self, config: &LlamaConfig) -> (usize, usize) {
+        let (d, ffn) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_heads * config.head_dim;
+        let kv = config.num_kv_heads * config.head_dim;
+        match self {
+            Self::Q => (d, q),
+            Self::K | Self::V => (d, kv),
+            Self::O => (q, d),
+            Self::Gate | Self::Up => (d, ffn),
+            Self::Down => (ffn, d),
+        }
+    }
+}
+
+/// The two norms of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Norm {
+    /// `input_layernorm`, in front of attention.
+    Input,
+    /// `post_attention_layernorm`, in front of the MLP.
+    PostAttention,
+}

@@ -1,0 +1,589 @@
+//! Hands a checkpoint's tensors to a method, and is strict about them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
+use serde_json::{Map as JsonMap, Value};
+
+use super::config::{Config, describe, is_classifier};
+use super::files::{AdapterFiles, PREFIX};
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::hooks::Site;
+use crate::model::Model;
+use crate::weights::{HostData, HostTensor};
+
+/// Hands a checkpoint's tensors to a method, each once and only in the expected shape.
+#[derive(Debug)]
+pub struct Loader<'a> {
+    /// The checkpoint's config.
+    pub config: &'a Config,
+    /// The model it is loaded for.
+    pub model: &'a Model,
+    file: String,
+    tensors: RefCell<BTreeMap<String, HostTensor>>,
+    task: Cell<Option<usize>>,
+    weights: RefCell<BTreeMap<Site, Vec<f32>>>,
+    experts: Cell<&'a [AdapterFiles]>,
+    expert_weights: Cell<Option<&'a [f32]>>,
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(
+        config: &'a Config,
+        tensors: BTreeMap<String, HostTensor>,
+        model: &'a Model,
+        files: &'a AdapterFiles,
+        weights: BTreeMap<Site, Vec<f32>>,
+    ) -> Self {
+        Self {
+            config,
+            model,
+            file: config.weights.clone(),
+            tensors: RefCell::new(tensors),
+            weights: RefCell::new(weights),
+            task: Cell::new(files.task),
+            experts: Cell::new(&files.experts),
+            expert_weights: Cell::new(files.expert_weights.as_deref()),
+        }
+    }
+
+    /// Takes the files of a mixture's experts.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] unless there are `count`, and at least one.
+    pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
+        let experts = self.experts.take();
+        match experts.len() == count && count > 0 {
+            true => Ok(experts),
+            false => Err(Error::MissingKey {
+                file: self.config.file.clone(),
+                key: format!("{}/", experts.len().min(count)),
+                what: format!("{count} experts are named, {} were given", experts.len()),
+            }),
+        }
+    }
+
+    /// Takes weights of the user's own for the `count` parts that a method mixes; `parts` names them
+    /// in the refusal.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] unless there is one finite number for each.
+    pub fn expert_weights(&self, parts: &str, count: usize) -> Result<Option<&'a [f32]>> {
+        match self.expert_weights.take() {
+            Some(own) if own.len() != count || !own.iter().all(|weight| weight.is_finite()) => {
+                Err(Error::BadOption {
+                    name: "expert weights",
+                    expected: "one finite number for each",
+                    found: format!("{own:?} for {count} {parts}"),
+                })
+            }
+            own => Ok(own),
+        }
+    }
+
+    /// Takes, unread, every tensor whose name begins so.
+    pub fn drop_all(&self, prefix: &str) {
+        let mut tensors = self.tensors.borrow_mut();
+        tensors.retain(|key, _| !key.starts_with(prefix));
+    }
+
+    /// Takes the number of the task to run, for a method that was trained for `tasks` of them.
+    /// Where there is only one it need not be given.
+    ///
+    /// # Errors
+    /// [`Error::BadTask`] when several are there and none was chosen, or one that is not there.
+    pub fn task(&self, tasks: usize) -> Result<usize> {
+        let asked = self.task.take();
+        match asked {
+            Some(task) if task < tasks => Ok(task),
+            None if tasks == 1 => Ok(0),
+            _ => Err(Error::BadTask {
+                file: self.file.clone(),
+                found: asked.map_or_else(|| "not given".into(), |task| task.to_string()),
+                expected: format!(
+                    "0 to {}: it was trained for {tasks}",
+                    tasks.saturating_sub(1)
+                ),
+            }),
+        }
+    }
+
+    /// Refuses a task that nothing took, for this reason.
+    ///
+    /// # Errors
+    /// [`Error::BadTask`] when one was given.
+    pub fn no_task(&self, why: &str) -> Result<()> {
+        match self.task.take() {
+            None => Ok(()),
+            Some(task) => Err(Error::BadTask {
+                file: self.file.clone(),
+                found: task.to_string(),
+                expected: format!("left out: {why}"),
+            }),
+        }
+    }
+
+    /// The linear layers for which the file has a tensor of this name, in model order.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for layers that the model lacks, [`Error::MissingKey`] when there
+    /// is none at all.
+    pub fn targets(&self, parameter: &str) -> Result<Vec<Target>> {
+        self.targets_of_any(&[parameter])
+    }
+
+    /// The linear layers for which the file has a tensor of one of these names, in model order.
+    ///
+    /// # Errors
+    /// As [`Self::targets`].
+    pub fn targets_of_any(&self, parameters: &[&str]) -> Result<Vec<Target>> {
+        let targets = self.tables_of_any(parameters)?;
+        match targets.iter().find(|target| target.site == Site::Embedding) {
+            Some(target) => Err(self.no_such_module(&self.key(target, parameters[0]))),
+            None => Ok(targets),
+        }
+    }
+
+    /// As [`Self::targets`], and the embedding besides, as a matrix of one row per token.
+    ///
+    /// # Errors
+    /// As [`Self::targets`].
+    pub fn tables(&self, parameter: &str) -> Result<Vec<Target>> {
+        self.tables_of_any(&[parameter])
+    }
+
+    fn tables_of_any(&self, parameters: &[&str]) -> Result<Vec<Target>> {
+        let module = |key: &str| {
+            let stem = parameters.iter().find_map(|name| key.strip_suffix(name));
+            stem?.strip_suffix('.').map(str::len)
+        };
+        let mut targets = self
+            .tensors
+            .borrow()
+            .keys()
+            .filter_map(|key| Some((key, &key[..module(key)?])))
+            .map(|(key, module)| self.target(key, module))
+            .collect::<Result<Vec<_>>>()?;
+        targets.sort_by_key(|target| target.site);
+        targets.dedup_by_key(|target| target.site);
+        match targets.is_empty() {
+            true => Err(self.no_module_has(&parameters.join(" or "))),
+            false => Ok(targets),
+        }
+    }
+
+    /// The blocks for which the file has a tensor of this name: number and path, in model order.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for blocks that the model lacks, [`Error::MissingKey`] when there
+    /// is none at all.
+    pub fn blocks(&self, parameter: &str) -> Result<Vec<(usize, String)>> {
+        let number = |block: &str| {
+            let number = block.strip_prefix(PREFIX)?.strip_prefix("model.layers.")?;
+            let number = number.parse::<usize>().ok()?;
+            (number < self.model.config().num_layers).then_some(number)
+        };
+        let mut blocks = self
+            .keys()
+            .into_iter()
+            .filter_map(|key| {
+                let block = key.strip_suffix(parameter)?.strip_suffix('.')?.to_owned();
+                Some((key, block))
+            })
+            .map(|(key, block)| {
+                let number = number(&block).ok_or_else(|| self.no_such_module(&key))?;
+                Ok((number, block))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        blocks.sort();
+        match blocks.is_empty() {
+            true => Err(self.no_module_has(parameter)),
+            false => Ok(blocks),
+        }
+    }
+
+    /// The error of a key whose module the model lacks.
+    pub(crate) fn no_such_module(&self, key: &str) -> Error {
+        Error::NoSuchModule {
+            file: self.file.clone(),
+            key: self.config.own_key(key),
+            model: self.model.name().into(),
+            layers: self.model.config().num_layers,
+            trained_on: match self.config.text("base_model_name_or_path") {
+                Ok(base) if !base.is_empty() => format!("it was trained on {base}"),
+                _ => "was it trained on another model?".into(),
+            },
+        }
+    }
+
+    /// The error of a tensor that is nowhere in the file.
+    pub(crate) fn no_module_has(&self, parameter: &str) -> Error {
+        Error::MissingKey {
+            file: self.file.clone(),
+            key: format!("{PREFIX}<module>.{parameter}"),
+            what: "no module has it".into(),
+        }
+    }
+
+    /// The error of a tensor that a field of the config promises.
+    pub(crate) fn named_but_absent(&self, field: &str, key: String) -> Error {
+        let found = self.config.get(field).map(describe).unwrap_or_default();
+        Error::MissingKey {
+            file: self.file.clone(),
+            key,
+            what: format!("{field} = {found} in the config says that it is there"),
+        }
+    }
+
+    /// The layer of a module's path, which stands in `key`.
+    pub(crate) fn target(&self, key: &str, module: &str) -> Result<Target> {
+        let config = self.model.config();
+        let missing = || self.no_such_module(key);
+        let path = module.strip_prefix(PREFIX).ok_or_else(missing)?;
+        let site = Site::parse(path).ok_or_else(missing)?;
+        let (i, o) = match site {
+            Site::Linear(layer, projection) if layer < config.num_layers => {
+                projection.widths(config)
+            }
+            Site::Head | Site::Embedding => (config.hidden_size, config.vocab_size),
+            _ => return Err(missing()),
+        };
+        Ok(Target {
+            site,
+            path: path.into(),
+            i,
+            o,
+            key: module.into(),
+        })
+    }
+
+    /// Takes `<module>.<parameter>` of the given shape.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongShape`], [`Error::UnsupportedDtype`] for integers.
+    pub fn tensor<const D: usize>(
+        &self,
+        target: &Target,
+        parameter: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>> {
+        self.shared(&format!("{}.{parameter}", target.key), shape)
+    }
+
+    /// Takes a whole-named tensor of the given shape.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn shared<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        Ok(self.upload(self.host(key, shape)?, shape))
+    }
+
+    /// Takes a whole-named tensor of the given shape and leaves it in host memory.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn host<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Vec<f32>> {
+        match self.take(key, shape)? {
+            HostData::Float(values) => Ok(values),
+            HostData::Int(_) => Err(Error::UnsupportedDtype {
+                file: self.file.clone(),
+                key: key.into(),
+                found: "integers".into(),
+                known: "floating-point numbers here",
+            }),
+        }
+    }
+
+    /// Takes whole numbers from 0 to below `end`, stored as such or as floats.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], but for integers; [`Error::BadValue`] for any other number.
+    pub fn indices<const D: usize>(
+        &self,
+        key: &str,
+        shape: [usize; D],
+        end: usize,
+    ) -> Result<Vec<usize>> {
+        let bad = |found: String| {
+            self.bad_value(key, found, format!("whole numbers from 0 to below {end}"))
+        };
+        match self.take(key, shape)? {
+            HostData::Int(values) => values
+                .into_iter()
+                .map(|value| {
+                    let index = usize::try_from(value).ok().filter(|index| *index < end);
+                    index.ok_or_else(|| bad(value.to_string()))
+                })
+                .collect(),
+            HostData::Float(values) => values
+                .into_iter()
+                .map(
+                    |value| match value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
+                        true => Ok(value as usize),
+                        false => Err(bad(value.to_string())),
+                    },
+                )
+                .collect(),
+        }
+    }
+
+    /// Takes a tensor whatever its dtype, if it has this shape.
+    fn take<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<HostData> {
+        let missing = || Error::MissingKey {
+            file: self.file.clone(),
+            key: key.into(),
+            what: format!("expected with shape {shape:?}"),
+        };
+        let found = self.shape(key).ok_or_else(missing)?;
+        if found != shape {
+            return Err(self.misfit(key, &found, &shape));
+        }
+        let taken = self.tensors.borrow_mut().remove(key);
+        taken.map(|tensor| tensor.data).ok_or_else(missing)
+    }
+
+    /// Drops a tensor that repeats what is read elsewhere, if it is there.
+    pub fn skip(&self, key: &str) {
+        self.tensors.borrow_mut().remove(key);
+    }
+
+    /// Checks one extent of a module's tensor before numbers are made to fit it.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongShape`].
+    pub fn check_extent(
+        &self,
+        target: &Target,
+        parameter: &str,
+        dim: usize,
+        expected: usize,
+    ) -> Result<()> {
+        if self.extent(target, parameter, dim)? == expected {
+            return Ok(());
+        }
+        let key = self.key(target, parameter);
+        let found = self.shape(&key).unwrap_or_default();
+        let mut shape = found.clone();
+        shape[dim] = expected;
+        Err(self.misfit(&key, &found, &shape))
+    }
+
+    /// The refusal of a tensor that was made for another rank, another vocabulary or another model.
+    fn misfit(&self, key: &str, found: &[usize], shape: &[usize]) -> Error {
+        let mut apart: Vec<(usize, usize)> = found
+            .iter()
+            .copied()
+            .zip(shape.iter().copied())
+            .filter(|(found, expected)| found != expected)
+            .collect();
+        apart.dedup();
+        let one = match apart[..] {
+            [one] if found.len() == shape.len() => Some(one),
+            _ => None,
+        };
+        let vocab = self.model.config().vocab_size;
+        let (mut expected, mut hint) = (format!("{shape:?}"), "was it trained on another model?");
+        if let Some((found, rows)) = one {
+            let is_table = [".embed_tokens.", ".lm_head."]
+                .iter()
+                .any(|part| key.contains(part));
+            if is_table && rows == vocab && found > vocab {
+                let more = found - vocab;
+                expected += &format!(", as the model has {vocab} tokens: {more} fewer");
+                hint = "the model's vocabulary was extended before training \
+                        (resize_token_embeddings): extend this model alike, save it, and load that";
+            } else if self.ranks().contains(&rows) && !self.ranks().contains(&found) {
+                expected += &format!(" with the config's rank of {rows}");
+                hint = "the file has another rank: mend r, init_r or rank_pattern in the config";
+            }
+        }
+        Error::WrongShape {
+            file: self.file.clone(),
+            key: self.config.own_key(key),
+            expected,
+            found: found.to_vec(),
+            hint,
+        }
+    }
+
+    /// Every rank that the config names.
+    fn ranks(&self) -> Vec<usize> {
+        let count = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        let named = ["r", "init_r"].map(|field| self.config.get(field).and_then(count));
+        let patterns = self.config.get("rank_pattern").and_then(Value::as_object);
+        let patterns = patterns.into_iter().flat_map(JsonMap::values);
+        named
+            .into_iter()
+            .flatten()
+            .chain(patterns.filter_map(count))
+            .collect()
+    }
+
+    /// The refusal of a tensor for its shape.
+    #[must_use]
+    pub fn wrong_shape(&self, key: &str, expected: String) -> Error {
+        Error::WrongShape {
+            file: self.file.clone(),
+            key: self.config.own_key(key),
+            expected,
+            found: self.shape(key).unwrap_or_default(),
+            hint: "was it trained on another model?",
+        }
+    }
+
+    /// The refusal of a tensor for a number in it.
+    #[must_use]
+    pub fn bad_value(&self, key: &str, found: String, expected: String) -> Error {
+        Error::BadValue {
+            file: self.file.clone(),
+            key: key.into(),
+            found,
+            expected,
+        }
+    }
+
+    /// Puts numbers onto the model's device.
+    #[must_use]
+    pub fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values, shape), &self.model.device())
+    }
+
+    /// The full name of a module's tensor.
+    #[must_use]
+    pub fn key(&self, target: &Target, parameter: &str) -> String {
+        format!("{}.{parameter}", target.key)
+    }
+
+    /// The shape of a tensor that is still there.
+    #[must_use]
+    pub fn shape(&self, key: &str) -> Option<Vec<usize>> {
+        self.tensors
+            .borrow()
+            .get(key)
+            .map(|tensor| tensor.shape.clone())
+    }
+
+    /// One extent of a module's tensor, for sizes that only the file knows.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] without the tensor or the dimension.
+    pub fn extent(&self, target: &Target, parameter: &str, dim: usize) -> Result<usize> {
+        let key = self.key(target, parameter);
+        let extent = self.shape(&key).and_then(|shape| shape.get(dim).copied());
+        extent.ok_or_else(|| Error::MissingKey {
+            file: self.file.clone(),
+            key,
+            what: format!("expected with at least {} dimensions", dim + 1),
+        })
+    }
+
+    /// Whether some module has a tensor of this name.
+    #[must_use]
+    pub fn any(&self, parameter: &str) -> bool {
+        self.keys().iter().any(|key| key.ends_with(parameter))
+    }
+
+    /// The names of all tensors not yet taken.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.tensors.borrow().keys().cloned().collect()
+    }
+
+    /// A linear layer's weight `[o, i]`, for the methods whose formula needs it.
+    #[must_use]
+    pub fn base_weight(&self, target: &Target) -> Tensor<2> {
+        match target.site {
+            Site::Linear(layer, projection) => self.model.linear(layer, projection).weight.dense(),
+            Site::Embedding => self.model.embedding_weight(),
+            _ => self.model.head_weight(),
+        }
+    }
+
+    /// A linear layer's bias `[o]`, where it has one.
+    #[must_use]
+    pub fn base_bias(&self, target: &Target) -> Option<Tensor<1>> {
+        match target.site {
+            Site::Linear(layer, projection) => {
+                let bias = self.model.linear(layer, projection).bias.as_ref();
+                bias.map(|bias| bias.val())
+            }
+            _ => None,
+        }
+    }
+
+    /// The same weight in host memory, for linear algebra. Where a device cannot be waited for,
+    /// whoever loads has read it before.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when the device does not give it.
+    pub fn base_weight_on_host(&self, target: &Target) -> Result<Vec<f32>> {
+        self.on_host(target.site, || self.base_weight(target))
+    }
+
+    /// The gain `[d]` of a norm, whose new gain stands in `key`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for blocks that the model lacks.
+    pub fn base_gain(&self, site: Site, key: &str) -> Result<Tensor<1>> {
+        let inside = |layer| layer < self.model.config().num_layers;
+        match site {
+            Site::Norm(norm) if norm.is_none_or(|(layer, _)| inside(layer)) => {
+                Ok(self.model.gain(norm))
+            }
+            _ => Err(self.no_such_module(key)),
+        }
+    }
+
+    /// The same gain in host memory, as [`Self::base_weight_on_host`].
+    ///
+    /// # Errors
+    /// As [`Self::base_gain`], and [`Error::DeviceLost`] when the device does not give it.
+    pub fn base_gain_on_host(&self, site: Site, key: &str) -> Result<Vec<f32>> {
+        let gain = self.base_gain(site, key)?;
+        self.on_host(site, || gain.unsqueeze())
+    }
+
+    fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Vec<f32>> {
+        if let Some(weight) = self.weights.borrow_mut().remove(&site) {
+            return Ok(weight);
+        }
+        let data = base().try_into_data().map_err(Error::device_lost)?;
+        data.try_into_vec()
+            .map_err(|error| Error::device_lost(format!("{error:?}")))
+    }
+
+    /// Refuses what nothing took.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.no_task("this method has no tasks")?;
+        let (experts, weights) = (self.experts.take(), self.expert_weights.take());
+        if !experts.is_empty() {
+            return Err(Error::BadOption {
+                name: "experts",
+                expected: "left out: this method mixes none",
+                found: experts.len().to_string(),
+            });
+        }
+        if let Some(weights) = weights {
+            return Err(Error::BadOption {
+                name: "expert weights",
+                expected: "left out: this method mixes nothing",
+                found: format!("{weights:?}"),
+            });
+        }
+        let keys = self.keys();
+        if keys.iter().any(|key| is_classifier(key))
+            && let Some(error) = self.config.classifies()
+        {
+            return Err(error);
+        }
+        match keys.is_empty() {
+            true => Ok(()),
+            false => Err(Error::UnexpectedKeys {
+                keys: keys.iter().map(|key| self.config.own_key(key)).collect(),
+                file: self.file,
+            }),
+        }
+    }
+}

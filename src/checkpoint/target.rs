@@ -1,0 +1,18 @@
+//! A place in the model for which a checkpoint has tensors.
+
+use crate::hooks::Site;
+
+/// A linear layer that a checkpoint adapts.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it is.
+    pub site: Site,
+    /// Its path, `model.layers.0.self_attn.q_proj`.
+    pub path: String,
+    /// Input width.
+    pub i: usize,
+    /// Output width.
+    pub o: usize,
+    /// The path as the file has it, [`PREFIX`](super::PREFIX) and all.
+    pub(crate) key: String,
+}

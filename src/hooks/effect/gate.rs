@@ -1,0 +1,80 @@
+//! What weighs the experts of a mixture, token by token: a small network that reads what a scout,
+//! the model with fixed weights, makes of the text.
+
+use std::rc::Rc;
+
+use burn::tensor::{Tensor, activation};
+
+use super::Effect;
+use crate::hooks::site::Site;
+
+/// The network and what it listens to.
+#[derive(Debug)]
+pub struct Gate {
+    /// Weight `[o, i]` and bias `[o]` of each linear layer.
+    pub layers: Vec<(Tensor<2>, Tensor<1>)>,
+    /// How many experts it weighs.
+    pub experts: usize,
+    /// T of the softmax over all experts, if there is one.
+    pub temperature: Option<f32>,
+    /// How many experts, the heaviest, keep their weight.
+    pub top: Option<usize>,
+    /// Whether those that keep a weight share 1 among them, by softmax.
+    pub softmax_top: bool,
+    /// The effects of the pass whose last hidden state the network reads.
+    pub scout: Vec<(Site, Effect)>,
+}
+
+impl Gate {
+    /// The normed last hidden state `[t, d]` to weights `[t, slots, experts]`: one slot for all
+    /// layers, or one for each.
+    #[must_use]
+    pub fn weigh(&self, h: Tensor<2>) -> Tensor<3> {
+        let t = h.dims()[0];
+        // 0, or NaN: a GPU's maximum with 0 would lose it.
+        let told = h.clone().sum_dim(1) * 0.0;
+        let linear = |h: Tensor<2>, (weight, bias): &(Tensor<2>, Tensor<1>)| {
+            h.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
+        };
+        let logits = self
+            .layers
+            .iter()
+            .enumerate()
+            .fold(h, |h, (at, layer)| match at {
+                0 => linear(h, layer),
+                _ => linear(activation::relu(h), layer),
+            });
+        let (e, slots) = (self.experts, logits.dims()[1] / self.experts);
+        let mut weights = logits.reshape([t, slots, e]);
+        if let Some(temperature) = self.temperature {
+            weights = activation::softmax(weights / temperature, 2);
+        }
+        if let Some(top) = self.top {
+            // An expert's place is the number of those that are heavier.
+            let shape = [t, slots, e, e];
+            let others = weights.clone().unsqueeze_dim::<4>(2).expand(shape);
+            let own = weights.clone().unsqueeze_dim::<4>(3).expand(shape);
+            let place = others.greater(own).float().sum_dim(3).squeeze_dim::<3>(3);
+            weights = weights * place.lower_elem(top as f32).float();
+        }
+        if self.softmax_top {
+            let out = weights.clone().equal_elem(0.0);
+            let kept = weights.mask_fill(out.clone(), -1e30);
+            weights = activation::softmax(kept, 2).mask_fill(out, 0.0);
+        }
+        weights + told.unsqueeze_dim(2)
+    }
+}
+
+/// The weights of a layer's experts.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there is one for each layer"
+)]
+pub enum ExpertWeights {
+    /// Not known before the pass: slot of a gate.
+    Gate(Rc<Gate>, usize),
+    /// Of this pass, for each token and each row of A: `[t, r]`.
+    Now(Tensor<2>),
+}

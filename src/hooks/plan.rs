@@ -1,0 +1,93 @@
+//! What one block of a decoder gets, by kind of place.
+
+use burn::tensor::Tensor;
+
+use super::effect::{Delta, ExtraKeyValue, Map, Shift};
+use crate::arch::Projection;
+
+/// What one linear layer gets, by kind; inside a kind in stack order.
+#[derive(Debug, Clone, Default)]
+pub struct SitePlan {
+    /// Maps of the input, before the base product.
+    pub inputs: Vec<Map>,
+    /// Weight deltas, of the mapped input.
+    pub deltas: Vec<Delta>,
+    /// Maps of the output, after everything.
+    pub outputs: Vec<Map>,
+}
+
+impl SitePlan {
+    /// Whether the base layer is all there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            inputs,
+            deltas,
+            outputs,
+        } = self;
+        inputs.is_empty() && deltas.is_empty() && outputs.is_empty()
+    }
+
+    /// The changes `scale · B A` of a layer, as `(A [r, i], B [o, r], scale)`, if these are all
+    /// that acts there.
+    #[must_use]
+    pub fn low_rank(&self) -> Option<Vec<(&Tensor<2>, &Tensor<2>, f32)>> {
+        if !self.inputs.is_empty() || !self.outputs.is_empty() {
+            return None;
+        }
+        let parts = self.deltas.iter().map(|delta| match delta {
+            Delta::LowRank {
+                a,
+                b,
+                mid: None,
+                out: None,
+                scale,
+            } => Some((a, b, *scale)),
+            _ => None,
+        });
+        parts.collect()
+    }
+}
+
+/// What one block gets.
+#[derive(Debug, Clone, Default)]
+pub struct LayerPlan {
+    linears: [SitePlan; 7],
+    /// Changes of the gains of its two norms.
+    pub gains: [Vec<Tensor<1>>; 2],
+    /// Extra keys and values of its attention.
+    pub extra: Vec<ExtraKeyValue>,
+    /// Steps at its output.
+    pub residual: Vec<Shift>,
+}
+
+impl LayerPlan {
+    /// Whether the base block is all there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            linears,
+            gains,
+            extra,
+            residual,
+        } = self;
+        linears.iter().all(SitePlan::is_empty)
+            && gains.iter().all(Vec::is_empty)
+            && extra.is_empty()
+            && residual.is_empty()
+    }
+
+    /// The plan of one linear layer.
+    #[must_use]
+    pub fn linear(&self, projection: Projection) -> &SitePlan {
+        &self.linears[projection as usize]
+    }
+
+    pub(super) fn linear_mut(&mut self, projection: Projection) -> &mut SitePlan {
+        &mut self.linears[projection as usize]
+    }
+
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut SitePlan> {
+        self.linears.iter_mut()
+    }
+}

@@ -1,0 +1,179 @@
+//! All that acts on a decoder in one pass.
+
+use std::any::Any;
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use burn::tensor::Tensor;
+
+use super::effect::{Delta, Effect, ExpertWeights, Gate, Lookup};
+use super::law::Law;
+use super::mask::Mask;
+use super::plan::{LayerPlan, SitePlan};
+use super::site::Site;
+
+/// One adapter that acts, and how: two sets of these that differ compute different numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acting {
+    /// Its handle.
+    pub id: u32,
+    /// As [`Entry::reading`].
+    pub reading: u32,
+    /// c, never 0.
+    pub coefficient: f32,
+    /// How c acts.
+    pub law: Law,
+    /// Where it acts.
+    pub mask: Mask,
+}
+
+/// The adapters that were active, in stack order, and how they acted; empty for the base.
+pub type Stamp = Rc<[Acting]>;
+
+/// A gate and the pass that it listens to.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// What weighs.
+    pub gate: Rc<Gate>,
+    /// What acts in the pass that it reads.
+    pub scout: Rc<Steering>,
+}
+
+/// All effects at fixed coefficients: what a forward pass reads.
+#[derive(Debug, Clone)]
+pub struct Steering {
+    /// Changes of the embedding.
+    pub embedding: Vec<Lookup>,
+    layers: Vec<LayerPlan>,
+    /// Changes of the gain of the norm in front of the head.
+    pub gains: Vec<Tensor<1>>,
+    /// The plan of the output head.
+    pub head: SitePlan,
+    /// What must weigh experts before each pass.
+    pub gates: Vec<Listener>,
+    stamp: Stamp,
+    none: LayerPlan,
+    /// What an executor made of it, once for all passes.
+    memo: OnceCell<Rc<dyn Any>>,
+}
+
+impl Steering {
+    /// No effect at all: the base model.
+    #[must_use]
+    pub fn base() -> Self {
+        Self {
+            embedding: Vec::new(),
+            layers: Vec::new(),
+            gains: Vec::new(),
+            head: SitePlan::default(),
+            gates: Vec::new(),
+            stamp: Rc::from([]),
+            none: LayerPlan::default(),
+            memo: OnceCell::new(),
+        }
+    }
+
+    /// What an executor gathers out of the plans of all layers, made at the first call and kept: one
+    /// kind of thing for each steering.
+    pub(crate) fn memo<T: 'static>(&self, make: impl FnOnce(&[LayerPlan]) -> T) -> Option<&T> {
+        let made = self.memo.get_or_init(|| Rc::new(make(&self.layers)));
+        made.downcast_ref()
+    }
+
+    /// Whether a pass depends on which tokens it reads in other ways than by the base's embeddings.
+    #[must_use]
+    pub fn reads_tokens(&self) -> bool {
+        !self.embedding.is_empty() || !self.gates.is_empty()
+    }
+
+    /// Which adapters this is, and how and where they act.
+    #[must_use]
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// The plan of one block.
+    #[must_use]
+    pub fn layer(&self, layer: usize) -> &LayerPlan {
+        self.layers.get(layer).unwrap_or(&self.none)
+    }
+
+    fn layer_mut(&mut self, layer: usize) -> &mut LayerPlan {
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, LayerPlan::default());
+        }
+        &mut self.layers[layer]
+    }
+
+    /// These effects, under the base's stamp.
+    pub(crate) fn of(effects: impl IntoIterator<Item = (Site, Effect)>) -> Self {
+        let mut steering = Self::base();
+        for (site, effect) in effects {
+            steering.add(site, effect);
+        }
+        steering
+    }
+
+    /// The same under the stamp of the adapters whose effects these are.
+    #[must_use]
+    pub(crate) fn stamped(self, stamp: Stamp) -> Self {
+        Self { stamp, ..self }
+    }
+
+    /// The same with the weights `[t, slots, experts]` that each gate gives in this pass.
+    #[must_use]
+    pub fn weighed(&self, weights: &[Tensor<3>]) -> Self {
+        let mut steering = self.clone();
+        let linears = steering.layers.iter_mut().flat_map(LayerPlan::linears_mut);
+        let plans = linears.chain([&mut steering.head]);
+        for delta in plans.flat_map(|plan| &mut plan.deltas) {
+            delta.weigh(|gate| {
+                let at = self
+                    .gates
+                    .iter()
+                    .position(|known| Rc::ptr_eq(&known.gate, gate))?;
+                weights.get(at).cloned()
+            });
+        }
+        steering
+    }
+
+    fn add(&mut self, site: Site, effect: Effect) {
+        if let Effect::Weight(Delta::Experts { weights, .. }) = &effect
+            && let ExpertWeights::Gate(gate, _) = weights
+            && !self.gates.iter().any(|known| Rc::ptr_eq(&known.gate, gate))
+        {
+            self.gates.push(Listener {
+                gate: gate.clone(),
+                scout: Rc::new(Self::of(gate.scout.iter().cloned())),
+            });
+        }
+        match (site, effect) {
+            (Site::Residual(layer), Effect::Residual(shift)) => {
+                self.layer_mut(layer).residual.push(shift);
+            }
+            (Site::Attention(layer), Effect::KeyValue(extra)) => {
+                self.layer_mut(layer).extra.push(extra);
+            }
+            (Site::Linear(layer, projection), effect) => {
+                add_linear(self.layer_mut(layer).linear_mut(projection), effect);
+            }
+            (Site::Norm(Some((layer, norm))), Effect::Gain(change)) => {
+                self.layer_mut(layer).gains[norm as usize].push(change);
+            }
+            (Site::Norm(None), Effect::Gain(change)) => self.gains.push(change),
+            (Site::Embedding, Effect::Embedding(lookup)) => self.embedding.push(lookup),
+            (Site::Head, effect) => add_linear(&mut self.head, effect),
+            (site, effect) => unreachable!("{effect:?} cannot act at {site:?}"),
+        }
+    }
+}
+
+fn add_linear(plan: &mut SitePlan, effect: Effect) {
+    match effect {
+        Effect::Weight(delta) => plan.deltas.push(delta),
+        Effect::Input(map) => plan.inputs.push(map),
+        Effect::Output(map) => plan.outputs.push(map),
+        effect => unreachable!("{effect:?} does not act on a linear layer"),
+    }
+}

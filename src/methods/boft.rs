@@ -1,0 +1,183 @@
+//! BOFT: orthogonal butterfly fine-tuning. Liu et al. 2023.
+//! <https://arxiv.org/abs/2311.06243>
+//!
+//! # Formula
+//! ```text
+//! y = s∘(W x'),   x' = x M,   M = M_N … M_2 M_1,   M_k = P_k blockdiag(R_k) P_kᵀ
+//! R = (I − Q)(I + Q)⁻¹,   Q = ½(B − Bᵀ),   P_k a fixed shuffle of the inputs
+//! ```
+//! # Shapes
+//! ```text
+//! <module>.boft_R   B [N, i/b, b, b], N butterfly factors of i/b blocks
+//! <module>.boft_s   s [o, 1]
+//! ```
+//! # Coefficient
+//! Geodesic: c multiplies every Q, s becomes s^c, and for c < 0 the factors come in reverse order,
+//! so that −c undoes c; that needs gains above 0. Linear otherwise and on request, c·(y(1) − y(0)),
+//! at the price of a second base product.
+//! # Intuition
+//! Small groups of inputs are turned, shuffled and turned again, as a butterfly network lets every
+//! number reach every other one. A few small rotations so act like one large one.
+//! # Differs from PEFT
+//! The number of factors is the file's: without CUDA PEFT trains one, whatever the config says.
+
+use std::rc::Rc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use crate::error::Result;
+use crate::hooks::{Delta, Effect, Law, Map, Placed};
+use crate::linalg::matrix::{self, Matrix};
+
+/// See the head of this file.
+pub const METHOD: Method = Method {
+    name: "boft",
+    peft_type: "BOFT",
+    matches: |_| true,
+    family: Family::Rotate,
+    law: Law::Geodesic,
+    keys: &["boft_R", "boft_s"],
+    reads: &[
+        "boft_block_size",
+        "boft_block_num",
+        "boft_n_butterfly_factor",
+    ],
+    inert: &["boft_dropout", "init_weights"],
+    doc: room_doc!("boft.rs"),
+    load,
+};
+
+fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    let read = |target: Target| {
+        let factors = Factors::read(loader, &target)?;
+        let gains = loader.host(&loader.key(&target, "boft_s"), [target.o, 1])?;
+        Ok((target, factors, gains))
+    };
+    let layers = loader.targets("boft_R")?.into_iter().map(read);
+    let layers = layers.collect::<Result<Vec<_>>>()?;
+    let turns = layers
+        .iter()
+        .all(|(_, _, gains)| gains.iter().all(|gain| *gain > 0.0));
+    let place = |(target, factors, gains): (Target, Factors, Vec<f32>)| {
+        let factors = Rc::new(factors);
+        let gain = loader.upload(gains.clone(), [target.o]);
+        let exponent = gain.clone().log();
+        let trained = factors.clone();
+        let linear = move |c: f32| {
+            let outputs = vec![Map::Scale { gain: gain.clone() }];
+            vec![Effect::Weight(Delta::Mapped {
+                inputs: trained.maps(1.0),
+                outputs,
+                scale: c,
+            })]
+        };
+        let turned = move |c: f32| {
+            // Behind the product but in front of the bias, which s leaves alone.
+            let gain = Effect::Weight(Delta::RowGain {
+                gain: (exponent.clone() * c).exp() - 1.0,
+                scale: 1.0,
+            });
+            let maps = factors.maps(c).into_iter().map(Effect::Input);
+            maps.chain([gain]).collect()
+        };
+        match turns {
+            true => Placed::new(target.site, turned)
+                .within_powers_of(&gains)
+                .or(Law::Linear, linear),
+            false => Placed::new(target.site, linear).cannot(
+                Law::Geodesic,
+                "one of its gains is not above 0 and has no powers",
+            ),
+        }
+    };
+    Ok(Loaded {
+        law: if turns { Law::Geodesic } else { Law::Linear },
+        placed: layers.into_iter().map(place).collect(),
+    })
+}
+
+/// The butterfly factors of one layer.
+struct Factors {
+    /// Q of every block, by factor.
+    skew: Vec<Vec<Matrix>>,
+    /// P_k as the places that the inputs come from, and back; none for the first factor.
+    orders: Vec<Option<[Tensor<1, Int>; 2]>>,
+    shape: [usize; 3],
+    device: Device,
+}
+
+impl Factors {
+    fn read(loader: &Loader<'_>, target: &Target) -> Result<Self> {
+        let key = loader.key(target, "boft_R");
+        let extent = |dim| loader.extent(target, "boft_R", dim);
+        let (n, blocks, b) = (extent(0)?, extent(1)?, extent(2)?);
+        // Factor k joins 2ᵏ blocks, and halves of blocks change places.
+        let joined = u32::try_from(n)
+            .ok()
+            .and_then(|n| 2_usize.checked_pow(n.saturating_sub(1)));
+        let fits = joined.is_some_and(|joined| blocks.is_multiple_of(joined));
+        if n == 0 || blocks * b != target.i || !fits || (n > 1 && !b.is_multiple_of(2)) {
+            let i = target.i;
+            let expected =
+                format!("[N, {i}/b, b, b], b even and 2ᴺ⁻¹ a divisor of {i}/b for N > 1");
+            return Err(loader.wrong_shape(&key, expected));
+        }
+        let values = loader.host(&key, [n, blocks, b, b])?;
+        let q = |block: &[f32]| {
+            let block = matrix::rows(block, b);
+            let opposite = matrix::scaled(&matrix::transposed(&block), -1.0);
+            matrix::scaled(&matrix::add(&block, &opposite), 0.5)
+        };
+        let factor = |factor: &[f32]| factor.chunks_exact(b * b).map(q).collect();
+        let device = loader.model.device();
+        let upload = |places: Vec<i32>| {
+            Tensor::<1, Int>::from_data(TensorData::new(places, [target.i]), &device)
+        };
+        let order = |k: usize| {
+            let from = shuffle(target.i, b << k, b / 2);
+            let mut back = vec![0; from.len()];
+            for (at, from) in (0..).zip(&from) {
+                back[*from as usize] = at;
+            }
+            [upload(back), upload(from)]
+        };
+        Ok(Self {
+            skew: values.chunks_exact(blocks * b * b).map(factor).collect(),
+            orders: (0..n).map(|k| (k > 0).then(|| order(k))).collect(),
+            shape: [blocks, b, b],
+            device,
+        })
+    }
+
+    /// The maps of the input in the order in which they act: the last factor first, or for a
+    /// negative c, which undoes them, last.
+    fn maps(&self, c: f32) -> Vec<Map> {
+        let map = |(skew, order): (&Vec<Matrix>, &Option<[Tensor<1, Int>; 2]>)| {
+            let turned = |q: &Matrix| matrix::flat(&matrix::cayley(&matrix::scaled(q, c.into())));
+            let turned: Vec<f32> = skew.iter().flat_map(turned).collect();
+            let order = order.clone().map(Box::new);
+            Map::Blocks {
+                blocks: Tensor::from_data(TensorData::new(turned, self.shape), &self.device),
+                order,
+            }
+        };
+        let mut maps: Vec<Map> = self.skew.iter().zip(&self.orders).map(map).collect();
+        if c >= 0.0 {
+            maps.reverse();
+        }
+        maps
+    }
+}
+
+/// For each place the one it takes its number from: inside groups of `group`, chunks of `chunk`
+/// numbers are sorted into those at even and those at odd places.
+fn shuffle(n: usize, group: usize, chunk: usize) -> Vec<i32> {
+    let chunks = group / chunk;
+    let sorted = (0..chunks).step_by(2).chain((1..chunks).step_by(2));
+    let inside: Vec<usize> = sorted.flat_map(|at| at * chunk..(at + 1) * chunk).collect();
+    let starts = (0..n).step_by(group);
+    starts
+        .flat_map(|start| inside.iter().map(move |at| (start + at) as i32))
+        .collect()
+}

@@ -1,0 +1,107 @@
+//! LoKr: low-rank Kronecker product adaptation. Yeh et al. 2023; KronA: Edalati et al. 2022.
+//! <https://arxiv.org/abs/2309.14859>
+//!
+//! # Formula
+//! ```text
+//! y = W x + c·α/r·(w1 ⊗ w2) x,   w1 and w2 whole or products w_a w_b of rank r
+//! ```
+//! # Shapes
+//! ```text
+//! <module>.lokr_w1     w1 [p, q], or lokr_w1_a [p, r] and lokr_w1_b [r, q]
+//! <module>.lokr_w2     w2 [o/p, i/q], or lokr_w2_a [o/p, r] and lokr_w2_b [r, i/q]
+//! ```
+//! # Coefficient
+//! Linear: c multiplies the finished product, not the factors in it. r and α may differ per
+//! module (rank_pattern, alpha_pattern).
+//! # Intuition
+//! One small matrix is repeated like a tile, each tile multiplied by one number of another small
+//! matrix. A few hundred numbers so reach every weight of the layer.
+
+use burn::tensor::Tensor;
+
+use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use crate::error::Result;
+use crate::hooks::{Delta, Law};
+
+/// See the head of this file.
+pub const METHOD: Method = Method {
+    name: "lokr",
+    peft_type: "LOKR",
+    matches: |_| true,
+    family: Family::FullRank,
+    law: Law::Linear,
+    keys: &[
+        "lokr_w1",
+        "lokr_w1_a",
+        "lokr_w1_b",
+        "lokr_w2",
+        "lokr_w2_a",
+        "lokr_w2_b",
+    ],
+    reads: &[
+        "r",
+        "alpha",
+        "rank_pattern",
+        "alpha_pattern",
+        "decompose_both",
+        "decompose_factor",
+    ],
+    // The effective form exists for convolutions only.
+    inert: &[
+        "init_weights",
+        "rank_dropout",
+        "rank_dropout_scale",
+        "module_dropout",
+        "use_effective_conv2d",
+    ],
+    doc: room_doc!("lokr.rs"),
+    load,
+};
+
+fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    Loaded::linear(loader, &["lokr_w1", "lokr_w1_a"], |target| {
+        let (r, scale) = loader.config.rank_and_scale(target)?;
+        // decompose_factor, decompose_both and r decide the shapes of the halves; the file has them.
+        let p = first_extent(loader, target, ["lokr_w1", "lokr_w1_a"], 0, target.o)?;
+        let q = first_extent(loader, target, ["lokr_w1", "lokr_w1_b"], 1, target.i)?;
+        let left = half(loader, target, "lokr_w1", [p, q], r)?;
+        let right = half(loader, target, "lokr_w2", [target.o / p, target.i / q], r)?;
+        Ok(vec![Delta::Kronecker { left, right, scale }])
+    })
+}
+
+/// The extent of w1 along one side of the layer, which it must divide.
+fn first_extent(
+    loader: &Loader<'_>,
+    target: &Target,
+    [whole, thin]: [&str; 2],
+    dim: usize,
+    width: usize,
+) -> Result<usize> {
+    let whole_is_there = loader.shape(&loader.key(target, whole)).is_some();
+    let name = if whole_is_there { whole } else { thin };
+    let extent = loader.extent(target, name, dim)?;
+    match extent > 0 && width.is_multiple_of(extent) {
+        true => Ok(extent),
+        false => Err(loader.wrong_shape(
+            &loader.key(target, name),
+            format!("a divisor of {width} in dimension {dim}"),
+        )),
+    }
+}
+
+/// `name`, or the product of its two halves.
+fn half(
+    loader: &Loader<'_>,
+    target: &Target,
+    name: &str,
+    [rows, columns]: [usize; 2],
+    r: usize,
+) -> Result<Tensor<2>> {
+    if loader.shape(&loader.key(target, name)).is_some() {
+        return loader.tensor(target, name, [rows, columns]);
+    }
+    let a: Tensor<2> = loader.tensor(target, &format!("{name}_a"), [rows, r])?;
+    let b = loader.tensor(target, &format!("{name}_b"), [r, columns])?;
+    Ok(a.matmul(b))
+}

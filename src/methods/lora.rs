@@ -1,0 +1,137 @@
+//! LoRA: low-rank adaptation. Hu et al. 2021; rsLoRA's scaling: Kalajdzievski 2023.
+//! <https://arxiv.org/abs/2106.09685>
+//!
+//! # Formula
+//! ```text
+//! y = W x + c·s·(B A x + b_B),   s = α/r, with rsLoRA α/√r
+//! embedding:  h = E[t] + c·s·B A[:, t]
+//! ```
+//! # Shapes
+//! ```text
+//! <module>.lora_A.weight   A [r, i]
+//! <module>.lora_B.weight   B [o, r]
+//! <module>.lora_B.bias     b_B [o], only with lora_bias
+//! embed_tokens.lora_embedding_A, _B                     A [r, vocabulary], B [d, r]
+//! <module>.token_adapter.trainable_tokens_delta         whole rows, see trainable tokens
+//! ```
+//! # Coefficient
+//! Linear: c multiplies the whole added term. r and α may differ per module (rank_pattern,
+//! alpha_pattern). Rows of trainable_token_indices move from the old embedding to the trained one.
+//! A head that is the embedding takes no part in the embedding's LoRA, as in PEFT, but in the rows.
+//! # Intuition
+//! Reads the input along a few directions and adds a few other directions to the output in
+//! proportion. Small files can still turn the whole layer, as long as the turn needs few directions.
+
+use super::lora_factors::{FACTORS, Factors, started};
+use super::tokens;
+use crate::checkpoint::{Config, Family, Loaded, Loader, Method, Target, room_doc};
+use crate::error::Result;
+use crate::hooks::{Delta, Law, Placed};
+
+/// See the head of this file.
+pub const METHOD: Method = Method {
+    name: "lora",
+    peft_type: "LORA",
+    matches: |config| !config.flag("use_dora") && !started(config).is_some(),
+    family: Family::LowRank,
+    law: Law::Linear,
+    keys: KEYS,
+    reads: READS,
+    inert: INERT,
+    doc: room_doc!("lora.rs"),
+    load,
+};
+
+pub(crate) const KEYS: &[&str] = &[
+    FACTORS[0],
+    FACTORS[1],
+    "lora_B.bias",
+    tokens::A,
+    tokens::B,
+    tokens::ROWS,
+];
+
+/// What VeLoRA and MonteCLoRA keep in the file, each with the config's field that names it. Only
+/// training uses it.
+const OF_TRAINING: [(&str, &str); 2] = [
+    ("velora_config", ".lora_velora_embed"),
+    ("monteclora_config", ".lora_monteclora_sampler."),
+];
+
+/// Whether a tensor only matters in training, by the config.
+pub(crate) fn is_of_training(config: &Config, key: &str) -> bool {
+    let mut named = OF_TRAINING.iter().filter(|(field, _)| config.flag(field));
+    named.any(|(_, name)| key.contains(name))
+}
+
+pub(crate) const READS: &[&str] = &[
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "lora_bias",
+    "init_lora_weights",
+    "trainable_token_indices",
+];
+pub(crate) const INERT: &[&str] = &[
+    "lora_dropout",
+    "megatron_core",
+    "qalora_group_size",
+    "eva_config",
+    // Of ways of initialising that init_lora_weights names, if they were used.
+    "corda_config",
+    "lora_ga_config",
+    "loftq_config",
+    "runtime_config",
+    "ensure_weight_tying",
+    // Of the backward pass, and of samples that are drawn in training only.
+    "velora_config",
+    "monteclora_config",
+];
+
+/// Ways of initialising that also change the base weights, so that the file alone says nothing.
+const CHANGES_BASE: &[&str] = &["pissa", "olora", "corda", "loftq", "lora_ga"];
+
+/// Refuses files whose numbers are relative to other base weights than the model's.
+pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
+    let init = config
+        .get("init_lora_weights")
+        .and_then(|value| value.as_str())
+        .unwrap_or("");
+    match CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
+        true => Err(method.unsupported(
+            config,
+            "init_lora_weights",
+            "its numbers are relative to a changed base; save it again with \
+             path_initial_model_for_weight_conversion",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    check_init(loader.config, &METHOD)?;
+    load_with(loader, |target| Ok(Factors::read(loader, target)?.deltas()))
+}
+
+/// Changes of the linear layers, and those of the embedding that every kind of LoRA may have.
+pub(crate) fn load_with(
+    loader: &Loader<'_>,
+    deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
+) -> Result<Loaded> {
+    let keys = loader.keys();
+    let of_training = keys.iter().filter(|key| is_of_training(loader.config, key));
+    of_training.for_each(|key| loader.skip(key));
+    let mut placed = tokens::low_rank(loader)?;
+    placed.extend(tokens::rows_of_lora(loader)?);
+    if placed.is_empty() || FACTORS.iter().any(|name| loader.any(name)) {
+        for target in loader.targets_of_any(&FACTORS)? {
+            placed.push(Placed::linear(target.site, deltas(&target)?));
+        }
+    }
+    Ok(Loaded {
+        law: Law::Linear,
+        placed,
+    })
+}

@@ -1,0 +1,140 @@
+//! One file per method: its facts, its formula, and what becomes of its tensors at any coefficient.
+//!
+//! Adding a method: write its file, put its name into the two lists below.
+
+pub(crate) mod gate;
+mod lora_factors;
+pub(crate) mod saved;
+mod spectrum;
+mod tokens;
+mod topk;
+mod torch_random;
+mod virtual_tokens;
+
+pub mod adalora;
+pub mod adaption_prompt;
+pub mod antipasto;
+pub mod bipo;
+pub mod boft;
+pub mod c3a;
+pub mod control_vector;
+pub mod cpt;
+pub mod delora;
+pub mod dora;
+pub mod ether;
+pub mod ether_plus;
+pub mod fourierft;
+pub mod hra;
+pub mod ia3;
+pub mod ln_tuning;
+pub mod loha;
+pub mod lokr;
+pub mod lora;
+pub mod miss;
+pub mod multitask_prompt_tuning;
+pub mod nblora;
+pub mod oft;
+pub mod p_tuning;
+pub mod pissa;
+pub mod poly;
+pub mod prefix_tuning;
+pub mod prompt_tuning;
+pub mod randlora;
+pub mod road;
+pub mod shira;
+pub mod ssvd;
+pub mod svft;
+pub mod trainable_tokens;
+pub mod vblora;
+pub mod vera;
+pub mod xlora;
+
+use crate::checkpoint::{Config, Method, renamed};
+use crate::error::{Error, Result};
+
+/// Every method, in the order of the page and the README.
+pub static METHODS: &[&Method] = &[
+    &lora::METHOD,
+    &pissa::METHOD,
+    &dora::METHOD,
+    &delora::METHOD,
+    &adalora::METHOD,
+    &vera::METHOD,
+    &vblora::METHOD,
+    &nblora::METHOD,
+    &miss::METHOD,
+    &poly::METHOD,
+    &xlora::METHOD,
+    &loha::METHOD,
+    &lokr::METHOD,
+    &randlora::METHOD,
+    &fourierft::METHOD,
+    &c3a::METHOD,
+    &shira::METHOD,
+    &svft::METHOD,
+    &ia3::METHOD,
+    &ln_tuning::METHOD,
+    &road::METHOD,
+    &oft::METHOD,
+    &boft::METHOD,
+    &hra::METHOD,
+    &ether::METHOD,
+    &ether_plus::METHOD,
+    &ssvd::METHOD,
+    &antipasto::METHOD,
+    &prompt_tuning::METHOD,
+    &p_tuning::METHOD,
+    &cpt::METHOD,
+    &multitask_prompt_tuning::METHOD,
+    &prefix_tuning::METHOD,
+    &adaption_prompt::METHOD,
+    &trainable_tokens::METHOD,
+    &control_vector::METHOD,
+    &bipo::METHOD,
+];
+
+/// The method of a config.
+///
+/// # Errors
+/// [`Error::UnknownMethod`], [`Error::BadConfig`].
+pub(crate) fn method_of(config: &Config) -> Result<&'static Method> {
+    let peft_type = config.text("peft_type")?;
+    let peft_type = renamed(&peft_type);
+    METHODS
+        .iter()
+        .find(|method| method.peft_type == peft_type && (method.matches)(config))
+        .copied()
+        .ok_or_else(|| {
+            let mut known: Vec<&str> = METHODS.iter().map(|method| method.peft_type).collect();
+            known.dedup();
+            Error::UnknownMethod {
+                file: config.file.clone(),
+                found: peft_type.into(),
+                known: known.join(", "),
+            }
+        })
+}
+
+/// The README's method table: one row per method, from the heads of their files.
+#[must_use]
+pub fn method_table() -> String {
+    let mut table =
+        String::from("| method | family | what c does | file | paper |\n|---|---|---|---|---|\n");
+    for card in METHODS.iter().map(|method| method.card()) {
+        let family = serde_json::to_value(card.family).ok();
+        let family = family
+            .as_ref()
+            .and_then(|family| family.as_str())
+            .unwrap_or_default();
+        table += &format!(
+            "| {} ({}) | {} | {} | [`{name}.rs`](src/methods/{name}.rs) | [link]({}) |\n",
+            card.title,
+            card.summary.trim_end_matches('.'),
+            family,
+            card.law_words,
+            card.paper,
+            name = card.name,
+        );
+    }
+    table
+}

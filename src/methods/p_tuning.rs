@@ -1,0 +1,48 @@
+//! P-tuning: embeddings in front of the text, trained as the output of a small network. Liu et al. 2021.
+//! <https://arxiv.org/abs/2103.10385>
+//!
+//! # Formula
+//! ```text
+//! k, v = what each layer of the base keeps of E at positions 0 … n−1; the text starts at n
+//! attn(c) = attn₀ + c·(attn_with_kv − attn₀)
+//! ```
+//! # Shapes
+//! ```text
+//! prompt_embeddings   E [n, d]: what the network (MLP or LSTM) gave, saved instead of it
+//! ```
+//! # Coefficient
+//! Attention mix in every layer: at 0 the virtual tokens are not seen and positions count from 0, at
+//! 1 it is PEFT's forward pass, below 0 attention moves away from them. The base model alone reads
+//! the virtual tokens, also when other adapters act beside this one.
+//! # Intuition
+//! Searching for words that were never written goes better when one network proposes all of them.
+//! Once it has proposed, only the words are kept.
+
+use super::virtual_tokens::{self, EMBEDDINGS};
+use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use crate::error::Result;
+use crate::hooks::Law;
+
+/// See the head of this file.
+pub const METHOD: Method = Method {
+    name: "p_tuning",
+    peft_type: "P_TUNING",
+    matches: |_| true,
+    family: Family::Prompt,
+    law: Law::AttentionMix,
+    keys: &[EMBEDDINGS],
+    reads: &["num_virtual_tokens"],
+    inert: &[
+        "encoder_dropout",
+        "encoder_hidden_size",
+        "encoder_num_layers",
+        "encoder_reparameterization_type",
+    ],
+    doc: room_doc!("p_tuning.rs"),
+    load,
+};
+
+fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
+    Ok(virtual_tokens::in_front(loader, embeddings))
+}

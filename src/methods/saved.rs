@@ -1,0 +1,167 @@
+//! Whole copies of modules that a checkpoint carries beside its method: `modules_to_save`, trained
+//! biases. Each is kept as its difference from the base, which c multiplies. Of an adapted
+//! embedding or head PEFT saves the frozen weight along and loads it; where it is the model's own,
+//! nothing is kept.
+
+use burn::tensor::Tensor;
+use serde_json::Value;
+
+use super::ln_tuning;
+use crate::arch::Projection;
+use crate::checkpoint::{Loader, PREFIX, Target};
+use crate::error::Result;
+use crate::hooks::{Delta, Effect, Lookup, Placed, Site};
+
+/// The module whose whole weight or bias a key holds.
+pub(crate) fn module(key: &str) -> Option<&str> {
+    let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
+    let module = module.strip_suffix(".base_layer").unwrap_or(module);
+    let module = module.strip_suffix(".token_adapter").unwrap_or(module);
+    let module = module.strip_suffix(".ln_tuning_layers").unwrap_or(module);
+    let path = module.strip_prefix(PREFIX)?;
+    Site::parse(path).or(Site::parse_norm(path))?;
+    Some(module)
+}
+
+/// The key of the copy that this one repeats: with save_embedding_layers or bias = "all" PEFT writes
+/// what stands in modules_to_save a second time, and the frozen original, and reads neither.
+pub(crate) fn repeated(key: &str) -> Option<String> {
+    let (module_path, rest) = [".modules_to_save.", ".original_module."]
+        .iter()
+        .find_map(|infix| key.split_once(infix))?;
+    // Inside a container the adapter's name may stand in between.
+    let rests = [Some(rest), rest.split_once('.').map(|(_, rest)| rest)];
+    let plain = rests
+        .into_iter()
+        .flatten()
+        .map(|rest| format!("{module_path}.{rest}"));
+    plain.into_iter().find(|plain| module(plain).is_some())
+}
+
+/// Whether some module's path in a Llama ends so.
+fn is_module(loader: &Loader<'_>, name: &str) -> bool {
+    let layers = (0..loader.model.config().num_layers).map(|layer| format!("model.layers.{layer}"));
+    let inside = [
+        "",
+        ".self_attn",
+        ".mlp",
+        ".mlp.act_fn",
+        ".input_layernorm",
+        ".post_attention_layernorm",
+    ];
+    let projections = Projection::ALL.map(|projection| format!(".{}", projection.path()));
+    let parts = || {
+        inside
+            .into_iter()
+            .chain(projections.iter().map(String::as_str))
+    };
+    let around = [
+        "model.embed_tokens",
+        "model.layers",
+        "model.norm",
+        "model.rotary_emb",
+        "lm_head",
+    ];
+    around.iter().any(|path| path.ends_with(name))
+        || layers
+            .flat_map(|layer| parts().map(move |part| format!("{layer}{part}")))
+            .any(|path| path.ends_with(name))
+}
+
+const FROZEN: &str = "base_layer.weight";
+
+/// The layers of which the file has the frozen weight, for comparison with the base's.
+pub(crate) fn frozen(loader: &Loader<'_>) -> Vec<Target> {
+    let keys = loader.keys().into_iter();
+    let target = |key: String| loader.target(&key, module(&key)?).ok();
+    keys.filter(|key| key.ends_with(FROZEN))
+        .filter_map(target)
+        .collect()
+}
+
+/// The copies among the tensors that no method took.
+pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    for key in loader.keys() {
+        if repeated(&key).is_some_and(|plain| loader.shape(&plain).is_some()) {
+            loader.skip(&key);
+        }
+    }
+    let keys = loader.keys();
+    let named: Vec<&str> = match loader.config.get("modules_to_save") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    for name in &named {
+        // As PEFT does, which takes every module whose path ends so, and passes over names that the
+        // model has no module of.
+        let inside = |key: &String| key.contains(&format!("{name}."));
+        if !keys.iter().any(inside) && is_module(loader, name) {
+            let key = format!("{}<module>{name}.weight", PREFIX);
+            return Err(loader.named_but_absent("modules_to_save", key));
+        }
+    }
+    let mut placed = Vec::new();
+    for key in &keys {
+        let Some(module) = module(key) else { continue };
+        if let Some(site) = module.strip_prefix(PREFIX).and_then(Site::parse_norm) {
+            let change = loader.shared(key, [loader.model.config().hidden_size])?
+                - loader.base_gain(site, key)?;
+            placed.push(Placed::new(site, move |c| {
+                vec![Effect::Gain(change.clone() * c)]
+            }));
+            continue;
+        }
+        let target = loader.target(key, module)?;
+        if !key.ends_with(".weight") {
+            let bias = loader.base_bias(&target);
+            let Some(base) = bias else { continue };
+            let bias = loader.shared(key, [target.o])? - base;
+            placed.push(Placed::linear(
+                target.site,
+                vec![Delta::Bias { bias, scale: 1.0 }],
+            ));
+            continue;
+        }
+        let copy = loader.host(key, [target.o, target.i])?;
+        if key.ends_with(FROZEN) && copy == loader.base_weight_on_host(&target)? {
+            continue;
+        }
+        let copy: Tensor<2> = loader.upload(copy, [target.o, target.i]);
+        let delta = copy - loader.base_weight(&target);
+        let dense = |site, delta| Placed::linear(site, vec![Delta::Dense { delta, scale: 1.0 }]);
+        if target.site != Site::Embedding {
+            // PEFT loads the frozen weight of a head that is the embedding into both.
+            let both = target.site == Site::Head
+                && loader.model.config().tie_word_embeddings
+                && key.ends_with(FROZEN)
+                && !keys
+                    .iter()
+                    .any(|key| key.contains(".embed_tokens.") && key.ends_with(".weight"));
+            if both {
+                let lookup = Lookup::table(delta.clone(), None);
+                placed.push(Placed::new(Site::Embedding, move |c| {
+                    vec![Effect::Embedding(lookup.times(c))]
+                }));
+            }
+            placed.push(dense(target.site, delta));
+            continue;
+        }
+        // A head that is the embedding follows a new embedding, unless the file has a head too or
+        // the embedding was trained as a copy of its own, which the head then is not.
+        let tied = loader.model.config().tie_word_embeddings
+            && !key.ends_with(ln_tuning::KEY)
+            && !named.iter().any(|name| target.path.ends_with(name))
+            && !keys
+                .iter()
+                .any(|key| key.contains(".lm_head.") && key.ends_with(".weight"));
+        let lookup = Lookup::table(delta.clone(), None);
+        let mut embedding = Placed::new(target.site, move |c| {
+            vec![Effect::Embedding(lookup.times(c))]
+        });
+        let head = dense(Site::Head, delta);
+        embedding.dense_bytes = head.dense_bytes;
+        placed.push(embedding);
+        placed.extend(tied.then_some(head));
+    }
+    Ok(placed)
+}

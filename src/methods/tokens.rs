@@ -1,0 +1,159 @@
+//! Single tokens and the embedding, for the methods that train them: some rows of a matrix with one
+//! row per token, or a low-rank change of the whole embedding.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Int, Tensor, TensorData};
+use serde_json::Value;
+
+use super::lora_factors::scale;
+use crate::checkpoint::{Loader, PREFIX, Target};
+use crate::error::Result;
+use crate::hooks::{Delta, Effect, Lookup, Placed, Site};
+
+/// The trained rows of every module that has `parameter`, which holds whole rows and no
+/// differences. `ids` tells which rows they are. On a model whose head is the embedding, the
+/// embedding's rows are the head's too, unless the file has some for the head.
+pub(super) fn trained_rows(
+    loader: &Loader<'_>,
+    parameter: &str,
+    ids: impl Fn(&Target) -> Result<Vec<u32>>,
+) -> Result<Vec<Placed>> {
+    let targets = loader.tables(parameter)?;
+    let config = loader.model.config();
+    let tied = (config.tie_word_embeddings || config.tied_by_config_alone)
+        && targets.iter().all(|target| target.site != Site::Head);
+    let mut placed = Vec::new();
+    for target in targets {
+        let listed = ids(&target)?;
+        let rows = loader.host(&loader.key(&target, parameter), [listed.len(), target.i])?;
+        if listed.is_empty() {
+            continue;
+        }
+        // Of an id that is listed twice, the last row counts.
+        let row_of: BTreeMap<u32, usize> = listed.iter().copied().zip(0..).collect();
+        let (ids, rows): (Vec<u32>, Vec<f32>) = {
+            let row = |at: usize| rows[at * target.i..][..target.i].iter().copied();
+            (
+                row_of.keys().copied().collect(),
+                row_of.values().flat_map(|&at| row(at)).collect(),
+            )
+        };
+        let indices = ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
+        let indices = TensorData::new(indices, [ids.len()]);
+        let indices = Tensor::<1, Int>::from_data(indices, &loader.model.device());
+        let rows = loader.upload(rows, [ids.len(), target.i]);
+        let change = rows.clone() - loader.base_weight(&target).select(0, indices.clone());
+        if target.site == Site::Embedding {
+            let lookup = Lookup::rows(&ids, change.clone());
+            placed.push(Placed::new(target.site, move |c| {
+                vec![Effect::Embedding(lookup.times(c))]
+            }));
+        }
+        let outputs = match target.site {
+            Site::Embedding => tied.then_some(Site::Head),
+            site => Some(site),
+        };
+        placed.extend(outputs.map(|site| {
+            let ids = indices.clone();
+            let rows = match site {
+                Site::Head if config.tied_by_config_alone => {
+                    rows.clone() - loader.model.head_weight().select(0, ids.clone())
+                }
+                _ => change.clone(),
+            };
+            let scale = 1.0;
+            Placed::linear(site, vec![Delta::Rows { ids, rows, scale }])
+        }));
+    }
+    Ok(placed)
+}
+
+/// The rows of LoRA's `trainable_token_indices`: a list, for the embedding, or an object from
+/// module names to lists.
+pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    let field = "trainable_token_indices";
+    let listed = loader.config.get(field);
+    check_rows_are_there(loader, field, listed)?;
+    if !loader.any(ROWS) {
+        return Ok(Vec::new());
+    }
+    trained_rows(loader, ROWS, |target| {
+        let own = listed.and_then(Value::as_object).and_then(|modules| {
+            let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
+            // A head that is the embedding may have the embedding's rows a second time.
+            let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
+            let embedding = |(name, _): &(&String, &Value)| tied && name.ends_with("embed_tokens");
+            let entries = || modules.iter();
+            entries().find(named).or_else(|| entries().find(embedding))
+        });
+        let own = own.map_or(listed, |(_, ids)| Some(ids));
+        loader.config.ids(field, own, target.o)
+    })
+}
+
+/// Refuses rows that the config names and the file lacks, as PEFT does. A head that is the embedding
+/// needs none of its own where the same ids are named for both.
+fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>) -> Result<()> {
+    let tied = loader.model.config().tie_word_embeddings;
+    let modules: Vec<(&str, &Value)> = match listed {
+        Some(Value::Array(ids)) if !ids.is_empty() => listed
+            .map(|ids| ("embed_tokens", ids))
+            .into_iter()
+            .collect(),
+        Some(Value::Object(modules)) => {
+            let modules = modules.iter();
+            modules.map(|(name, ids)| (name.as_str(), ids)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, ids) in &modules {
+        let same =
+            |(other, others): &(&str, &Value)| other.ends_with("embed_tokens") && others == ids;
+        if tied && name.ends_with("lm_head") && modules.iter().any(same) {
+            continue;
+        }
+        let parameter = format!("{name}.{ROWS}");
+        if !loader.any(&parameter) {
+            let key = format!("{}<module>{parameter}", PREFIX);
+            return Err(loader.named_but_absent(field, key));
+        }
+    }
+    Ok(())
+}
+
+/// LoRA of the embedding: a token's own r numbers, through B. The head stays as it is, also where
+/// it is the embedding, but in a file of mlx-lm's.
+pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    if !loader.any(A) {
+        return Ok(Vec::new());
+    }
+    let tied = loader.model.config().tie_word_embeddings;
+    let mut placed = Vec::new();
+    for target in loader.tables(A)? {
+        let (table, b, s) = factors(loader, &target)?;
+        if tied && loader.config.is_mlx {
+            let product = Delta::product(b.clone().transpose(), table.clone(), s);
+            placed.push(Placed::linear(Site::Head, vec![product]));
+        }
+        let lookup = Lookup::table(table, Some(b));
+        placed.push(Placed::new(target.site, move |c| {
+            vec![Effect::Embedding(lookup.times(c * s))]
+        }));
+    }
+    Ok(placed)
+}
+
+/// Aᵀ [vocabulary, r], B [d, r] and s of an embedding's LoRA.
+pub(super) fn factors(loader: &Loader<'_>, target: &Target) -> Result<(Tensor<2>, Tensor<2>, f32)> {
+    let (rank, s) = scale(loader.config, target)?;
+    let a = loader.host(&loader.key(target, A), [rank, target.o])?;
+    let of_token = |id| (0..rank).map(move |row| row * target.o + id);
+    let table = (0..target.o).flat_map(of_token).map(|at| a[at]).collect();
+    let table = loader.upload(table, [target.o, rank]);
+    Ok((table, loader.tensor(target, B, [target.i, rank])?, s))
+}
+
+pub(super) use crate::checkpoint::keys::{EMBEDDING_A as A, EMBEDDING_B as B};
+/// Whole rows of trainable_token_indices.
+pub(super) const ROWS: &str = "token_adapter.trainable_tokens_delta";

@@ -1,0 +1,54 @@
+//! Virtual tokens: trained embeddings in front of the text, shared by the methods that differ only
+//! in how they were trained. Attention looks back, never ahead, so what every layer keeps of the
+//! virtual tokens does not depend on the text: their keys and values are computed once.
+
+use burn::tensor::Tensor;
+
+use crate::checkpoint::{Loaded, Loader, Method};
+use crate::error::Result;
+use crate::hooks::{Effect, ExtraKeyValue, Join, Law, Placed, Site};
+use crate::model::EXTRA_POSITIONS;
+
+/// The trained embeddings' name in every one of these checkpoints.
+pub(super) const EMBEDDINGS: &str = "prompt_embeddings";
+
+/// n, as long as positions are left for it.
+pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
+    let field = "num_virtual_tokens";
+    match loader.config.count(field)? {
+        n if n > EXTRA_POSITIONS => {
+            let why = "up to 1024 virtual tokens fit in front of the text here";
+            Err(method.unsupported(loader.config, field, why))
+        }
+        n => Ok(n),
+    }
+}
+
+/// The trained embeddings `[n, d]`.
+pub(super) fn embeddings(loader: &Loader<'_>, method: &Method) -> Result<Tensor<2>> {
+    let n = count(loader, method)?;
+    loader.shared(EMBEDDINGS, [n, loader.model.config().hidden_size])
+}
+
+/// Runs the base model over the virtual tokens and lets every layer see what it keeps of them.
+pub(super) fn in_front(loader: &Loader<'_>, embeddings: Tensor<2>) -> Loaded {
+    let kept = loader.model.keys_values(embeddings);
+    let place = |(layer, (keys, values))| in_layer(layer, keys, values);
+    Loaded {
+        law: Law::AttentionMix,
+        placed: kept.into_iter().enumerate().map(place).collect(),
+    }
+}
+
+/// Keys and values `[kv_heads, n, hd]` in front of one layer's own.
+pub(super) fn in_layer(layer: usize, keys: Tensor<3>, values: Tensor<3>) -> Placed {
+    Placed::new(Site::Attention(layer), move |coefficient| {
+        let (keys, values) = (keys.clone(), values.clone());
+        vec![Effect::KeyValue(ExtraKeyValue {
+            keys,
+            values,
+            coefficient,
+            join: Join::InFront,
+        })]
+    })
+}
