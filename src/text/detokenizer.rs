@@ -10,8 +10,8 @@ pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
     skip_special: bool,
     ids: Vec<u32>,
-    /// Bytes of the decoded `ids` that were given out.
-    given: usize,
+    /// Bytes of the decoded `ids` that were emitted.
+    emitted: usize,
     /// Whether the last token that can be seen is a [byte token](is_byte_token).
     in_bytes: bool,
 }
@@ -22,12 +22,12 @@ impl Detokenizer {
             tokenizer,
             skip_special,
             ids: Vec::new(),
-            given: 0,
+            emitted: 0,
             in_bytes: false,
         }
     }
 
-    /// Takes the next token; gives the text that is certain now, often one word, sometimes none.
+    /// Takes the next token; gives the text that can no longer change, often one word, sometimes none.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
         let added = self.tokenizer.get_added_vocabulary();
@@ -42,13 +42,13 @@ impl Detokenizer {
         }
         let text = decode(&self.tokenizer, &self.ids, self.skip_special);
         let certain = text.trim_end_matches('\u{fffd}');
-        let new = certain.get(self.given..).unwrap_or_default().to_owned();
-        self.given += new.len();
-        // Between whole characters byte-level decoding starts anew: drop what is done, so that a
+        let new = certain.get(self.emitted..).unwrap_or_default().to_owned();
+        self.emitted += new.len();
+        // Between whole characters byte-level decoding starts again: drop what is decoded, so that a
         // long answer costs no more per token than a short one.
         if certain.len() == text.len() && is_byte_level(&self.tokenizer) {
             self.ids.clear();
-            self.given = 0;
+            self.emitted = 0;
         }
         new
     }
@@ -56,15 +56,17 @@ impl Detokenizer {
     /// The rest: U+FFFD for what was held back and never became a character.
     pub fn finish(self) -> String {
         let text = decode(&self.tokenizer, &self.ids, self.skip_special);
-        text.get(self.given..).unwrap_or_default().to_owned()
+        text.get(self.emitted..).unwrap_or_default().to_owned()
     }
 }
 
+/// Token ids to text, all at once.
 pub(super) fn decode(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> String {
-    // Of the decoders there are, none that a causal model uses can fail.
+    // No decoder that a causal model uses can fail.
     tokenizer.decode(ids, skip_special).unwrap_or_default()
 }
 
+/// Whether the decoder takes tokens for strings of bytes, as GPT-2's does.
 pub(super) fn is_byte_level(tokenizer: &Tokenizer) -> bool {
     matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)))
 }

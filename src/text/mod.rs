@@ -39,16 +39,16 @@ pub struct Text {
     named: Arc<BTreeMap<String, String>>,
 }
 
-/// What is put around a text that is to be continued.
+/// The tokens put around a text that is to be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Around {
-    /// What the post-processor of `tokenizer.json` says.
+    /// Those of the post-processor of `tokenizer.json`.
     PostProcessor,
-    /// What llama.cpp puts there.
+    /// Those that llama.cpp puts there.
     Tokens { bos: Option<u32>, eos: Option<u32> },
 }
 
-/// Tokens at which models stop speaking, beside the one that the file calls `eos`.
+/// Tokens that end an answer, besides the one that the file calls `eos`.
 const STOP_TOKENS: [&str; 10] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -131,7 +131,7 @@ impl Text {
                 None => Err(bad(format!("`{name}` is {id} of {} tokens", tokens.len()))),
             }
         };
-        // What llama.cpp takes where a SentencePiece file is silent.
+        // llama.cpp's ids where a SentencePiece file has none.
         let usual = |id: u32| (model == "llama" && (id as usize) < tokens.len()).then_some(id);
         let (bos, eos) = (id("bos")?.or(usual(1)), id("eos")?.or(usual(2)));
         let stops = [eos, id("eot")?, id("eom")?]
@@ -172,8 +172,8 @@ impl Text {
     /// * tokens that stand only in `tokenizer_config.json` (`added_tokens_decoder` and special
     ///   tokens by name), `special_tokens_map.json` or `added_tokens.json` are added;
     /// * an answer ends at `eos_token` and at the `eos_token_id` of `generation_config.json`, or
-    ///   where that says none, of `config.json`;
-    /// * what is put around a text is for the post-processor of `tokenizer.json` to say:
+    ///   where that has none, of `config.json`;
+    /// * only the post-processor of `tokenizer.json` decides what is put around a text:
     ///   `add_bos_token` in `tokenizer_config.json` changes nothing.
     ///
     /// # Errors
@@ -197,13 +197,13 @@ impl Text {
                 .collect()
         };
         let id = |name: &str| tokenizer.token_to_id(named.get(name)?);
-        let said = [
+        let eos_ids = [
             &generation["eos_token_id"],
             &config["eos_token_id"],
             &config["text_config"]["eos_token_id"],
         ];
-        let said = said.into_iter().find(|value| !value.is_null());
-        let stops = said.map(ids).unwrap_or_default();
+        let eos_ids = eos_ids.into_iter().find(|value| !value.is_null());
+        let stops = eos_ids.map(ids).unwrap_or_default();
         let stops = stops.into_iter().chain(id("eos_token")).collect();
         let bos = id("bos_token").or_else(|| ids(&generation["bos_token_id"]).first().copied());
         let file = files.get("chat_template.jinja");
@@ -253,10 +253,10 @@ impl Text {
     }
 
     /// Text to token ids. Special tokens that are spelled out in the text are recognised.
-    /// `add_special` puts around it what the model wants around a text that is to be continued,
-    /// mostly the beginning-of-sequence token: in a folder what the post-processor of
-    /// `tokenizer.json` says, in a GGUF file `tokenizer.ggml.add_bos_token` and `add_eos_token`,
-    /// or without them what llama.cpp does for that kind of tokenizer. For a chat there is
+    /// `add_special` adds the tokens that the model expects around a text that is to be continued,
+    /// mostly the beginning-of-sequence token: in a folder those of the post-processor of
+    /// `tokenizer.json`, in a GGUF file `tokenizer.ggml.add_bos_token` and `add_eos_token`,
+    /// or without them those that llama.cpp adds for that kind of tokenizer. For a chat there is
     /// [`Self::encode_chat`].
     ///
     /// Characters for which a vocabulary has neither a token nor bytes are left out, as everywhere
@@ -314,7 +314,7 @@ impl Text {
         Detokenizer::new(Arc::clone(&self.tokenizer), skip_special)
     }
 
-    /// What a table shows for one token: its text with its leading space, special tokens spelled
+    /// One token as a table shows it: its text with its leading space, special tokens spelled
     /// out, U+FFFD for a piece of a character; `None` for an id without a token.
     #[must_use]
     pub fn token_text(&self, id: u32) -> Option<String> {

@@ -5,22 +5,23 @@ use super::{Detokenizer, Text};
 /// Token ids becoming text, with anything held back that may still become a stop text.
 ///
 /// Special tokens are left out of the text, but a stop text may contain some. So the text is made
-/// twice, and `pieces` says where the two belong together.
+/// twice, and `pieces` records which positions of the two correspond.
 #[derive(Debug, Clone)]
 pub struct Speech {
     stops: Vec<String>,
-    /// Without special tokens: what is said.
+    /// The text that is shown: without special tokens.
     shown: Option<Stream>,
     /// With special tokens, if there are stop texts to look for.
     spelled: Option<Stream>,
-    /// Where each token's text begins: bytes into what is held of `spelled` and of `shown`.
+    /// Where each token's text begins: bytes into the held text of `spelled` and of `shown`.
     pieces: Vec<(usize, usize)>,
 }
 
+/// One way of decoding, and its text.
 #[derive(Debug, Clone)]
 struct Stream {
     detokenizer: Option<Detokenizer>,
-    /// Not given out yet.
+    /// Not emitted yet.
     held: String,
 }
 
@@ -73,8 +74,8 @@ impl Speech {
         }
     }
 
-    /// Text that is certain now, and whether a stop text appeared. With `last`, nothing more
-    /// follows and nothing stays behind.
+    /// Takes the next token; gives the text that can no longer change, and whether a stop text
+    /// appeared. With `last`, nothing more follows and nothing is held back.
     pub fn push(&mut self, id: u32, last: bool) -> (String, bool) {
         let Some(shown) = &mut self.shown else {
             return (String::new(), false);
@@ -103,7 +104,7 @@ impl Speech {
         let spelled_open = spelled.open(&self.stops);
         let spelled_at = in_shown(spelled_open);
         let open = shown.open(&self.stops).min(spelled_at);
-        // What goes on is counted from here.
+        // Positions are counted from the new starts of the held texts.
         let later = self.pieces.iter().filter(|(at, _)| *at > spelled_open);
         let later = later.map(|(a, b)| (a - spelled_open, b.saturating_sub(open)));
         self.pieces = std::iter::once((0, spelled_at - open))
@@ -115,13 +116,13 @@ impl Speech {
     }
 }
 
-/// The byte of what is shown that belongs to byte `at` of what is spelled; that of a special token
-/// is where it would stand.
+/// The byte of the shown text that corresponds to byte `at` of the spelled one; for a special token,
+/// where it would stand.
 fn in_shown(pieces: &[(usize, usize)], ends: (usize, usize), shown: &str, at: usize) -> usize {
     let after = pieces.partition_point(|(spelled, _)| *spelled <= at);
     let start = after.checked_sub(1).map_or((0, 0), |index| pieces[index]);
     let end = pieces.get(after).copied().unwrap_or(ends);
-    // From the end: what is stripped off a text, such as its first space, stands in front.
+    // Counted from the end: what is stripped off a text, such as its first space, is at its start.
     let found = end.1.saturating_sub(end.0.saturating_sub(at)).max(start.1);
     shown.floor_char_boundary(found)
 }

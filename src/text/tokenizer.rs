@@ -1,4 +1,4 @@
-//! Builds the tokenizer: from Hugging Face's `tokenizer.json`, or from what a GGUF file says.
+//! Builds the tokenizer: from Hugging Face's `tokenizer.json`, or from a GGUF file's metadata.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,7 @@ use tokenizers::{
     Tokenizer,
 };
 
+/// The error for `tokenizer.json`.
 pub(super) fn bad_json(why: &impl ToString) -> Error {
     Error::BadTokenizer {
         file: "tokenizer.json".into(),
@@ -54,7 +55,7 @@ pub(super) fn read_folder(
             tokens.insert(id, added_token(token).ok_or_else(bad)?);
         }
     } else {
-        // Files from before transformers 4.34 said it in two more.
+        // Before transformers 4.34 they were in two more files.
         let map = read_json("special_tokens_map.json", files)?;
         let mut additional = None;
         if let (Some(config), Value::Object(mut map)) = (object(&mut config), map) {
@@ -211,6 +212,7 @@ pub(super) fn vocab(tokens: &[String]) -> Result<Vocab, String> {
     Ok(vocab)
 }
 
+/// Adds tokens that are found in a text before it is normalised.
 pub(super) fn add_tokens(tokenizer: &mut Tokenizer, tokens: Vec<String>, special: bool) {
     let added: Vec<AddedToken> = tokens
         .into_iter()

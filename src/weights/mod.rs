@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source.rs       bytes: a buffer, a native file (the browser's own sources are in web/)
-//! gguf.rs         the GGUF container, read and written
+//! gguf/           the GGUF container, read and written
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
 //! split.rs        the parts of a GGUF file that was split

@@ -78,7 +78,7 @@ impl Kind {
 
     fn row(self) -> Row {
         let row = Self::TABLE.into_iter().find(|(_, kind, ..)| *kind == self);
-        // Every kind is in the table (a test says so); the default keeps this free of panics.
+        // Every kind is in the table (a test checks it); the default keeps this free of panics.
         row.unwrap_or((u32::MAX, self, "?", 1, 1, &[]))
     }
 
@@ -175,33 +175,33 @@ pub fn not_finite(kind: Kind, bytes: &[u8]) -> Option<(usize, f64)> {
     Some((at, found))
 }
 
-/// Takes quantised numbers apart, 32 at a time, in order. Formats whose scales belong to fewer than
-/// 32 are rounded to 8 bits first; for the others `scale·code + offset` is what [`dequantise`]
-/// gives. Floats have no codes, and give nothing.
+/// Calls `each` with the codes, scale and offset of every 32 numbers, in order. Formats with one scale
+/// for fewer than 32 numbers are rounded to 8 bits first; for the others `scale·code + offset` is what
+/// [`dequantise`] gives. Floats have no codes: `each` is not called.
 ///
 /// # Errors
 /// As [`dequantise`].
 pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<()> {
-    whole_blocks(kind, bytes)?;
+    check_whole_blocks(kind, bytes)?;
     match kind {
         Kind::F32 | Kind::F16 | Kind::BF16 | Kind::F64 => {}
-        Kind::Q4_0 => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
+        Kind::Q4_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
             let d = half(d0, d1);
             each(block(|n| nibble_of_16(q, n) as i8, d, -8.0 * d));
         }),
-        Kind::Q4_1 => apart(bytes, |&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]| {
+        Kind::Q4_1 => for_each(bytes, |&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]| {
             each(block(
                 |n| nibble_of_16(q, n) as i8,
                 half(d0, d1),
                 half(m0, m1),
             ));
         }),
-        Kind::Q5_0 => apart(bytes, |&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]| {
+        Kind::Q5_0 => for_each(bytes, |&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]| {
             let high = u32::from_le_bytes([h0, h1, h2, h3]);
             let code = |n| (nibble_of_16(q, n) | fifth(high, n)) as i8 - 16;
             each(block(code, half(d0, d1), 0.0));
         }),
-        Kind::Q5_1 => apart(
+        Kind::Q5_1 => for_each(
             bytes,
             |&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]| {
                 let high = u32::from_le_bytes([h0, h1, h2, h3]);
@@ -209,14 +209,14 @@ pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<(
                 each(block(code, half(d0, d1), half(m0, m1)));
             },
         ),
-        Kind::Q8_0 => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 34]| {
+        Kind::Q8_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 34]| {
             each(block(|n| q[n] as i8, half(d0, d1), 0.0));
         }),
-        Kind::IQ4_NL => apart(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
+        Kind::IQ4_NL => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
             let code = |n| IQ4_NL_VALUES[usize::from(nibble_of_16(q, n))];
             each(block(code, half(d0, d1), 0.0));
         }),
-        Kind::Q4_K => apart(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]| {
+        Kind::Q4_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]| {
             let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
             for group in 0..8 {
                 let (factor, offset) = factor_and_offset(scales, group);
@@ -224,7 +224,7 @@ pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<(
                 each(block(code, half(d0, d1) * factor, -half(m0, m1) * offset));
             }
         }),
-        Kind::Q5_K => apart(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]| {
+        Kind::Q5_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]| {
             let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
             let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
             for group in 0..8 {
@@ -247,8 +247,9 @@ pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<(
     Ok(())
 }
 
-fn apart<const B: usize>(bytes: &[u8], each: impl FnMut(&[u8; B])) {
-    bytes.as_chunks::<B>().0.iter().for_each(each);
+/// Calls `block` with every block of `B` bytes.
+fn for_each<const B: usize>(bytes: &[u8], block: impl FnMut(&[u8; B])) {
+    bytes.as_chunks::<B>().0.iter().for_each(block);
 }
 
 fn block(code: impl Fn(usize) -> i8, scale: f32, offset: f32) -> Block {
@@ -288,28 +289,28 @@ pub fn dequantise(kind: Kind, bytes: &[u8]) -> Result<Vec<f32>> {
 /// # Errors
 /// [`Error::Truncated`] when the bytes end inside a block; nothing is appended then.
 pub fn dequantise_into(kind: Kind, bytes: &[u8], values: &mut Vec<f32>) -> Result<()> {
-    whole_blocks(kind, bytes)?;
+    check_whole_blocks(kind, bytes)?;
     match kind {
-        Kind::F32 => each(bytes, values, |b| [f32::from_le_bytes(*b)]),
-        Kind::F16 => each(bytes, values, |b| [f16::from_le_bytes(*b).to_f32()]),
-        Kind::BF16 => each(bytes, values, |b| [bf16::from_le_bytes(*b).to_f32()]),
-        Kind::F64 => each(bytes, values, |b| [f64::from_le_bytes(*b) as f32]),
-        Kind::Q4_0 => each(bytes, values, q4_0),
-        Kind::Q4_1 => each(bytes, values, q4_1),
-        Kind::Q5_0 => each(bytes, values, q5_0),
-        Kind::Q5_1 => each(bytes, values, q5_1),
-        Kind::Q8_0 => each(bytes, values, q8_0),
-        Kind::Q2_K => each(bytes, values, q2_k),
-        Kind::Q3_K => each(bytes, values, q3_k),
-        Kind::Q4_K => each(bytes, values, q4_k),
-        Kind::Q5_K => each(bytes, values, q5_k),
-        Kind::Q6_K => each(bytes, values, q6_k),
-        Kind::IQ4_NL => each(bytes, values, iq4_nl),
+        Kind::F32 => widen(bytes, values, |b| [f32::from_le_bytes(*b)]),
+        Kind::F16 => widen(bytes, values, |b| [f16::from_le_bytes(*b).to_f32()]),
+        Kind::BF16 => widen(bytes, values, |b| [bf16::from_le_bytes(*b).to_f32()]),
+        Kind::F64 => widen(bytes, values, |b| [f64::from_le_bytes(*b) as f32]),
+        Kind::Q4_0 => widen(bytes, values, q4_0),
+        Kind::Q4_1 => widen(bytes, values, q4_1),
+        Kind::Q5_0 => widen(bytes, values, q5_0),
+        Kind::Q5_1 => widen(bytes, values, q5_1),
+        Kind::Q8_0 => widen(bytes, values, q8_0),
+        Kind::Q2_K => widen(bytes, values, q2_k),
+        Kind::Q3_K => widen(bytes, values, q3_k),
+        Kind::Q4_K => widen(bytes, values, q4_k),
+        Kind::Q5_K => widen(bytes, values, q5_k),
+        Kind::Q6_K => widen(bytes, values, q6_k),
+        Kind::IQ4_NL => widen(bytes, values, iq4_nl),
     }
     Ok(())
 }
 
-fn whole_blocks(kind: Kind, bytes: &[u8]) -> Result<()> {
+fn check_whole_blocks(kind: Kind, bytes: &[u8]) -> Result<()> {
     if !bytes.len().is_multiple_of(kind.block_bytes()) {
         let whole = bytes.len().div_ceil(kind.block_bytes()) * kind.block_bytes();
         return Err(Error::Truncated {
@@ -322,8 +323,8 @@ fn whole_blocks(kind: Kind, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Applies a block's function to every block of `B` bytes.
-fn each<const B: usize, const N: usize>(
+/// Appends the numbers of every block of `B` bytes, as `block` widens them.
+fn widen<const B: usize, const N: usize>(
     bytes: &[u8],
     values: &mut Vec<f32>,
     block: impl Fn(&[u8; B]) -> [f32; N],
@@ -548,9 +549,10 @@ mod tests {
             blocks(kind, &bytes, |block| {
                 found.extend(block.codes.map(|code| {
                     let code = f32::from(code);
-                    match block.offset == 0.0 {
-                        true => code * block.scale,
-                        false => code * block.scale + block.offset,
+                    if block.offset == 0.0 {
+                        code * block.scale
+                    } else {
+                        code * block.scale + block.offset
                     }
                 }));
             })

@@ -1,13 +1,14 @@
-//! `steer record`: what a model says along the coefficients of some adapters, as one JSON file that a
+//! `steer record`: what a model writes at the coefficients of some adapters, as one JSON file that a
 //! page can play without the model. `docs/RECORDING.md` describes the plan and the file.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::copy;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use playground::adapters;
-use playground::device;
+use playground::adapters::load as load_adapter;
+use playground::device::cpu;
 use playground::error::{Error, Result};
 use playground::model::Weights;
 use playground::sample::Sampling;
@@ -16,10 +17,12 @@ use playground::text::Message;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{adapter_files, io, load_model, read};
+use crate::adapter_files::adapter_files;
+use crate::files::{io_error, read};
+use crate::load::load_model;
 
 #[derive(Args)]
-pub struct Record {
+pub(crate) struct Record {
     /// A .gguf file, or the weights in a folder with config.json and tokenizer.json.
     #[arg(long)]
     model: PathBuf,
@@ -31,7 +34,7 @@ pub struct Record {
     out: PathBuf,
 }
 
-/// What to record. Nothing has a default, so that a plan says all that the file depends on.
+/// What to record. Nothing has a default: the plan states everything that the file depends on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Plan {
@@ -156,7 +159,7 @@ struct Prompt<'a> {
     base: Lane,
 }
 
-/// A prompt, an adapter, a coefficient, and what was heard; the first two by their places.
+/// One prompt, adapter (both by index) and coefficient, and the text that they gave.
 #[derive(Default, Serialize)]
 struct Run {
     prompt: usize,
@@ -165,11 +168,11 @@ struct Run {
     steered: Lane,
     /// For each step, in thousandths of a nat.
     kl: Vec<Option<u64>>,
-    /// For each step: token, base's and steered stream's probability, token, …
+    /// For each step: token, its probability in the base and in the steered stream, next token, …
     top: Vec<Vec<Option<u64>>>,
 }
 
-/// One stream: its tokens by their places in [`Recording::tokens`], and their probabilities in
+/// One stream: its tokens as indices into [`Recording::tokens`], and their probabilities in
 /// thousandths.
 #[derive(Clone, Default, Serialize)]
 struct Lane {
@@ -181,7 +184,7 @@ struct Lane {
 impl Lane {
     fn push(&mut self, step: Option<LaneStep>, tokens: &mut Tokens) {
         let Some(step) = step else { return };
-        self.tokens.push(tokens.place(step.id, step.text));
+        self.tokens.push(tokens.index(step.id, step.text));
         self.probability.push(thousandths(step.probability));
         self.finish = step.finish;
     }
@@ -191,25 +194,25 @@ fn thousandths(value: f64) -> u64 {
     (value * 1e3).round() as u64
 }
 
-/// Every pair of a token and a text that occurs, once. A token's text may differ from place to place,
-/// since half a character waits for its other half.
+/// Every pair of a token and a text that occurs, once. A token's text may differ between positions,
+/// since the first bytes of a character are held back until the last one arrives.
 #[derive(Default)]
 struct Tokens {
-    places: HashMap<(u32, String), u64>,
+    indices: HashMap<(u32, String), u64>,
     all: Vec<(u32, String)>,
 }
 
 impl Tokens {
-    fn place(&mut self, id: u32, text: String) -> u64 {
+    fn index(&mut self, id: u32, text: String) -> u64 {
         let next = self.all.len() as u64;
-        *self.places.entry((id, text)).or_insert_with_key(|key| {
+        *self.indices.entry((id, text)).or_insert_with_key(|key| {
             self.all.push(key.clone());
             next
         })
     }
 }
 
-pub async fn record(args: &Record) -> Result<()> {
+pub(crate) async fn run(args: &Record) -> Result<()> {
     let plan = Plan::read(&args.plan)?;
     if !args.model.is_file() {
         return Err(Error::BadOption {
@@ -218,15 +221,15 @@ pub async fn record(args: &Record) -> Result<()> {
             found: args.model.display().to_string(),
         });
     }
-    // As the page computes on a processor.
-    let session = load_model(&args.model, &device::cpu(), Weights::Quantised).await?;
+    // As the page computes on a CPU.
+    let session = load_model(&args.model, &cpu(), Weights::Quantised).await?;
     let mut facts = Vec::new();
     for planned in &plan.adapters {
         let folder = args.plan.parent().unwrap_or(Path::new(""));
         let files = adapter_files(&folder.join(&planned.path))?;
-        let adapter = adapters::load(&files, &session.model)?;
+        let adapter = load_adapter(&files, &session.model)?;
         let id = session.stack.borrow_mut().add(adapter);
-        // Refused now, not after minutes.
+        // Check all coefficients now, not after minutes.
         for &coefficient in &plan.coefficients {
             session
                 .stack
@@ -248,7 +251,7 @@ pub async fn record(args: &Record) -> Result<()> {
     let mut tokens = Tokens::default();
     let (mut prompts, mut runs) = (Vec::new(), Vec::new());
     for (prompt, text) in plan.prompts.iter().enumerate() {
-        let mut said: Option<Lane> = None;
+        let mut base_lane: Option<Lane> = None;
         for (adapter, &id) in ids.iter().enumerate() {
             eprintln!("steer: {:?}, {}", text, facts[adapter].name);
             for &coefficient in &plan.coefficients {
@@ -256,22 +259,22 @@ pub async fn record(args: &Record) -> Result<()> {
                     .stack
                     .borrow_mut()
                     .set_coefficient(id, coefficient)?;
-                let (heard, base) = listen(&session, plan.request(text), &mut tokens).await?;
-                // It stands once in the file.
-                let first = said.get_or_insert(base.clone());
+                let (run, base) = generate(&session, plan.request(text), &mut tokens).await?;
+                // The file has the base's text once for each prompt.
+                let first = base_lane.get_or_insert(base.clone());
                 if (&first.tokens, first.finish) != (&base.tokens, base.finish) {
-                    return Err(unsettled(args, text, &facts[adapter].name, coefficient));
+                    return Err(unstable_seed(args, text, &facts[adapter].name, coefficient));
                 }
                 runs.push(Run {
                     prompt,
                     adapter,
                     coefficient,
-                    ..heard
+                    ..run
                 });
             }
             session.stack.borrow_mut().set_coefficient(id, 0.0)?;
         }
-        prompts.extend(said.map(|base| Prompt { text, base }));
+        prompts.extend(base_lane.map(|base| Prompt { text, base }));
     }
 
     let recording = Recording {
@@ -292,9 +295,9 @@ pub async fn record(args: &Record) -> Result<()> {
     write(&args.out, &recording)
 }
 
-/// A run, and the base's stream beside it.
-async fn listen(session: &Session, request: Request, tokens: &mut Tokens) -> Result<(Run, Lane)> {
-    let (mut run, mut own) = (Run::default(), Lane::default());
+/// The run of a request, and the base's stream beside it.
+async fn generate(session: &Session, request: Request, tokens: &mut Tokens) -> Result<(Run, Lane)> {
+    let (mut run, mut base_lane) = (Run::default(), Lane::default());
     let mut generation = session.generate(request)?;
     while let Some(step) = generation.next().await? {
         let Step::Token {
@@ -307,24 +310,25 @@ async fn listen(session: &Session, request: Request, tokens: &mut Tokens) -> Res
         else {
             continue;
         };
-        own.push(base, tokens);
+        base_lane.push(base, tokens);
         run.steered.push(steered, tokens);
         run.kl.push(kl_nats.map(thousandths));
         let candidates = top.into_iter().flat_map(|one| {
-            let place = tokens.place(one.id, one.text);
+            let index = tokens.index(one.id, one.text);
             [
-                Some(place),
+                Some(index),
                 one.base.map(thousandths),
                 Some(thousandths(one.steered)),
             ]
         });
         run.top.push(candidates.collect());
     }
-    Ok((run, own))
+    Ok((run, base_lane))
 }
 
-/// Streams that run together round in other ways than one alone, which can turn a near tie.
-fn unsettled(args: &Record, prompt: &str, adapter: &str, coefficient: f32) -> Error {
+/// The error for a seed whose noise leads to a near tie: streams that are computed together round
+/// differently from one alone, which can decide the tie either way.
+fn unstable_seed(args: &Record, prompt: &str, adapter: &str, coefficient: f32) -> Error {
     Error::BadConfig {
         file: args.plan.display().to_string(),
         field: "sampling.seed".into(),
@@ -338,7 +342,7 @@ fn unsettled(args: &Record, prompt: &str, adapter: &str, coefficient: f32) -> Er
 
 fn model_facts<'a>(name: &'a str, path: &Path) -> Result<ModelFacts<'a>> {
     let mut hasher = Sha256::new();
-    let file = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+    let file = File::open(path).and_then(|mut file| copy(&mut file, &mut hasher));
     Ok(ModelFacts {
         name,
         file: path
@@ -346,7 +350,7 @@ fn model_facts<'a>(name: &'a str, path: &Path) -> Result<ModelFacts<'a>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned(),
-        bytes: file.map_err(|error| io(path, &error))?,
+        bytes: file.map_err(|error| io_error(path, &error))?,
         sha256: format!("{:x}", hasher.finalize()),
     })
 }
@@ -356,5 +360,5 @@ fn write(path: &Path, recording: &Recording) -> Result<()> {
         file: path.display().to_string(),
         why: error.to_string(),
     })?;
-    fs::write(path, text + "\n").map_err(|error| io(path, &error))
+    fs::write(path, text + "\n").map_err(|error| io_error(path, &error))
 }

@@ -1,0 +1,7 @@
+//! `steer methods`: the method table of the README.
+
+use playground::adapters::method_table;
+
+pub(crate) fn run() {
+    print!("{}", method_table());
+}
