@@ -114,7 +114,7 @@ mod tests {
                     "delora_lambda",
                     "r",
                 ];
-                let off = crate::checkpoint::is_off(value) || must.contains(field);
+                let off = crate::checkpoint::config::is_off(value) || must.contains(field);
                 assert!(
                     off || filled.contains(&format!("\"{field}\"")) || answered.contains(field),
                     "{}: {field} = {value}",

@@ -28,7 +28,7 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn every_method_explains_itself() {
     for method in METHODS {
-        let file = root().join(format!("src/adapters/{}.rs", method.name));
+        let file = root().join(format!("src/methods/{}.rs", method.name));
         let lines = fs::read_to_string(&file).expect("a file named after the method");
         assert!(
             lines.lines().count() <= 260,

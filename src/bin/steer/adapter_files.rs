@@ -4,8 +4,9 @@ use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf, absolute};
 
-use playground::adapters::{AdapterFiles, BASES_FILE, xlora};
+use playground::checkpoint::{AdapterFiles, BASES_FILE};
 use playground::error::{Error, Result};
+use playground::methods::xlora;
 use playground::weights::check_is_weights;
 use serde_json::Value;
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use playground::adapters::Law;
 use playground::error::{Error, Result};
+use playground::hooks::Law;
 use playground::sample::Sampling;
 
 #[derive(Args, Clone)]

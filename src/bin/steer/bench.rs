@@ -7,12 +7,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use clap::Args;
-use playground::adapters::Steering;
+use playground::device::read_back;
 use playground::error::Result;
+use playground::hooks::Steering;
 use playground::kernels::launches;
 use playground::model::{KvCache, Positions};
 use playground::sample::Sampling;
-use playground::session::{Request, Session, read_back};
+use playground::session::{Request, Session};
 use serde_json::{Value, json};
 
 use crate::args::{SessionArgs, count, whole};

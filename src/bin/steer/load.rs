@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, absolute};
 
 use burn::tensor::Device;
-use playground::adapters::{AdapterFiles, Mask, load as load_adapter};
+use playground::adapters::load as load_adapter;
+use playground::checkpoint::AdapterFiles;
 use playground::device::{cpu, gpu};
 use playground::error::{Error, Result};
+use playground::hooks::Mask;
 use playground::model::Weights;
 use playground::open::open as open_model;
 use playground::session::Session;

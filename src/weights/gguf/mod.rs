@@ -62,7 +62,7 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// How the numbers are written.
     pub kind: Kind,
-    pub(super) span: Span,
+    pub(crate) span: Span,
 }
 
 /// An opened GGUF file: everything but the tensors' data.
