@@ -1,21 +1,30 @@
 //! A playground for steering a small language model: adapters of the PEFT catalogue and steering
 //! vectors, each behind one signed coefficient `c`, turned while the model speaks.
 //!
-//! ```text
-//! weights/    bytes -> tensors: GGUF, safetensors, dequantisation, one façade over both
-//! text/       tokenizer, chat template, incremental decoding, stop texts
-//! open.rs     the files of a model -> its weights and its text
-//! model/      the Llama decoder over burn tensors, its hook points, the kv cache
-//! quantised/  matrices that stay quantised, and integer products with them
-//! adapters/   one file per method; the effects they share; the stack of loaded adapters
-//! extract.rs  contrast pairs -> a control vector
-//! export.rs   an adapter -> a GGUF file for llama.cpp
-//! sample.rs   logits -> token: filters, shared noise, KL
-//! session.rs  prompt -> steps: base and steered in lockstep; no I/O, no clock, no JS
-//! device.rs   which device computes, and why
-//! error.rs    one typed error
-//! web/        the only place that knows wasm-bindgen
-//! ```
+//! # Floors
+//!
+//! A file imports from its own folder or from lower floors, never sideways, and inside a folder files
+//! form no circles. The test `floors` reads this table.
+//!
+//! | floor | rooms | what is there |
+//! |---|---|---|
+//! | 13 | `bin`, `web` | the program `steer`; the only folder that knows wasm-bindgen |
+//! | 12 | `extract` | contrast pairs -> a control vector |
+//! | 11 | `export` | an adapter -> a GGUF file for llama.cpp |
+//! | 10 | `session` | prompt -> steps: base and steered in lockstep; no I/O, no clock, no JS |
+//! | 9 | `adapters` | files -> loaded adapters, the stack with its coefficients, inspection |
+//! | 8 | `methods` | one file per method, what they share, the list of all |
+//! | 7 | `checkpoint` | config, containers, loader: each tensor is taken once; what a method is |
+//! | 6 | `model`, `open` | the decoder's block, its executors, the kv cache; the files of a model -> its weights and its text |
+//! | 5 | `hooks`, `kernels`, `text` | what may act on a decoder, and where; WGSL; tokenizer and chat template |
+//! | 4 | `arch`, `sample` | what a decoder is, one file per family; logits -> token |
+//! | 3 | `weights`, `measure` | bytes -> tensors: GGUF, safetensors, dequantisation; KL, probabilities, entropy |
+//! | 2 | `tensor` | between tensors and host memory; small steps over slices |
+//! | 1 | `quantised`, `device`, `linalg` | matrices that stay quantised; which device computes, and reading back; f64 on the host |
+//! | 0 | `error` | one typed error |
+//!
+//! Data flows up on the way in and down on the way out: bytes -> weights -> model; files -> checkpoint ->
+//! method -> effects -> plan -> block -> logits -> measure and sample -> step.
 #![deny(unsafe_code)]
 
 pub mod adapters;

@@ -77,8 +77,8 @@ impl Law {
             }
             Self::Gate => "c is the length of the step: 0 is no step, −c steps the opposite way",
             Self::AttentionMix => {
-                "c blends attention without and with the prefix: 0 ignores it, negative c is \
-                 repelled by it"
+                "c blends attention without and with the prefix: 0 ignores it, a negative c pushes \
+                 away from it"
             }
         }
     }

@@ -51,6 +51,7 @@ pub mod xlora;
 
 use crate::checkpoint::{Config, Method, renamed};
 use crate::error::{Error, Result};
+use crate::hooks::Law;
 
 /// Every method, in the order of the page and the README.
 pub static METHODS: &[&Method] = &[
@@ -115,23 +116,27 @@ pub(crate) fn method_of(config: &Config) -> Result<&'static Method> {
         })
 }
 
-/// The README's method table: one row per method, from the heads of their files.
+/// The README's tables, from the heads of the methods' files: what c does under each law, then one
+/// row per method.
 #[must_use]
 pub fn method_table() -> String {
-    let mut table =
-        String::from("| method | family | what c does | file | paper |\n|---|---|---|---|---|\n");
+    let name_of = |value: &dyn Fn() -> serde_json::Result<serde_json::Value>| {
+        let value = value().ok();
+        let name = value.as_ref().and_then(serde_json::Value::as_str);
+        name.unwrap_or_default().to_owned()
+    };
+    let mut table = String::from("| law | what c does |\n|---|---|\n");
+    for law in Law::ALL {
+        table += &format!("| {} | {} |\n", law.name(), law.words());
+    }
+    table += "\n| method | family | law | file | paper |\n|---|---|---|---|---|\n";
     for card in METHODS.iter().map(|method| method.card()) {
-        let family = serde_json::to_value(card.family).ok();
-        let family = family
-            .as_ref()
-            .and_then(|family| family.as_str())
-            .unwrap_or_default();
         table += &format!(
             "| {} ({}) | {} | {} | [`{name}.rs`](src/methods/{name}.rs) | [link]({}) |\n",
             card.title,
             card.summary.trim_end_matches('.'),
-            family,
-            card.law_words,
+            name_of(&|| serde_json::to_value(card.family)),
+            card.law.name(),
             card.paper,
             name = card.name,
         );

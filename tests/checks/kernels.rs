@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use playground::device;
+use playground::arch::LlamaConfig;
+use playground::device::{self, read_back};
 use playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
-use playground::model::LlamaConfig;
 use playground::sample::{Answer, Question, Sampling};
-use playground::session::read_back;
 use playground::weights::quant::{Kind, dequantise};
 
 /// Kernels sum in another order than the host: how far they may be from it, in shares of the largest

@@ -933,7 +933,7 @@ fn inspect_explains_every_golden_case() {
     }
     assert_eq!(
         seen.len(),
-        methods::METHODS.len(),
+        playground::methods::METHODS.len(),
         "all methods are there: {seen:?}"
     );
     let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));

@@ -258,7 +258,7 @@ fn the_kl_after_the_split_is_of_the_steered_text() {
         split + 3 < steps.len(),
         "enough is said behind the split at {split}"
     );
-    let distribution = |ids: &[u32], steering: &hooks::Steering| {
+    let distribution = |ids: &[u32], steering: &playground::hooks::Steering| {
         let mut cache = session.model.new_cache();
         let logits = session
             .model
@@ -272,7 +272,7 @@ fn the_kl_after_the_split_is_of_the_steered_text() {
         };
         let so_far = [&PROMPT[..], &steered[..at]].concat();
         let p = distribution(&so_far, &steering);
-        let q = distribution(&so_far, &hooks::Steering::base());
+        let q = distribution(&so_far, &playground::hooks::Steering::base());
         let expected = kl_nats(&p, &q);
         let found = found.expect("both streams run");
         assert!(
