@@ -1,8 +1,17 @@
-//! The sizes of a Llama-architecture model, whichever file they were read from.
+//! A decoder, described by data: what the block of `model` reads, whichever family and file it was
+//! read from.
+//!
+//! ```text
+//! h = s_e · E[token]
+//! h = h + s_r · after(o(attention(rope(norm_q(q(before(h)))), rope(norm_k(k)), v)))
+//! h = h + s_r · after(down(act(gate(before(h))) ∘ up(before(h))))
+//! logits = cap(head(norm(h)) / s_l)
+//! ```
+//! with the parts that a family lacks left out.
 
-/// Sizes and constants of a decoder of the Llama family (RMSNorm, RoPE, GQA, SwiGLU).
+/// Sizes and constants of a decoder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LlamaConfig {
+pub struct DecoderConfig {
     /// Width of the residual stream, `d`.
     pub hidden_size: usize,
     /// Width of the MLP between its gate/up and down projections.
@@ -19,17 +28,142 @@ pub struct LlamaConfig {
     pub vocab_size: usize,
     /// Longest sequence in tokens that the model was made for.
     pub context: usize,
-    /// Base of the rotary embedding's wavelengths.
-    pub rope_theta: f64,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
+    /// Where the norms of a block stand.
+    pub norms: NormPlaces,
+    /// Added to every gain of the file: 1 where it holds `w` of `1 + w`.
+    pub gain_offset: f32,
+    /// The norm of queries and keys, if there is one.
+    pub qk_norm: Option<QkNorm>,
+    /// What the MLP does to its gate.
+    pub activation: Activation,
+    /// Multiplies the scores of attention; `1/√hd` in most families.
+    pub attention_scale: f64,
+    /// Multiplies the embeddings of tokens, s_e.
+    pub embedding_scale: f64,
+    /// Multiplies what a block adds to the residual stream, s_r.
+    pub residual_scale: f64,
+    /// Divides the logits, s_l.
+    pub logit_divisor: f64,
+    /// Scores of attention are `cap · tanh(score / cap)`.
+    pub attention_cap: Option<f64>,
+    /// Logits are `cap · tanh(logit / cap)`.
+    pub logit_cap: Option<f64>,
+    /// The rotary embeddings that layers use.
+    pub ropes: Vec<RopeConfig>,
+    /// What differs from layer to layer: as many as there are blocks.
+    pub layers: Vec<LayerConfig>,
+    /// Which linear layers have biases.
+    pub biases: Biases,
     /// Whether the output head is the embedding matrix.
     pub tie_word_embeddings: bool,
     /// Whether the config says that it is, though the file has a head of its own, which counts:
     /// PEFT still puts trained rows of the embedding into both.
     pub tied_by_config_alone: bool,
-    /// Whether q, k, v and o have biases.
-    pub attention_bias: bool,
-    /// Whether gate, up and down have biases.
-    pub mlp_bias: bool,
+}
+
+impl DecoderConfig {
+    /// Whether a block is one that every executor runs: norms in front of attention and MLP alone,
+    /// SwiGLU, no caps, no windows, rotation of whole heads in every layer, nothing scaled.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let rotates = |layer: &LayerConfig| {
+            let rope = layer.rope.and_then(|at| self.ropes.get(at));
+            layer.window.is_none()
+                && layer.rope == Some(0)
+                && rope.is_some_and(|rope| rope.inverse_wavelengths.len() * 2 == self.head_dim)
+        };
+        self.norms == NormPlaces::Before
+            && self.qk_norm.is_none()
+            && self.activation == Activation::Silu
+            && self.residual_scale == 1.0
+            && self.attention_cap.is_none()
+            && self.layers.iter().all(rotates)
+    }
+
+    /// Width of all query heads together.
+    #[must_use]
+    pub fn q_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Width of all key heads together, which is that of the value heads.
+    #[must_use]
+    pub fn kv_width(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+}
+
+/// Where the norms of a block stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlaces {
+    /// In front of attention and of the MLP.
+    Before,
+    /// After attention and after the MLP, on what they add.
+    After,
+    /// Both.
+    Around,
+}
+
+/// What a norm of queries and keys is taken over, before they are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkNorm {
+    /// Each head, gain `[hd]`.
+    Head,
+    /// All heads together, gains `[heads·hd]` and `[kv_heads·hd]`.
+    Whole,
+}
+
+/// What the MLP does to its gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · sigmoid(x)`
+    Silu,
+    /// `x · Φ(x)`
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`
+    GeluTanh,
+}
+
+/// A rotary embedding: the pair k of a head turns by `position · inverse_wavelengths[k]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeConfig {
+    /// In radians per position, `[rotated/2]`; fewer than `hd/2` leave the rest of a head unrotated.
+    pub inverse_wavelengths: Vec<f32>,
+    /// Multiplies cosines and sines.
+    pub factor: f64,
+}
+
+impl RopeConfig {
+    /// The plain one of base theta over heads of this width: `theta^(−2k/hd)`.
+    #[must_use]
+    pub fn plain(theta: f64, head_dim: usize) -> Self {
+        let width = head_dim as f64;
+        let inverse = |k: usize| theta.powf(-(2.0 * k as f64) / width) as f32;
+        Self {
+            inverse_wavelengths: (0..head_dim / 2).map(inverse).collect(),
+            factor: 1.0,
+        }
+    }
+}
+
+/// What differs from layer to layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerConfig {
+    /// A query sees this many keys, its own among them; all where there is none.
+    pub window: Option<usize>,
+    /// Which of [`DecoderConfig::ropes`] turns its queries and keys; none turns none.
+    pub rope: Option<usize>,
+}
+
+/// Which linear layers have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Biases {
+    /// q, k and v.
+    pub qkv: bool,
+    /// o.
+    pub o: bool,
+    /// gate, up and down.
+    pub mlp: bool,
 }

@@ -1,7 +1,7 @@
-//! What Llama models are called and sized in both formats: configs to one [`LlamaConfig`], tensor
+//! What Llama models are called and sized in both formats: configs to one [`DecoderConfig`], tensor
 //! names to Hugging Face's, and llama.cpp's order of query and key rows back to the original.
 
-use super::config::LlamaConfig;
+use super::config::{Activation, Biases, DecoderConfig, LayerConfig, NormPlaces, RopeConfig};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Gguf, Metadata};
 use serde_json::{Map, Value};
@@ -68,7 +68,7 @@ pub(crate) fn is_harmless(name: &str) -> bool {
 
 /// Every tensor of a model of this config: [`bare`] name and shape, slowest dimension first.
 /// `all_biases` adds those that the config denies.
-pub(crate) fn tensors(config: &LlamaConfig, all_biases: bool) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn tensors(config: &DecoderConfig, all_biases: bool) -> Vec<(String, Vec<usize>)> {
     let (d, inner) = (config.hidden_size, config.intermediate_size);
     let q = config.num_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
@@ -89,9 +89,10 @@ pub(crate) fn tensors(config: &LlamaConfig, all_biases: bool) -> Vec<(String, Ve
         }
         for ((linear, _), (o, i)) in LINEARS.into_iter().zip(widths) {
             all.push((format!("layers.{layer}.{linear}.weight"), vec![o, i]));
-            let bias = match linear.starts_with("self_attn") {
-                true => config.attention_bias,
-                false => config.mlp_bias,
+            let bias = match linear {
+                "self_attn.o_proj" => config.biases.o,
+                attention if attention.starts_with("self_attn") => config.biases.qkv,
+                _ => config.biases.mlp,
             };
             if bias || all_biases {
                 all.push((format!("layers.{layer}.{linear}.bias"), vec![o]));
@@ -194,7 +195,12 @@ fn positive(file: &str, field: &str, found: f64) -> Result<f64> {
 }
 
 /// Checks what the fields say together.
-fn check(file: &str, config: LlamaConfig, kv_field: &str, head_field: &str) -> Result<LlamaConfig> {
+fn check(
+    file: &str,
+    config: DecoderConfig,
+    kv_field: &str,
+    head_field: &str,
+) -> Result<DecoderConfig> {
     if !config.num_heads.is_multiple_of(config.num_kv_heads) {
         let supported = format!("divisors of the {} query heads", config.num_heads);
         return Err(unsupported(file, kv_field, config.num_kv_heads, &supported));
@@ -219,8 +225,44 @@ fn default_head_dim(file: &str, field: &str, hidden: usize, heads: usize) -> Res
     Err(unsupported(file, field, heads, &supported))
 }
 
+/// What all Llamas have in common; the sizes are still to be filled in.
+fn plain(num_layers: usize, head_dim: usize) -> DecoderConfig {
+    DecoderConfig {
+        hidden_size: 0,
+        intermediate_size: 0,
+        num_layers,
+        num_heads: 0,
+        num_kv_heads: 0,
+        head_dim,
+        vocab_size: 0,
+        context: 0,
+        rms_norm_eps: 0.0,
+        norms: NormPlaces::Before,
+        gain_offset: 0.0,
+        qk_norm: None,
+        activation: Activation::Silu,
+        attention_scale: (head_dim as f64).sqrt().recip(),
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_divisor: 1.0,
+        attention_cap: None,
+        logit_cap: None,
+        ropes: Vec::new(),
+        layers: vec![
+            LayerConfig {
+                window: None,
+                rope: Some(0),
+            };
+            num_layers
+        ],
+        biases: Biases::default(),
+        tie_word_embeddings: false,
+        tied_by_config_alone: false,
+    }
+}
+
 /// Reads the `llama.*` metadata of a GGUF model.
-pub(crate) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
+pub(crate) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<DecoderConfig> {
     const HEADS: &str = "llama.attention.head_count";
     const KV_HEADS: &str = "llama.attention.head_count_kv";
     const HEAD_DIM: &str = "llama.attention.key_length";
@@ -315,7 +357,7 @@ pub(crate) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
     let eps = metadata
         .float(EPS)?
         .ok_or_else(|| missing(EPS, "the norms' epsilon"))?;
-    let config = LlamaConfig {
+    let config = DecoderConfig {
         hidden_size,
         intermediate_size: per_block(INNER)?
             .ok_or_else(|| missing(INNER, "a size of the model"))?,
@@ -325,12 +367,18 @@ pub(crate) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<LlamaConfig> {
         head_dim,
         vocab_size: size(file, "the vocabulary (token_embd.weight)", vocab_size)?,
         context: required("llama.context_length")?,
-        rope_theta: positive(file, "llama.rope.freq_base", theta)?,
         rms_norm_eps: positive(file, EPS, eps)?,
+        ropes: vec![RopeConfig::plain(
+            positive(file, "llama.rope.freq_base", theta)?,
+            head_dim,
+        )],
         tie_word_embeddings: !gguf.tensors.contains_key("output.weight"),
-        tied_by_config_alone: false,
-        attention_bias: has_bias("attn_"),
-        mlp_bias: has_bias("ffn_"),
+        biases: Biases {
+            qkv: has_bias("attn_"),
+            o: has_bias("attn_"),
+            mlp: has_bias("ffn_"),
+        },
+        ..plain(num_layers, head_dim)
     };
     check(file, config, KV_HEADS, HEAD_DIM)
 }
@@ -410,7 +458,7 @@ pub(crate) fn check_rope_freqs(file: &str, factors: &[f32]) -> Result<()> {
 }
 
 /// Reads Hugging Face's `config.json`.
-pub(crate) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
+pub(crate) fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
     const FILE: &str = "config.json";
     let fields: Map<String, Value> =
         serde_json::from_slice(json).map_err(|error| Error::BadConfig {
@@ -493,21 +541,26 @@ pub(crate) fn config_from_json(json: &[u8]) -> Result<LlamaConfig> {
         None => num_heads,
     };
     let eps = fields.required("rms_norm_eps", "a number", Value::as_f64)?;
-    let config = LlamaConfig {
+    let num_layers = fields.size("num_hidden_layers")?;
+    let attention_bias = fields.flag("attention_bias")?;
+    let config = DecoderConfig {
         hidden_size,
         intermediate_size: fields.size("intermediate_size")?,
-        num_layers: fields.size("num_hidden_layers")?,
+        num_layers,
         num_heads,
         num_kv_heads,
         head_dim,
         vocab_size: fields.size("vocab_size")?,
         context: fields.size("max_position_embeddings")?,
-        rope_theta: rope_theta(&fields)?,
         rms_norm_eps: positive(FILE, "rms_norm_eps", eps)?,
+        ropes: vec![RopeConfig::plain(rope_theta(&fields)?, head_dim)],
         tie_word_embeddings: fields.flag("tie_word_embeddings")?,
-        tied_by_config_alone: false,
-        attention_bias: fields.flag("attention_bias")?,
-        mlp_bias: fields.flag("mlp_bias")?,
+        biases: Biases {
+            qkv: attention_bias,
+            o: attention_bias,
+            mlp: fields.flag("mlp_bias")?,
+        },
+        ..plain(num_layers, head_dim)
     };
     check(FILE, config, "num_key_value_heads", "head_dim")
 }

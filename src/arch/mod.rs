@@ -5,6 +5,6 @@ pub(crate) mod llama;
 mod model_file;
 mod places;
 
-pub use config::LlamaConfig;
+pub use config::{Activation, Biases, DecoderConfig, LayerConfig, NormPlaces, QkNorm, RopeConfig};
 pub use model_file::ModelFile;
 pub use places::{Norm, Projection};

@@ -1,6 +1,6 @@
 //! One façade over the files a model comes in: a GGUF file, or a folder of safetensors.
 
-use super::config::LlamaConfig;
+use super::config::DecoderConfig;
 use super::llama;
 use crate::error::{Error, Result};
 use crate::quantised::{BLOCK, Packed};
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// its shape and inside its file. After that, only reading itself can fail.
 #[derive(Debug)]
 pub struct ModelFile<S> {
-    config: LlamaConfig,
+    config: DecoderConfig,
     name: String,
     /// Present for GGUF, which carries the tokenizer here.
     metadata: Option<Metadata>,
@@ -171,7 +171,7 @@ impl<S: ByteSource> ModelFile<S> {
         model.check().await
     }
 
-    fn empty(config: LlamaConfig, name: String, sources: Vec<S>) -> Self {
+    fn empty(config: DecoderConfig, name: String, sources: Vec<S>) -> Self {
         Self {
             config,
             names: vec![name.clone()],
@@ -391,7 +391,7 @@ impl<S: ByteSource> ModelFile<S> {
 
     /// The model's sizes.
     #[must_use]
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 

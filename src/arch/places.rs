@@ -1,6 +1,6 @@
 //! The places in a decoder that adapters know by name.
 
-use super::config::LlamaConfig;
+use super::config::DecoderConfig;
 
 /// The seven linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -56,7 +56,7 @@ impl Projection {
 
     /// `(i, o)`: input and output width of this projection.
     #[must_use]
-    pub fn widths(self, config: &LlamaConfig) -> (usize, usize) {
+    pub fn widths(self, config: &DecoderConfig) -> (usize, usize) {
         let (d, ffn) = (config.hidden_size, config.intermediate_size);
         let q = config.num_heads * config.head_dim;
         let kv = config.num_kv_heads * config.head_dim;

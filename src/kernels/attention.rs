@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::launch::{Wgsl, buffer, empty, int_buffer, launch, tensor};
 use super::linear::Cut;
 use super::quads;
-use crate::arch::LlamaConfig;
+use crate::arch::DecoderConfig;
 
 /// Threads of a workgroup, or the smallest multiple of it that heads are not wider than.
 const THREADS: usize = 64;
@@ -58,8 +58,8 @@ impl Heads {
     }
 }
 
-impl From<&LlamaConfig> for Heads {
-    fn from(config: &LlamaConfig) -> Self {
+impl From<&DecoderConfig> for Heads {
+    fn from(config: &DecoderConfig) -> Self {
         Self {
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
@@ -141,7 +141,7 @@ pub fn rotate_and_store(
     (cos, sin): (Tensor<2>, Tensor<2>),
     (keys, values): (&Tensor<3>, &Tensor<3>),
     turn: Tensor<1, Int>,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
 ) -> Tensor<2> {
     let heads = Heads::from(config);
     let t = qkv.dims()[0];
@@ -630,7 +630,7 @@ pub fn attend(
     q: Tensor<2>,
     (keys, values): (&Tensor<3>, &Tensor<3>),
     turn: Tensor<1, Int>,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     cut: Cut,
 ) -> Tensor<2> {
     let of = Heads::from(config);

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::Linear;
 use super::lanes::{self, Plans, Run};
-use crate::arch::{LlamaConfig, Projection};
+use crate::arch::{DecoderConfig, Projection, RopeConfig};
 use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
 
 /// How many positions beyond the context the tables hold: tokens that an adapter puts in front of
@@ -23,22 +23,19 @@ pub struct Rope {
 impl Rope {
     /// Tables for `context + EXTRA_POSITIONS` positions, in f32 as transformers computes them.
     #[must_use]
-    pub fn new(config: &LlamaConfig, device: &Device) -> Self {
+    pub fn new(config: &DecoderConfig, device: &Device) -> Self {
         let half = config.head_dim / 2;
         let rows = config.context + EXTRA_POSITIONS;
-        let wavelengths: Vec<f32> = (0..half)
-            .map(|k| {
-                config
-                    .rope_theta
-                    .powf(-(2.0 * k as f64) / config.head_dim as f64) as f32
-            })
-            .collect();
+        let RopeConfig {
+            inverse_wavelengths: wavelengths,
+            factor,
+        } = &config.ropes[0];
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f32> = (0..rows)
                 .flat_map(|p| {
                     wavelengths
                         .iter()
-                        .map(move |w| f(f64::from(p as f32 * w)) as f32)
+                        .map(move |w| (f(f64::from(p as f32 * w)) * factor) as f32)
                 })
                 .collect();
             Tensor::from_data(TensorData::new(values, [rows, half]), device)
@@ -88,7 +85,7 @@ impl Attention {
         layer: usize,
         runs: &mut [Run],
         plans: &Plans<LayerPlan>,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Tensor<2> {
         let of = |projection| lanes::of_site(plans, projection);
         let q = self.q.forward_lanes(x.clone(), &of(Projection::Q));
@@ -109,7 +106,7 @@ fn attend(
     layer: usize,
     run: &mut Run,
     plan: &LayerPlan,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
 ) -> Tensor<2> {
     let [t, _] = q.dims();
     let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);

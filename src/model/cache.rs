@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Rope;
 use super::history::History;
-use crate::arch::LlamaConfig;
+use crate::arch::DecoderConfig;
 use crate::hooks::{Gate, Stamp};
 use crate::kernels;
 use crate::tensor::to_host;
@@ -80,7 +80,7 @@ impl Turn {
 }
 
 impl KvCache {
-    pub(super) fn new(config: &LlamaConfig, device: &Device, on_host: bool) -> Self {
+    pub(super) fn new(config: &DecoderConfig, device: &Device, on_host: bool) -> Self {
         Self {
             layers: vec![None; config.num_layers],
             on_host: on_host.then(|| {

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::fused::Fused;
-use crate::arch::LlamaConfig;
+use crate::arch::DecoderConfig;
 use crate::hooks::LayerPlan;
 use crate::kernels::{self, SHIFT_SCALE};
 
@@ -40,7 +40,7 @@ pub(super) struct Part {
 
 impl Folded {
     /// Gathers them out of the plans of a model's layers, onto its device.
-    pub(crate) fn new(plans: &[LayerPlan], config: &LlamaConfig, device: &Device) -> Self {
+    pub(crate) fn new(plans: &[LayerPlan], config: &DecoderConfig, device: &Device) -> Self {
         let mut scales = vec![0.0; plans.len() * 4 * SLOT];
         let layers = plans.iter().zip(scales.chunks_exact_mut(4 * SLOT));
         let layers = layers
@@ -72,7 +72,7 @@ impl Folded {
 
 impl FoldedLayer {
     /// Reads a layer's plan, and writes its factors to its four slots.
-    fn new(plan: &LayerPlan, scales: &mut [f32], config: &LlamaConfig) -> Self {
+    fn new(plan: &LayerPlan, scales: &mut [f32], config: &DecoderConfig) -> Self {
         let mut layer = Self::default();
         let groups = layer.groups.iter_mut().zip(MOST_PARTS);
         let slots = scales.chunks_exact_mut(SLOT);

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, activation};
 use super::folded::Folded;
 use super::lanes::{self, Plans, Run};
 use super::{Block, normed};
-use crate::arch::{LlamaConfig, Norm, Projection};
+use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::hooks::LayerPlan;
 use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
 
@@ -49,7 +49,7 @@ impl Fused {
         layer: usize,
         runs: &mut [Run],
         plans: &Plans<LayerPlan>,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Tensor<2> {
         let steered = Steered::find(layer, runs, plans, config);
         let is_base = |group: usize| {
@@ -179,7 +179,7 @@ impl<'a> Steered<'a> {
         layer: usize,
         runs: &[Run<'a>],
         plans: &Plans<LayerPlan>,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Option<Self> {
         let mut acting = plans
             .iter()

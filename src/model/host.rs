@@ -15,7 +15,7 @@ use super::history::attend;
 use super::lanes::{self, Plans, Run};
 use super::weight::Weight;
 use super::{Block, Linear, steered};
-use crate::arch::{LlamaConfig, Projection};
+use crate::arch::{DecoderConfig, Projection};
 use crate::hooks::{LayerPlan, Shift, SitePlan};
 use crate::quantised::Activations;
 use crate::tensor::slices::{self, add};
@@ -118,7 +118,7 @@ impl Block {
         layer: usize,
         runs: &mut [Run],
         plans: &Plans<LayerPlan>,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Tensor<2> {
         let (d, hd) = (config.hidden_size, config.head_dim);
         let through = |x: &Rows, projection| {

@@ -26,7 +26,7 @@ use burn::module::Param;
 use burn::nn::RmsNorm;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
-use crate::arch::{LlamaConfig, ModelFile, Norm, Projection};
+use crate::arch::{DecoderConfig, ModelFile, Norm, Projection};
 use crate::error::{Error, Result};
 use crate::hooks::{LayerPlan, Listener, SitePlan, Steering};
 use crate::kernels;
@@ -139,7 +139,7 @@ impl Block {
         layer: usize,
         runs: &mut [Run],
         plans: &Plans<LayerPlan>,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Tensor<2> {
         if let Some(fused) = &self.fused {
             return fused.forward(self, h, layer, runs, plans, config);
@@ -189,7 +189,7 @@ pub struct Model {
     norm: RmsNorm,
     lm_head: Option<Weight>,
     rope: Rope,
-    config: LlamaConfig,
+    config: DecoderConfig,
     name: String,
     names: Vec<String>,
     arithmetic: String,
@@ -276,7 +276,7 @@ impl Model {
 
     /// Sizes and constants.
     #[must_use]
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
@@ -658,7 +658,7 @@ fn normed(norm: &RmsNorm, h: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tens
     lanes::change(h, changes, |_| false, |h, changes| base(h, gain(changes)))
 }
 
-fn rms_norm(gamma: TensorData, config: &LlamaConfig, device: &Device) -> RmsNorm {
+fn rms_norm(gamma: TensorData, config: &DecoderConfig, device: &Device) -> RmsNorm {
     RmsNorm {
         gamma: Param::from_data(gamma, device),
         epsilon: config.rms_norm_eps,

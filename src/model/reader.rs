@@ -6,7 +6,7 @@ use burn::tensor::{Device, TensorData};
 use super::fused::Fused;
 use super::weight::Arithmetic;
 use super::{Weight, Weights};
-use crate::arch::{LlamaConfig, ModelFile, Projection};
+use crate::arch::{DecoderConfig, ModelFile, Projection};
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Packed;
@@ -79,7 +79,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     pub async fn block(
         &mut self,
         layer: usize,
-        config: &LlamaConfig,
+        config: &DecoderConfig,
     ) -> Result<(Vec<Weight>, Option<Fused>)> {
         let path = |projection: Projection| format!("model.layers.{layer}.{}", projection.path());
         let shape = |projection: Projection| {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use playground::arch::LlamaConfig;
+use playground::arch::DecoderConfig;
 use playground::device::{self, read_back};
 use playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
 use playground::sample::{Answer, Question, Sampling};
@@ -341,7 +341,7 @@ pub async fn attention(
     (start, t): (usize, usize),
     cuts: &[Cut],
 ) {
-    let config = LlamaConfig {
+    let config = DecoderConfig {
         hidden_size: heads * hd,
         intermediate_size: 32,
         num_layers: 1,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use playground::arch::ModelFile;
+use playground::arch::{ModelFile, RopeConfig};
 use playground::device;
 use playground::error::{Error, Result};
 use playground::hooks::Steering;
@@ -1192,11 +1192,12 @@ fn one_model_in_five_wrappings_gives_the_same_tensors() {
             "{name}"
         );
         assert!(
-            (found.rms_norm_eps - 1e-5).abs() < 1e-12 && found.rope_theta == 500.0,
+            (found.rms_norm_eps - 1e-5).abs() < 1e-12
+                && found.ropes == [RopeConfig::plain(500.0, found.head_dim)],
             "{name}"
         );
         assert!(
-            !found.tie_word_embeddings && found.attention_bias && found.mlp_bias,
+            !found.tie_word_embeddings && found.biases.qkv && found.biases.o && found.biases.mlp,
             "{name}"
         );
         assert_eq!(opened.unused(), [] as [&str; 0], "{name}");
