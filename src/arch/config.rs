@@ -9,6 +9,8 @@
 //! ```
 //! with the parts that a family lacks left out.
 
+use super::places::Norm;
+
 /// Sizes and constants of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
@@ -80,6 +82,17 @@ impl DecoderConfig {
             && self.residual_scale == 1.0
             && self.attention_cap.is_none()
             && self.layers.iter().all(rotates)
+    }
+
+    /// The name of a norm in its block, as Hugging Face writes it.
+    #[must_use]
+    pub fn norm_name(&self, norm: Norm) -> &'static str {
+        match (norm, self.norms) {
+            (Norm::Input, _) => "input_layernorm",
+            (Norm::PostAttention, NormPlaces::Around) => "pre_feedforward_layernorm",
+            (Norm::PostAttention | Norm::AfterAttention, _) => "post_attention_layernorm",
+            (Norm::AfterMlp, _) => "post_feedforward_layernorm",
+        }
     }
 
     /// Width of all query heads together.

@@ -1,6 +1,6 @@
 //! The places in a decoder that adapters know by name.
 
-use super::config::DecoderConfig;
+use super::config::{DecoderConfig, NormPlaces};
 
 /// The seven linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -70,11 +70,35 @@ impl Projection {
     }
 }
 
-/// The two norms of a block.
+/// The norms of a block; a family has two or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Norm {
     /// `input_layernorm`, in front of attention.
     Input,
     /// `post_attention_layernorm`, in front of the MLP.
     PostAttention,
+    /// On what attention adds.
+    AfterAttention,
+    /// On what the MLP adds.
+    AfterMlp,
+}
+
+impl Norm {
+    /// How many there can be.
+    pub const COUNT: usize = 4;
+
+    /// Those of a block whose norms stand there.
+    #[must_use]
+    pub fn of(places: NormPlaces) -> &'static [Self] {
+        match places {
+            NormPlaces::Before => &[Self::Input, Self::PostAttention],
+            NormPlaces::After => &[Self::AfterAttention, Self::AfterMlp],
+            NormPlaces::Around => &[
+                Self::Input,
+                Self::AfterAttention,
+                Self::PostAttention,
+                Self::AfterMlp,
+            ],
+        }
+    }
 }

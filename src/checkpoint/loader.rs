@@ -507,7 +507,7 @@ impl<'a> Loader<'a> {
         match target.site {
             Site::Linear(layer, projection) => {
                 let bias = self.model.linear(layer, projection).bias.as_ref();
-                bias.map(|bias| bias.val())
+                bias.cloned()
             }
             _ => None,
         }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::effect::{Delta, ExtraKeyValue, Map, Shift};
-use crate::arch::Projection;
+use crate::arch::{Norm, Projection};
 
 /// What one linear layer gets, by kind; inside a kind in stack order.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +53,8 @@ impl SitePlan {
 #[derive(Debug, Clone, Default)]
 pub struct LayerPlan {
     linears: [SitePlan; 7],
-    /// Changes of the gains of its two norms.
-    pub gains: [Vec<Tensor<1>>; 2],
+    /// Changes of the gains of its norms.
+    pub gains: [Vec<Tensor<1>>; Norm::COUNT],
     /// Extra keys and values of its attention.
     pub extra: Vec<ExtraKeyValue>,
     /// Steps at its output.

@@ -117,6 +117,8 @@ impl Module {
             Self::Embedding => "embed_tokens",
             Self::Norm(Some(Norm::Input)) => "input_layernorm",
             Self::Norm(Some(Norm::PostAttention)) => "post_attention_layernorm",
+            Self::Norm(Some(Norm::AfterAttention)) => "after_attention_layernorm",
+            Self::Norm(Some(Norm::AfterMlp)) => "after_mlp_layernorm",
             Self::Norm(None) => "norm",
             Self::Attention => "attention",
             Self::Residual => "residual",

@@ -52,6 +52,8 @@ pub struct Steering {
     /// What must weigh experts before each pass.
     pub gates: Vec<Listener>,
     stamp: Stamp,
+    /// Whether a tensor among them tracks gradients.
+    tracks_gradients: bool,
     none: LayerPlan,
     /// What an executor made of it, once for all passes.
     memo: OnceCell<Rc<dyn Any>>,
@@ -68,6 +70,7 @@ impl Steering {
             head: SitePlan::default(),
             gates: Vec::new(),
             stamp: Rc::from([]),
+            tracks_gradients: false,
             none: LayerPlan::default(),
             memo: OnceCell::new(),
         }
@@ -92,6 +95,12 @@ impl Steering {
         &self.stamp
     }
 
+    /// Whether a tensor among the effects tracks gradients: a pass then runs over tensors alone.
+    #[must_use]
+    pub fn tracks_gradients(&self) -> bool {
+        self.tracks_gradients
+    }
+
     /// The plan of one block.
     #[must_use]
     pub fn layer(&self, layer: usize) -> &LayerPlan {
@@ -106,7 +115,8 @@ impl Steering {
     }
 
     /// These effects, under the base's stamp.
-    pub(crate) fn of(effects: impl IntoIterator<Item = (Site, Effect)>) -> Self {
+    #[must_use]
+    pub fn of(effects: impl IntoIterator<Item = (Site, Effect)>) -> Self {
         let mut steering = Self::base();
         for (site, effect) in effects {
             steering.add(site, effect);
@@ -139,6 +149,7 @@ impl Steering {
     }
 
     fn add(&mut self, site: Site, effect: Effect) {
+        self.tracks_gradients |= effect.tracks_gradients();
         if let Effect::Weight(Delta::Experts { weights, .. }) = &effect
             && let ExpertWeights::Gate(gate, _) = weights
             && !self.gates.iter().any(|known| Rc::ptr_eq(&known.gate, gate))

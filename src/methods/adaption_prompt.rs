@@ -69,7 +69,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         }));
         // PEFT sends the prompt's part through o_proj on its own, which adds o_proj's bias again.
         if let Some(bias) = &model.linear(layer, Projection::O).bias {
-            let bias = bias.val();
+            let bias = bias.clone();
             placed.push(Placed::new(Site::Linear(layer, Projection::O), move |c| {
                 let bias = bias.clone();
                 vec![Effect::Weight(Delta::Bias { bias, scale: c })]

@@ -1,20 +1,15 @@
 //! The key/value cache of one sequence, which remembers what computed each entry.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use super::Rope;
 use super::history::History;
+use super::turn::Turn;
 use crate::arch::DecoderConfig;
 use crate::hooks::{Gate, Stamp};
 use crate::kernels;
 use crate::tensor::to_host;
-
-/// Added to the scores of keys that lie ahead: its exponential is exactly 0, and unlike an
-/// infinity it is a number that every shader compiler must honour.
-const FUTURE: f32 = -1e30;
 
 /// Rows are added in steps of this many tokens.
 const GROWTH: usize = 256;
@@ -37,46 +32,8 @@ pub struct KvCache {
     /// The caches of the scouts that gates listen to.
     scouts: Vec<(Rc<Gate>, KvCache)>,
     width: [usize; 2],
+    on_gpu: bool,
     device: Device,
-}
-
-/// What every layer of one forward pass shares.
-#[derive(Debug)]
-pub(super) struct Turn {
-    start: usize,
-    t: usize,
-    capacity: usize,
-    tables: Rope,
-    /// Cut out when asked for: the kernels read the tables, and cutting is a launch in front of what
-    /// is sent to a GPU.
-    rope: OnceCell<(Tensor<3>, Tensor<3>)>,
-    /// On a GPU: `(start, capacity, t)`, for the kernels.
-    place: Option<Tensor<1, Int>>,
-    /// `[t, start + t]`, `0` where attention is allowed and [`FUTURE`] ahead; absent at t = 1.
-    pub(super) mask: Option<Tensor<2>>,
-}
-
-impl Turn {
-    /// `(start, capacity, t)` on the GPU, for the kernels, which run nowhere else.
-    pub(super) fn place(&self) -> Tensor<1, Int> {
-        let place = self.place.clone();
-        place.unwrap_or_else(|| unreachable!("kernels run on a GPU only"))
-    }
-
-    /// Cosines and sines of all positions, each `[positions, hd/2]`.
-    pub(super) fn tables(&self) -> (Tensor<2>, Tensor<2>) {
-        self.tables.tables()
-    }
-
-    /// Rotations of this turn's positions.
-    pub(super) fn rope(&self) -> &(Tensor<3>, Tensor<3>) {
-        self.rope.get_or_init(|| self.rope_after(0))
-    }
-
-    /// Rotations of this turn's positions, `offset` places later.
-    pub(super) fn rope_after(&self, offset: usize) -> (Tensor<3>, Tensor<3>) {
-        self.tables.rows(self.start + offset, self.t)
-    }
 }
 
 impl KvCache {
@@ -93,6 +50,7 @@ impl KvCache {
             tokens: Vec::new(),
             scouts: Vec::new(),
             width: [config.num_kv_heads, config.head_dim],
+            on_gpu: kernels::is_gpu(&Tensor::<1>::empty([1], device)),
             device: device.clone(),
         }
     }
@@ -170,25 +128,14 @@ impl KvCache {
     }
 
     /// Opens a forward pass over `t` new tokens.
-    pub(super) fn begin(&mut self, t: usize, stamp: &Stamp, rope: &Rope) -> Turn {
+    pub(super) fn begin(&mut self, t: usize, stamp: &Stamp) -> Turn {
         let start = self.len;
         self.len += t;
         self.capacity = self.capacity.max(self.len.next_multiple_of(GROWTH));
         if self.stamps.last().is_none_or(|(_, last)| last != stamp) {
             self.stamps.push((start, stamp.clone()));
         }
-        Turn {
-            start,
-            t,
-            capacity: self.capacity,
-            tables: rope.clone(),
-            rope: OnceCell::new(),
-            place: kernels::is_gpu(&rope.tables().0).then(|| {
-                let place = vec![start as i32, self.capacity as i32, t as i32];
-                Tensor::from_data(TensorData::new(place, [3]), &self.device)
-            }),
-            mask: (t > 1).then(|| causal_mask(start, t, &self.device)),
-        }
+        Turn::new([start, t, self.capacity], self.on_gpu, &self.device)
     }
 
     /// Writes `k`, `v` `[kv_heads, t, hd]` of one layer and returns all keys and values
@@ -261,6 +208,22 @@ impl KvCache {
         layers.map_or(&[], |layers| &layers[layer])
     }
 
+    /// Whether keys and values lie in host memory, rounded.
+    pub(super) fn is_on_host(&self) -> bool {
+        self.on_host.is_some()
+    }
+
+    /// Goes on with tensors, which can carry gradients: what is there becomes a constant.
+    pub(super) fn leave_host(&mut self) {
+        let Some(layers) = self.on_host.take() else {
+            return;
+        };
+        if self.len > 0 {
+            let held = layers.iter().map(|layer| Some(self.tensors(layer)));
+            self.layers = held.collect();
+        }
+    }
+
     /// Keys and values of a layer in host memory as tensors `[kv_heads, len, hd]`.
     fn tensors(&self, histories: &[History]) -> (Tensor<3>, Tensor<3>) {
         let [heads, hd] = self.width;
@@ -276,15 +239,4 @@ impl KvCache {
         };
         (tensor(keys), tensor(values))
     }
-}
-
-fn causal_mask(start: usize, t: usize, device: &Device) -> Tensor<2> {
-    let total = start + t;
-    let rows = (0..t).flat_map(|row| {
-        (0..total).map(move |column| if column > start + row { FUTURE } else { 0.0 })
-    });
-    Tensor::from_data(
-        TensorData::new(rows.collect::<Vec<f32>>(), [t, total]),
-        device,
-    )
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::fused::Fused;
+use super::layer::GROUPS;
 use crate::arch::DecoderConfig;
 use crate::hooks::LayerPlan;
 use crate::kernels::{self, SHIFT_SCALE};
@@ -76,9 +76,7 @@ impl FoldedLayer {
         let mut layer = Self::default();
         let groups = layer.groups.iter_mut().zip(MOST_PARTS);
         let slots = scales.chunks_exact_mut(SLOT);
-        for ((projections, (group, most)), scales) in
-            Fused::GROUPS.into_iter().zip(groups).zip(slots)
-        {
+        for ((projections, (group, most)), scales) in GROUPS.into_iter().zip(groups).zip(slots) {
             let mut first = 0;
             let mut parts = Some(Vec::new());
             for &projection in projections {

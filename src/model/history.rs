@@ -150,13 +150,14 @@ impl History {
     fn attend<const N: usize>(
         &self,
         q: &[f32],
+        scale: f32,
         seen: usize,
         shares: &mut Vec<f32>,
         out: &mut [f32],
     ) {
         let row = seen.next_multiple_of(BLOCK);
         shares.resize(N * row, 0.0);
-        self.score::<N>(q, seen, shares);
+        self.score::<N>(q, scale, seen, shares);
         let mut totals = [0.0; N];
         for (shares, total) in shares.chunks_exact_mut(row).zip(&mut totals) {
             *total = softmax(shares, seen);
@@ -168,8 +169,7 @@ impl History {
     }
 
     /// Scores `[N, …]` of the panels that hold the first `seen` keys.
-    fn score<const N: usize>(&self, q: &[f32], seen: usize, scores: &mut [f32]) {
-        let scale = 1.0 / (self.width as f32).sqrt();
+    fn score<const N: usize>(&self, q: &[f32], scale: f32, seen: usize, scores: &mut [f32]) {
         let mut query = vec![[([0; BLOCK / 2], 0.0); N]; self.rows()[1]];
         for (n, q) in q.chunks_exact(self.width).enumerate() {
             for (block, q) in query.iter_mut().zip(q.chunks(BLOCK)) {
@@ -299,7 +299,7 @@ fn rounded(x: &[f32]) -> Rounded {
 
 /// Causal attention of the newest t tokens: `q [t, heads·hd]` over the histories of all key heads,
 /// which hold these tokens already, gives `[t, heads·hd]`.
-pub(super) fn attend(q: &[f32], heads: usize, histories: &[History]) -> Vec<f32> {
+pub(super) fn attend(q: &[f32], heads: usize, scale: f32, histories: &[History]) -> Vec<f32> {
     let mut out = vec![0.0; q.len()];
     let mut shares = Vec::new();
     for (at, history) in histories.iter().enumerate() {
@@ -312,9 +312,9 @@ pub(super) fn attend(q: &[f32], heads: usize, histories: &[History]) -> Vec<f32>
             let together = TOGETHER * history.width;
             for (q, out) in q.chunks(together).zip(out.chunks_mut(together)) {
                 match q.len() / history.width {
-                    TOGETHER => history.attend::<TOGETHER>(q, seen, &mut shares, out),
-                    2 => history.attend::<2>(q, seen, &mut shares, out),
-                    _ => history.attend::<1>(q, seen, &mut shares, out),
+                    TOGETHER => history.attend::<TOGETHER>(q, scale, seen, &mut shares, out),
+                    2 => history.attend::<2>(q, scale, seen, &mut shares, out),
+                    _ => history.attend::<1>(q, scale, seen, &mut shares, out),
                 }
             }
         }
@@ -335,6 +335,10 @@ mod tests {
             (state >> 33) as f32 / (1_u32 << 30) as f32 - 1.0
         };
         (0..n).map(|_| next()).collect()
+    }
+
+    fn scale(width: usize) -> f32 {
+        1.0 / (width as f32).sqrt()
     }
 
     fn histories(keys: &[f32], values: &[f32], kv_heads: usize, width: usize) -> Vec<History> {
@@ -358,7 +362,7 @@ mod tests {
                     .iter()
                     .map(|x| x * 3.0)
                     .collect();
-                let found = attend(&q, heads, &histories(&keys, &values, kv_heads, width));
+                let found = attend(&q, heads, scale(width), &histories(&keys, &values, kv_heads, width));
                 let mut worst = 0.0_f64;
                 for (at, q) in q.chunks(width).enumerate() {
                     let (seen, head) = (len - t + at / heads + 1, at % heads);
@@ -394,7 +398,7 @@ mod tests {
                         let from = ((len - t + at) * kv_heads + head) * width;
                         history.push(&keys[from..][..width], &values[from..][..width]);
                     }
-                    single.extend(attend(q, heads, &grown));
+                    single.extend(attend(q, heads, scale(width), &grown));
                 }
                 assert!(found == single, "{heads}/{kv_heads}/{width}, {len}: bits");
             }
@@ -408,7 +412,7 @@ mod tests {
                 let mut rows = [noise(40 * 8, 1), noise(40 * 8, 2), noise(8, 3)];
                 rows[at][5] = bad;
                 let [keys, values, q] = rows;
-                let y = attend(&q, 1, &histories(&keys, &values, 1, 8));
+                let y = attend(&q, 1, scale(8), &histories(&keys, &values, 1, 8));
                 assert!(y.iter().any(|y| y.is_nan()), "{bad} in part {at}");
             }
         }

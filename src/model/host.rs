@@ -1,35 +1,33 @@
-//! A block of the decoder over plain slices, for weights that are quantised in host memory.
+//! A block over plain slices, for weights that are quantised in host memory.
 //!
-//! The same computation as [`Block::forward`], which stays the reference and is run wherever an
-//! adapter gives extra keys and values or changes a norm. The small steps between the products (norm,
-//! rotation, attention, SwiGLU, low-rank changes) cost more as tensor operations than as loops. All
-//! other effects are those of the tensor path.
+//! The small steps between the products (norm, rotation, attention, SwiGLU, low-rank changes) cost
+//! more as tensor operations than as loops. All other effects are those of the tensor executor, which
+//! also runs blocks where an adapter gives extra keys and values or changes a norm, and those of
+//! configs that ask for more than a plain block.
 
 use std::cell::OnceCell;
 
-use burn::nn::RmsNorm;
-use burn::tensor::Tensor;
-
-use super::cache::Turn;
+use super::block::Executor;
 use super::history::attend;
-use super::lanes::{self, Plans, Run};
+use super::lanes::{self, Plans};
+use super::layer::Pass;
+use super::linear::{Linear, steered};
 use super::weight::Weight;
-use super::{Block, Linear, steered};
-use crate::arch::{DecoderConfig, Projection};
+use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::hooks::{LayerPlan, Shift, SitePlan};
 use crate::quantised::Activations;
 use crate::tensor::slices::{self, add};
 use crate::tensor::{from_host, on_host, to_host};
 
 /// Rows of activations, rounded once for all the products that read them.
-struct Rows {
-    values: Vec<f32>,
+pub(super) struct Rows {
+    pub(super) values: Vec<f32>,
     width: usize,
     codes: OnceCell<Activations>,
 }
 
 impl Rows {
-    fn new(values: Vec<f32>, width: usize) -> Self {
+    pub(super) fn new(values: Vec<f32>, width: usize) -> Self {
         let codes = OnceCell::new();
         Self {
             values,
@@ -69,96 +67,89 @@ impl Rows {
     }
 }
 
-/// Cosines and sines `[t, hd/2]` of one forward pass.
-#[derive(Debug)]
-pub(super) struct HostRope {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
+/// A block in a pass, over slices in host memory.
+pub(super) struct Host<'a, 'r>(pub(super) Pass<'a, 'r>);
 
-impl HostRope {
-    pub(super) fn new(turn: &Turn) -> Self {
-        let (cos, sin) = turn.rope().clone();
-        Self {
-            cos: to_host(cos),
-            sin: to_host(sin),
-        }
-    }
-
-    /// Rotates `x [t, heads, hd]`: the halves of each head form the pairs.
-    fn rotate(&self, x: &mut [f32], heads: usize, hd: usize) {
-        let tables = self
-            .cos
-            .chunks_exact(hd / 2)
-            .zip(self.sin.chunks_exact(hd / 2));
-        for (row, (cos, sin)) in x.chunks_exact_mut(heads * hd).zip(tables) {
-            for head in row.chunks_exact_mut(hd) {
-                let (first, second) = head.split_at_mut(hd / 2);
-                let pairs = first.iter_mut().zip(second);
-                for ((a, b), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
-            }
-        }
-    }
-}
-
-impl Block {
-    /// Whether [`Self::on_host`] can run these plans: they have no extra keys and values and leave
-    /// the norms alone.
-    pub(super) fn runs_on_host(plans: &Plans<LayerPlan>) -> bool {
+impl Host<'_, '_> {
+    /// Whether it can run these plans: they have no extra keys and values and leave the norms alone.
+    pub(super) fn runs(plans: &Plans<LayerPlan>) -> bool {
         let mut plans = plans.iter();
         plans.all(|(_, plan)| plan.extra.is_empty() && plan.gains.iter().all(Vec::is_empty))
     }
 
-    /// `h [t, d] -> [t, d]`, the rows of all lanes.
-    pub(super) fn on_host(
-        &self,
-        h: Tensor<2>,
-        layer: usize,
-        runs: &mut [Run],
-        plans: &Plans<LayerPlan>,
-        config: &DecoderConfig,
-    ) -> Tensor<2> {
-        let (d, hd) = (config.hidden_size, config.head_dim);
-        let through = |x: &Rows, projection| {
-            let plans = lanes::of_site(plans, projection);
-            x.through(self.linear(projection), &plans)
-        };
-        let mut h = to_host(h);
+    fn through(&self, projection: Projection, x: &Rows) -> Vec<f32> {
+        let plans = lanes::of_site(self.0.plans, projection);
+        x.through(self.0.block.linear(projection), &plans)
+    }
+}
 
-        let x = normed(&self.input_layernorm, &h, d);
-        let mut q = through(&x, Projection::Q);
-        let mut k = through(&x, Projection::K);
-        let v = through(&x, Projection::V);
-        let (q_width, kv_width) = (config.num_heads * hd, config.num_kv_heads * hd);
+impl Executor for Host<'_, '_> {
+    type Rows = Rows;
+    type Heads = [Vec<f32>; 3];
+
+    fn config(&self) -> &DecoderConfig {
+        self.0.config
+    }
+
+    fn norm(&mut self, place: Norm, h: &Rows) -> Rows {
+        Rows::new(self.0.block.norm(place).on_host(&h.values), h.width)
+    }
+
+    fn copy(&mut self, h: &Rows) -> Rows {
+        Rows::new(h.values.clone(), h.width)
+    }
+
+    fn heads(&mut self, x: Rows) -> [Vec<f32>; 3] {
+        [Projection::Q, Projection::K, Projection::V].map(|projection| self.through(projection, &x))
+    }
+
+    fn attend(&mut self, [mut q, mut k, v]: [Vec<f32>; 3]) -> Rows {
+        let config = self.0.config;
+        let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
         let mut mixed = Vec::with_capacity(q.len());
-        for run in runs {
+        for run in self.0.runs.iter_mut() {
             let of = |width: usize| run.rows.start * width..run.rows.end * width;
-            let (q, k) = (&mut q[of(q_width)], &mut k[of(kv_width)]);
+            let (q, k) = (&mut q[of(heads * hd)], &mut k[of(kv_heads * hd)]);
             if let Some(rope) = &run.rope {
-                rope.rotate(q, config.num_heads, hd);
-                rope.rotate(k, config.num_kv_heads, hd);
+                rope.rotate(q, heads, hd);
+                rope.rotate(k, kv_heads, hd);
             }
-            run.cache
-                .append_on_host(layer, &run.turn, k, &v[of(kv_width)]);
-            mixed.extend(attend(q, config.num_heads, run.cache.on_host(layer)));
+            let v = &v[of(kv_heads * hd)];
+            run.cache.append_on_host(self.0.layer, &run.turn, k, v);
+            let history = run.cache.on_host(self.0.layer);
+            mixed.extend(attend(q, heads, config.attention_scale as f32, history));
         }
-        let mixed = Rows::new(mixed, q_width);
-        add(&mut h, &through(&mixed, Projection::O));
+        Rows::new(mixed, heads * hd)
+    }
 
-        let x = normed(&self.post_attention_layernorm, &h, d);
-        let mut inner = through(&x, Projection::Gate);
-        let up = through(&x, Projection::Up);
+    fn gated(&mut self, x: Rows) -> Rows {
+        let mut inner = self.through(Projection::Gate, &x);
+        let up = self.through(Projection::Up, &x);
         slices::swiglu(&mut inner, &up);
-        let inner = Rows::new(inner, config.intermediate_size);
-        add(&mut h, &through(&inner, Projection::Down));
-        for (rows, plan) in plans {
+        Rows::new(inner, self.0.config.intermediate_size)
+    }
+
+    fn project(&mut self, projection: Projection, x: Rows) -> Rows {
+        let y = self.through(projection, &x);
+        Rows::new(y, projection.widths(self.0.config).1)
+    }
+
+    fn add(&mut self, h: Rows, y: Rows) -> Rows {
+        let Rows {
+            mut values, width, ..
+        } = h;
+        add(&mut values, &y.values);
+        Rows::new(values, width)
+    }
+
+    fn step(&mut self, mut h: Rows) -> Rows {
+        let d = h.width;
+        for (rows, plan) in self.0.plans {
             for shift in &plan.residual {
-                step(&mut h[rows.start * d..rows.end * d], shift, d);
+                step(&mut h.values[rows.start * d..rows.end * d], shift, d);
             }
         }
-        from_host(h, d)
+        h
     }
 }
 
@@ -175,10 +166,4 @@ fn step(h: &mut [f32], shift: &Shift, d: usize) {
             each.for_each(|(h, v)| *h += v * shift.scale);
         }
     });
-}
-
-/// `x / √(mean x² + ε) ∘ γ`
-fn normed(norm: &RmsNorm, h: &[f32], d: usize) -> Rows {
-    let gamma = to_host(norm.gamma.val());
-    Rows::new(slices::rms_norm(h, &gamma, norm.epsilon as f32), d)
 }

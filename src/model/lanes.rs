@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use super::KvCache;
-use super::cache::Turn;
-use super::host::HostRope;
+use super::cache::KvCache;
+use super::rope::HostRope;
+use super::turn::Turn;
 use crate::arch::{Norm, Projection};
 use crate::hooks::{LayerPlan, SitePlan, Steering};
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device;
@@ -31,7 +30,7 @@ pub enum Weights {
 )]
 pub enum Weight {
     /// f32 on the device.
-    Dense(Param<Tensor<2>>),
+    Dense(Tensor<2>),
     /// Quantised, in host memory; only for the CPU device.
     Packed(Packed),
     /// As the file has it, on a GPU.
@@ -91,21 +90,24 @@ impl Arithmetic {
 }
 
 impl Weight {
-    /// `x [t, i] -> x Wᵀ [t, o]`
+    /// `x [t, i] -> x Wᵀ [t, o]`. Where x tracks gradients, so does the product: W, a constant, is
+    /// widened for it.
     #[must_use]
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        if x.is_autodiff() {
+            return x.matmul(self.dense().transpose());
+        }
         match self {
             Self::Dense(weight) => {
-                let weight = weight.val();
                 let [o, i] = weight.dims();
                 // For a few rows, burn's product on the CPU is slower than one for each.
-                match (2..=STREAMS).contains(&x.dims()[0]) && !kernels::is_gpu(&weight) {
-                    true => from_host(
-                        on_host(&weight, |w| on_host(&x, |x| slices::products(w, x, i))),
+                if (2..=STREAMS).contains(&x.dims()[0]) && !kernels::is_gpu(weight) {
+                    return from_host(
+                        on_host(weight, |w| on_host(&x, |x| slices::products(w, x, i))),
                         o,
-                    ),
-                    false => x.matmul(weight.transpose()),
+                    );
                 }
+                x.matmul(weight.clone().transpose())
             }
             Self::Packed(weight) => {
                 let cols = x.dims()[1];
@@ -120,7 +122,7 @@ impl Weight {
     #[must_use]
     pub fn dense(&self) -> Tensor<2> {
         match self {
-            Self::Dense(weight) => weight.val(),
+            Self::Dense(weight) => weight.clone(),
             Self::Packed(weight) => from_host(weight.dequantise(), weight.shape()[1]),
             Self::Gpu(weight) => weight.widen(),
         }
@@ -131,9 +133,8 @@ impl Weight {
     pub fn select(&self, ids: Ids<'_>) -> Tensor<2> {
         match self {
             Self::Dense(weight) => {
-                let weight = weight.val();
                 let ids = ids.on_device(&weight.device());
-                weight.select(0, ids)
+                weight.clone().select(0, ids)
             }
             Self::Gpu(weight) => kernels::rows(weight, ids.on_device(&weight.device())),
             Self::Packed(weight) => {
@@ -150,7 +151,7 @@ impl Weight {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Dense(weight) => (weight.val().shape().num_elements() * size_of::<f32>()) as u64,
+            Self::Dense(weight) => (weight.shape().num_elements() * size_of::<f32>()) as u64,
             Self::Packed(weight) => weight.bytes(),
             Self::Gpu(weight) => weight.bytes(),
         }
@@ -160,7 +161,7 @@ impl Weight {
     #[must_use]
     pub fn device(&self) -> Device {
         match self {
-            Self::Dense(weight) => weight.val().device(),
+            Self::Dense(weight) => weight.device(),
             Self::Packed(_) => device::cpu(),
             Self::Gpu(weight) => weight.device(),
         }

@@ -35,6 +35,23 @@ pub enum Effect {
     Gain(Tensor<1>),
 }
 
+impl Effect {
+    /// Whether one of its tensors tracks gradients.
+    pub(super) fn tracks_gradients(&self) -> bool {
+        match self {
+            Self::Weight(delta) => delta.tracks_gradients(),
+            Self::Input(map) | Self::Output(map) => map.tracks_gradients(),
+            Self::Residual(shift) => shift.direction.is_autodiff(),
+            Self::KeyValue(extra) => extra.keys.is_autodiff() || extra.values.is_autodiff(),
+            Self::Embedding(lookup) => {
+                let b = lookup.b.as_ref();
+                lookup.table.is_autodiff() || b.is_some_and(Tensor::is_autodiff)
+            }
+            Self::Gain(change) => change.is_autodiff(),
+        }
+    }
+}
+
 /// An additive change of a linear layer.
 #[derive(Debug, Clone)]
 pub enum Delta {
@@ -164,6 +181,24 @@ impl Delta {
         }
     }
 
+    fn tracks_gradients(&self) -> bool {
+        let tracked = |vector: &Option<Tensor<1>>| vector.as_ref().is_some_and(Tensor::is_autodiff);
+        match self {
+            Self::LowRank { a, b, mid, out, .. } => {
+                a.is_autodiff() || b.is_autodiff() || tracked(mid) || tracked(out)
+            }
+            Self::RowGain { gain, .. } => gain.is_autodiff(),
+            Self::Dense { delta, .. } => delta.is_autodiff(),
+            Self::Kronecker { left, right, .. } => left.is_autodiff() || right.is_autodiff(),
+            Self::Experts { a, b, .. } => a.is_autodiff() || b.is_autodiff(),
+            Self::Rows { rows, .. } => rows.is_autodiff(),
+            Self::Mapped {
+                inputs, outputs, ..
+            } => inputs.iter().chain(outputs).any(Map::tracks_gradients),
+            Self::Bias { bias, .. } => bias.is_autodiff(),
+        }
+    }
+
     /// Bytes of a whole matrix, 0 for the thin forms.
     #[must_use]
     pub fn dense_bytes(&self) -> u64 {
@@ -281,6 +316,15 @@ pub enum Map {
 }
 
 impl Map {
+    fn tracks_gradients(&self) -> bool {
+        match self {
+            Self::Scale { gain } => gain.is_autodiff(),
+            Self::Rotate { along, across, .. } => along.is_autodiff() || across.is_autodiff(),
+            Self::Blocks { blocks, .. } => blocks.is_autodiff(),
+            Self::Span { basis, kernel } => basis.is_autodiff() || kernel.is_autodiff(),
+        }
+    }
+
     /// `z [t, width] -> [t, width]`
     #[must_use]
     pub fn apply(&self, z: Tensor<2>) -> Tensor<2> {

@@ -1,0 +1,276 @@
+//! A block on a GPU: eight launches where nothing steers.
+
+use burn::tensor::{Tensor, activation};
+
+use super::block::Executor;
+use super::folded::Folded;
+use super::lanes;
+use super::layer::{GROUPS, Pass, moved};
+use super::tensors::attend;
+use crate::arch::{DecoderConfig, Norm, Projection};
+use crate::hooks::SitePlan;
+use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
+
+/// A block in a pass, over the kernels. Lanes beside each other have one row each.
+pub(super) struct Gpu<'a, 'r> {
+    pass: Pass<'a, 'r>,
+    /// The weights of each of [`GROUPS`].
+    stacks: &'a [Packed; 4],
+    steered: Option<Steered<'r>>,
+    /// Whether the step of the residual stream rode along with the last product.
+    stepped: bool,
+}
+
+/// Which of [`GROUPS`].
+const QKV: usize = 0;
+const O: usize = 1;
+const GATE_UP: usize = 2;
+const DOWN: usize = 3;
+
+impl<'a, 'r> Gpu<'a, 'r> {
+    pub(super) fn new(pass: Pass<'a, 'r>, stacks: &'a [Packed; 4]) -> Self {
+        Self {
+            steered: Steered::find(&pass),
+            pass,
+            stacks,
+            stepped: false,
+        }
+    }
+
+    fn is_base(&self, group: usize) -> bool {
+        let mut group = GROUPS[group].iter();
+        group.all(|&projection| {
+            let plans = self.pass.plans.iter();
+            let mut plans = plans.map(|(_, plan)| plan.linear(projection));
+            plans.all(SitePlan::is_empty) && self.pass.block.linear(projection).bias.is_none()
+        })
+    }
+
+    /// `Some(None)` where nothing acts, `None` where more acts than low-rank changes.
+    #[expect(clippy::option_option, reason = "two questions, as said above")]
+    fn low_rank(&self, x: &Tensor<2>, group: usize) -> Option<Option<LowRank>> {
+        if self.is_base(group) {
+            return Some(None);
+        }
+        let cut = self.stacks[QKV].cut;
+        Some(Some(self.steered.as_ref()?.low_rank(x, group, cut)?))
+    }
+
+    /// A product of a group and its low-rank changes.
+    fn product(
+        &self,
+        x: Tensor<2>,
+        group: usize,
+        after: After,
+        low_rank: Option<LowRank>,
+    ) -> Tensor<2> {
+        let row = self.steered.as_ref().and_then(|steered| steered.row);
+        product(x, &self.stacks[group], after, low_rank, row)
+    }
+
+    /// A group layer by layer, where more acts than can ride along.
+    fn one_by_one(&self, x: &Tensor<2>, group: usize) -> Tensor<2> {
+        let outputs = GROUPS[group].iter().map(|&projection| {
+            let plans = lanes::of_site(self.pass.plans, projection);
+            let linear = self.pass.block.linear(projection);
+            linear.forward_lanes(x.clone(), &plans)
+        });
+        Tensor::cat(outputs.collect(), 1)
+    }
+}
+
+impl Executor for Gpu<'_, '_> {
+    type Rows = Tensor<2>;
+    /// Side by side, `[t, (heads + 2·kv_heads)·hd]`.
+    type Heads = Tensor<2>;
+
+    fn config(&self) -> &DecoderConfig {
+        self.pass.config
+    }
+
+    fn norm(&mut self, place: Norm, h: &Tensor<2>) -> Tensor<2> {
+        let changes = lanes::of_norm(self.pass.plans, place);
+        self.pass.block.norm(place).forward(h.clone(), &changes)
+    }
+
+    fn copy(&mut self, h: &Tensor<2>) -> Tensor<2> {
+        h.clone()
+    }
+
+    fn heads(&mut self, x: Tensor<2>) -> Tensor<2> {
+        match self.low_rank(&x, QKV) {
+            Some(changes) => self.product(x, QKV, After::Plain, changes),
+            None => self.one_by_one(&x, QKV),
+        }
+    }
+
+    fn attend(&mut self, qkv: Tensor<2>) -> Tensor<2> {
+        let (config, layer) = (self.pass.config, self.pass.layer);
+        if self
+            .pass
+            .plans
+            .iter()
+            .any(|(_, plan)| !plan.extra.is_empty())
+        {
+            let (q, kv) = (config.q_width(), config.kv_width());
+            let each = (0..self.pass.runs.len()).map(|lane| {
+                let (rows, plan) = &self.pass.plans[lane];
+                let own = lanes::rows(&qkv, rows);
+                let heads = [(0, q), (q, kv), (q + kv, kv)]
+                    .map(|(start, width)| own.clone().narrow(1, start, width));
+                attend(&mut self.pass, lane, heads, plan)
+            });
+            return lanes::join(each.collect());
+        }
+        let cut = self.stacks[QKV].cut;
+        let ropes = self.pass.ropes;
+        let each = self.pass.runs.iter_mut().map(|run| {
+            let (keys, values) = run.cache.take(layer, &run.turn);
+            let (keys, values) = (kernels::unshared(keys), kernels::unshared(values));
+            let q = kernels::rotate_and_store(
+                lanes::rows(&qkv, &run.rows),
+                run.turn.tables(ropes, 0),
+                (&keys, &values),
+                run.turn.place(),
+                config,
+            );
+            let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), config, cut);
+            run.cache.put(layer, keys, values);
+            mixed
+        });
+        lanes::join(each.collect())
+    }
+
+    fn gated(&mut self, x: Tensor<2>) -> Tensor<2> {
+        match self.low_rank(&x, GATE_UP) {
+            Some(changes) => self.product(x, GATE_UP, After::SwiGlu, changes),
+            None => swiglu(&self.one_by_one(&x, GATE_UP)),
+        }
+    }
+
+    fn project(&mut self, projection: Projection, x: Tensor<2>) -> Tensor<2> {
+        let plans = lanes::of_site(self.pass.plans, projection);
+        self.pass.block.linear(projection).forward_lanes(x, &plans)
+    }
+
+    fn add(&mut self, h: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        h + y
+    }
+
+    fn add_projected(&mut self, h: Tensor<2>, projection: Projection, x: Tensor<2>) -> Tensor<2> {
+        let group = if projection == Projection::O { O } else { DOWN };
+        let Some(changes) = self.low_rank(&x, group) else {
+            return h + self.one_by_one(&x, group);
+        };
+        let shift = self.steered.as_ref().and_then(Steered::shift);
+        if let (DOWN, None, Some(shift)) = (group, &changes, shift) {
+            self.stepped = true;
+            return kernels::linear(x, &self.stacks[DOWN], After::Residual(h), shift);
+        }
+        self.product(x, group, After::Residual(h), changes)
+    }
+
+    fn step(&mut self, h: Tensor<2>) -> Tensor<2> {
+        if self.stepped {
+            h
+        } else {
+            moved(h, self.pass.plans)
+        }
+    }
+}
+
+/// `silu(gate) ∘ up` of both side by side, `[t, 2·ffn] -> [t, ffn]`.
+fn swiglu(both: &Tensor<2>) -> Tensor<2> {
+    let ffn = both.dims()[1] / 2;
+    let [gate, up] = [0, ffn].map(|start| both.clone().narrow(1, start, ffn));
+    activation::silu(gate) * up
+}
+
+/// A product and its low-rank changes, of one row or of all. For few tokens they ride along; among
+/// many, a launch more is nothing beside the work.
+fn product(
+    x: Tensor<2>,
+    weight: &Packed,
+    after: After,
+    low_rank: Option<LowRank>,
+    row: Option<usize>,
+) -> Tensor<2> {
+    match (low_rank, after) {
+        (Some(changes), after) if x.dims()[0] > STREAMS => match after {
+            After::SwiGlu => {
+                let both = kernels::linear(x, weight, After::Plain, Riders::default());
+                swiglu(&kernels::expand(both, &changes))
+            }
+            after => {
+                let y = kernels::linear(x, weight, after, Riders::default());
+                kernels::expand(y, &changes)
+            }
+        },
+        (low_rank, after) => {
+            let riders = Riders {
+                low_rank,
+                shift: None,
+                row,
+            };
+            kernels::linear(x, weight, after, riders)
+        }
+    }
+}
+
+/// The one lane whose effects can ride along.
+struct Steered<'a> {
+    folded: &'a Folded,
+    layer: usize,
+    /// Its row, beside other lanes of one row each.
+    row: Option<usize>,
+}
+
+impl<'a> Steered<'a> {
+    fn find(pass: &Pass<'_, 'a>) -> Option<Self> {
+        let (plans, runs) = (pass.plans, &pass.runs);
+        let mut acting = plans
+            .iter()
+            .zip(runs.iter())
+            .filter(|((_, plan), _)| !plan.is_empty());
+        let ((rows, _), run) = acting.next()?;
+        let alone = runs.len() == 1;
+        if acting.next().is_some() || !(alone || runs.len() <= STREAMS) {
+            return None;
+        }
+        let device = run.turn.place().device();
+        let folded = run
+            .steering
+            .memo(|plans| Folded::new(plans, pass.config, &device))?;
+        Some(Self {
+            folded,
+            layer: pass.layer,
+            row: (!alone).then_some(rows.start),
+        })
+    }
+
+    /// The low-rank changes of a group for the input `x [t, i]` of all lanes.
+    fn low_rank(&self, x: &Tensor<2>, group: usize, cut: Cut) -> Option<LowRank> {
+        let parts = self.folded.group(self.layer, group)?;
+        let x = match self.row {
+            Some(row) => x.clone().narrow(0, row, 1),
+            None => x.clone(),
+        };
+        let a: Vec<_> = parts.iter().map(|part| part.a.clone()).collect();
+        let z = kernels::shrink(x, &a, self.folded.scales(self.layer, group), cut);
+        let parts = parts.iter().map(|part| (part.first, part.b.clone()));
+        Some(LowRank {
+            parts: parts.collect(),
+            z,
+        })
+    }
+
+    /// The step in the residual stream.
+    fn shift(&self) -> Option<Riders> {
+        let shift = self.folded.shift(self.layer)?;
+        Some(Riders {
+            low_rank: None,
+            shift: Some((shift, self.folded.scales(self.layer, 3))),
+            row: self.row,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! From a model file to weights on a device, one tensor at a time.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::Model;
+use super::layer::{Block, GROUPS};
+use super::linear::Linear;
+use super::norm::RmsNorm;
+use super::rope::Ropes;
+use super::weight::{Arithmetic, Weight, Weights};
+use crate::arch::{DecoderConfig, ModelFile, Norm, Projection, QkNorm};
+use crate::device;
+use crate::error::Result;
+use crate::kernels::Packed;
+use crate::weights::ByteSource;
+use crate::weights::quant::Kind;
+
+/// Reads, and counts what it has read.
+struct Reader<'a, S, P> {
+    file: &'a ModelFile<S>,
+    device: &'a Device,
+    weights: Weights,
+    done_bytes: u64,
+    progress: P,
+    /// Which formats there were, and what became of them.
+    arithmetic: Arithmetic,
+}
+
+impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
+    fn new(file: &'a ModelFile<S>, device: &'a Device, weights: Weights, progress: P) -> Self {
+        Self {
+            file,
+            device,
+            weights,
+            done_bytes: 0,
+            progress,
+            arithmetic: Arithmetic::default(),
+        }
+    }
+
+    fn count(&mut self, name: &str) {
+        self.done_bytes += self.file.tensor_bytes(name);
+        (self.progress)(self.done_bytes);
+    }
+
+    /// A vector `[width]`.
+    async fn vector(&mut self, name: &str, width: usize) -> Result<Tensor<1>> {
+        let values = self.file.tensor(name, &[width]).await?;
+        self.count(name);
+        let values = TensorData::new(values, [width]);
+        Ok(Tensor::from_data(values, self.device))
+    }
+
+    /// The norm `path.weight` of this width.
+    async fn norm(&mut self, path: &str, width: usize) -> Result<RmsNorm> {
+        let config = self.file.config();
+        let (offset, epsilon) = (config.gain_offset, config.rms_norm_eps);
+        let gain = self.vector(&format!("{path}.weight"), width).await?;
+        let gain = if offset == 0.0 { gain } else { gain + offset };
+        Ok(RmsNorm { gain, epsilon })
+    }
+
+    /// The matrix `path.weight [o, i]`: quantised where the device has kernels for that.
+    async fn weight(&mut self, path: &str, shape: [usize; 2]) -> Result<Weight> {
+        if self.packs(shape[1]) {
+            let (kind, bytes) = self.matrix(path, shape).await?;
+            let packed = Packed::new(&[(kind, &bytes)], shape[1], self.device);
+            return Ok(Weight::Gpu(packed));
+        }
+        let name = format!("{path}.weight");
+        let packed = match self.weights {
+            Weights::Quantised if *self.device == device::cpu() => {
+                self.file.packed(&name, shape).await?
+            }
+            _ => None,
+        };
+        self.arithmetic
+            .count(self.file.kind(&name), packed.is_some());
+        let weight = match packed {
+            Some(packed) => Weight::Packed(packed),
+            None => {
+                let values = TensorData::new(self.file.tensor(&name, &shape).await?, shape);
+                Weight::Dense(Tensor::from_data(values, self.device))
+            }
+        };
+        self.count(&name);
+        Ok(weight)
+    }
+
+    /// A block, with its weights on top of each other where a GPU's kernels can run it.
+    async fn block(&mut self, layer: usize) -> Result<Block> {
+        let config = self.file.config();
+        let (weights, stacks) = self.weights(layer, config).await?;
+        let mut linears = Vec::with_capacity(7);
+        for (projection, weight) in Projection::ALL.into_iter().zip(weights) {
+            let bias = format!("model.layers.{layer}.{}.bias", projection.path());
+            let bias = if self.file.has(&bias) {
+                Some(self.vector(&bias, projection.widths(config).1).await?)
+            } else {
+                None
+            };
+            linears.push(Linear { weight, bias });
+        }
+        let mut norms = [const { None }; Norm::COUNT];
+        for place in Norm::of(config.norms) {
+            let path = format!("model.layers.{layer}.{}", config.norm_name(*place));
+            norms[*place as usize] = Some(self.norm(&path, config.hidden_size).await?);
+        }
+        let widths = config.qk_norm.map(|over| match over {
+            QkNorm::Head => [config.head_dim; 2],
+            QkNorm::Whole => [config.q_width(), config.kv_width()],
+        });
+        let qk_norms = match widths {
+            Some([q, k]) => {
+                let path = |name| format!("model.layers.{layer}.self_attn.{name}");
+                let q = self.norm(&path("q_norm"), q).await?;
+                Some([q, self.norm(&path("k_norm"), k).await?])
+            }
+            None => None,
+        };
+        Ok(Block {
+            norms,
+            qk_norms,
+            linears: linears
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("seven projections")),
+            stacks,
+        })
+    }
+
+    /// The seven weights of a block, in order; on a GPU also on top of each other.
+    async fn weights(
+        &mut self,
+        layer: usize,
+        config: &DecoderConfig,
+    ) -> Result<(Vec<Weight>, Option<[Packed; 4]>)> {
+        let path = |projection: Projection| format!("model.layers.{layer}.{}", projection.path());
+        let shape = |projection: Projection| {
+            let (i, o) = projection.widths(config);
+            [o, i]
+        };
+        let mut all = Projection::ALL.into_iter();
+        let fits = config.is_plain()
+            && config.head_dim.is_multiple_of(4)
+            && all.all(|projection| self.packs(shape(projection)[1]));
+        let mut weights = Vec::with_capacity(7);
+        if !fits {
+            for projection in Projection::ALL {
+                weights.push(self.weight(&path(projection), shape(projection)).await?);
+            }
+            return Ok((weights, None));
+        }
+        let mut stacks = Vec::with_capacity(4);
+        for group in GROUPS {
+            let mut parts = Vec::with_capacity(group.len());
+            for &projection in group {
+                parts.push(self.matrix(&path(projection), shape(projection)).await?);
+            }
+            let parts: Vec<(Kind, &[u8])> = parts
+                .iter()
+                .map(|(kind, bytes)| (*kind, &bytes[..]))
+                .collect();
+            let packed = Packed::new(&parts, shape(group[0])[1], self.device);
+            let mut first = 0;
+            for &projection in group {
+                let [o, _] = shape(projection);
+                weights.push(Weight::Gpu(packed.part(first..first + o)));
+                first += o;
+            }
+            stacks.push(packed);
+        }
+        let stacks = stacks.try_into();
+        Ok((
+            weights,
+            Some(stacks.unwrap_or_else(|_| unreachable!("four groups"))),
+        ))
+    }
+
+    fn packs(&self, i: usize) -> bool {
+        Packed::suits(i, self.device)
+    }
+
+    async fn matrix(&mut self, path: &str, shape: [usize; 2]) -> Result<(Kind, Vec<u8>)> {
+        let name = format!("{path}.weight");
+        let (kind, bytes) = self.file.matrix(&name, shape).await?;
+        self.arithmetic.count_widened(kind);
+        self.count(&name);
+        Ok((kind, bytes))
+    }
+}
+
+impl Model {
+    /// Streams the weights of `file` to `device`, one tensor at a time: at no moment does host
+    /// memory hold more than one tensor besides those already on the device. `progress` gets
+    /// the file bytes consumed so far.
+    ///
+    /// # Errors
+    /// Whatever reading meets: missing tensors, wrong shapes, truncated files.
+    pub async fn load<S: ByteSource>(
+        file: &ModelFile<S>,
+        device: &Device,
+        weights: Weights,
+        progress: impl FnMut(u64),
+    ) -> Result<Self> {
+        let config = file.config().clone();
+        let mut read = Reader::new(file, device, weights, progress);
+        let table = [config.vocab_size, config.hidden_size];
+
+        let embed_tokens = read.weight("model.embed_tokens", table).await?;
+        let mut layers = Vec::with_capacity(config.num_layers);
+        for layer in 0..config.num_layers {
+            layers.push(read.block(layer).await?);
+        }
+        let norm = read.norm("model.norm", config.hidden_size).await?;
+        let lm_head = if config.tie_word_embeddings {
+            None
+        } else {
+            Some(read.weight("lm_head", table).await?)
+        };
+        let mut model = Self {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+            ropes: Ropes::new(&config, device),
+            config,
+            name: file.name().into(),
+            names: file.names().to_vec(),
+            arithmetic: read.arithmetic.words(),
+            weights,
+        };
+        if model.on_host() {
+            model.arithmetic += "; keys and values rounded to 14 bits";
+        }
+        Ok(model)
+    }
+}

@@ -1,0 +1,315 @@
+//! Forward passes: several sequences at once, through all blocks.
+
+use std::ops::Range;
+
+use burn::tensor::{Int, Tensor};
+
+use super::block;
+use super::cache::KvCache;
+use super::gpu::Gpu;
+use super::host::{Host, Rows};
+use super::lanes::{self, Lane, Plans, Run};
+use super::layer::Pass;
+use super::linear::project;
+use super::tensors::{Tensors, capped, scaled};
+use super::weight::Ids;
+use super::{Model, Positions};
+use crate::error::{Error, Result};
+use crate::hooks::{LayerPlan, Listener, Steering};
+use crate::tensor::{from_host, to_host};
+
+impl Model {
+    /// Runs `tokens` behind what `cache` holds, extends the cache, and returns the logits of
+    /// the wanted positions, `None` for [`Positions::None`].
+    ///
+    /// # Errors
+    /// [`Error::BadToken`] for ids outside the vocabulary, [`Error::PromptTooLong`] when the
+    /// context would overflow, [`Error::EmptyPrompt`] without tokens.
+    pub fn forward(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        steering: &Steering,
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        let lane = Lane {
+            tokens,
+            cache,
+            steering,
+        };
+        self.forward_lanes(vec![lane], positions)
+    }
+
+    /// [`Self::forward`] for several sequences in one pass: the logits of all lanes on top of
+    /// each other. Weights are read once for all of them.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; then no cache has changed. No lanes are an error like no tokens.
+    pub fn forward_lanes(
+        &self,
+        lanes: Vec<Lane>,
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        if lanes.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        for lane in &lanes {
+            self.check(lane.tokens, lane.cache)?;
+        }
+        // The kernels share weights between single tokens; longer pieces gain nothing by it.
+        let apart = self.embed_tokens.is_on_gpu() && lanes.iter().any(|lane| lane.tokens.len() > 1);
+        if apart && lanes.len() > 1 {
+            let each = lanes.into_iter();
+            let logits = each.filter_map(|lane| self.pass(vec![lane], positions));
+            let logits: Vec<_> = logits.collect();
+            return Ok((!logits.is_empty()).then(|| lanes::join(logits)));
+        }
+        Ok(self.pass(lanes, positions))
+    }
+
+    fn pass(&self, mut lanes: Vec<Lane>, positions: Positions) -> Option<Tensor<2>> {
+        let weigh = |lane: &mut Lane| self.weighed(lane.tokens, lane.cache, lane.steering);
+        let weighed: Vec<_> = lanes.iter_mut().map(weigh).collect();
+        let mut runs = Vec::with_capacity(lanes.len());
+        let mut tokens = Vec::new();
+        for (lane, weighed) in lanes.into_iter().zip(&weighed) {
+            let steering = weighed.as_ref().unwrap_or(lane.steering);
+            let first = tokens.len();
+            tokens.extend(lane.tokens);
+            runs.push(self.run(first..tokens.len(), lane.cache, steering));
+        }
+        let h = self.embedded(Ids::Host(&tokens));
+        let changes: Vec<_> = runs
+            .iter()
+            .map(|run| (run.rows.clone(), run.steering))
+            .collect();
+        let mut row = 0;
+        let h = lanes::change(
+            h,
+            &changes,
+            |steering| steering.embedding.is_empty(),
+            |h, steering| {
+                let first = row;
+                row += h.dims()[0];
+                changed(h, &tokens[first..row], steering)
+            },
+        );
+        self.logits(h, runs, positions)
+    }
+
+    /// One token more for each lane, whose ids `[lanes]` need not be known on the host yet: the logits
+    /// `[lanes, vocab]`. Nothing in it may depend on which tokens these are but their embeddings, as
+    /// [`Steering::reads_tokens`] tells.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`] when a context would overflow; then no cache has changed.
+    pub fn forward_next(
+        &self,
+        ids: &Tensor<1, Int>,
+        lanes: Vec<(&mut KvCache, &Steering)>,
+    ) -> Result<Option<Tensor<2>>> {
+        let context = self.config.context;
+        if let Some((cache, _)) = lanes.iter().find(|(cache, _)| cache.len() == context) {
+            let tokens = cache.len() + 1;
+            return Err(Error::PromptTooLong { tokens, context });
+        }
+        let each = (0..).zip(lanes);
+        let runs = each
+            .map(|(row, (cache, steering))| self.run(row..row + 1, cache, steering))
+            .collect();
+        let h = self.embedded(Ids::Device(ids));
+        Ok(self.logits(h, runs, Positions::Last))
+    }
+
+    /// Runs embeddings `h [t, d]` of all lanes through the blocks and the head.
+    fn logits(&self, h: Tensor<2>, mut runs: Vec<Run>, positions: Positions) -> Option<Tensor<2>> {
+        let h = self.blocks(h, &mut runs, |_, _| {});
+        // The rows whose logits are wanted, of all rows and among themselves.
+        let wanted = |run: &Run| match positions {
+            Positions::None => run.rows.end..run.rows.end,
+            Positions::Last => run.rows.end - 1..run.rows.end,
+            Positions::All => run.rows.clone(),
+        };
+        let h = match positions {
+            Positions::None => return None,
+            _ if runs.iter().all(|run| wanted(run) == run.rows) => h,
+            _ => lanes::join(
+                runs.iter()
+                    .map(|run| lanes::rows(&h, &wanted(run)))
+                    .collect(),
+            ),
+        };
+        let mut row = 0;
+        let ends: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                let start = row;
+                row += wanted(run).len();
+                (start..row, run.steering)
+            })
+            .collect();
+        let gains: Vec<_> = ends
+            .iter()
+            .map(|(at, end)| (at.clone(), &end.gains))
+            .collect();
+        let heads: Vec<_> = ends
+            .iter()
+            .map(|(at, end)| (at.clone(), &end.head))
+            .collect();
+        let h = self.norm.forward(h, &gains);
+        let logits = project(h, self.head(), None, &heads);
+        let logits = scaled(logits, 1.0 / self.config.logit_divisor);
+        Some(capped(logits, self.config.logit_cap))
+    }
+
+    /// Opens a lane's part of a pass.
+    fn run<'a>(
+        &self,
+        rows: Range<usize>,
+        cache: &'a mut KvCache,
+        steering: &'a Steering,
+    ) -> Run<'a> {
+        if steering.tracks_gradients() {
+            cache.leave_host();
+        }
+        let turn = cache.begin(rows.len(), steering.stamp());
+        Run {
+            rope: cache.is_on_host().then(|| turn.host_rope(&self.ropes)),
+            rows,
+            cache,
+            turn,
+            steering,
+        }
+    }
+
+    /// The residual stream at the output of every block, each `[t, d]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn residuals(&self, tokens: &[u32], steering: &Steering) -> Result<Vec<Tensor<2>>> {
+        let mut cache = self.new_cache();
+        self.check(tokens, &cache)?;
+        let mut outputs = Vec::with_capacity(self.layers.len());
+        let weighed = self.weighed(tokens, &mut cache, steering);
+        let steering = weighed.as_ref().unwrap_or(steering);
+        let h = self.embed(tokens, steering);
+        let run = self.run(0..tokens.len(), &mut cache, steering);
+        self.blocks(h, &mut [run], |_, h| outputs.push(h.clone()));
+        Ok(outputs)
+    }
+
+    /// What every layer of the base keeps of embeddings `[n, d]` at positions 0 … n−1: keys
+    /// (rotated) and values, each `[kv_heads, n, hd]`; n up to [`EXTRA_POSITIONS`].
+    #[must_use]
+    pub fn keys_values(&self, embeddings: Tensor<2>) -> Vec<(Tensor<3>, Tensor<3>)> {
+        let mut cache = self.new_cache();
+        let base = Steering::base();
+        let run = self.run(0..embeddings.dims()[0], &mut cache, &base);
+        self.blocks(embeddings, &mut [run], |_, _| {});
+        cache.into_layers()
+    }
+
+    fn check(&self, tokens: &[u32], cache: &KvCache) -> Result<()> {
+        let (vocab, context) = (self.config.vocab_size, self.config.context);
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::BadToken { id, vocab });
+        }
+        let total = cache.len() + tokens.len();
+        match total > context {
+            true => Err(Error::PromptTooLong {
+                tokens: total,
+                context,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets the scout of every gate read up to the end of `tokens`, and weighs the experts for
+    /// these tokens; `None` without gates.
+    fn weighed(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        steering: &Steering,
+    ) -> Option<Steering> {
+        cache.tokens.extend(tokens);
+        let weigh = |Listener { gate, scout: heard }: &Listener| {
+            let mut scout = cache.take_scout(gate, || self.new_cache());
+            let behind = &cache.tokens[scout.len()..];
+            let h = self.embed(behind, heard);
+            let run = self.run(0..behind.len(), &mut scout, heard);
+            let h = self.blocks(h, &mut [run], |_, _| {});
+            cache.put_scout(gate, scout);
+            let h = h
+                .clone()
+                .narrow(0, h.dims()[0] - tokens.len(), tokens.len());
+            gate.weigh(self.norm.forward(h, &[]))
+        };
+        let weights: Vec<_> = steering.gates.iter().map(weigh).collect();
+        (!weights.is_empty()).then(|| steering.weighed(&weights))
+    }
+
+    /// The base's embeddings, `[t, d]`.
+    fn embedded(&self, ids: Ids) -> Tensor<2> {
+        scaled(self.embed_tokens.select(ids), self.config.embedding_scale)
+    }
+
+    /// The embeddings of `tokens`, changed: `[t, d]`.
+    fn embed(&self, tokens: &[u32], steering: &Steering) -> Tensor<2> {
+        changed(self.embedded(Ids::Host(tokens)), tokens, steering)
+    }
+
+    /// Runs all blocks over `h [t, d]`, the rows of all lanes. `tap` sees every block's output.
+    fn blocks(
+        &self,
+        mut h: Tensor<2>,
+        runs: &mut [Run],
+        mut tap: impl FnMut(usize, &Tensor<2>),
+    ) -> Tensor<2> {
+        for layer in 0..self.layers.len() {
+            let plans = lanes::of_layer(runs, layer);
+            h = self.block(layer, h, runs, &plans);
+            tap(layer, &h);
+        }
+        h
+    }
+
+    /// One block, by the fastest executor that can run it.
+    fn block<'a>(
+        &self,
+        layer: usize,
+        h: Tensor<2>,
+        runs: &mut [Run<'a>],
+        plans: &Plans<'a, LayerPlan>,
+    ) -> Tensor<2> {
+        let block = &self.layers[layer];
+        let is_tracked = h.is_autodiff() || runs.iter().any(|run| run.steering.tracks_gradients());
+        let on_host = !is_tracked && runs.iter().all(|run| run.rope.is_some()) && Host::runs(plans);
+        let pass = Pass {
+            block,
+            layer,
+            runs,
+            plans,
+            ropes: &self.ropes,
+            config: &self.config,
+        };
+        match &block.stacks {
+            Some(stacks) if !is_tracked => block::forward(&mut Gpu::new(pass, stacks), h),
+            _ if on_host => {
+                let h = Rows::new(to_host(h), self.config.hidden_size);
+                let h = block::forward(&mut Host(pass), h);
+                from_host(h.values, self.config.hidden_size)
+            }
+            _ => block::forward(&mut Tensors(pass), h),
+        }
+    }
+}
+
+/// The embeddings `h [t, d]` of `tokens`, changed.
+fn changed(h: Tensor<2>, tokens: &[u32], steering: &Steering) -> Tensor<2> {
+    let changes = steering.embedding.iter();
+    changes.fold(h, |h, change| change.apply(h, tokens))
+}

@@ -1,0 +1,186 @@
+//! A block over burn tensors: the reference, which runs everywhere, does all that a config can ask
+//! for, and can be differentiated from end to end.
+
+use burn::tensor::{Tensor, activation};
+
+use super::block::Executor;
+use super::lanes::{self, Run};
+use super::layer::{Pass, moved};
+use super::rope::rotate;
+use crate::arch::{Activation, DecoderConfig, Norm, Projection, QkNorm};
+use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
+
+/// A block in a pass, over burn tensors.
+pub(super) struct Tensors<'a, 'r>(pub(super) Pass<'a, 'r>);
+
+impl Executor for Tensors<'_, '_> {
+    type Rows = Tensor<2>;
+    type Heads = [Tensor<2>; 3];
+
+    fn config(&self) -> &DecoderConfig {
+        self.0.config
+    }
+
+    fn norm(&mut self, place: Norm, h: &Tensor<2>) -> Tensor<2> {
+        let changes = lanes::of_norm(self.0.plans, place);
+        self.0.block.norm(place).forward(h.clone(), &changes)
+    }
+
+    fn copy(&mut self, h: &Tensor<2>) -> Tensor<2> {
+        h.clone()
+    }
+
+    fn heads(&mut self, x: Tensor<2>) -> [Tensor<2>; 3] {
+        [Projection::Q, Projection::K, Projection::V]
+            .map(|projection| self.project(projection, x.clone()))
+    }
+
+    fn attend(&mut self, heads: [Tensor<2>; 3]) -> Tensor<2> {
+        let each = (0..self.0.runs.len()).map(|lane| {
+            let (rows, plan) = &self.0.plans[lane];
+            let heads = heads.each_ref().map(|all| lanes::rows(all, rows));
+            attend(&mut self.0, lane, heads, plan)
+        });
+        lanes::join(each.collect())
+    }
+
+    fn gated(&mut self, x: Tensor<2>) -> Tensor<2> {
+        let gate = self.project(Projection::Gate, x.clone());
+        let up = self.project(Projection::Up, x);
+        activated(gate, self.0.config.activation) * up
+    }
+
+    fn project(&mut self, projection: Projection, x: Tensor<2>) -> Tensor<2> {
+        let plans = lanes::of_site(self.0.plans, projection);
+        self.0.block.linear(projection).forward_lanes(x, &plans)
+    }
+
+    fn add(&mut self, h: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        h + scaled(y, self.0.config.residual_scale)
+    }
+
+    fn step(&mut self, h: Tensor<2>) -> Tensor<2> {
+        moved(h, self.0.plans)
+    }
+}
+
+/// `x · by`, without an operation where that changes nothing.
+pub(super) fn scaled<const D: usize>(x: Tensor<D>, by: f64) -> Tensor<D> {
+    if by == 1.0 { x } else { x * by }
+}
+
+/// `cap · tanh(x / cap)`
+pub(super) fn capped<const D: usize>(x: Tensor<D>, cap: Option<f64>) -> Tensor<D> {
+    match cap {
+        Some(cap) => (x / cap).tanh() * cap,
+        None => x,
+    }
+}
+
+/// What the MLP does to its gate.
+pub(super) fn activated(x: Tensor<2>, by: Activation) -> Tensor<2> {
+    match by {
+        Activation::Silu => activation::silu(x),
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => {
+            let cube = x.clone().powi_scalar(3) * 0.044_715;
+            let inner = (x.clone() + cube) * (2.0 / std::f64::consts::PI).sqrt();
+            x * (inner.tanh() + 1.0) * 0.5
+        }
+    }
+}
+
+/// The heads of one lane, `[t, heads·hd]`; its keys and values go into its cache.
+pub(super) fn attend(
+    pass: &mut Pass,
+    lane: usize,
+    [q, k, v]: [Tensor<2>; 3],
+    plan: &LayerPlan,
+) -> Tensor<2> {
+    let Pass {
+        block,
+        layer,
+        runs,
+        ropes,
+        config,
+        ..
+    } = pass;
+    let Run { cache, turn, .. } = &mut runs[lane];
+    let [t, _] = q.dims();
+    let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
+    let groups = heads / kv_heads;
+    let of_layer = config.layers[*layer];
+
+    let (mut q, mut k) = (q, k);
+    if let (Some([q_norm, k_norm]), Some(QkNorm::Whole)) = (&block.qk_norms, config.qk_norm) {
+        (q, k) = (q_norm.forward(q, &[]), k_norm.forward(k, &[]));
+    }
+    let mut q = q.reshape([t, heads, hd]);
+    let mut k = k.reshape([t, kv_heads, hd]);
+    if let (Some([q_norm, k_norm]), Some(QkNorm::Head)) = (&block.qk_norms, config.qk_norm) {
+        (q, k) = (q_norm.heads(q), k_norm.heads(k));
+    }
+    let v = v.reshape([t, kv_heads, hd]);
+    // Queries stand `offset` places later where an adapter puts keys in front.
+    let turned = |x: Tensor<3>, offset: usize| match of_layer.rope {
+        Some(rope) => rotate(x, &turn.rotations(ropes, rope, offset)),
+        None => x,
+    };
+    let k = turned(k, 0);
+    let (keys, values) = cache.append(*layer, turn, k.swap_dims(0, 1), v.swap_dims(0, 1));
+
+    // Query heads that share a key head become rows of one matrix: `[kv, groups·t, hd]`.
+    let by_kv_head = |q: Tensor<3>| {
+        (q * config.attention_scale)
+            .reshape([t, kv_heads, groups, hd])
+            .permute([1, 2, 0, 3])
+            .reshape([kv_heads, groups * t, hd])
+    };
+    let total = keys.dims()[1];
+    let scores = by_kv_head(turned(q.clone(), 0)).matmul(keys.swap_dims(1, 2));
+    let mut scores = capped(scores, config.attention_cap);
+    if let Some(mask) = turn.mask(of_layer.window) {
+        scores = (scores.reshape([kv_heads, groups, t, total]) + mask.unsqueeze()).reshape([
+            kv_heads,
+            groups * t,
+            total,
+        ]);
+    }
+    let mut mixed = activation::softmax(scores.clone(), 2).matmul(values);
+    for extra in &plan.extra {
+        let q = by_kv_head(turned(q.clone(), extra.offset()));
+        mixed = mix_in(mixed, &scores, q, extra, config.attention_cap);
+    }
+    mixed
+        .reshape([kv_heads, groups, t, hd])
+        .permute([2, 0, 1, 3])
+        .reshape([t, heads * hd])
+}
+
+/// Beside: `attn₀ + c·attn_extra`. In front: `attn₀ + c·w·(attn_extra − attn₀)`, where `w` is the
+/// share of the softmax that the extra keys would take: at c = 1 this is softmax attention over
+/// both sets of keys.
+fn mix_in(
+    base: Tensor<3>,
+    scores: &Tensor<3>,
+    q: Tensor<3>,
+    extra: &ExtraKeyValue,
+    cap: Option<f64>,
+) -> Tensor<3> {
+    let extra_scores = capped(q.matmul(extra.keys.clone().swap_dims(1, 2)), cap);
+    let attended = activation::softmax(extra_scores.clone(), 2).matmul(extra.values.clone());
+    let step = match extra.join {
+        Join::Beside => attended,
+        Join::InFront => {
+            let share = log_sum_exp(extra_scores) - log_sum_exp(scores.clone());
+            (attended - base.clone()) * activation::sigmoid(share)
+        }
+    };
+    base + step * extra.coefficient
+}
+
+/// `ln Σ exp` over the last dimension, `[a, b, n] -> [a, b, 1]`.
+fn log_sum_exp(x: Tensor<3>) -> Tensor<3> {
+    let max = x.clone().max_dim(2);
+    (x - max.clone()).exp().sum_dim(2).log() + max
+}
