@@ -362,7 +362,12 @@ mod tests {
                     .iter()
                     .map(|x| x * 3.0)
                     .collect();
-                let found = attend(&q, heads, scale(width), &histories(&keys, &values, kv_heads, width));
+                let found = attend(
+                    &q,
+                    heads,
+                    scale(width),
+                    &histories(&keys, &values, kv_heads, width),
+                );
                 let mut worst = 0.0_f64;
                 for (at, q) in q.chunks(width).enumerate() {
                     let (seen, head) = (len - t + at / heads + 1, at % heads);

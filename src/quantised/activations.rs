@@ -2,7 +2,8 @@
 
 use std::cell::OnceCell;
 
-use super::{BLOCK, bytes};
+use super::BLOCK;
+use super::bytes::WORDS;
 
 /// The largest code: the largest that is `256·high + low` with two signed bytes.
 const LARGEST: f32 = 32639.0;
@@ -60,9 +61,9 @@ impl Activations {
     /// In bytes, for those who multiply bytes.
     pub(super) fn words(&self) -> &[i32] {
         self.words.get_or_init(|| match &self.tiles {
-            Tiles::One(x) => bytes::words(x),
-            Tiles::Two(x) => bytes::words(x),
-            Tiles::Three(x) => bytes::words(x),
+            Tiles::One(x) => words(x),
+            Tiles::Two(x) => words(x),
+            Tiles::Three(x) => words(x),
         })
     }
 
@@ -110,6 +111,27 @@ impl<const T: usize> Tiled<T> {
             factors,
         }
     }
+}
+
+/// Tiles of activations as [`Call::x`](super::Call::x) wants them.
+fn words<const T: usize>(x: &Tiled<T>) -> Vec<i32> {
+    let mut words = Vec::with_capacity(x.pairs.len() * WORDS * T);
+    for (pairs, [factors, factor_sums]) in x.pairs.iter().zip(&x.factors) {
+        let mut low = [[0; T]; BLOCK / 4];
+        for (low, pairs) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
+            for t in 0..T {
+                let codes: [i16; 4] = bytemuck::cast(pairs.map(|pair| pair[t]));
+                let high = codes.map(|code| ((i32::from(code) + 128) >> 8) as i8);
+                words.push(bytemuck::cast(high));
+                // What is left has the code's own low byte.
+                low[t] = bytemuck::cast(codes.map(|code| code as i8));
+            }
+        }
+        words.extend(low.as_flattened());
+        words.extend(factors.map(|x| x.to_bits().cast_signed()));
+        words.extend(factor_sums.map(|x| x.to_bits().cast_signed()));
+    }
+    words
 }
 
 /// 32 numbers as codes and their factor.

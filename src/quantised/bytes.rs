@@ -4,7 +4,6 @@
 
 use std::sync::OnceLock;
 
-use super::activations::Tiled;
 use super::{BLOCK, Group, PANEL};
 
 /// One block of a panel: columns `8g` to `8g + 7` in group g, of which the low nibbles of a word's
@@ -76,25 +75,4 @@ pub fn multiply_bytes_with(product: Product) {
 #[must_use]
 pub fn byte_product() -> Option<Product> {
     PRODUCT.get().copied()
-}
-
-/// Tiles of activations as [`Call::x`] wants them.
-pub(super) fn words<const T: usize>(x: &Tiled<T>) -> Vec<i32> {
-    let mut words = Vec::with_capacity(x.pairs.len() * WORDS * T);
-    for (pairs, [factors, factor_sums]) in x.pairs.iter().zip(&x.factors) {
-        let mut low = [[0; T]; BLOCK / 4];
-        for (low, pairs) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
-            for t in 0..T {
-                let codes: [i16; 4] = bytemuck::cast(pairs.map(|pair| pair[t]));
-                let high = codes.map(|code| ((i32::from(code) + 128) >> 8) as i8);
-                words.push(bytemuck::cast(high));
-                // What is left has the code's own low byte.
-                low[t] = bytemuck::cast(codes.map(|code| code as i8));
-            }
-        }
-        words.extend(low.as_flattened());
-        words.extend(factors.map(|x| x.to_bits().cast_signed()));
-        words.extend(factor_sums.map(|x| x.to_bits().cast_signed()));
-    }
-    words
 }
