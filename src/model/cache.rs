@@ -88,7 +88,7 @@ impl KvCache {
     }
 
     /// Tells which token the newest one is, if it was computed before anybody knew.
-    pub(crate) fn learn(&mut self, token: u32) {
+    pub(crate) fn resolve(&mut self, token: u32) {
         self.tokens.push(token);
     }
 
