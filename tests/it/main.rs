@@ -7,6 +7,7 @@ mod docs;
 mod floors;
 mod golden;
 mod gpu;
+mod gradients;
 mod header;
 mod kernels;
 mod laws;
