@@ -48,7 +48,8 @@ mod tensor;
 pub mod text;
 pub mod weights;
 
-#[cfg(target_arch = "wasm32")]
+// Of the browser's folder, what knows no JS is tested natively.
+#[cfg(any(test, target_arch = "wasm32"))]
 pub mod web;
 
 pub use error::{Error, Result};

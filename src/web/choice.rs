@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 
-/// What the caller asked for.
+/// The device that the caller asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wish {
@@ -18,7 +18,7 @@ pub enum Wish {
     Cpu,
 }
 
-/// What the browser says about its GPU, as `probe()` in `shim.js` collects it.
+/// What the browser reports of its GPU, as `probe()` in `shim.js` collects it.
 #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GpuFacts {
@@ -40,7 +40,7 @@ pub struct AdapterFacts {
     pub vendor: String,
     /// Such as `ampere`.
     pub architecture: String,
-    /// A longer name, where the browser tells one.
+    /// A longer name, where the browser reports one.
     pub description: String,
     /// Whether it is a program that imitates a GPU on the CPU.
     pub is_fallback: bool,
@@ -79,7 +79,7 @@ const NEEDED_LIMITS: [(&str, f64, &str); 5] = [
     ),
 ];
 
-/// The decision.
+/// Which device computes, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// Whether to use WebGPU; the CPU otherwise.

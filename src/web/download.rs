@@ -20,7 +20,7 @@ const FLUSH_BYTES: u64 = 8 << 20;
 /// Bytes hashed before other work may run.
 const HASH_BYTES: usize = 4 << 20;
 
-/// What is wanted of a download.
+/// A download to make.
 pub(super) struct Want<'a> {
     pub(super) url: &'a str,
     pub(super) sha256: Option<String>,
@@ -48,9 +48,10 @@ pub(super) struct Fetched {
 /// [`Error::DamagedCopy`] when such a copy cannot be fetched again, [`Error::Io`] when another tab
 /// is at it.
 pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fetched> {
-    let storage = match want.cache {
-        true => Storage::open().await,
-        false => Err("not kept, as you asked".to_owned()),
+    let storage = if want.cache {
+        Storage::open().await
+    } else {
+        Err("not kept, as you asked".to_owned())
     };
     match storage {
         Ok(storage) => fetch_kept(&storage, want, damage).await,
@@ -86,7 +87,7 @@ async fn fetch_kept(
     let resumed = matches!(plan, Plan::Resume { .. });
     let mut fetched = keep(storage, want, plan, &sums).await;
     if resumed && matches!(fetched, Err(Error::HashMismatch { .. })) {
-        // The halves are of two versions of the file.
+        // The kept and the fetched part are of two versions of the file.
         storage.forget(want.url).await;
         fetched = keep(storage, want, Plan::Fresh, &sums).await;
     }
@@ -110,16 +111,15 @@ async fn stored(storage: &Storage, want: &Want<'_>, kept: Kept) -> Result<Fetche
     let file = storage.file(&stored_name(want.url)).await?;
     let source = BlobSource::new(file_name(want.url), file.into());
     let sha256 = kept.sidecar.and_then(|sidecar| sidecar.sha256);
-    let sums = match kept.sums.cover(source.len_bytes()) {
-        true => kept.sums,
-        false => {
-            let sums = examine(&source, want, sha256.as_deref()).await?;
-            // Without them it is only read from end to end again.
-            if let Ok(writer) = storage.write_sums(want.url).await {
-                let _ = writer.replace(&sums.encode());
-            }
-            sums
+    let sums = if kept.sums.cover(source.len_bytes()) {
+        kept.sums
+    } else {
+        let sums = examine(&source, want, sha256.as_deref()).await?;
+        // If this fails, the file is read from end to end again next time.
+        if let Ok(writer) = storage.write_sums(want.url).await {
+            let _ = writer.replace(&sums.encode());
         }
+        sums
     };
     Ok(Fetched {
         source: Checked::new(source, Some(sums)),
@@ -152,7 +152,7 @@ async fn examine(source: &BlobSource, want: &Want<'_>, sha256: Option<&str>) -> 
     Ok(summing.finish())
 }
 
-/// A file on its way into the storage.
+/// A file that is being written to the storage.
 struct Incoming {
     writer: Writer,
     sums: Writer,
@@ -175,7 +175,7 @@ impl Incoming {
         })
     }
 
-    /// Takes what is kept, up to `bytes` and up to the first block that is not what came.
+    /// Takes the kept bytes, up to `bytes` and up to the first block that differs from its sum.
     async fn take_kept(&mut self, want: &Want<'_>, bytes: u64, sums: &Sums) -> Result<()> {
         let mut buffer = vec![0; BLOCK_BYTES];
         while self.at + (BLOCK_BYTES as u64) <= bytes {
@@ -225,7 +225,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// The SHA-256 in hex and the sums of all that came.
+    /// The SHA-256 in hex and the sums of all bytes.
     fn finish(self) -> Result<(String, Sums)> {
         self.writer.flush()?;
         let sums = self.summing.finish();
@@ -283,9 +283,9 @@ async fn keep(storage: &Storage, want: &Want<'_>, plan: Plan, sums: &Sums) -> Re
     storage.remember(&sidecar).await.map_err(quota)?;
 
     (want.progress)("downloading", incoming.at, total_bytes);
-    let came = receive(want, &mut body, &mut incoming, total_bytes).await;
-    if let Err(error) = came {
-        // What came is worth something, unless there is no room for it.
+    let received = receive(want, &mut body, &mut incoming, total_bytes).await;
+    if let Err(error) = received {
+        // The bytes received so far are kept, unless there is no room for them.
         if !matches!(error, Error::QuotaExceeded { .. }) {
             let _ = incoming.flush();
         }
@@ -334,15 +334,15 @@ async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
         }
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
-    let (mut hasher, mut at, mut folded) = (Sha256::new(), 0, 0);
+    let (mut hasher, mut at, mut merged) = (Sha256::new(), 0, 0);
     let (whole, mut pieces) = (Array::new(), Array::new());
     while let Some(piece) = body.next(want).await? {
         hasher.update(piece.to_vec());
         at += u64::from(piece.length());
         pieces.push(&piece);
-        if at - folded >= FLUSH_BYTES {
+        if at - merged >= FLUSH_BYTES {
             whole.push(&blob(&pieces)?.into());
-            (pieces, folded) = (Array::new(), at);
+            (pieces, merged) = (Array::new(), at);
         }
         (want.progress)("downloading", at, total_bytes);
     }
@@ -370,7 +370,7 @@ struct Body {
 }
 
 impl Body {
-    /// Asks for what the plan says, or for less where the server does not go along.
+    /// Requests what the plan states, or less of it where the server refuses.
     async fn of(want: &Want<'_>, plan: &mut Plan) -> Result<Self> {
         loop {
             match Self::open(want, plan).await {
@@ -382,12 +382,13 @@ impl Body {
                         from_bytes,
                         version: Some(_),
                     } => {
-                        *plan = match want.sha256.is_some() {
-                            true => Plan::Resume {
+                        *plan = if want.sha256.is_some() {
+                            Plan::Resume {
                                 from_bytes: *from_bytes,
                                 version: None,
-                            },
-                            false => Plan::Fresh,
+                            }
+                        } else {
+                            Plan::Fresh
                         };
                     }
                     _ => return Err(error),
@@ -397,7 +398,7 @@ impl Body {
         }
     }
 
-    /// Asks for what the plan says; `None` when the kept bytes cannot be continued.
+    /// Requests what the plan states; `None` when the kept bytes cannot be continued.
     async fn open(want: &Want<'_>, plan: &Plan) -> Result<Option<Self>> {
         check(want.signal.as_ref())?;
         let lost = |thrown: JsValue| failed(want, &thrown);

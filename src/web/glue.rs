@@ -1,8 +1,10 @@
 //! Errors, promises and values between Rust and JavaScript.
 
-use std::future::Future;
-use std::panic::PanicHookInfo;
+use std::future::{Future, poll_fn};
+use std::panic::{PanicHookInfo, set_hook};
+use std::pin::pin;
 use std::sync::Once;
+use std::task::Poll;
 
 use js_sys::{Object, Promise, Reflect};
 use serde::Serialize;
@@ -19,10 +21,10 @@ extern "C" {
     type PlaygroundError;
     #[wasm_bindgen(constructor, js_class = "PlaygroundError")]
     fn new(code: &str, message: &str) -> PlaygroundError;
-    /// The same class, handed on to users of the package. As a function, because only functions
-    /// can be handed on without a made-up TypeScript type; types.rs has the right one.
+    /// The same class, exported to users of the package. As a function, because only functions can
+    /// be exported without a made-up TypeScript type; types.rs has the right one.
     #[wasm_bindgen(reexport = "PlaygroundError", skip_typescript, js_name = PlaygroundError)]
-    fn _handed_on();
+    fn _exported();
 
     fn panicked();
     #[wasm_bindgen(js_name = inTheConsole)]
@@ -37,7 +39,6 @@ extern "C" {
     pub(super) fn watch_gpu(features: Vec<String>);
     #[wasm_bindgen(js_name = gpuBytes)]
     pub(super) fn gpu_bytes() -> Vec<f64>;
-    pub(super) fn steps(generation: super::Steps, signal: Option<AbortSignal>) -> JsValue;
 }
 
 impl From<Error> for JsValue {
@@ -57,19 +58,19 @@ unsafe extern "C" {
     safe fn __wasm_call_ctors();
 }
 
-/// Fills the registries, once. Where nobody calls the linker's function, every function that
-/// JavaScript can call begins with it: it would run whenever a string changes sides.
+/// Fills the registries, once. If nothing called the linker's function, every exported function would
+/// begin with it: it would run whenever a string passes between JavaScript and Rust.
 pub(super) fn construct() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| __wasm_call_ctors());
 }
 
 /// Runs once, when the module starts: the registries of the GPU's compiler are filled; panics are
-/// printed and end every call under way.
+/// printed and end every pending call.
 #[wasm_bindgen(start, private)]
 fn start() {
     construct();
-    std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
+    set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         console_error_panic_hook::hook(info);
         panicked();
     }));
@@ -86,11 +87,11 @@ pub(super) fn promise<T: Into<JsValue>>(
 }
 
 /// Waits for a JavaScript promise.
-pub(super) async fn wait(promise: Promise) -> std::result::Result<JsValue, JsValue> {
+pub(super) async fn wait(promise: Promise) -> Result<JsValue, JsValue> {
     JsFuture::from(promise).await
 }
 
-/// Lets a promise go whose outcome does not matter, also when it is a rejection.
+/// Drops a promise whose outcome does not matter, even if it rejects.
 pub(super) fn ignore(promise: Promise) {
     spawn_local(async move { drop(JsFuture::from(promise).await) });
 }
@@ -163,9 +164,9 @@ pub(super) async fn until_aborted<T>(
     signal: Option<AbortSignal>,
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|context| match check(signal.as_ref()) {
-        Err(aborted) => std::task::Poll::Ready(Err(aborted)),
+    let mut future = pin!(future);
+    poll_fn(|context| match check(signal.as_ref()) {
+        Err(aborted) => Poll::Ready(Err(aborted)),
         Ok(()) => future.as_mut().poll(context),
     })
     .await

@@ -5,12 +5,15 @@
 //! choice.rs      which device, and why (plain Rust)
 //! resume.rs      what to do with half a download or a damaged one (plain Rust)
 //! sums.rs        whether a kept copy is what was downloaded (plain Rust)
-//! shim.js        error class, async iterator, GPU watch: what Rust cannot say
+//! shim.js        error class, async iterator, GPU watch: what Rust cannot express
 //! glue.rs        errors, promises, values between Rust and JavaScript
 //! blob.rs        a Blob or File as a source of bytes
 //! storage.rs     files kept in the browser (OPFS) and their sidecars
 //! download.rs    fetch, keep, hash, resume
 //! relaxed.rs     integer products in relaxed SIMD
+//! device.rs      asking the browser for its devices, opening one
+//! input.rs       JavaScript values as Rust values: requests, addresses, files, adapters
+//! load.rs        an address, a file or a folder -> a session
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
 //! ```
@@ -22,9 +25,15 @@ pub mod sums;
 #[cfg(target_arch = "wasm32")]
 mod blob;
 #[cfg(target_arch = "wasm32")]
+mod device;
+#[cfg(target_arch = "wasm32")]
 mod download;
 #[cfg(target_arch = "wasm32")]
 mod glue;
+#[cfg(target_arch = "wasm32")]
+mod input;
+#[cfg(target_arch = "wasm32")]
+mod load;
 #[cfg(target_arch = "wasm32")]
 mod playground;
 #[cfg(target_arch = "wasm32")]

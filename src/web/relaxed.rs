@@ -1,5 +1,6 @@
 //! The integer product in WebAssembly's relaxed SIMD, in a module of its own: browsers that lack it
-//! refuse modules in which it occurs. Whether they do, and whether it is worth it, is asked at the start.
+//! refuse modules in which it occurs. The start checks whether the browser has it and whether it is
+//! faster.
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -37,8 +38,8 @@ extern "C" {
 }
 
 /// Uses relaxed SIMD for weights that are loaded from now on, if the browser has it and it is faster:
-/// processors without an instruction for it need more of them than they do for plain SIMD. Whether
-/// it is used.
+/// a processor without the instruction needs more instructions for it than for plain SIMD. Returns
+/// whether it is used.
 pub(super) async fn start() -> bool {
     if quantised::byte_product().is_none()
         && let Some(product) = load().await
@@ -139,7 +140,7 @@ const Y_AT: u32 = 4;
 const PANELS: u32 = 5;
 const BLOCKS: u32 = 6;
 const TILES: u32 = 7;
-/// Where the block that is multiplied lies: codes, scales, offsets, x; and its number from the end.
+/// The address of the current block: codes, scales, offsets, x; and its number from the end.
 const CODE: u32 = 8;
 const SCALE: u32 = 9;
 const OFFSET: u32 = 10;
@@ -208,7 +209,7 @@ fn function(tile: u32) -> Function {
             for r in 0..at_once {
                 let at = (group * REGISTERS + first + r) * 16;
                 body.local_get(CODE)
-                    .v128_load(place(at))
+                    .v128_load(at_offset(at))
                     .local_set(words + r);
             }
             for nibble in 0..2 {
@@ -222,7 +223,9 @@ fn function(tile: u32) -> Function {
                 for (part, dots) in [(0, high), (8, low)] {
                     for t in 0..tile {
                         let at = 4 * ((part + group * 2 + nibble) * tile + t);
-                        body.local_get(X).v128_load32_splat(place(at)).local_set(x);
+                        body.local_get(X)
+                            .v128_load32_splat(at_offset(at))
+                            .local_set(x);
                         for r in 0..at_once {
                             let dot = dots + t * at_once + r;
                             // Bytes with a sign times codes of at most seven bits.
@@ -236,8 +239,8 @@ fn function(tile: u32) -> Function {
         for t in 0..tile {
             for r in 0..at_once {
                 let (sum, at) = (sums + t * REGISTERS + first + r, t * at_once + r);
-                let factor = |n: u32| place(4 * ((16 + n) * tile + t));
-                let scale = place((first + r) * 16);
+                let factor = |n: u32| at_offset(4 * ((16 + n) * tile + t));
+                let scale = at_offset((first + r) * 16);
                 body.local_get(sum);
                 body.local_get(high + at)
                     .i32_const(8)
@@ -263,12 +266,12 @@ fn function(tile: u32) -> Function {
             .local_set(pointer);
     }
     body.local_get(X).local_get(X_STEP).i32_add().local_set(X);
-    again(&mut body, BLOCK);
+    end_loop(&mut body, BLOCK);
     for t in 0..tile {
         for r in 0..REGISTERS {
             body.local_get(TILE_Y)
                 .local_get(sums + t * REGISTERS + r)
-                .v128_store(place(r * 16));
+                .v128_store(at_offset(r * 16));
         }
         body.local_get(TILE_Y)
             .local_get(Y_STEP)
@@ -279,7 +282,7 @@ fn function(tile: u32) -> Function {
         .i32_const(token * tile as i32)
         .i32_add()
         .local_set(TILE_X);
-    again(&mut body, TILE);
+    end_loop(&mut body, TILE);
     // The next panel begins where this one ended.
     for (from, to) in [(CODE, CODES_AT), (SCALE, SCALES_AT), (OFFSET, OFFSETS_AT)] {
         body.local_get(from).local_set(to);
@@ -288,11 +291,12 @@ fn function(tile: u32) -> Function {
         .i32_const(SCALES)
         .i32_add()
         .local_set(Y_AT);
-    again(&mut body, PANELS);
+    end_loop(&mut body, PANELS);
     body.end();
     function
 }
 
+/// Sets locals to zero.
 fn zero(body: &mut InstructionSink<'_>, locals: std::ops::Range<u32>) {
     for local in locals {
         body.v128_const(0).local_set(local);
@@ -300,7 +304,7 @@ fn zero(body: &mut InstructionSink<'_>, locals: std::ops::Range<u32>) {
 }
 
 /// Ends a loop that runs `count` times.
-fn again(body: &mut InstructionSink<'_>, count: u32) {
+fn end_loop(body: &mut InstructionSink<'_>, count: u32) {
     body.local_get(count)
         .i32_const(1)
         .i32_sub()
@@ -309,7 +313,8 @@ fn again(body: &mut InstructionSink<'_>, count: u32) {
         .end();
 }
 
-fn place(offset: u32) -> MemArg {
+/// A place in memory, this many bytes after an address.
+fn at_offset(offset: u32) -> MemArg {
     MemArg {
         offset: offset.into(),
         align: 2,

@@ -1,5 +1,5 @@
-//! What to do with a download that is not there, half there, or complete: the sidecar kept beside
-//! each file, and the decisions taken from it. No JS types, so that every branch is tested
+//! What to do with a download that is missing, incomplete or complete: the sidecar kept beside each
+//! file, and the decisions taken from it. No JS types, so that every branch is tested
 //! natively.
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// What is remembered about a downloaded file, stored as JSON beside it.
+/// The facts about a downloaded file, stored as JSON beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
@@ -15,7 +15,7 @@ pub struct Sidecar {
     pub url: String,
     /// The server's version of the file (`ETag`, else `Last-Modified`), for `If-Range`.
     pub version: Option<String>,
-    /// The full length, where the server told it.
+    /// The full length, where the server reported it.
     pub size_bytes: Option<u64>,
     /// The SHA-256 in hex, once complete.
     pub sha256: Option<String>,
@@ -37,12 +37,12 @@ pub enum Plan {
     },
     /// Everything.
     Fresh,
-    /// Everything, because the copy that is kept is not what was kept, for this reason.
+    /// Everything, because the kept copy is damaged, for this reason.
     Damaged(String),
 }
 
-/// Plans a download from the sidecar, the stored length and the hash that the caller expects. Of
-/// half a file, only what has sums is counted as stored.
+/// Plans a download from the sidecar, the stored length and the hash that the caller expects. Of an
+/// incomplete file, only bytes with sums count as stored.
 #[must_use]
 pub fn plan(sidecar: Option<&Sidecar>, stored_bytes: u64, expected_sha256: Option<&str>) -> Plan {
     let Some(sidecar) = sidecar else {
@@ -67,7 +67,7 @@ pub fn plan(sidecar: Option<&Sidecar>, stored_bytes: u64, expected_sha256: Optio
     let longer = sidecar
         .size_bytes
         .is_some_and(|size_bytes| stored_bytes > size_bytes);
-    // A weak tag says "equivalent", not "the same bytes": If-Range refuses it.
+    // A weak tag means "equivalent", not "the same bytes": If-Range refuses it.
     let version = sidecar
         .version
         .clone()
@@ -88,7 +88,7 @@ pub enum Answer {
     Body {
         /// Zero unless the server agreed to resume.
         from_bytes: u64,
-        /// Unknown when the server does not say.
+        /// Unknown when the server does not report it.
         total_bytes: Option<u64>,
     },
     /// The kept bytes cannot be continued: ask again for everything.
@@ -97,7 +97,7 @@ pub enum Answer {
     Refused(String),
 }
 
-/// Reads a response's status, `Content-Range` and `Content-Length` in the light of the plan.
+/// Reads a response's status, `Content-Range` and `Content-Length`, given the plan.
 #[must_use]
 pub fn answer(
     plan: &Plan,
@@ -117,7 +117,7 @@ pub fn answer(
             },
             _ => Answer::StartOver,
         },
-        // 416: fewer bytes there than we keep; 412: a proxy took If-Range for If-Match.
+        // 416: the server has fewer bytes than we keep; 412: a proxy took If-Range for If-Match.
         (412 | 416, Plan::Resume { .. }) => Answer::StartOver,
         (404, _) => Answer::Refused("the server has no such file (404)".to_owned()),
         (status, _) => Answer::Refused(format!("the server answered {status}")),
@@ -131,7 +131,7 @@ fn parse_range(header: &str) -> Option<(u64, Option<u64>)> {
     Some((start, total.trim().parse().ok()))
 }
 
-/// Accepts the finished file's hash, or tells that it is another file than expected.
+/// Checks the finished file's hash against the expected one.
 ///
 /// # Errors
 /// [`Error::HashMismatch`].
@@ -146,7 +146,7 @@ pub fn accept(file: &str, found: &str, expected: Option<&str>) -> Result<()> {
     }
 }
 
-/// What the SHA-256 of a kept copy says of it; one that was kept without is taken as it is.
+/// Checks a kept copy against the SHA-256 that it was kept with; without one it is accepted.
 ///
 /// # Errors
 /// [`Error::DamagedCopy`].
@@ -161,8 +161,8 @@ pub fn judge(file: &str, found: &str, kept: Option<&str>) -> Result<()> {
     }
 }
 
-/// The error of a download, in the light of the damaged copy that it was to replace: without a
-/// connection the damage is what has to be told.
+/// The error of a download that was to replace a damaged copy: without a connection it is about the
+/// damage.
 #[must_use]
 pub fn after_damage(file: &str, damage: Option<String>, error: Error) -> Error {
     match (damage, error) {
@@ -175,7 +175,7 @@ pub fn after_damage(file: &str, damage: Option<String>, error: Error) -> Error {
     }
 }
 
-/// What to tell of a damaged copy that was fetched again.
+/// The warning about a damaged copy that was fetched again.
 #[must_use]
 pub fn mended(what: &str) -> String {
     format!("the copy kept in this browser was damaged ({what}); it was deleted and fetched again")

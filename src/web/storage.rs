@@ -1,6 +1,7 @@
 //! Files kept in the browser: the origin private file system, a folder `models`, three files per
 //! model, the bytes, their sums and their sidecar.
 
+use js_sys::{Array, Uint8Array, global};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{
@@ -24,7 +25,7 @@ pub(super) struct Storage {
     folder: FileSystemDirectoryHandle,
 }
 
-/// What is kept of a URL.
+/// The files kept for a URL.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) sidecar: Option<Sidecar>,
@@ -34,7 +35,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Bytes that can be used: of half a file only those with sums.
+    /// Bytes that can be used: of an incomplete file only those with sums.
     pub(super) fn usable_bytes(&self) -> u64 {
         match &self.sidecar {
             Some(sidecar) if sidecar.complete => self.bytes,
@@ -44,10 +45,10 @@ impl Kept {
     }
 }
 
-/// What is told of a kept file.
+/// `CachedModel`: what the page is told of a kept file.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Told {
+pub(super) struct Listed {
     #[serde(flatten)]
     sidecar: Sidecar,
     kept_bytes: u64,
@@ -55,7 +56,7 @@ pub(super) struct Told {
 
 /// The global scope: a worker's, or a window, which has all that is used of it here.
 pub(super) fn scope() -> WorkerGlobalScope {
-    js_sys::global().unchecked_into()
+    global().unchecked_into()
 }
 
 fn manager() -> Option<StorageManager> {
@@ -64,9 +65,9 @@ fn manager() -> Option<StorageManager> {
 }
 
 impl Storage {
-    /// Opens it; `Err` is why nothing can be kept here, in words.
-    pub(super) async fn open() -> std::result::Result<Self, String> {
-        let prototype = get(&get(&js_sys::global(), "FileSystemFileHandle"), "prototype");
+    /// Opens it; `Err` says why nothing can be kept here.
+    pub(super) async fn open() -> Result<Self, String> {
+        let prototype = get(&get(&global(), "FileSystemFileHandle"), "prototype");
         if !get(&prototype, "createSyncAccessHandle").is_function() {
             return Err("not kept: this browser stores large files only from a worker".into());
         }
@@ -89,7 +90,7 @@ impl Storage {
         })
     }
 
-    /// What is kept of a URL.
+    /// The files kept for a URL.
     pub(super) async fn look(&self, url: &str) -> Kept {
         let name = stored_name(url);
         let sidecar = self.sidecar(&format!("{name}{SIDECAR}")).await;
@@ -110,7 +111,7 @@ impl Storage {
     async fn sums(&self, name: &str) -> Option<Sums> {
         let file = self.file(&format!("{name}{SUMS}")).await.ok()?;
         let buffer = wait(file.array_buffer()).await.ok()?;
-        Sums::decode(&js_sys::Uint8Array::new(&buffer).to_vec())
+        Sums::decode(&Uint8Array::new(&buffer).to_vec())
     }
 
     /// A URL's file of sums for writing.
@@ -146,9 +147,10 @@ impl Storage {
             .await
             .map_err(|thrown| {
                 let taken = self::name(&thrown) == "NoModificationAllowedError";
-                let why = match taken {
-                    true => "another tab is loading it; wait for it, or close that tab".into(),
-                    false => message(&thrown),
+                let why = if taken {
+                    "another tab is loading it; wait for it, or close that tab".into()
+                } else {
+                    message(&thrown)
                 };
                 Error::Io {
                     file: name.into(),
@@ -169,7 +171,7 @@ impl Storage {
         writer.replace(&text)
     }
 
-    /// Deletes all that is kept of a URL; it is no error if nothing is.
+    /// Deletes everything that is kept of a URL; nothing kept is no error.
     pub(super) async fn forget(&self, url: &str) {
         let name = stored_name(url);
         for name in [format!("{name}{SIDECAR}"), format!("{name}{SUMS}"), name] {
@@ -177,8 +179,8 @@ impl Storage {
         }
     }
 
-    /// All whole files, and all halves that a download would go on from.
-    pub(super) async fn list(&self) -> Vec<Told> {
+    /// All complete files, and all incomplete ones that a download would resume.
+    pub(super) async fn list(&self) -> Vec<Listed> {
         let mut found = Vec::new();
         let keys = self.folder.keys();
         while let Ok(next) = keys.next() {
@@ -199,7 +201,7 @@ impl Storage {
                 .sidecar
                 .filter(|sidecar| sidecar.complete || kept_bytes > 0)
             {
-                found.push(Told {
+                found.push(Listed {
                     sidecar,
                     kept_bytes,
                 });
@@ -209,7 +211,14 @@ impl Storage {
     }
 }
 
-/// A storage that takes no more; whoever knows the figures puts them in.
+/// Deletes everything that is kept of an address.
+pub(super) async fn forget(url: &str) {
+    if let Ok(storage) = Storage::open().await {
+        storage.forget(url).await;
+    }
+}
+
+/// The error of a full storage; the caller adds the figures.
 const FULL: Error = Error::QuotaExceeded {
     needed_bytes: 0,
     available_bytes: None,
@@ -277,7 +286,7 @@ impl Drop for Writer {
     }
 }
 
-/// Bytes that the browser would still let us keep, if it tells.
+/// Bytes that the browser would still let us keep, if it reports them.
 pub(super) async fn available_bytes() -> Option<u64> {
     let estimate: StorageEstimate = wait(manager()?.estimate().ok()?)
         .await
@@ -295,7 +304,7 @@ pub(super) fn persist() {
 }
 
 /// A blob of pieces, held by the browser outside of the module's memory.
-pub(super) fn blob(pieces: &js_sys::Array) -> Result<Blob> {
+pub(super) fn blob(pieces: &Array) -> Result<Blob> {
     Blob::new_with_u8_array_sequence(pieces).map_err(io("download"))
 }
 

@@ -153,7 +153,7 @@ impl<S: ByteSource> ByteSource for Checked<S> {
         let Some(sums) = &self.sums else {
             return self.source.read_at(offset, bytes).await;
         };
-        // Beyond the end the source itself says so.
+        // Beyond the end the source itself returns the error.
         if bytes == 0 || end > self.len_bytes() {
             return self.source.read_at(offset, bytes).await;
         }

@@ -43,7 +43,7 @@ export interface CreateOptions {
 
 export interface DeviceInfo {
   kind: "cpu" | "webgpu";
-  /** The GPU's name as far as the browser tells it. */
+  /** The GPU's name as far as the browser reports it. */
   name: string;
   /** Why this device was chosen, in words. */
   why: string;
@@ -102,7 +102,7 @@ export interface ModelInfo {
 
 export interface CachedModel {
   url: string;
-  /** Of the whole file; null while a server does not tell. */
+  /** Of the whole file; null while the server has not reported it. */
   sizeBytes: number | null;
   /** Of the whole file; null until it is complete. */
   sha256: string | null;
@@ -156,7 +156,7 @@ export interface AdapterEntry {
   baseModel: string | null;
   /** Blocks on which it acts without a mask, as `0-2, 5`; `none` for the embedding, the head or the last norm only. */
   layersReached: string;
-  /** What speaks against its being made for this model, though it fits, in words. */
+  /** Reasons to doubt that it was made for this model, though it fits, in words. */
   warnings: string[];
   /** Places of the model on which it acts. */
   modules: number;
@@ -246,9 +246,9 @@ export interface GenerateRequest {
   stop?: string[];
   /** What a change of coefficients does to the text so far. */
   cache?: "keep" | "recompute";
-  /** Whether the base model speaks beside the steered one, with the same noise. */
+  /** Whether the base model runs beside the steered one, with the same noise. */
   compare?: boolean;
-  /** Whether the distance is measured also behind the first difference (one more pass a token). */
+  /** Whether the distance is also measured after the first difference (one more pass per token). */
   klAfterSplit?: boolean;
   /** How many of the likeliest tokens to report at each step. */
   top?: number;
@@ -263,13 +263,13 @@ export interface PrefillStep {
   totalTokens: number;
 }
 
-/** Each stream that still speaks said one token. */
+/** One token of each stream that has not ended. */
 export interface TokenStep {
   kind: "token";
   index: number;
   steered: LaneStep | null;
   base: LaneStep | null;
-  /** KL(steered‖base) after the steered text, in nats; null where there is none to tell. */
+  /** KL(steered‖base) after the steered text, in nats; null where it is not measured. */
   klNats: number | null;
   /** The adapters that acted, and their coefficients. */
   coefficients: [id: number, coefficient: number][];

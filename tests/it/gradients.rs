@@ -155,7 +155,8 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
             Leaf::new(&[*o, rank], 0.3, 2 * seed + 1),
         ]
     });
-    let shapes: Vec<Vec<usize>> = leaves.clone().map(|leaf| leaf.shape).collect();
+    let leaves: Vec<Leaf> = leaves.collect();
+    let shapes: Vec<Vec<usize>> = leaves.iter().map(|leaf| leaf.shape.clone()).collect();
     let effects: Effects = Box::new(move |leaves| {
         let each = sites.iter().enumerate().map(|(at, (site, _, _))| {
             let delta = Delta::LowRank {
@@ -169,7 +170,7 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
         });
         each.collect()
     });
-    (leaves.collect(), effects)
+    (leaves, effects)
 }
 
 #[test]
