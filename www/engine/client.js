@@ -12,6 +12,11 @@ export class EngineError extends Error {
   }
 }
 
+/** An error of any kind as its code and message. @param {any} error @returns {import("./protocol.js").ErrorShape} */
+export const plain = (error) => ({
+  code: typeof error?.code === "string" ? error.code : "internal", message: String(error?.message ?? error),
+});
+
 /** Codes after which the worker cannot be used any more. */
 const FATAL = new Set(["device-lost", "panic"]);
 
