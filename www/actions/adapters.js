@@ -6,9 +6,9 @@ import { plain } from "../engine/client.js";
 /** Whether two wishes ask for the same reading of an adapter's files. @typedef {{task?: number, experts?: number[]}} Wish @param {Wish} a @param {Wish|undefined} b */
 const same = (a, b) => b !== undefined && a.task === b.task && a.experts === b.experts;
 
-/** What the engine is given of it: weights for its skills take a task's place, which is kept for later. @param {Adapter} adapter */
+/** What the engine is given of one whose files are there: weights for its skills take a task's place, which is kept for later. @param {Adapter} adapter */
 const filesOf = ({ name, files, task, experts, inspection }) =>
-  ({ name, ...files, task: experts && inspection?.skills ? undefined : task, expertWeights: experts });
+  ({ name, .../** @type {import("../state/store.js").Files} */ (files), task: experts && inspection?.skills ? undefined : task, expertWeights: experts });
 
 /**
  * @param {import("../state/store.js").Store} store
@@ -81,7 +81,7 @@ export function adapterActions(store, { client }, settings) {
       if (!adapter.inspection) {
         const inspection = await client.call("inspectAdapter", [filesOf(adapter)]);
         // Where one task has to be chosen it is the first until the user, who sees it, takes another.
-        store.setAdapter(key, { inspection, task: find(key)?.task ?? (inspection.tasks > 1 ? 0 : undefined) });
+        store.setAdapter(key, { inspection, task: find(key)?.task ?? ((inspection.tasks ?? 0) > 1 ? 0 : undefined) });
         return true;
       }
       const entry = id === null

@@ -54,7 +54,7 @@ export function engineActions(store, onFatal) {
   async function refreshMemory() {
     if (state.engine.status !== "ready") return;
     try {
-      store.set({ memory: await client.call("memory") });
+      store.set({ memory: await client.call("memory", []) });
     } catch {
       // only a read-out; whatever stopped the engine is told elsewhere
     }

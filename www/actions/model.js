@@ -13,12 +13,11 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
   /** @type {AbortController|null} */
   let loading = null;
 
-  /** @param {any} patch */
+  /** @param {Partial<import("../state/store.js").Model>} patch */
   const setModel = (patch) => store.set({ model: { ...state.model, ...patch } });
 
   /**
-   * @param {{kind: "url", url: string, name: string, sha256?: string, bytes?: number}
-   *   |{kind: "file", file: File, name: string}|{kind: "folder", files: File[], name: string}} source
+   * @param {import("../state/store.js").ModelSource} source
    * @param {{cache?: boolean}} [options]
    */
   async function loadModel(source, { cache = true } = {}) {
@@ -34,7 +33,7 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
     await started; // a file may be chosen before the engine is there
     const options = {
       signal: control.signal,
-      onProgress: (/** @type {any} */ progress) => {
+      onProgress: (/** @type {import("../engine/protocol.js").LoadProgress} */ progress) => {
         // Ready is when the adapters are there too; below.
         if (loading !== control || progress.state === "ready") return;
         const since = progress.state === state.model.status ? state.model.since : Date.now();
@@ -70,8 +69,8 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
   }
 
   async function findKept(/** @type {string} */ url) {
-    const models = await client.call("cachedModels");
-    return models.find((/** @type {any} */ model) => model.url === url) ?? null;
+    const models = await client.call("cachedModels", []);
+    return models.find((model) => model.url === url) ?? null;
   }
 
   /** What is kept of a model in this browser, whole or in part, before it is loaded. @param {string} url */

@@ -4,6 +4,14 @@ import { say } from "../say.js";
 import { manner } from "../state/acting.js";
 
 /**
+ * @typedef {import("../state/store.js").Run} Run
+ * @typedef {import("../state/store.js").Token} Token
+ * @typedef {import("../engine/protocol.js").GenerateRequest} GenerateRequest
+ * @typedef {import("../engine/protocol.js").Step} Step
+ * @typedef {"base"|"steered"} Lane
+ */
+
+/**
  * @param {import("../state/store.js").Store} store
  * @param {import("./engine.js").EngineActions} engine
  * @param {import("./adapters.js").AdapterActions} adapters
@@ -13,7 +21,7 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
   /** @type {AbortController|null} */
   let generating = null;
 
-  /** @param {any} patch */
+  /** @param {Partial<Run>} patch */
   const setRun = (patch) => store.set({ run: { ...state.run, ...patch } });
 
   /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
@@ -28,15 +36,17 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
     }
     const earlier = resume ? state.run : null;
     const tokens = earlier?.tokens ?? [];
+    const [split, limit, asked] = [earlier?.split ?? null, earlier?.limit ?? state.maxTokens, earlier?.request ?? request()];
     setRun({
-      recorded: null, status: "prefill", tokens, kept: tokens.length, split: earlier?.split ?? null,
+      recorded: null, status: "prefill", tokens, kept: tokens.length, split,
       error: null, interrupted: false, selected: null, prefill: null, startedAt: performance.now(), firstAt: null, lastAt: null,
-      limit: earlier?.limit ?? state.maxTokens, request: earlier?.request ?? request(), manners: earlier?.manners ?? null,
+      limit, request: asked, manners: earlier?.manners ?? null,
       model: { name: state.model.name, source: state.model.source, context: state.model.info?.context },
     });
     try {
-      const steps = earlier ? continued(earlier, control.signal) : client.generate(state.run.request, { signal: control.signal });
-      for await (const step of steps) take(step);
+      const { signal } = control;
+      const steps = earlier ? continued({ tokens, split, limit, request: asked }, signal) : client.generate(asked, { signal });
+      for await (const step of steps) take(step, tokens);
       setRun({ status: "done" });
       resetRestarts();
     } catch (error) {
@@ -76,7 +86,7 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
     return false;
   }
 
-  /** What a run now would be asked. */
+  /** What a run now would be asked. @returns {GenerateRequest} */
   function request() {
     const { prompt, chat, sampling, maxTokens, stop, cache, klAfterSplit } = state;
     const words = chat && state.model.info?.hasChatTemplate !== false ? { chat: [{ role: "user", content: prompt }] } : { prompt };
@@ -86,14 +96,15 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
   /**
    * Goes on after the texts of an earlier run. While they are the same, one stream does; once
    * they have parted, each goes on from its own ids, and their distance is not measured.
-   * @param {any} earlier
+   * @param {{tokens: Token[], split: number|null, limit: number, request: GenerateRequest}} earlier
    * @param {AbortSignal} signal
+   * @returns {AsyncGenerator<Step, void, void>}
    */
-  async function* continued({ tokens, split, request, limit }, signal) {
+  async function* continued({ tokens, split, limit, request }, signal) {
     const prompt = await client.call("promptIds", [request]);
-    const ids = (/** @type {string} */ lane) => [...prompt, ...tokens.filter((/** @type {any} */ t) => t[lane]).map((/** @type {any} */ t) => t[lane].id)];
-    const ended = (/** @type {string} */ lane) => tokens.some((/** @type {any} */ t) => t[lane]?.finish);
-    const from = (/** @type {string} */ lane, /** @type {boolean} */ compare) =>
+    const ids = (/** @type {Lane} */ lane) => [...prompt, ...tokens.flatMap((token) => token[lane]?.id ?? [])];
+    const ended = (/** @type {Lane} */ lane) => tokens.some((token) => token[lane]?.finish);
+    const from = (/** @type {Lane} */ lane, /** @type {boolean} */ compare) =>
       client.generate({ ...request, cache: state.cache, ids: ids(lane), maxTokens: limit - tokens.length, compare }, { signal });
     if (split === null) {
       yield* from("steered", true);
@@ -101,7 +112,7 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
     }
     const steered = ended("steered") ? null : from("steered", false);
     const base = ended("base") ? null : from("base", true);
-    const token = async (/** @type {AsyncGenerator<any>|null} */ steps) => {
+    const token = async (/** @type {AsyncGenerator<Step>|null} */ steps) => {
       for (let item = await steps?.next(); item && !item.done; item = await steps?.next()) {
         if (item.value.kind === "token") return item.value;
       }
@@ -110,25 +121,26 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
     for (;;) {
       const left = await token(base);
       const right = await token(steered);
-      if (!left?.base && !right?.steered) return;
-      yield { ...(right ?? left), base: left?.base ?? null, steered: right?.steered ?? null, klNats: null };
+      const either = right ?? left;
+      if (!either || (!left?.base && !right?.steered)) return;
+      yield { ...either, base: left?.base ?? null, steered: right?.steered ?? null, klNats: null };
     }
   }
 
-  /** @param {any} step */
-  function take(step) {
+  /** @param {Step} step @param {Token[]} tokens of the run, which gets one more */
+  function take(step, tokens) {
     const { run } = state;
     if (step.kind === "prefill") return setRun({ prefill: step });
     const now = performance.now();
-    const index = run.tokens.length;
+    const index = tokens.length;
     // Once the steered text has ended, nothing that is turned acts on anything.
     const writes = Boolean(step.steered);
-    const doses = (writes ? step.coefficients : []).map((/** @type {[number, number]} */ [id, c]) => {
+    const doses = (writes ? step.coefficients : []).map(([id, c]) => {
       const adapter = state.adapters.find((item) => item.id === id);
       return { key: adapter?.key ?? String(id), title: adapter?.title ?? say("adapters.nameless", { id: String(id) }), c };
     });
-    const [klNats, cache] = [Number.isFinite(step.klNats) ? step.klNats : null, writes ? step.cache : "current"];
-    run.tokens.push({ ...step, index, doses, klNats, cache });
+    const klNats = Number.isFinite(step.klNats) ? step.klNats : null;
+    tokens.push({ ...step, index, doses, klNats, cache: writes ? step.cache : "current" });
     const split = run.split ?? (step.base?.id === step.steered?.id ? null : index);
     const manners = writes ? manner(state.adapters) : run.manners;
     setRun({ status: "streaming", split, manners, firstAt: run.firstAt ?? now, lastAt: now });

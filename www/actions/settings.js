@@ -10,7 +10,11 @@ const SETTINGS = /** @type {const} */ ({
   coefficient: { call: "setCoefficient", fields: ["coefficient"] },
 });
 
-/** @typedef {keyof typeof SETTINGS} Setting */
+/**
+ * @typedef {import("../state/store.js").Adapter} Adapter
+ * @typedef {keyof typeof SETTINGS} Setting
+ * @typedef {Partial<Pick<Adapter, typeof SETTINGS[Setting]["fields"][number]>>} Values
+ */
 
 /**
  * @param {import("../state/store.js").Store} store
@@ -18,7 +22,7 @@ const SETTINGS = /** @type {const} */ ({
  */
 export function settingsActions(store, { client }) {
   const { state } = store;
-  /** What the engine has of each adapter, by its id there, and which settings are on their way to it. @type {Map<number, {values: any, sending: Set<Setting>}>} */
+  /** What the engine has of each adapter, by its id there, and which settings are on their way to it. @type {Map<number, {values: Values, sending: Set<Setting>}>} */
   const applied = new Map();
 
   /** Takes effect at the next token. @param {string} key @param {number} coefficient */
@@ -39,7 +43,7 @@ export function settingsActions(store, { client }) {
 
   /**
    * Shows a choice at once, and asks the engine for it.
-   * @param {string} key @param {Setting} setting @param {Partial<import("../state/store.js").Adapter>} patch
+   * @param {string} key @param {Setting} setting @param {Values} patch
    */
   async function choose(key, setting, patch) {
     store.setAdapter(key, { ...patch, refused: null });
@@ -59,22 +63,24 @@ export function settingsActions(store, { client }) {
     // Whoever is sending looks again; of several changes meanwhile only the last counts.
     if (id === null || !has || has.sending.has(setting)) return;
     const { values, sending } = has;
-    const { call, fields } = SETTINGS[setting];
-    /** @returns {any} unless another engine or model has come */
+    const { call } = SETTINGS[setting];
+    const fields = /** @type {readonly (keyof Values)[]} */ (SETTINGS[setting].fields);
+    /** Nothing once another engine or model has come. */
     const listed = () => (applied.get(id) === has ? state.adapters.find((adapter) => adapter.key === key && adapter.id === id) : undefined);
-    const differs = (/** @type {any} */ adapter) => fields.some((field) => (adapter[field] ?? "") !== (values[field] ?? ""));
+    const differs = (/** @type {Adapter} */ adapter) => fields.some((field) => (adapter[field] ?? "") !== (values[field] ?? ""));
     sending.add(setting);
     for (let now = listed(); now && differs(now); now = listed()) {
-      const wish = Object.fromEntries(fields.map((field) => [field, now[field]]));
+      const wish = pick(now, fields);
       try {
-        await client.call(call, [id, ...fields.map((field) => wish[field] ?? "")]);
+        const args = /** @type {any} */ ([id, ...fields.map((field) => wish[field] ?? "")]);
+        await client.call(call, args);
         Object.assign(values, wish);
         const then = listed();
         if (then?.entry) store.setAdapter(key, { entry: updated(then.entry, setting, wish) });
       } catch (error) {
         const then = listed();
         const back = fields.filter((field) => then && then[field] === wish[field]);
-        if (back.length) store.setAdapter(key, { ...Object.fromEntries(back.map((field) => [field, values[field]])), refused: plain(error) });
+        if (back.length) store.setAdapter(key, { ...pick(values, back), refused: plain(error) });
       }
     }
     sending.delete(setting);
@@ -90,9 +96,12 @@ export function settingsActions(store, { client }) {
   return { setCoefficient, setLaw, setMask, setEnabled, configure, /** The engine has none of them any more. */ clear: () => applied.clear() };
 }
 
-/** An entry as the engine would give it after a change. @param {any} entry @param {Setting} setting @param {any} wish */
+/** @param {Values} values @param {readonly (keyof Values)[]} fields @returns {Values} */
+const pick = (values, fields) => Object.fromEntries(fields.map((field) => [field, values[field]]));
+
+/** An entry as the engine would give it after a change. @param {import("../engine/protocol.js").AdapterEntry} entry @param {Setting} setting @param {Values} wish @returns {import("../engine/protocol.js").AdapterEntry} */
 function updated(entry, setting, { law, layers, modules }) {
-  if (setting === "law") return { ...entry, law, lawWords: entry.laws.find((/** @type {any} */ offer) => offer.law === law)?.words };
+  if (setting === "law") return { ...entry, law: /** @type {import("../engine/protocol.js").Law} */ (law), lawWords: entry.laws.find((offer) => offer.law === law)?.words ?? "" };
   if (setting === "mask") return { ...entry, maskLayers: layers || "all", maskModules: modules || "all" };
   return entry;
 }

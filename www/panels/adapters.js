@@ -58,7 +58,7 @@ export function adaptersPanel({ list, add }, store, actions, page) {
 
 /** What is to be said of the list as a whole. @param {import("../state/store.js").State} state @param {Page} page @returns {Node[]} */
 function shelfNote({ shelf, gone, adapters }, { fetchShipped, bringBack }) {
-  if (shelf.status === "failed") {
+  if (shelf.error) {
     return [
       h("p.error", { role: "alert" }, ...parts("adapters.shelf-failed", { why: shelf.error.message, code: h("code", {}, shelf.error.code) })),
       h("div.row", {}, h("button", { type: "button", onclick: fetchShipped }, say("adapters.try-again")), h("span.hint", {}, say("adapters.meanwhile"))),

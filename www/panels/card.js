@@ -1,6 +1,6 @@
 // An adapter's card: a switch, a slider from −2 to 2 and a box for any number, where it acts, and
 // what its method is and does.
-import { box as shownIn, h, megabytes, signed, told } from "../dom.js";
+import { box as shownIn, errorParts, h, megabytes, signed, textOf } from "../dom.js";
 import { say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { coefficient, rangeOf } from "./coefficient.js";
@@ -81,12 +81,12 @@ export function adapterCard(first, actions, fetchShipped) {
       element.dataset.off = String(!adapter.enabled);
       element.dataset.active = String(state.active === adapter.key);
       // Those that come with the page need not alarm whoever loads another model.
-      misfit.hidden = !adapter.card || adapter.id !== null || !MISFITS.includes(adapter.error?.code);
+      misfit.hidden = !adapter.card || adapter.id !== null || !MISFITS.includes(adapter.error?.code ?? "");
       const wrong = (misfit.hidden && adapter.error) || adapter.refused;
       error.hidden = !wrong;
-      const said = wrong ? told(wrong) : [];
+      const said = wrong ? errorParts(wrong) : [];
       // Said once, not at every change of something else.
-      if (error.textContent !== said.map((part) => part.textContent ?? part).join("")) error.replaceChildren(...said);
+      if (error.textContent !== textOf(said)) error.replaceChildren(...said);
       again.hidden = !adapter.error || adapter.files !== null;
       const warned = adapter.entry?.warnings ?? adapter.inspection?.warnings ?? [];
       // Of those that come with the page it is known.
@@ -118,7 +118,7 @@ export function adapterCard(first, actions, fetchShipped) {
       modules.show(adapter.modules ?? "");
       const lawName = acting ?? method?.law;
       const words = laws.find((offer) => offer.law === lawName)?.words ?? adapter.entry?.lawWords ?? method?.lawWords;
-      law.textContent = !words ? "" : range
+      law.textContent = !words || !lawName ? "" : range
         ? say("adapters.law-words-between", { law: lawName, words, start: signed(range.start), end: signed(range.end) })
         : say("adapters.law-words", { law: lawName, words });
       const version = `${method?.name}|${adapter.id}`;

@@ -29,9 +29,9 @@ export function taskRow({ key, title }, actions) {
       if (element.hidden) return;
       box.max = String(tasks - 1);
       box.required = true;
-      now = task;
+      now = task ?? 0;
       if (range.textContent !== said()) range.textContent = said();
-      show(task);
+      show(now);
     },
   };
 }
@@ -80,7 +80,7 @@ export function mixtureRows({ key, title }, actions) {
       element.hidden = count === 0;
       if (element.hidden) return;
       if (rows.length !== count) {
-        const words = inspection.skills ? MIXTURES.skills : MIXTURES.experts;
+        const words = inspection?.skills ? MIXTURES.skills : MIXTURES.experts;
         legend.textContent = words.legend;
         ownText.textContent = words.own;
         freeText.textContent = words.free;

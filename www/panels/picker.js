@@ -1,5 +1,5 @@
 // Adapters of one's own: files or folders, chosen or dropped, become cards of the list.
-import { h } from "../dom.js";
+import { closest, h } from "../dom.js";
 import { adaptersIn, chosen, dropped } from "../files.js";
 import { pickled, sortedOut } from "../offers.js";
 import { listed, say } from "../say.js";
@@ -56,17 +56,18 @@ export function picker(root, list, store, actions, asked) {
       const element = h("button", {
         type: "button",
         onclick: () => {
-          const next = element.nextElementSibling ?? element.previousElementSibling;
+          const others = buttons.filter((other) => other.isConnected);
+          const at = others.indexOf(element);
+          (others[at + 1] ?? others[at - 1] ?? list).focus();
           element.remove();
-          offers.hidden = !buttons.children.length;
-          (offers.hidden ? list : next)?.focus();
+          offers.hidden = others.length === 1;
           load(item);
         },
       }, label);
       return element;
     };
-    const buttons = h("div.row", {}, ...offered.map(button));
-    offers.replaceChildren(h("p.hint", {}, say(more ? "adapters.load-too" : "adapters.load-which")), buttons);
+    const buttons = offered.map(button);
+    offers.replaceChildren(h("p.hint", {}, say(more ? "adapters.load-too" : "adapters.load-which")), h("div.row", {}, ...buttons));
   }
 
   /** @param {import("../files.js").Found} item @param {string} [onto] */
@@ -77,8 +78,8 @@ export function picker(root, list, store, actions, asked) {
       const files = await read(item);
       // The place that a link keeps for it, by its name or by where it was dropped.
       const place = store.state.adapters.find((adapter) => adapter.wanted && (onto ? adapter.key === onto : adapter.name === name));
-      const fresh = wished({ name, coefficient: 1, enabled: true }, asked);
-      const { wanted: _wanted, ...kept } = /** @type {any} */ (place ?? fresh);
+      const fresh = wished({ name, coefficient: 1, enabled: true, wanted: false }, asked);
+      const { wanted: _wanted, ...kept } = place ?? fresh;
       actions.addAdapter({
         ...kept, key, title: kept.name === "adapter_model" ? say("adapters.yours", { number: count }) : kept.name, sentence: "", files,
       }, place?.key);
@@ -94,8 +95,7 @@ export function picker(root, list, store, actions, asked) {
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     delete zone.dataset.drop;
-    const place = event.target instanceof Element ? event.target.closest("[data-wanted]") : null;
-    const onto = place instanceof HTMLElement ? place.dataset.wanted : undefined;
+    const onto = closest(event, "[data-wanted]")?.dataset.wanted;
     if (event.dataTransfer) take(await dropped(event.dataTransfer), onto);
   });
   // Beside the zone a dropped file would take the page's place.
@@ -109,11 +109,11 @@ export function picker(root, list, store, actions, asked) {
 /** Weights up to this size are read here; of larger ones the engine reads the header first, and the rest if they suit. */
 const SMALL_BYTES = 8_000_000;
 
-/** An adapter's files for the engine. @param {import("../files.js").Found} found @returns {Promise<any>} */
+/** An adapter's files for the engine. @param {import("../files.js").Found} found @returns {Promise<import("../state/store.js").Files>} */
 async function read({ config, weights, bases, experts }) {
-  const bytes = async (/** @type {File|null} */ file) => file && new Uint8Array(await file.arrayBuffer());
+  const bytes = async (/** @type {File} */ file) => new Uint8Array(await file.arrayBuffer());
   return {
-    config: await bytes(config), bases: await bytes(bases),
+    config: config && await bytes(config), bases: bases && await bytes(bases),
     weights: weights.size > SMALL_BYTES ? weights : await bytes(weights),
     experts: await Promise.all(experts.map(async (expert) => ({ name: expert.name, ...(await read(expert)) }))),
   };

@@ -20,7 +20,7 @@ export const manner = (adapters) => JSON.stringify(adapters
   .filter(({ enabled, coefficient, id }) => enabled && coefficient !== 0 && id !== null)
   .map(({ key, law, entry, layers, modules, task, experts }) => [key, law ?? entry?.law, layers || "", modules || "", task, experts]));
 
-/** The doses under which a text was written, in order; each once for as long as it lasted. @param {any[]} tokens @returns {Dose[][]} */
+/** The doses under which a text was written, in order; each once for as long as it lasted. @param {import("./store.js").Token[]} tokens @returns {Dose[][]} */
 export function trail(tokens) {
   /** @type {Dose[][]} */
   const list = [];
