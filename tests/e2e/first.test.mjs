@@ -1,21 +1,12 @@
 // The first minute: a recorded run plays, is turned, looked into and explained, and no model has
 // been asked for.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, axe, finished, greedy, launch, loadTinyModel, open, startProxy, text, turn } from "./support.mjs";
+import { LONG, axe, finished, greedy, loadTinyModel, open, start, text, turn } from "./support.mjs";
 
 const options = { timeout: LONG };
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
 
 /** A fresh visitor who wants no motion, so that texts are there at once. */
 const visit = async (more = {}, hash = "") => {
