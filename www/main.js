@@ -13,14 +13,14 @@ import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
 import { createReplay } from "./replay.js";
-import { say, speak } from "./say.js";
+import { say, translate } from "./say.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
 
-speak(document);
+translate(document);
 
 const asked = parse(location.hash);
 const { modelUrl, sampling, ...rest } = asked.patch;
@@ -44,11 +44,11 @@ modelPanel(byId("model"), store, actions, offered);
 promptPanel(byId("prompt-form", HTMLFormElement), store, actions, offered);
 /** What comes with the page: its words at once, its numbers with the engine; after a failure, or once it is wanted back, again. */
 const fetchShipped = (weights = true) => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone, weights));
-const bringBack = () => actions.listShipped(async () => {
+const restoreShipped = () => actions.listShipped(async () => {
   const { list } = await shippedAdapters(null, []);
   return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
 });
-adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, bringBack });
+adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, restoreShipped });
 outputPanel({
   columns: byId("columns"), base: byId("base-text"), steered: byId("steered-text"), difference: byId("difference-text"),
   dose: byId("steered-dose"), doseBeside: byId("difference-dose"), below: byId("below"), status: byId("status"), notice: byId("notice"),

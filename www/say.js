@@ -51,7 +51,7 @@ export function numbers(options) {
 }
 
 /** Puts the words of the table into the document, which comes in English. @param {Document} page */
-export function speak(page) {
+export function translate(page) {
   page.documentElement.lang = code;
   for (const element of page.querySelectorAll("[data-say]")) {
     if (!(element instanceof HTMLElement)) continue;

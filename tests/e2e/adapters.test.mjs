@@ -135,7 +135,7 @@ test("a mixture's experts are weighed by the gate or by hand", options, async ()
   await idle(xlora);
   await page.waitForFunction(() => location.hash.includes("xlora:4:experts=0_1"));
   assert.notDeepEqual(await distances(), halves);
-  await xlora.getByLabel("its gate, anew for every token").check();
+  await xlora.getByLabel("its gate, again for every token").check();
   await idle(xlora);
   assert.deepEqual(await distances(), gate, "the gate again, to the last digit");
 });

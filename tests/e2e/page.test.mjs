@@ -157,9 +157,9 @@ test("the header over a text says under which coefficient it was written, and wh
   await mine.getByLabel(/^Layers/).press("Enter");
   await now.locator("text=How or where").waitFor();
   await mine.getByRole("switch").uncheck();
-  assert.match(await now.textContent(), /now nothing turned/);
+  assert.match(await now.textContent(), /now no adapter acts/);
   await now.getByRole("button", { name: "Run again" }).click();
-  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "nothing turned: this is the base");
+  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "no adapter acts: this is the base");
   await finished(page);
   assert.equal(await now.isHidden(), true);
   await context.close();

@@ -230,7 +230,7 @@ test("a worker that ends without a word is missed: the text is kept, and a new o
     });
     await page.locator("#run").click();
     await tokens(page, 1);
-    await page.waitForFunction(() => window.seen.some((words) => /ended without a word.*panic/.test(words)));
+    await page.waitForFunction(() => window.seen.some((words) => /ended without an error.*panic/.test(words)));
     await page.waitForFunction(() => /^Done, 120 tokens/.test(document.querySelector("#status").textContent));
     await context.close();
   } finally {

@@ -48,7 +48,7 @@ test("the end of a worker that says nothing is told by its lock", async () => {
   worker.says({ life: "lock" });
   const call = made.call("memory", []);
   /** @type {any} */ (waiting.get(worker.name)).grant();
-  await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /without a word/.test(error.message));
+  await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /without an error/.test(error.message));
   assert.equal(deaths.length, 1);
   assert.equal(worker.terminated, true);
 });
@@ -83,7 +83,7 @@ test("without locks silence is told after two minutes of waiting, and no sooner"
     assert.equal(deaths.length, 0, "it has said something");
     mock.timers.tick(15_000);
     assert.equal(deaths.length, 1);
-    await assert.rejects(call, /without a word/);
+    await assert.rejects(call, /without an error/);
   } finally {
     mock.timers.reset();
   }

@@ -53,11 +53,11 @@ export function adaptersPanel({ list, add }, store, actions, page) {
  * @typedef {object} Page
  * @property {import("../state/url.js").Asked[]|null} asked what the link asks of adapters by their names
  * @property {() => void} fetchShipped fetches those that come with the page
- * @property {() => void} bringBack lists those of them that were removed
+ * @property {() => void} restoreShipped lists those of them that were removed
  */
 
 /** What is to be said of the list as a whole. @param {import("../state/store.js").State} state @param {Page} page @returns {Node[]} */
-function shelfNote({ shelf, gone, adapters }, { fetchShipped, bringBack }) {
+function shelfNote({ shelf, gone, adapters }, { fetchShipped, restoreShipped }) {
   if (shelf.error) {
     return [
       h("p.error", { role: "alert" }, ...parts("adapters.shelf-failed", { why: shelf.error.message, code: h("code", {}, shelf.error.code) })),
@@ -65,6 +65,6 @@ function shelfNote({ shelf, gone, adapters }, { fetchShipped, bringBack }) {
     ];
   }
   if (shelf.status !== "here") return [];
-  const back = gone.length > 0 && h("button.quiet", { type: "button", onclick: bringBack }, say("adapters.bring-back"));
+  const back = gone.length > 0 && h("button.quiet", { type: "button", onclick: restoreShipped }, say("adapters.bring-back"));
   return [!adapters.length && h("p.hint", {}, say("adapters.empty")), back].filter((part) => part instanceof Node);
 }

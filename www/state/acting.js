@@ -13,7 +13,7 @@ export const doses = (adapters) => adapters
 export const signOf = ({ doses: turned }) => (turned.length && turned.every(({ c }) => c < 0) ? "minus" : "plus");
 
 /** @param {Dose[]} list */
-export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.nothing-turned");
+export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.none-acts");
 
 /** How those that act do it, beside their coefficients: alike while this is. @param {import("./store.js").Adapter[]} adapters */
 export const manner = (adapters) => JSON.stringify(adapters
