@@ -37,7 +37,7 @@ export function h(tag, props = {}, ...children) {
  * @param {HTMLInputElement|HTMLTextAreaElement} input
  * @returns {(value: string|number) => void} says what holds
  */
-export function box(input) {
+export function shownIn(input) {
   let typing = false;
   let holds = input.value;
   const show = () => { if (!typing && input.value !== holds) input.value = holds; };

@@ -19,6 +19,7 @@ import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
+import { ONE_COLUMN } from "./widths.js";
 
 translate(document);
 
@@ -91,7 +92,7 @@ byId("help").addEventListener("click", () => byId("keys", HTMLDialogElement).sho
 // ---- narrow ------------------------------------------------------------------------------------
 
 // Where there is one column the adapters come after the texts: for the eye and for the keyboard.
-const narrow = matchMedia("(max-width: 59.99rem)");
+const narrow = matchMedia(ONE_COLUMN);
 const place = () => {
   const [adapters, composer] = [byId("adapters"), byId("composer")];
   if (narrow.matches) composer.parentElement?.append(adapters);

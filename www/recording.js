@@ -55,9 +55,9 @@ export function stepsOf(recording, prompt, adapter, coefficient) {
   const { base } = recording.prompts[prompt];
   const doses = coefficient === 0 ? [] : [{ key: `shipped:${adapter}`, title: recording.adapters[at].title, c: coefficient }];
   const tokens = run.top.map((top, index) => {
-    const steered = said(recording, run.steered, index);
+    const steered = laneStep(recording, run.steered, index);
     return /** @type {const} */ ({
-      kind: "token", index, base: said(recording, base, index), steered,
+      kind: "token", index, base: laneStep(recording, base, index), steered,
       klNats: run.kl[index] === null ? null : Number(run.kl[index]) / 1000,
       top: rows(recording, top), doses: steered ? doses : [], cache: "current",
     });
@@ -66,8 +66,8 @@ export function stepsOf(recording, prompt, adapter, coefficient) {
   return { tokens, split: split < 0 ? null : split };
 }
 
-/** What a lane said at a step. @param {Recording} recording @param {Lane} lane @param {number} index */
-function said({ tokens }, lane, index) {
+/** The step of a lane. @param {Recording} recording @param {Lane} lane @param {number} index */
+function laneStep({ tokens }, lane, index) {
   if (index >= lane.tokens.length) return null;
   const [id, text] = tokens[lane.tokens[index]];
   return { id, text, probability: lane.probability[index] / 1000, finish: index === lane.tokens.length - 1 ? lane.finish : null };

@@ -1,6 +1,6 @@
 // An adapter's card: a switch, a slider from −2 to 2 and a box for any number, where it acts, and
 // what its method is and does.
-import { box as shownIn, errorParts, h, megabytes, signed, textOf } from "../dom.js";
+import { errorParts, h, megabytes, shownIn, signed, textOf } from "../dom.js";
 import { say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { coefficient, rangeOf } from "./coefficient.js";

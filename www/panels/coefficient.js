@@ -1,6 +1,6 @@
 // The coefficient of one adapter: a slider from −2 to 2 and a box for any number. It stands on the
 // adapter's card, and where the cards are far from the texts in a bar under the thumb.
-import { box as shownIn, h } from "../dom.js";
+import { h, shownIn } from "../dom.js";
 import { rest, step } from "../dose.js";
 import { say } from "../say.js";
 

@@ -1,5 +1,5 @@
 // On the card of an adapter that holds several: which of its tasks runs, or who weighs its parts.
-import { box as shownIn, h, signed } from "../dom.js";
+import { h, shownIn, signed } from "../dom.js";
 import { say } from "../say.js";
 
 /** @typedef {import("../state/store.js").Adapter} Adapter */

@@ -5,12 +5,12 @@ import { remember } from "../remember.js";
 import { numbers, parts, say } from "../say.js";
 import { doses, signOf, trail, trailWords, words } from "../state/acting.js";
 import { changedSince, otherwise } from "../state/since.js";
+import { isOver, isWriting } from "../state/store.js";
+import { ONE_TEXT } from "../widths.js";
 import { term } from "./glossary.js";
 
 /** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
 const LEVELS = [0.05, 0.25, 1, 2.5];
-/** Where there is no room for two columns; style.css has the same. */
-const NARROW = "(max-width: 44rem)";
 const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
 
 /** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
@@ -43,7 +43,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   let selected = null;
   const forks = fork(difference);
 
-  const narrow = matchMedia(NARROW);
+  const narrow = matchMedia(ONE_TEXT);
   const stats = h("p.stats", { id: "stats", role: "group", "aria-label": say("stats.label") });
   const now = h("p.now", { id: "steered-now", hidden: true });
   const recorded = h("p.recorded", { id: "recorded", hidden: true });
@@ -69,7 +69,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   }
 
   store.watch(["run"], ({ run }) => {
-    const busy = ["prefill", "streaming", "playing"].includes(run.status);
+    const busy = isWriting(run);
     if (run.tokens !== tokens || !run.tokens) {
       tokens = run.tokens;
       drawn = 0;
@@ -120,7 +120,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     const way = trail(run.tokens ?? []);
     const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
     for (const place of [dose, doseBeside]) if (place.textContent !== text) place.textContent = text;
-    const over = ["done", "stopped", "failed"].includes(run.status);
+    const over = isOver(run);
     const since = run.recorded || run.status === "idle" ? replay.unlike() : sinceWords(state, actions, over);
     now.hidden = !since;
     // One line for either, so that nothing moves.
@@ -202,7 +202,7 @@ function legend() {
 
 /** Which texts are in sight. Side by side needs room: without it that is what both share and do not. @param {HTMLElement} columns */
 function viewSwitch(columns) {
-  const narrow = matchMedia(NARROW);
+  const narrow = matchMedia(ONE_TEXT);
   const inputs = VIEWS.map((view) => h("input", { type: "radio", name: "view", value: view, onchange: () => show(view) }));
   const show = (/** @type {string} */ view) => {
     const fitting = view === "both" && narrow.matches ? "difference" : ["base", "steered"].includes(view) && !narrow.matches ? "both" : view;

@@ -1,5 +1,5 @@
 // The prompt, Run and Stop, how tokens are drawn, and what a turned slider means for the cache.
-import { box as shownIn, h, megabytes } from "../dom.js";
+import { h, megabytes, shownIn } from "../dom.js";
 import { parts, say } from "../say.js";
 import { EXAMPLES } from "../state/models.js";
 import { term } from "./glossary.js";

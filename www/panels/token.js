@@ -2,6 +2,7 @@
 import { h, percent, signed } from "../dom.js";
 import { parts, say } from "../say.js";
 import { signOf } from "../state/acting.js";
+import { isWriting } from "../state/store.js";
 import { term } from "./glossary.js";
 
 /** A token's text with its spaces and line ends made visible. @param {string} text */
@@ -25,7 +26,7 @@ export function tokenPanel(root, store) {
     if (!tokens?.length) return;
     const last = tokens.length - 1;
     // While it writes the newest; once it is over where the texts part, if they do.
-    const parting = split !== null && split <= last && !["prefill", "streaming", "playing"].includes(run.status);
+    const parting = split !== null && split <= last && !isWriting(run);
     const token = tokens[run.selected ?? (parting ? split : last)];
     const now = `${run.startedAt}|${token.index}|${run.selected === null}|${parting}`;
     if (now === key) return;

@@ -9,6 +9,15 @@ export const doses = (adapters) => adapters
   .filter(({ enabled, coefficient, wanted, error, id }) => enabled && coefficient !== 0 && !wanted && !(error && id === null))
   .map(({ key, title, coefficient }) => ({ key, title, c: coefficient }));
 
+/** Those whose files are there: what can be turned. @param {import("./store.js").Adapter[]} adapters */
+export const present = (adapters) => adapters.filter(({ wanted }) => !wanted);
+
+/** The one that keys and the bar turn: the one used last, or the first. @param {import("./store.js").State} state */
+export function current({ adapters, active }) {
+  const here = present(adapters);
+  return here.find(({ key }) => key === active) ?? here[0];
+}
+
 /** Which way the adapters were turned for a token: the colour of what they changed. @param {{doses: Dose[]}} token @returns {"minus"|"plus"} */
 export const signOf = ({ doses: turned }) => (turned.length && turned.every(({ c }) => c < 0) ? "minus" : "plus");
 

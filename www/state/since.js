@@ -1,5 +1,6 @@
 // What is set otherwise now than when the texts in the columns were written.
 import { doses, manner, sameDoses, trail } from "./acting.js";
+import { isOver } from "./store.js";
 
 /** @typedef {import("./store.js").GenerateRequest} GenerateRequest */
 
@@ -40,8 +41,7 @@ export function rerunByItself(store, actions, ms = 500) {
     clearTimeout(timer);
     if (!state.rerun) return;
     timer = setTimeout(() => {
-      const over = ["done", "stopped", "failed"].includes(state.run.status);
-      if (state.rerun && over && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
+      if (state.rerun && isOver(state.run) && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
     }, ms);
   });
 }

@@ -128,6 +128,12 @@ import { EXAMPLES } from "./models.js";
  * @property {Memory|null} memory
  */
 
+/** Whether a run has come to its end, or will go on no more. @param {Run} run */
+export const isOver = ({ status }) => ["done", "stopped", "failed"].includes(status);
+
+/** Whether tokens come. @param {Run} run */
+export const isWriting = ({ status }) => ["prefill", "streaming", "playing"].includes(status);
+
 /** @type {Run} */
 export const NO_RUN = {
   status: "idle", tokens: null, kept: 0, split: null, limit: null, selected: null, prefill: null, startedAt: 0, firstAt: null, lastAt: null,
