@@ -36,9 +36,9 @@ export async function adaptersIn(given) {
   for (const [folder, found] of all) {
     const numbered = all.has(within(folder, "0"));
     if (found.length !== 1 || !numbered || !(await namesExperts(found[0].config))) continue;
-    const of = (/** @type {number} */ number) => all.get(within(folder, String(number))) ?? [];
-    for (let number = 0; of(number).length === 1; number += 1) {
-      found[0].experts.push(...of(number).splice(0));
+    const expert = (/** @type {number} */ number) => all.get(within(folder, String(number))) ?? [];
+    for (let number = 0; expert(number).length === 1; number += 1) {
+      found[0].experts.push(...expert(number).splice(0));
     }
   }
   return { found: [...all.values()].flat(), unused: [...unused] };

@@ -149,7 +149,7 @@ test("the document's words are put in from the table, with the words that open",
   await page.evaluate(async () => {
     for (const element of document.querySelectorAll("h2[data-say]")) element.textContent = "…";
     document.querySelector(".tagline").prepend("… ");
-    (await import("./say.js")).speak(document);
+    (await import("./say.js")).translate(document);
   });
   const after = await page.locator("body").evaluate((body) => [...body.querySelectorAll("[data-say]")].map((element) => element.textContent));
   assert.deepEqual(after, before);

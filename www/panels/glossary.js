@@ -26,7 +26,7 @@ const PICTURES = {
 };
 
 /** In this order they build on each other. @typedef {"token"|"base"|"adapter"|"c"|"kl"|"nats"|"dose"|"stream"} Word @type {Word[]} */
-export const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "stream"];
+const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "stream"];
 
 /** What explains a word: its name, two sentences, a picture or an example. @param {Word} word @param {string} heading @param {string} [id] @returns {Node[]} */
 function entry(word, heading, id) {
