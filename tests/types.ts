@@ -9,7 +9,7 @@ import init, {
   type Step,
 } from "../pkg/playground.js";
 
-export async function speak(model: Blob | string, weights: Uint8Array): Promise<string> {
+export async function complete(model: Blob | string, weights: Uint8Array): Promise<string> {
   await init();
   const playground = await Playground.create({ device: "auto" });
   try {
@@ -19,7 +19,7 @@ export async function speak(model: Blob | string, weights: Uint8Array): Promise<
     playground.setCoefficient(entry.id, -1);
     const request: GenerateRequest = { prompt: "Once", maxTokens: 3, compare: true };
     let text = "";
-    for await (const step of playground.generate(request)) text += said(step);
+    for await (const step of playground.generate(request)) text += textOf(step);
     return text;
   } catch (error) {
     if (error instanceof PlaygroundError) {
@@ -32,7 +32,7 @@ export async function speak(model: Blob | string, weights: Uint8Array): Promise<
   }
 }
 
-function said(step: Step): string {
+function textOf(step: Step): string {
   if (step.kind === "prefill") return "";
   return step.steered?.text ?? step.base?.text ?? "";
 }

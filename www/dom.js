@@ -3,10 +3,18 @@
 import { numbers, say } from "./say.js";
 
 /**
- * @param {string} tag "div", or "div.class.other"
+ * The element that a tag makes: "input.sr" an HTMLInputElement.
+ * @template {string} Tag
+ * @typedef {Tag extends `${infer Name}.${string}` ? Named<Name> : Named<Tag>} Tagged
+ */
+/** @template {string} Name @typedef {Name extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[Name] : HTMLElement} Named */
+
+/**
+ * @template {string} Tag
+ * @param {Tag} tag "div", or "div.class.other"
  * @param {Record<string, any>} [props] attributes, `on…` listeners, `dataset`, or properties
  * @param {...(Node|string|null|undefined|false)} children
- * @returns {any} the element
+ * @returns {Tagged<Tag>} the element
  */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
@@ -29,7 +37,7 @@ export function h(tag, props = {}, ...children) {
  * @param {HTMLInputElement|HTMLTextAreaElement} input
  * @returns {(value: string|number) => void} says what holds
  */
-export function box(input) {
+export function shownIn(input) {
   let typing = false;
   let holds = input.value;
   const show = () => { if (!typing && input.value !== holds) input.value = holds; };
@@ -40,20 +48,35 @@ export function box(input) {
   return (value) => { holds = String(value); show(); };
 }
 
-/** An error as a sentence and its code. @param {{code: string, message: string}} error @returns {any[]} */
-export function told({ code, message }) {
+/** An error as a sentence and its code. @param {{code: string, message: string}} error @returns {(string|Node)[]} */
+export function errorParts({ code, message }) {
   // A plain word may be capitalised; the name of a file or an option may not.
   const start = /^[a-z]+[ ,]/.test(message) ? message.charAt(0).toUpperCase() : message.charAt(0);
   const sentence = start + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
   return [`${sentence} `, h("code", {}, code)];
 }
 
-/** @param {string} id @returns {any} the element with that id, which index.html promises */
-export function byId(id) {
+/**
+ * The element with that id, which index.html promises.
+ * @template {HTMLElement} [Kind=HTMLElement]
+ * @param {string} id
+ * @param {new () => Kind} [kind]
+ * @returns {Kind}
+ */
+export function byId(id, kind) {
   const element = document.getElementById(id);
-  if (!element) throw new Error(`index.html has no #${id}`);
-  return element;
+  if (!(element instanceof (kind ?? HTMLElement))) throw new Error(`index.html has no such #${id}`);
+  return /** @type {Kind} */ (element);
 }
+
+/** The element around an event's own that fits. @param {Event} event @param {string} selector @returns {HTMLElement|null} */
+export function closest({ target }, selector) {
+  const found = target instanceof Element ? target.closest(selector) : null;
+  return found instanceof HTMLElement ? found : null;
+}
+
+/** @param {(string|Node)[]} pieces */
+export const textOf = (pieces) => pieces.map((piece) => (typeof piece === "string" ? piece : piece.textContent)).join("");
 
 const whole = { maximumFractionDigits: 0 };
 const kilo = numbers({ style: "unit", unit: "kilobyte", ...whole });

@@ -36,8 +36,9 @@ export async function adaptersIn(given) {
   for (const [folder, found] of all) {
     const numbered = all.has(within(folder, "0"));
     if (found.length !== 1 || !numbered || !(await namesExperts(found[0].config))) continue;
-    for (let number = 0, expert; (expert = all.get(within(folder, String(number))))?.length === 1; number += 1) {
-      found[0].experts.push(...expert.splice(0));
+    const expert = (/** @type {number} */ number) => all.get(within(folder, String(number))) ?? [];
+    for (let number = 0; expert(number).length === 1; number += 1) {
+      found[0].experts.push(...expert(number).splice(0));
     }
   }
   return { found: [...all.values()].flat(), unused: [...unused] };
@@ -99,13 +100,15 @@ export async function dropped(drop) {
     .map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
   /** @type {Given[]} */
   const given = [];
-  const walk = async (/** @type {any} */ entry, /** @type {string} */ path) => {
+  const walk = async (/** @type {FileSystemEntry} */ entry, /** @type {string} */ path) => {
     if (entry.name.startsWith(".")) return;
     if (entry.isFile) {
-      given.push({ path, file: await new Promise((resolve, reject) => { entry.file(resolve, reject); }) });
+      const one = /** @type {FileSystemFileEntry} */ (entry);
+      given.push({ path, file: await new Promise((resolve, reject) => { one.file(resolve, reject); }) });
       return;
     }
-    const reader = entry.createReader();
+    const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+    /** @returns {Promise<FileSystemEntry[]>} */
     const some = () => new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
     // A folder is read in pieces; the last one is empty.
     for (let inside = await some(); inside.length; inside = await some()) {
@@ -119,7 +122,7 @@ export async function dropped(drop) {
   return given;
 }
 
-/** The files of a picker, of single files or of a folder. @param {FileList} list @returns {Given[]} */
-export const chosen = (list) => [...list]
+/** The files of a picker, of single files or of a folder. @param {FileList|null} list @returns {Given[]} */
+export const chosen = (list) => [...list ?? []]
   .map((file) => ({ path: file.webkitRelativePath || file.name, file }))
   .filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")));

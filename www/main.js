@@ -13,14 +13,15 @@ import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
 import { createReplay } from "./replay.js";
-import { say, speak } from "./say.js";
+import { say, translate } from "./say.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
+import { ONE_COLUMN } from "./widths.js";
 
-speak(document);
+translate(document);
 
 const asked = parse(location.hash);
 const { modelUrl, sampling, ...rest } = asked.patch;
@@ -35,20 +36,20 @@ const replay = createReplay(store, {
 // Before anything else: it is what moves first.
 const recorded = replay.begin();
 
-/** The model behind the Load button: the link's, else ours. */
+/** The model that the Load button loads: the link's, else ours. @type {import("./state/store.js").ModelAddress} */
 const offered = modelUrl
-  ? { kind: /** @type {const} */ ("url"), url: new URL(modelUrl, document.baseURI).href, name: modelUrl.split("/").pop() ?? modelUrl }
-  : Object.assign(DEFAULT_MODEL, { kind: /** @type {const} */ ("url") });
+  ? { kind: "url", url: new URL(modelUrl, document.baseURI).href, name: modelUrl.split("/").pop() ?? modelUrl }
+  : DEFAULT_MODEL;
 
 modelPanel(byId("model"), store, actions, offered);
-promptPanel(byId("prompt-form"), store, actions, offered);
+promptPanel(byId("prompt-form", HTMLFormElement), store, actions, offered);
 /** What comes with the page: its words at once, its numbers with the engine; after a failure, or once it is wanted back, again. */
 const fetchShipped = (weights = true) => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone, weights));
-const bringBack = () => actions.listShipped(async () => {
+const restoreShipped = () => actions.listShipped(async () => {
   const { list } = await shippedAdapters(null, []);
   return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
 });
-adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, bringBack });
+adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, restoreShipped });
 outputPanel({
   columns: byId("columns"), base: byId("base-text"), steered: byId("steered-text"), difference: byId("difference-text"),
   dose: byId("steered-dose"), doseBeside: byId("difference-dose"), below: byId("below"), status: byId("status"), notice: byId("notice"),
@@ -56,8 +57,8 @@ outputPanel({
 stripsPanel(byId("strips"), store, actions);
 tokenPanel(byId("token"), store);
 doseBar(byId("dosebar"), store, actions);
-glossary(byId("word"), byId("about"), byId("about-open"));
-keys(byId("keys"), byId("keys-on"), store, actions, { share });
+glossary(byId("word"), byId("about", HTMLDialogElement), byId("about-open"));
+keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share });
 rerunByItself(store, actions);
 
 // ---- link ---------------------------------------------------------------------------------------
@@ -86,16 +87,16 @@ async function share() {
   setTimeout(() => { button.textContent = say("page.copy-link"); }, 2000);
 }
 byId("share").addEventListener("click", share);
-byId("help").addEventListener("click", () => byId("keys").showModal());
+byId("help").addEventListener("click", () => byId("keys", HTMLDialogElement).showModal());
 
 // ---- narrow ------------------------------------------------------------------------------------
 
 // Where there is one column the adapters come after the texts: for the eye and for the keyboard.
-const narrow = matchMedia("(max-width: 59.99rem)");
+const narrow = matchMedia(ONE_COLUMN);
 const place = () => {
-  const [main, adapters] = [byId("prompt-form").closest("main"), byId("adapters")];
-  if (narrow.matches) main.append(adapters);
-  else main.insertBefore(adapters, byId("prompt-form").closest("section"));
+  const [adapters, composer] = [byId("adapters"), byId("composer")];
+  if (narrow.matches) composer.parentElement?.append(adapters);
+  else composer.before(adapters);
 };
 narrow.addEventListener("change", place);
 place();
@@ -114,7 +115,7 @@ byId("theme").addEventListener("click", () => {
   const now = document.documentElement.dataset.theme ?? "auto";
   theme(themes[(themes.indexOf(now) + 1) % themes.length]);
 });
-store.watch(["memory", "model"], (/** @type {any} */ { memory, model }) => {
+store.watch(["memory", "model"], ({ memory, model }) => {
   if (!memory || model.status !== "ready") return byId("memory").replaceChildren();
   const wasm = { wasm: megabytes(memory.wasmHeapBytes), wasmPeak: megabytes(memory.wasmHeapPeakBytes) };
   byId("memory").textContent = memory.gpuPeakBytes

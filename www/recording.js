@@ -9,7 +9,9 @@ const VERSION = 1;
  * @typedef {object} Lane
  * @property {number[]} tokens       places in `tokens`
  * @property {number[]} probability  in thousandths
- * @property {string|null} finish
+ * @property {import("./state/store.js").LaneStep["finish"]} finish
+ *
+ * @typedef {{tokens: import("./state/store.js").Token[], split: number|null}} Steps
  *
  * @typedef {object} Recording
  * @property {string} format
@@ -44,7 +46,7 @@ export const nearest = ({ coefficients }, c) => coefficients.reduce((best, one) 
  * @param {number} prompt its place
  * @param {string} adapter its name
  * @param {number} coefficient one of those recorded
- * @returns {{tokens: any[], split: number|null}|null} null where there is no such run
+ * @returns {Steps|null} null where there is no such run
  */
 export function stepsOf(recording, prompt, adapter, coefficient) {
   const at = recording.adapters.findIndex(({ name }) => name === adapter);
@@ -53,19 +55,19 @@ export function stepsOf(recording, prompt, adapter, coefficient) {
   const { base } = recording.prompts[prompt];
   const doses = coefficient === 0 ? [] : [{ key: `shipped:${adapter}`, title: recording.adapters[at].title, c: coefficient }];
   const tokens = run.top.map((top, index) => {
-    const steered = said(recording, run.steered, index);
-    return {
-      kind: "token", index, base: said(recording, base, index), steered,
+    const steered = laneStep(recording, run.steered, index);
+    return /** @type {const} */ ({
+      kind: "token", index, base: laneStep(recording, base, index), steered,
       klNats: run.kl[index] === null ? null : Number(run.kl[index]) / 1000,
       top: rows(recording, top), doses: steered ? doses : [], cache: "current",
-    };
+    });
   });
   const split = tokens.findIndex((token) => token.base?.id !== token.steered?.id);
   return { tokens, split: split < 0 ? null : split };
 }
 
-/** What a lane said at a step. @param {Recording} recording @param {Lane} lane @param {number} index */
-function said({ tokens }, lane, index) {
+/** The step of a lane. @param {Recording} recording @param {Lane} lane @param {number} index */
+function laneStep({ tokens }, lane, index) {
   if (index >= lane.tokens.length) return null;
   const [id, text] = tokens[lane.tokens[index]];
   return { id, text, probability: lane.probability[index] / 1000, finish: index === lane.tokens.length - 1 ? lane.finish : null };

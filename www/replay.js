@@ -1,8 +1,10 @@
 // Plays a recording in the place of live runs, until there is one: the text of the coefficient
 // that is turned to, in the columns, the strip and under the glass that a live run uses.
 import { signed } from "./dom.js";
+import { plain } from "./engine/client.js";
 import { nearest, readRecording, stepsOf } from "./recording.js";
 import { say } from "./say.js";
+import { NO_RUN } from "./state/store.js";
 
 /** Tokens a second: about what the model does on a laptop. */
 const PACE = 16;
@@ -15,8 +17,8 @@ export function createReplay(store, { url, still, fetching = fetch }) {
   const { state } = store;
   /** @type {import("./recording.js").Recording|null} */
   let recording = null;
-  /** @type {any} */
-  let timer = 0;
+  /** @type {ReturnType<typeof setInterval>|undefined} */
+  let timer;
   /** Of what is shown: prompt, adapter, coefficient. */
   let shown = "";
   /** How far each adapter was turned when it was last looked at. @type {Map<string, number>} */
@@ -31,7 +33,7 @@ export function createReplay(store, { url, still, fetching = fetch }) {
       recording = readRecording(await response.json());
       store.set({ recording: { ...state.recording, status: "here", error: null, model: recording.model.name, prompts: recording.prompts.map(({ text }) => text) } });
     } catch (error) {
-      store.set({ recording: { ...state.recording, status: "failed", error: String(/** @type {any} */ (error)?.message ?? error) } });
+      store.set({ recording: { ...state.recording, status: "failed", error: plain(error).message } });
     }
   }
 
@@ -87,24 +89,24 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     play(steps, what, another ? 0 : state.run.tokens?.length ?? 0);
   }
 
-  /** Goes on from so many tokens. @param {{tokens: any[], split: number|null}} steps @param {{prompt: number, name: string, c: number}} what @param {number} from */
+  /** Goes on from so many tokens. @param {import("./recording.js").Steps} steps @param {{prompt: number, name: string, c: number}} what @param {number} from */
   function play({ tokens: all, split }, what, from) {
     const long = still ? all.length : Math.min(from, all.length);
-    const selected = state.run.selected ?? null;
+    const tokens = all.slice(0, long);
+    const { selected } = state.run;
     store.set({
       run: {
-        status: "playing", recorded: what, tokens: all.slice(0, long), split, kept: 0, limit: all.length, error: null,
-        selected: selected === null || long === 0 ? null : Math.min(selected, long - 1),
-        startedAt: performance.now(), firstAt: null, lastAt: null, prefill: null,
+        ...NO_RUN, status: "playing", recorded: what, tokens, split, limit: all.length,
+        selected: selected === null || long === 0 ? null : Math.min(selected, long - 1), startedAt: performance.now(),
       },
     });
     clearInterval(timer);
     const step = () => {
       const { run } = state;
       if (!run.recorded) return clearInterval(timer);
-      const next = all[run.tokens.length];
-      if (next) run.tokens.push(next);
-      const done = run.tokens.length >= all.length;
+      const next = all[tokens.length];
+      if (next) tokens.push(next);
+      const done = tokens.length >= all.length;
       store.set({ run: { ...run, status: done ? "played" : "playing" } });
       if (done) clearInterval(timer);
     };

@@ -50,7 +50,7 @@ test("one adapter at a time: the other goes back to 0, unless a live model is th
   store.set({ model: { ...store.state.model, status: "ready" } });
   turn("mood", 1);
   assert.deepEqual([at("mood"), at("tone"), text("steered")], [1, 1, " c c c"]);
-  assert.match(replay.unlike(), /together there is no recording/);
+  assert.match(replay.unlike(), /no recording of these adapters together/);
 });
 
 test("what the recording does not have is told", async () => {
@@ -70,7 +70,7 @@ test("what the recording does not have is told", async () => {
 test("a mixture that a link asks for is not shown as if it were one of its parts", async () => {
   const { store, at, replay } = await page([adapter("mood", { coefficient: 1 }), adapter("tone", { coefficient: 1 })]);
   assert.deepEqual([store.state.run.status, at("mood"), at("tone")], ["idle", 1, 1]);
-  assert.match(replay.unlike(), /together there is no recording/);
+  assert.match(replay.unlike(), /no recording of these adapters together/);
 });
 
 test("a live run takes the columns, for good", async () => {

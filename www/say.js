@@ -26,7 +26,7 @@ export const say = (key, values = {}) => parts(key, values).join("");
  * The same, for messages with elements in them: pieces of text and what was given for the names.
  * @param {string} key
  * @param {Record<string, string|number|Node>} [values]
- * @returns {any[]}
+ * @returns {(string|Node)[]}
  */
 export function parts(key, values = {}) {
   const message = table[key];
@@ -51,7 +51,7 @@ export function numbers(options) {
 }
 
 /** Puts the words of the table into the document, which comes in English. @param {Document} page */
-export function speak(page) {
+export function translate(page) {
   page.documentElement.lang = code;
   for (const element of page.querySelectorAll("[data-say]")) {
     if (!(element instanceof HTMLElement)) continue;

@@ -1,5 +1,6 @@
 // The adapters that come with the page: ./adapters/index.json, and a folder each.
 
+import { plain } from "./engine/client.js";
 import { say } from "./say.js";
 import { wanted, wished } from "./state/url.js";
 
@@ -13,6 +14,8 @@ async function get(path) {
   const why = response ? say("shipped.refused", { file, status: String(response.status) }) : say("shipped.no-answer", { file });
   throw Object.assign(new Error(why), { code: "network" });
 }
+
+/** What index.json says of one. @typedef {{folder: string, weights?: string, config?: string|null}} Item */
 
 /** What was read of the lists and cards: they are asked for again with the numbers. @type {Map<string, any>} */
 const read = new Map();
@@ -39,30 +42,31 @@ export async function shippedAdapters(asked, gone, weights = true) {
     throw Object.assign(new Error(say("shipped.no-list", { file: "adapters/index.json" })), { code: "network" });
   }
   /** @type {string[]} */
-  const names = index.adapters.map((/** @type {any} */ { folder }) => folder);
+  const names = index.adapters.map((/** @type {Item} */ { folder }) => folder);
   // An empty list is what somebody left.
   const without = asked?.length === 0 ? names : gone.filter((name) => names.includes(name));
-  const list = await Promise.all(index.adapters.filter((/** @type {any} */ { folder }) => !without.includes(folder))
-    .map((/** @type {any} */ item) => load(item, weights)));
+  const list = await Promise.all(index.adapters.filter((/** @type {Item} */ { folder }) => !without.includes(folder))
+    .map((/** @type {Item} */ item) => load(item, weights)));
   if (asked === null && list.length && !gone.length) list[0].coefficient = 1;
   return { list: [...list.map((adapter) => wished(adapter, asked)), ...wanted(asked, names)], gone: without };
 }
 
-/** @returns {Promise<import("./state/store.js").Adapter>} */
-async function load(/** @type {any} */ item, /** @type {boolean} */ withWeights) {
+/** @param {Item} item @param {boolean} withWeights @returns {Promise<import("./state/store.js").Adapter>} */
+async function load(item, withWeights) {
   const { folder, weights = "adapter_model.safetensors", config = "adapter_config.json" } = item;
   const bytes = async (/** @type {string} */ name) => new Uint8Array(await (await get(`${folder}/${name}`)).arrayBuffer());
   // Its words may be missing; its numbers may not.
   const card = await words(`${folder}/card.json`).catch(() => null);
-  let [files, error] = /** @type {[any, any]} */ ([null, null]);
+  /** @type {{files: import("./state/store.js").Files|null, error: import("./state/store.js").ErrorShape|null}} */
+  const came = { files: null, error: null };
   if (withWeights) try {
     const [configBytes, weightsBytes] = await Promise.all([config ? bytes(config) : null, bytes(weights)]);
-    files = { config: configBytes, weights: weightsBytes };
-  } catch (/** @type {any} */ why) {
-    error = { code: "network", message: why.message };
+    came.files = { config: configBytes, weights: weightsBytes };
+  } catch (why) {
+    came.error = { code: "network", message: plain(why).message };
   }
   return {
     key: `shipped:${folder}`, name: folder, title: card?.title ?? folder, sentence: card?.sentence ?? "", card,
-    files, id: null, coefficient: 0, enabled: true, error,
+    ...came, id: null, coefficient: 0, enabled: true,
   };
 }

@@ -6,10 +6,11 @@
 const SHELL = "shell";
 /** The hash in the name of a file or folder, as `cargo xtask dist` writes it. */
 const HASH = /\.[0-9a-f]{10}(?=[./])/;
-const scope = new URL(self.registration.scope);
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
+const scope = new URL(worker.registration.scope);
 
-self.addEventListener("install", () => self.skipWaiting());
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+worker.addEventListener("install", () => { worker.skipWaiting(); });
+worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
 
 /** Whether a request is for a file of the page. @param {Request} request */
 function ours({ method, url, headers }) {
@@ -65,7 +66,7 @@ const keep = (event, writing) => event.waitUntil(writing.catch(() => {}));
 /** @param {ExtendableEvent} event @param {Request} request */
 const answer = (event, request) => isHashed(request.url) ? cacheFirst(event, request) : networkFirst(event, request);
 
-self.addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   if (ours(event.request)) event.respondWith(answer(event, event.request));
 });
 
@@ -87,7 +88,7 @@ async function take(event, url, seen) {
 }
 
 // What was fetched before this worker was there.
-self.addEventListener("message", (event) => {
+worker.addEventListener("message", (event) => {
   const seen = new Set();
   event.waitUntil(Promise.all(event.data.urls.map((/** @type {string} */ url) => take(event, url, seen))));
 });

@@ -4,31 +4,23 @@ import { readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, run, startProxy, text } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, loadTinyModel, open, run, start, text } from "./support.mjs";
 
 const options = { timeout: 2 * LONG };
 
-let browser;
-let proxy;
+const { browser, proxy } = await start();
+proxy.prelude = `{${HOLD}}`;
 let context;
 let page;
 let complaints;
 
 before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-  proxy.prelude = `{${HOLD}}`;
   // A link from somebody who had these loaded under the same names.
   const hash = greedy("&chat=0&p=abcabc&n=6&a=poly:2:task=2,mpt:1:task=9,xlora_top:-1:experts=0.5_-0.25_1");
   ({ page, context, complaints } = await open(browser, proxy.url + hash));
   await loadTinyModel(page);
 });
-after(async () => {
-  assert.deepEqual(complaints, []);
-  await context?.close();
-  await browser?.close();
-  proxy?.close();
-});
+after(() => assert.deepEqual(complaints, []));
 beforeEach(async () => {
   for (const switched of await page.getByRole("switch").all()) await switched.uncheck();
 });
@@ -143,7 +135,7 @@ test("a mixture's experts are weighed by the gate or by hand", options, async ()
   await idle(xlora);
   await page.waitForFunction(() => location.hash.includes("xlora:4:experts=0_1"));
   assert.notDeepEqual(await distances(), halves);
-  await xlora.getByLabel("its gate, anew for every token").check();
+  await xlora.getByLabel("its gate, again for every token").check();
   await idle(xlora);
   assert.deepEqual(await distances(), gate, "the gate again, to the last digit");
 });

@@ -1,23 +1,14 @@
 // The first ten seconds, over a line of 10 Mbit/s: the page as a static host has it, an empty browser.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, dist, launch, open, startProxy } from "./support.mjs";
+import { LONG, dist, open, start } from "./support.mjs";
 
 const HASHED = /\.[0-9a-f]{10}[./]/;
 const LINE = { bitsPerSecond: 10e6, latencyMs: 40 };
 const options = { timeout: LONG };
 
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy({ upstream: dist(), ...LINE });
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start({ proxy: { upstream: dist(), ...LINE } });
 
 /** An empty browser with the page open, which notes when things are there: `window.seen`, in ms from the navigation's start. */
 async function arrive() {

@@ -2,18 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { LONG, count, finished, greedy, launch, loadModel, open, openSettings, ready, run, runAndMeddle, startProxy, text, tokens, turn } from "./support.mjs";
+import { LONG, count, finished, greedy, loadModel, open, openSettings, ready, run, runAndMeddle, start, text, tokens, turn } from "./support.mjs";
 
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
 
 describe("with the model loaded once", { timeout: 4 * LONG }, () => {
   let page;

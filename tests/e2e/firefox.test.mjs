@@ -1,20 +1,11 @@
 // The first minute in Firefox, without a model: the recording plays, is turned and looked into.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, axe, greedy, launchFirefox, startProxy, until } from "./support.mjs";
+import { LONG, axe, greedy, launchFirefox, start, until } from "./support.mjs";
 
 const options = { timeout: LONG };
-let browser;
-let proxy;
-before(async () => {
-  browser = await launchFirefox();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start({ browser: launchFirefox() });
 
 /** The page, and everything that it complains of. */
 async function open(url) {

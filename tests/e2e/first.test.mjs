@@ -1,21 +1,12 @@
 // The first minute: a recorded run plays, is turned, looked into and explained, and no model has
 // been asked for.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, axe, finished, greedy, launch, loadTinyModel, open, startProxy, text, turn } from "./support.mjs";
+import { LONG, axe, finished, greedy, loadTinyModel, open, start, text, turn } from "./support.mjs";
 
 const options = { timeout: LONG };
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
 
 /** A fresh visitor who wants no motion, so that texts are there at once. */
 const visit = async (more = {}, hash = "") => {
@@ -54,7 +45,7 @@ test("the slider changes the text under the hand; 0 is the base; another adapter
     seen.add(await text(page, "steered"));
     if (expected === "0") {
       assert.equal(await text(page, "steered"), await text(page, "base"));
-      assert.match(await page.locator("#steered-dose").textContent(), /nothing turned/);
+      assert.match(await page.locator("#steered-dose").textContent(), /no adapter acts/);
     }
   }
   assert.ok(seen.size >= 4, `${seen.size} texts of 5 coefficients`);
@@ -158,7 +149,7 @@ test("the document's words are put in from the table, with the words that open",
   await page.evaluate(async () => {
     for (const element of document.querySelectorAll("h2[data-say]")) element.textContent = "…";
     document.querySelector(".tagline").prepend("… ");
-    (await import("./say.js")).speak(document);
+    (await import("./say.js")).translate(document);
   });
   const after = await page.locator("body").evaluate((body) => [...body.querySelectorAll("[data-say]")].map((element) => element.textContent));
   assert.deepEqual(after, before);

@@ -1,22 +1,13 @@
 // The package without our page: the README's example, run as it stands.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, launch, open, startProxy } from "./support.mjs";
+import { LONG, open, start } from "./support.mjs";
 
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
 
-/** The first `js` block behind the heading. */
+/** The first `js` block after the heading. */
 function example() {
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
   const [, section] = readme.split("## In your own page");

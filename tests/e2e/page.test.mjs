@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { HOLD, LONG, finished, golden, greedy, launch, loadTinyModel, open, openSettings, run, startProxy, text, tinyModel } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, loadTinyModel, open, openSettings, run, start, text, tinyModel } from "./support.mjs";
 
 const options = { timeout: LONG };
 /** `hold(call)` holds back what the page asks of its worker until `release()`; `bend` changes what the worker says. */
@@ -16,20 +16,10 @@ const PRELUDE = `{
   self.postMessage = (message) => { const bent = globalThis.bend?.(message) ?? message; if (bent !== "nothing") say(bent); };
 }`;
 
-let browser;
-let proxy;
-let folders;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-  proxy.prelude = PRELUDE;
-  folders = mkdtempSync(join(tmpdir(), "playground-"));
-});
-after(async () => {
-  rmSync(folders, { recursive: true, force: true });
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
+proxy.prelude = PRELUDE;
+const folders = mkdtempSync(join(tmpdir(), "playground-"));
+after(() => rmSync(folders, { recursive: true, force: true }));
 
 const TINY = "&chat=0&p=abcabc&n=6";
 /** The page with a tiny model in it. */
@@ -167,9 +157,9 @@ test("the header over a text says under which coefficient it was written, and wh
   await mine.getByLabel(/^Layers/).press("Enter");
   await now.locator("text=How or where").waitFor();
   await mine.getByRole("switch").uncheck();
-  assert.match(await now.textContent(), /now nothing turned/);
+  assert.match(await now.textContent(), /now no adapter acts/);
   await now.getByRole("button", { name: "Run again" }).click();
-  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "nothing turned: this is the base");
+  await page.waitForFunction(() => document.querySelector("#steered-dose").textContent === "no adapter acts: this is the base");
   await finished(page);
   assert.equal(await now.isHidden(), true);
   await context.close();

@@ -1,20 +1,11 @@
 // Downloads that break, storage that is full, and files that never were on a server.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, greedy, launch, loadModel, loadTinyModel, open, ready, run, startProxy, text, tokens } from "./support.mjs";
+import { LONG, greedy, loadModel, loadTinyModel, open, ready, run, start, text, tokens } from "./support.mjs";
 
 const options = { timeout: 2 * LONG };
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch();
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start();
 const models = () => proxy.log.filter(({ path }) => path.includes("/models/"));
 
 test("a broken download is continued where it stopped", options, async () => {
@@ -239,7 +230,7 @@ test("a worker that ends without a word is missed: the text is kept, and a new o
     });
     await page.locator("#run").click();
     await tokens(page, 1);
-    await page.waitForFunction(() => window.seen.some((words) => /ended without a word.*panic/.test(words)));
+    await page.waitForFunction(() => window.seen.some((words) => /ended without an error.*panic/.test(words)));
     await page.waitForFunction(() => /^Done, 120 tokens/.test(document.querySelector("#status").textContent));
     await context.close();
   } finally {

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import { PassThrough, Transform } from "node:stream";
+import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
@@ -90,7 +91,7 @@ function line(bitsPerSecond) {
  * @param {{upstream?: string, bitsPerSecond?: number, latencyMs?: number}} [options] as slow as wished:
  *   all answers share one line, each begins so much later
  */
-export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = Infinity, latencyMs = 0 } = {}) {
+async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = Infinity, latencyMs = 0 } = {}) {
   const proxy = { cut: null, gone: false, prelude: "", log: [], url: "", files: new Map(), close: () => {} };
   const slow = bitsPerSecond < Infinity ? line(bitsPerSecond) : () => new PassThrough();
   const server = http.createServer(async (request, response) => {
@@ -142,6 +143,18 @@ export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = 
   proxy.url = `http://127.0.0.1:${server.address().port}/`;
   proxy.close = () => { server.closeAllConnections(); server.close(); };
   return proxy;
+}
+
+/**
+ * The browser and the proxy of a file of tests, until its last one is over.
+ * @param {{browser?: Promise<any>, proxy?: Parameters<typeof startProxy>[0]}} [options]
+ */
+export async function start({ browser: launching = launch(), proxy: options } = {}) {
+  const browser = await launching;
+  after(() => browser.close());
+  const proxy = await startProxy(options);
+  after(() => proxy.close());
+  return { browser, proxy };
 }
 
 /** A fresh browser profile with the page open, and everything that it complains of. */

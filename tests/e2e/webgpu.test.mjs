@@ -1,23 +1,14 @@
 // A handful of tokens on WebGPU. The software adapter needs minutes for them.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LONG, count, golden, launch, loadTinyModel, open, ready, startProxy, text, tokens } from "./support.mjs";
+import { LONG, count, golden, launch, loadTinyModel, open, ready, start, text, tokens } from "./support.mjs";
 
 const VERY_LONG = 3 * LONG;
 const reference = JSON.parse(readFileSync(new URL("../fixtures/smollm2_greedy.json", import.meta.url)));
 
-let browser;
-let proxy;
-before(async () => {
-  browser = await launch({ gpu: true });
-  proxy = await startProxy();
-});
-after(async () => {
-  await browser?.close();
-  proxy?.close();
-});
+const { browser, proxy } = await start({ browser: launch({ gpu: true }) });
 
 test("a software GPU is not taken unasked, and the page says why", { timeout: LONG }, async () => {
   const { page, context } = await open(browser, proxy.url);

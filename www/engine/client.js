@@ -12,6 +12,11 @@ export class EngineError extends Error {
   }
 }
 
+/** An error of any kind as its code and message. @param {any} error @returns {import("./protocol.js").ErrorShape} */
+export const plain = (error) => ({
+  code: typeof error?.code === "string" ? error.code : "internal", message: String(error?.message ?? error),
+});
+
 /** Codes after which the worker cannot be used any more. */
 const FATAL = new Set(["device-lost", "panic"]);
 
@@ -25,7 +30,11 @@ const GRACE_MS = 1000;
 const failed = () => new EngineError({ code: "panic", message: say("engine.failed") });
 const ended = () => new EngineError({ code: "panic", message: say("engine.ended") });
 
-/** @typedef {{resolve: (value: any) => void, reject: (error: any) => void, onProgress?: (progress: any) => void, onStep?: (step: any) => void}} Pending */
+/**
+ * @typedef {import("./protocol.js").LoadProgress} LoadProgress
+ * @typedef {import("./protocol.js").Step} Step
+ * @typedef {{resolve: (value: any) => void, reject: (error: EngineError) => void, onProgress?: (progress: LoadProgress) => void, onStep?: (step: Step) => void}} Pending
+ */
 
 export class Engine {
   /** @type {Worker|null} */
@@ -90,11 +99,12 @@ export class Engine {
     signal.addEventListener("abort", () => clearInterval(timer));
   }
 
-  /** @param {Worker} worker @param {any} data */
+  /** @param {Worker} worker @param {import("./protocol.js").ToPage} data */
   #receive(worker, data) {
     if (worker !== this.#worker) return;
     this.#silent = 0;
     if ("fatal" in data) return this.#die(worker, data.fatal ? new EngineError(data.fatal) : failed());
+    if (!("id" in data)) return;
     const pending = this.#pending.get(data.id);
     if (!pending) return;
     if ("progress" in data) return pending.onProgress?.(data.progress);
@@ -119,12 +129,13 @@ export class Engine {
 
   /**
    * Calls the worker.
-   * @param {import("./protocol.js").Call} name
-   * @param {any[]} args
-   * @param {{signal?: AbortSignal, onProgress?: (p: any) => void, onStep?: (s: any) => void}} [options]
-   * @returns {Promise<any>}
+   * @template {import("./protocol.js").Call} C
+   * @param {C} name
+   * @param {Parameters<import("./protocol.js").Calls[C]>} args
+   * @param {{signal?: AbortSignal, onProgress?: (progress: LoadProgress) => void, onStep?: (step: Step) => void}} [options]
+   * @returns {Promise<ReturnType<import("./protocol.js").Calls[C]>>}
    */
-  call(name, args = [], { signal, onProgress, onStep } = {}) {
+  call(name, args, { signal, onProgress, onStep } = {}) {
     const worker = this.#worker;
     if (!worker) return Promise.reject(new EngineError({ code: "panic", message: say("engine.not-running") }));
     const id = this.#next++;
@@ -140,26 +151,27 @@ export class Engine {
 
   /**
    * The steps of one generation, as they come.
-   * @param {any} request
+   * @param {import("./protocol.js").GenerateRequest} request
    * @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<Step, void, void>}
    */
   async *generate(request, { signal } = {}) {
     const control = new AbortController();
     const abort = () => control.abort();
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
-    /** @type {any[]} */
+    /** @type {Step[]} */
     const queue = [];
     let wake = () => {};
-    let end = /** @type {{error?: any}|null} */ (null);
+    let end = /** @type {{error?: unknown}|null} */ (null);
     this.call("generate", [request], {
       signal: control.signal,
       onStep: (step) => { queue.push(step); wake(); },
     }).then(() => { end = {}; wake(); }, (error) => { end = { error }; wake(); });
     try {
       for (;;) {
-        while (queue.length) yield queue.shift();
-        const ended = /** @type {{error?: any}|null} */ (end);
+        for (let step; (step = queue.shift());) yield step;
+        const ended = /** @type {{error?: unknown}|null} */ (end);
         if (ended?.error) throw ended.error;
         if (ended) return;
         await new Promise((resolve) => { wake = () => resolve(undefined); });

@@ -46,9 +46,9 @@ test("the end of a worker that says nothing is told by its lock", async () => {
   const { made, deaths } = engine();
   const [worker] = workers;
   worker.says({ life: "lock" });
-  const call = made.call("memory");
+  const call = made.call("memory", []);
   /** @type {any} */ (waiting.get(worker.name)).grant();
-  await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /without a word/.test(error.message));
+  await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /without an error/.test(error.message));
   assert.equal(deaths.length, 1);
   assert.equal(worker.terminated, true);
 });
@@ -73,7 +73,7 @@ test("without locks silence is told after two minutes of waiting, and no sooner"
     worker.says({ life: "ping" });
     mock.timers.tick(3_600_000);
     assert.equal(deaths.length, 0, "nobody waits for anything");
-    const call = made.call("memory");
+    const call = made.call("memory", []);
     call.catch(() => {});
     mock.timers.tick(115_000);
     assert.equal(deaths.length, 0, "it may be computing");
@@ -83,7 +83,7 @@ test("without locks silence is told after two minutes of waiting, and no sooner"
     assert.equal(deaths.length, 0, "it has said something");
     mock.timers.tick(15_000);
     assert.equal(deaths.length, 1);
-    await assert.rejects(call, /without a word/);
+    await assert.rejects(call, /without an error/);
   } finally {
     mock.timers.reset();
   }
@@ -92,7 +92,7 @@ test("without locks silence is told after two minutes of waiting, and no sooner"
 test("a worker that failed without an error of the engine's is told in the page's words", async () => {
   const { workers } = world();
   const { made, deaths } = engine();
-  const call = made.call("memory");
+  const call = made.call("memory", []);
   workers[0].says({ fatal: null });
   await assert.rejects(call, (/** @type {any} */ error) => error.code === "panic" && /the engine failed/.test(error.message));
   assert.equal(deaths.length, 1);

@@ -1,24 +1,60 @@
 // Every message between the page and the worker. Types only; nothing runs here.
 
 /**
+ * @typedef {import("../pkg/playground.js").AdapterEntry} AdapterEntry
+ * @typedef {import("../pkg/playground.js").AdapterFiles} AdapterFiles
+ * @typedef {import("../pkg/playground.js").CachedModel} CachedModel
+ * @typedef {import("../pkg/playground.js").CreateOptions} CreateOptions
+ * @typedef {import("../pkg/playground.js").DeviceInfo} DeviceInfo
+ * @typedef {import("../pkg/playground.js").GenerateRequest} GenerateRequest
+ * @typedef {import("../pkg/playground.js").Inspection} Inspection
+ * @typedef {import("../pkg/playground.js").Law} Law
+ * @typedef {import("../pkg/playground.js").LoadOptions} LoadOptions
+ * @typedef {import("../pkg/playground.js").LoadProgress} LoadProgress
+ * @typedef {import("../pkg/playground.js").Memory} Memory
+ * @typedef {import("../pkg/playground.js").MethodCard} MethodCard
+ * @typedef {import("../pkg/playground.js").ModelInfo} ModelInfo
+ * @typedef {import("../pkg/playground.js").Step} Step
+ *
+ * What the page can ask, and what it is answered.
+ * @typedef {{
+ *   create: (options: CreateOptions) => {device: DeviceInfo, methods: MethodCard[]},
+ *   loadModel: (source: string|Blob, options: LoadOptions) => ModelInfo,
+ *   loadModelFolder: (files: File[]) => ModelInfo,
+ *   cachedModels: () => CachedModel[],
+ *   deleteCachedModel: (url: string) => void,
+ *   loadAdapter: (files: AdapterFiles) => AdapterEntry,
+ *   reloadAdapter: (id: number, files: AdapterFiles) => AdapterEntry,
+ *   inspectAdapter: (files: AdapterFiles) => Inspection,
+ *   removeAdapter: (id: number) => void,
+ *   setCoefficient: (id: number, c: number) => void,
+ *   setLaw: (id: number, law: Law) => void,
+ *   setMask: (id: number, layers: string, modules: string) => void,
+ *   setEnabled: (id: number, on: boolean) => void,
+ *   setCachePolicy: (policy: "keep"|"recompute") => void,
+ *   generate: (request: GenerateRequest) => void,
+ *   promptIds: (request: GenerateRequest) => Uint32Array,
+ *   memory: () => Memory,
+ * }} Calls
+ * @typedef {keyof Calls} Call
+ *
  * Page -> worker.
  * @typedef {{id: number, call: Call, args: any[]}} CallMessage  `args` are structured-cloned
  * @typedef {{abort: number}} AbortMessage                       stops the call with that id
  * @typedef {{ping: number}} PingMessage                         asks for a sign of life
  *
- * @typedef {"create"|"loadModel"|"loadModelFolder"|"cachedModels"|"deleteCachedModel"
- *   |"loadAdapter"|"reloadAdapter"|"inspectAdapter"|"removeAdapter"|"setCoefficient"|"setLaw"|"setMask"|"setEnabled"|"adapters"
- *   |"methods"|"setCachePolicy"|"generate"|"promptIds"|"memory"} Call
- *
  * Worker -> page.
  * @typedef {{code: string, message: string}} ErrorShape
  * @typedef {{id: number, value: any}} DoneMessage               the call returned
  * @typedef {{id: number, error: ErrorShape}} FailedMessage      the call threw
- * @typedef {{id: number, progress: any}} ProgressMessage        loading: {state, bytes, totalBytes}
- * @typedef {{id: number, step: any}} StepMessage                generating: one step
+ * @typedef {{id: number, progress: LoadProgress}} ProgressMessage  loading
+ * @typedef {{id: number, step: Step}} StepMessage               generating
  * @typedef {{fatal: ErrorShape|null}} FatalMessage              this worker is of no use any more; null: the console says why
  * @typedef {{life: "lock"|"ping"}} LifeMessage                  first of all: how to learn that it ended
  * @typedef {{pong: number}} PongMessage                         a sign of life
+ *
+ * @typedef {CallMessage|AbortMessage|PingMessage} ToWorker
+ * @typedef {DoneMessage|FailedMessage|ProgressMessage|StepMessage|FatalMessage|LifeMessage|PongMessage} ToPage
  */
 
 export {};

@@ -1,8 +1,8 @@
 // Owns the WebAssembly module: messages in, messages out. See protocol.js.
 import init, { Playground } from "../pkg/playground.js";
 
-/** @type {any} */
-let playground = null;
+/** @type {Playground} */
+let playground;
 /** Calls that can be stopped. @type {Map<number, AbortController>} */
 const running = new Map();
 
@@ -16,16 +16,23 @@ const shape = (error) => ({
 });
 
 /** @param {any} error */
-const fatal = (error) => postMessage({ fatal: shape(error) });
+const fatal = (error) => send({ fatal: shape(error) });
 
 /** For what is no error of the engine's: the console has it at length, and the page has words for it. @param {any} error */
 function broken(error) {
   console.error(error);
   // A lost GPU may be the reason, and is told by itself.
-  setTimeout(() => postMessage({ fatal: null }), 500);
+  setTimeout(() => send({ fatal: null }), 500);
 }
 
-/** What each call does. @type {Record<string, (call: {id: number, signal: AbortSignal}, ...args: any[]) => any>} */
+/** @param {import("./protocol.js").ToPage} message */
+const send = (message) => postMessage(message);
+
+/**
+ * What each call does.
+ * @type {{[C in import("./protocol.js").Call]: (call: {id: number, signal: AbortSignal}, ...args: Parameters<import("./protocol.js").Calls[C]>)
+ *   => ReturnType<import("./protocol.js").Calls[C]>|Promise<ReturnType<import("./protocol.js").Calls[C]>>}}
+ */
 const calls = {
   async create(_call, options) {
     await init();
@@ -47,33 +54,33 @@ const calls = {
   setLaw: (_call, adapter, law) => playground.setLaw(adapter, law),
   setMask: (_call, adapter, layers, modules) => playground.setMask(adapter, layers, modules),
   setEnabled: (_call, adapter, on) => playground.setEnabled(adapter, on),
-  adapters: () => playground.adapters(),
-  methods: () => playground.methods(),
   setCachePolicy: (_call, policy) => playground.setCachePolicy(policy),
   memory: () => playground.memory(),
   promptIds: (_call, request) => playground.promptIds(request),
   async generate({ id, signal }, request) {
-    for await (const step of playground.generate({ ...request, signal })) postMessage({ id, step });
+    for await (const step of playground.generate({ ...request, signal })) send({ id, step });
   },
 };
 
 /** @param {number} id */
-const progress = (id) => (/** @type {any} */ state) => postMessage({ id, progress: state });
+const progress = (id) => (/** @type {import("./protocol.js").LoadProgress} */ state) => send({ id, progress: state });
 
-onmessage = async ({ data }) => {
-  if ("ping" in data) return postMessage({ pong: data.ping });
+onmessage = async (/** @type {MessageEvent<import("./protocol.js").ToWorker>} */ { data }) => {
+  if ("ping" in data) return send({ pong: data.ping });
   if ("abort" in data) {
     running.get(data.abort)?.abort();
     return;
   }
   const { id, call, args } = data;
+  /** @type {(call: {id: number, signal: AbortSignal}, ...args: any[]) => any} */
+  const answer = calls[call];
   const control = new AbortController();
   running.set(id, control);
   try {
-    postMessage({ id, value: await calls[call]({ id, signal: control.signal }, ...args) });
+    send({ id, value: await answer({ id, signal: control.signal }, ...args) });
   } catch (error) {
     if (trapped(error)) broken(error);
-    else postMessage({ id, error: shape(error) });
+    else send({ id, error: shape(error) });
   } finally {
     running.delete(id);
   }
@@ -89,9 +96,9 @@ addEventListener("unhandledrejection", ({ reason }) => {
 // there are no locks the page asks now and then.
 try {
   navigator.locks.request(self.name, () => {
-    postMessage({ life: "lock" });
+    send({ life: "lock" });
     return new Promise(() => {});
-  }).catch(() => postMessage({ life: "ping" }));
+  }).catch(() => send({ life: "ping" }));
 } catch {
-  postMessage({ life: "ping" });
+  send({ life: "ping" });
 }

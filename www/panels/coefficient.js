@@ -1,6 +1,6 @@
 // The coefficient of one adapter: a slider from −2 to 2 and a box for any number. It stands on the
 // adapter's card, and where the cards are far from the texts in a bar under the thumb.
-import { box as shownIn, h } from "../dom.js";
+import { h, shownIn } from "../dom.js";
 import { rest, step } from "../dose.js";
 import { say } from "../say.js";
 
@@ -13,7 +13,8 @@ export function coefficient(id, key, actions) {
   let c = 0;
   /** Whether a finger or a mouse moves the slider; a tap's change may come a little after it. */
   let pointing = false;
-  let lifted = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let lifted;
   const lift = () => { lifted = setTimeout(() => { pointing = false; }, 300); };
   /** Coefficients that mean something under the present law. */
   let domain = { start: -Infinity, end: Infinity };
@@ -78,4 +79,4 @@ export function coefficient(id, key, actions) {
 
 /** The coefficients that mean something under an adapter's law. @param {import("../state/store.js").Adapter} adapter @returns {{start: number, end: number}|undefined} */
 export const rangeOf = ({ entry, law }) =>
-  entry?.laws.find((/** @type {any} */ offer) => offer.law === (law ?? entry.law))?.domain?.range;
+  entry?.laws.find((offer) => offer.law === (law ?? entry.law))?.domain?.range;

@@ -2,6 +2,7 @@
 // used last, or another that is chosen here.
 import { h } from "../dom.js";
 import { say } from "../say.js";
+import { current, present } from "../state/acting.js";
 import { coefficient } from "./coefficient.js";
 
 /**
@@ -14,9 +15,8 @@ export function doseBar(root, store, actions) {
   const turned = coefficient("dosebar", () => choice.value, actions);
   root.append(choice, turned.box, turned.track, turned.poles);
   let names = "";
-  store.watch(["adapters", "active", "recording"], ({ adapters, active, recording }) => {
-    const here = adapters.filter(({ wanted }) => !wanted);
-    const adapter = here.find(({ key }) => key === active) ?? here[0];
+  store.watch(["adapters", "active", "recording"], (state) => {
+    const [here, adapter] = [present(state.adapters), current(state)];
     root.hidden = !adapter;
     if (!adapter) return;
     const now = JSON.stringify(here.map(({ key, title }) => [key, title]));
@@ -25,7 +25,7 @@ export function doseBar(root, store, actions) {
       choice.replaceChildren(...here.map(({ key, title }) => h("option", { value: key }, title)));
     }
     choice.value = adapter.key;
-    turned.update(adapter, recording.shown);
+    turned.update(adapter, state.recording.shown);
     root.dataset.sign = turned.sign(adapter);
   });
 }

@@ -1,6 +1,6 @@
 // The words of the field, each explained one click from where it stands, and all of them together
 // in "What is this?".
-import { h } from "../dom.js";
+import { closest, h } from "../dom.js";
 import { parts, say } from "../say.js";
 
 /** A row of bars, in percent. @param {string} name @param {number[]} values */
@@ -10,7 +10,7 @@ const bars = (name, values) => h("div.bars", {}, h("span", {}, name), ...values.
   return bar;
 }));
 
-/** A picture or an example for each. @type {Record<string, () => any>} */
+/** A picture or an example for each. @type {Record<string, () => HTMLElement|null>} */
 const PICTURES = {
   token: () => h("p.chips", {}, ...say("word.token.example").split("|").map((piece) => h("span", {}, piece))),
   base: () => null,
@@ -26,7 +26,7 @@ const PICTURES = {
 };
 
 /** In this order they build on each other. @typedef {"token"|"base"|"adapter"|"c"|"kl"|"nats"|"dose"|"stream"} Word @type {Word[]} */
-export const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "stream"];
+const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "stream"];
 
 /** What explains a word: its name, two sentences, a picture or an example. @param {Word} word @param {string} heading @param {string} [id] @returns {Node[]} */
 function entry(word, heading, id) {
@@ -41,7 +41,7 @@ function entry(word, heading, id) {
 export const term = (word, text = say(`word.${word}`)) =>
   h("button.term", { type: "button", dataset: { term: word } }, text);
 
-/** A text of the engine's, with the words in it that are explained. @param {string} text @returns {any[]} */
+/** A text of the engine's, with the words in it that are explained. @param {string} text @returns {(string|Node)[]} */
 export function explained(text) {
   const found = WORDS.map((word) => ({ word, form: say(`word.${word}.form`) }))
     .map(({ word, form }) => ({ word, form, at: text.search(new RegExp(`\\b${form}\\b`)) }))
@@ -61,8 +61,8 @@ export function glossary(popover, about, opener) {
   /** @type {HTMLElement|null} */
   let from = null;
   document.addEventListener("click", (event) => {
-    const button = /** @type {Element} */ (event.target).closest?.(".term");
-    if (!(button instanceof HTMLElement)) return;
+    const button = closest(event, ".term");
+    if (!button) return;
     // A term may stand in a label or a summary, whose own work this click is not.
     event.preventDefault();
     const word = /** @type {Word} */ (button.dataset.term);
@@ -86,7 +86,7 @@ export function glossary(popover, about, opener) {
     from?.focus();
     if (event.shiftKey) event.preventDefault();
   });
-  popover.addEventListener("toggle", (/** @type {any} */ { newState }) => {
+  popover.addEventListener("toggle", (/** @type {ToggleEvent} */ { newState }) => {
     if (newState === "closed" && popover.contains(document.activeElement)) from?.focus();
   });
 

@@ -1,6 +1,7 @@
 // Shortcuts. Single keys act only where nothing is being typed, and can be switched off.
 import { step as stepped } from "../dose.js";
 import { recall, remember } from "../remember.js";
+import { current } from "../state/acting.js";
 import { reseed } from "./prompt.js";
 
 const STORED = "playground.single-keys";
@@ -17,9 +18,7 @@ export function keys(dialog, toggle, store, actions, page) {
   toggle.addEventListener("change", () => remember(STORED, toggle.checked ? "on" : "off"));
 
   const turn = (/** @type {(c: number) => number} */ law) => {
-    const { active } = store.state;
-    const adapters = store.state.adapters.filter(({ wanted }) => !wanted);
-    const adapter = adapters.find((item) => item.key === active) ?? adapters[0];
+    const adapter = current(store.state);
     if (adapter) actions.setCoefficient(adapter.key, law(adapter.coefficient));
   };
   /** By so much, or by the steps that the recording has. */

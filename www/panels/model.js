@@ -1,5 +1,5 @@
 // The model: load, watch it load, cancel, resume, choose another; and the device in words.
-import { h, megabytes, told } from "../dom.js";
+import { errorParts, h, megabytes } from "../dom.js";
 import { parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 
@@ -13,20 +13,25 @@ const PHASES = /** @type {const} */ ([
 const BUSY = new Set(["starting", ...PHASES.map(([status]) => status)]);
 
 /**
+ * @typedef {import("../actions.js").Actions} Actions
+ * @typedef {import("../state/store.js").Engine} Engine
+ * @typedef {import("../state/store.js").Model} Model
+ * @typedef {import("../state/store.js").ModelAddress} ModelAddress
+ */
+
+/**
  * @param {HTMLElement} root
  * @param {import("../state/store.js").Store} store
- * @param {import("../actions.js").Actions} actions
- * @param {any} offered the model behind the Load button
+ * @param {Actions} actions
+ * @param {ModelAddress} offered the model that the Load button loads
  */
 export function modelPanel(root, store, actions, offered) {
   const body = h("div.model-body");
   const device = h("p.device");
   root.append(body, device);
-  const other = otherModel(actions);
+  const [loading, other] = [progressView(actions), otherModel(actions)];
   let shown = "";
   let chip = "";
-  /** @type {any} */
-  let bar = null;
 
   store.watch(["model", "engine"], ({ model, engine }) => {
     root.dataset.state = model.status;
@@ -42,31 +47,31 @@ export function modelPanel(root, store, actions, offered) {
     if (key !== shown) {
       shown = key;
       const hadFocus = body.contains(document.activeElement);
-      body.replaceChildren(...view(model, engine, actions, offered, other));
-      bar = body.querySelector(".loading");
+      body.replaceChildren(...BUSY.has(model.status) ? [loading.element] : view(model, engine, actions, offered, other));
       if (hadFocus) body.querySelector("button")?.focus();
     }
-    if (bar) showProgress(bar, model);
+    if (BUSY.has(model.status)) loading.update(model);
   });
 }
 
-/** @returns {Node[]} */
-function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {any} */ actions, /** @type {any} */ offered, /** @type {HTMLElement} */ other) {
+/** @param {Model} model @param {Engine} engine @param {Actions} actions @param {ModelAddress} offered @param {HTMLElement} other @returns {Node[]} */
+function view(model, engine, actions, offered, other) {
+  const { info, error } = model;
   const source = model.source ?? offered;
+  /** @type {Partial<ModelAddress>} */
+  const { url = "", bytes } = source.kind === "url" ? source : {};
   const load = (/** @type {string} */ label, options = {}) => h("button.primary", {
     type: "button", disabled: engine.status !== "ready", onclick: () => actions.loadModel(source, options),
   }, label);
   const { name } = source;
-  const loadIt = () => load(source.bytes ? say("model.load-sized", { name, size: megabytes(source.bytes) }) : say("model.load", { name }));
+  const loadIt = () => load(bytes ? say("model.load-sized", { name, size: megabytes(bytes) }) : say("model.load", { name }));
   const part = model.kept && !model.kept.complete && model.kept.keptBytes
     ? say("model.kept-part", { size: megabytes(model.kept.keptBytes) }) : "";
-  const forget = (/** @type {any} */ kept) => kept && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(source.url) },
+  const forget = (/** @type {{complete?: boolean}|null} */ kept) => kept && h("button.quiet", { type: "button", onclick: () => actions.forgetModel(url) },
     say(kept.complete === false ? "model.delete-part" : "model.delete-copy"));
   const deleted = model.deleted && h("p.hint", { role: "status" }, say("model.deleted"));
 
-  if (BUSY.has(model.status)) return [progressView(model, actions)];
-  if (model.status === "ready") {
-    const { info } = model;
+  if (model.status === "ready" && info) {
     const facts = [
       say("model.layers", { n: info.layers }),
       megabytes(info.bytes),
@@ -74,7 +79,7 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
     ].join(" · ");
     return [
       h("p.chip", {}, h("strong", {}, model.name), h("span.facts", { id: "model-facts" }, facts)),
-      ...info.warnings.map((/** @type {string} */ words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
+      ...info.warnings.map((words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
       !info.hasTokenizer && h("p.error.wide", { role: "alert" }, say("model.no-tokenizer")),
       h("details.manage", {}, h("summary", {}, say("model.more")),
         h("p.hint", {}, `${info.arithmetic}.`),
@@ -90,10 +95,10 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
       h("div.row", {}, load(say("model.resume")), forget(model.kept), deleted, other),
     ];
   }
-  if (model.status === "failed") {
-    const { code } = model.error;
+  if (model.status === "failed" && error) {
+    const { code } = error;
     return [
-      h("p.lead.error", { role: "alert" }, ...told(model.error)),
+      h("p.lead.error", { role: "alert" }, ...errorParts(error)),
       h("div.row", {},
         ["network", "damaged-copy"].includes(code) ? load(say("model.try-again")) : loadIt(),
         code === "quota-exceeded" && load(say("model.without-keeping"), { cache: false }),
@@ -102,52 +107,57 @@ function view(/** @type {any} */ model, /** @type {any} */ engine, /** @type {an
   }
   return [
     h("div.row", {}, loadIt(),
-      source !== DEFAULT_MODEL && h("span.hint", {}, source.url ?? ""),
+      source !== DEFAULT_MODEL && h("span.hint", {}, url),
       part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
   ];
 }
 
-function progressView(/** @type {any} */ model, /** @type {any} */ actions) {
-  return h("div.loading", {},
-    h("p.chip", {}, h("strong", {}, model.name), h("span.facts.figures")),
-    h("progress", { "aria-label": say("model.loading") }),
-    h("ol.phases", {}, ...PHASES.map(([status, words]) => h("li", { dataset: { phase: status } }, words)), h("li", { dataset: { phase: "ready" } }, say("model.ready"))),
-    h("button", { type: "button", onclick: actions.cancelLoad }, say("model.cancel")));
+/** What there is to see while a model loads. @param {Actions} actions */
+function progressView(actions) {
+  const [name, figures] = [h("strong"), h("span.facts.figures")];
+  const progress = h("progress", { "aria-label": say("model.loading") });
+  const phases = [...PHASES.map(([status, words]) => h("li", { dataset: { phase: status } }, words)), h("li", { dataset: { phase: "ready" } }, say("model.ready"))];
+  return {
+    element: h("div.loading", {}, h("p.chip", {}, name, figures), progress, h("ol.phases", {}, ...phases),
+      h("button", { type: "button", onclick: actions.cancelLoad }, say("model.cancel"))),
+    update(/** @type {Model} */ model) {
+      name.textContent = model.name;
+      const at = PHASES.findIndex(([status]) => status === model.status);
+      for (const [place, item] of phases.entries()) {
+        item.dataset.at = place === at ? "now" : place < at ? "past" : "next";
+        if (place === at) item.setAttribute("aria-current", "step");
+        else item.removeAttribute("aria-current");
+      }
+      if (model.totalBytes > 0 && model.status !== "warming-up") {
+        progress.max = model.totalBytes;
+        progress.value = model.bytes;
+      } else progress.removeAttribute("value");
+      figures.textContent = model.status === "warming-up" ? say("model.one-token")
+        : model.status === "starting" ? say("model.asking") : transfer(model);
+    },
+  };
 }
 
-function showProgress(/** @type {any} */ root, /** @type {any} */ model) {
-  const at = PHASES.findIndex(([status]) => status === model.status);
-  for (const item of root.querySelectorAll("li")) {
-    const place = PHASES.findIndex(([status]) => status === item.dataset.phase);
-    item.dataset.at = place === at ? "now" : place >= 0 && place < at ? "past" : "next";
-    if (place === at) item.setAttribute("aria-current", "step");
-    else item.removeAttribute("aria-current");
-  }
-  const progress = root.querySelector("progress");
-  if (model.totalBytes > 0 && model.status !== "warming-up") {
-    progress.max = model.totalBytes;
-    progress.value = model.bytes;
-  } else progress.removeAttribute("value");
-  const seconds = (Date.now() - model.since) / 1000;
-  const rate = (model.bytes - (model.from ?? 0)) / seconds;
-  const done = megabytes(model.bytes);
-  const figures = [model.totalBytes ? say("model.done-of", { done, total: megabytes(model.totalBytes) }) : done];
-  if (model.status === "downloading" && seconds > 0.5 && rate > 0) {
+/** How much came, how fast, and how long the rest takes. @param {Model} model */
+function transfer({ status, bytes, totalBytes, since, from }) {
+  const seconds = (Date.now() - since) / 1000;
+  const rate = (bytes - from) / seconds;
+  const done = megabytes(bytes);
+  const figures = [totalBytes ? say("model.done-of", { done, total: megabytes(totalBytes) }) : done];
+  if (status === "downloading" && seconds > 0.5 && rate > 0) {
     figures.push(say("model.rate", { size: megabytes(rate) }));
-    if (model.totalBytes) figures.push(say("model.seconds-left", { n: Math.ceil((model.totalBytes - model.bytes) / rate) }));
+    if (totalBytes) figures.push(say("model.seconds-left", { n: Math.ceil((totalBytes - bytes) / rate) }));
   }
-  root.querySelector(".figures").textContent =
-    model.status === "warming-up" ? say("model.one-token")
-      : model.status === "starting" ? say("model.asking") : figures.join(" · ");
+  return figures.join(" · ");
 }
 
-/** Any other model: by address, by file, by folder. */
-function otherModel(/** @type {any} */ actions) {
+/** Any other model: by address, by file, by folder. @param {Actions} actions */
+function otherModel(actions) {
   const address = h("input", { type: "url", placeholder: "https://…/model.gguf", "aria-label": say("model.address"), required: true });
   const files = h("input.sr", {
     type: "file", multiple: true, accept: ".gguf,.safetensors,.json,.jinja", id: "model-files",
     onchange: () => {
-      const picked = [...files.files];
+      const picked = [...files.files ?? []];
       // Several may be the parts of one; which files count is the engine's to say.
       const [gguf] = picked;
       if (picked.length === 1 && gguf?.name.endsWith(".gguf")) actions.loadModel({ kind: "file", file: gguf, name: gguf.name });
@@ -167,14 +177,15 @@ function otherModel(/** @type {any} */ actions) {
       h("span.hint", {}, say("model.choose-hint"))));
 }
 
-function showDevice(/** @type {HTMLElement} */ root, /** @type {any} */ store, /** @type {any} */ actions) {
+/** @param {HTMLElement} root @param {import("../state/store.js").Store} store @param {Actions} actions */
+function showDevice(root, store, actions) {
   const { engine, device: wish } = store.state;
   const { device } = engine;
   const button = (/** @type {string} */ words, /** @type {"auto"|"cpu"} */ kind) =>
     h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, false) }, words);
-  if (engine.status === "failed" || engine.status === "crashed") {
+  if (engine.error) {
     root.replaceChildren(
-      h("span.error", {}, say("model.engine-stopped"), " ", ...told(engine.error)),
+      h("span.error", {}, say("model.engine-stopped"), " ", ...errorParts(engine.error)),
       " ", h("button.quiet", { type: "button", onclick: actions.restart }, say("model.start-again")),
       wish === "auto" ? "" : button(say("model.device-auto"), "auto"));
     return;

@@ -1,41 +1,49 @@
 // The two texts, growing token by token, with the place where they part; side by side, or one of
 // them, or what they share and what they do not.
-import { h, signed, told } from "../dom.js";
+import { closest, errorParts, h, signed, textOf } from "../dom.js";
 import { remember } from "../remember.js";
 import { numbers, parts, say } from "../say.js";
 import { doses, signOf, trail, trailWords, words } from "../state/acting.js";
 import { changedSince, otherwise } from "../state/since.js";
+import { isOver, isWriting } from "../state/store.js";
+import { ONE_TEXT } from "../widths.js";
 import { term } from "./glossary.js";
 
 /** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
 const LEVELS = [0.05, 0.25, 1, 2.5];
-/** Where there is no room for two columns; style.css has the same. */
-const NARROW = "(max-width: 44rem)";
 const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
 
 /** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
 const level = (klNats) => LEVELS.filter((from) => (klNats ?? 0) >= from).length;
 
 /**
+ * @typedef {import("../state/store.js").Token} Token
+ * @typedef {import("../state/store.js").Run} Run
+ * @typedef {import("../actions.js").Actions} Actions
+ * @typedef {"base"|"steered"} Lane
+ */
+
+/**
  * @param {{columns: HTMLElement, base: HTMLElement, steered: HTMLElement, difference: HTMLElement, dose: HTMLElement, doseBeside: HTMLElement,
  *   below: HTMLElement, status: HTMLElement, notice: HTMLElement}} roots
  * @param {import("../state/store.js").Store} store
- * @param {import("../actions.js").Actions} actions
+ * @param {Actions} actions
  * @param {{again: () => void, unlike: () => string}} replay
  */
 export function outputPanel({ columns, base, steered, difference, dose, doseBeside, below, status, notice }, store, actions, replay) {
+  /** @type {{root: HTMLElement, lane: Lane, empty: string}[]} */
   const lanes = [
     { root: base, lane: "base", empty: say("texts.base.empty") },
     { root: steered, lane: "steered", empty: say("texts.steered.empty") },
   ];
-  /** @type {any} */
+  /** @type {Token[]|null} */
   let tokens = null;
   let drawn = 0;
   /** @type {number|null} */
   let selected = null;
   const forks = fork(difference);
 
-  const narrow = matchMedia(NARROW);
+  const narrow = matchMedia(ONE_TEXT);
   const stats = h("p.stats", { id: "stats", role: "group", "aria-label": say("stats.label") });
   const now = h("p.now", { id: "steered-now", hidden: true });
   const recorded = h("p.recorded", { id: "recorded", hidden: true });
@@ -46,8 +54,8 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   for (const root of [base, steered, difference]) {
     root.tabIndex = 0;
     root.addEventListener("click", (event) => {
-      const token = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
-      if (!(token instanceof HTMLElement)) return;
+      const token = closest(event, "[data-at]");
+      if (!token) return;
       actions.select(Number(token.dataset.at));
       // On a small screen it is opened far below.
       if (narrow.matches) document.getElementById("token")?.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -61,7 +69,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   }
 
   store.watch(["run"], ({ run }) => {
-    const busy = ["prefill", "streaming", "playing"].includes(run.status);
+    const busy = isWriting(run);
     if (run.tokens !== tokens || !run.tokens) {
       tokens = run.tokens;
       drawn = 0;
@@ -75,7 +83,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
       for (const { root, lane } of lanes) root.append(...pieces(token, lane, drawn === run.split, run));
       forks.add(token, run);
     }
-    for (const { root, lane } of lanes) root.setAttribute("aria-busy", String(busy && !tokens?.findLast((/** @type {any} */ token) => token[lane])?.[lane].finish));
+    for (const { root, lane } of lanes) root.setAttribute("aria-busy", String(busy && !(tokens && finishOf(tokens, lane))));
     difference.setAttribute("aria-busy", String(busy));
     if (run.selected !== selected) {
       for (const root of [base, steered, difference]) {
@@ -112,7 +120,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     const way = trail(run.tokens ?? []);
     const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
     for (const place of [dose, doseBeside]) if (place.textContent !== text) place.textContent = text;
-    const over = ["done", "stopped", "failed"].includes(run.status);
+    const over = isOver(run);
     const since = run.recorded || run.status === "idle" ? replay.unlike() : sinceWords(state, actions, over);
     now.hidden = !since;
     // One line for either, so that nothing moves.
@@ -124,38 +132,39 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   });
 }
 
-/** What is set differently now than when the text was written, in words. @param {import("../state/store.js").State} state @param {import("../actions.js").Actions} actions @param {boolean} over */
+/** What is set differently now than when the text was written, in words. @param {import("../state/store.js").State} state @param {Actions} actions @param {boolean} over */
 function sinceWords(state, actions, over) {
   const { run, adapters } = state;
   if (!run.request) return "";
   if (!over) return otherwise(run.request, actions.request()) ? say("since.next") : "";
   const what = changedSince(state, actions.request());
-  if (what === "model") return say("since.model", { name: run.model.name });
+  if (what === "model") return say("since.model", { name: run.model?.name ?? "" });
   if (what !== "turned") return what && say(`since.${what}`);
-  const [present, last] = [doses(adapters), trail(run.tokens).at(-1) ?? []];
+  const [present, last] = [doses(adapters), trail(run.tokens ?? []).at(-1) ?? []];
   const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
   return say("since.turned", { now: alone ? signed(present[0].c) : words(present) });
 }
 
-/** A token as it stands in a text, and what is to be said behind it. @param {any} token @param {"base"|"steered"|string} lane @param {boolean} split @param {any} run @returns {Node[]} */
+/** A token as it stands in a text, and what is to be said after it. @param {Token} token @param {Lane} lane @param {boolean} split @param {Run} run @returns {Node[]} */
 function pieces(token, lane, split, run) {
-  if (!token[lane]) return [];
-  const span = h("span.tok", { dataset: { at: String(token.index) } }, token[lane].text);
+  const step = token[lane];
+  if (!step) return [];
+  const span = h("span.tok", { dataset: { at: String(token.index) } }, step.text);
   const strength = lane === "steered" ? level(token.klNats) : 0;
   if (strength) span.dataset.kl = String(strength);
   if (signOf(token) === "minus") span.dataset.sign = "minus";
   if (split) span.dataset.split = "";
-  const { finish } = token[lane];
+  const { finish } = step;
   return finish ? [span, h("span.end", { title: say(`ends.${finish}`, ends(run)) }, finish === "length" ? " …" : " ∎")] : [span];
 }
 
-/** What the words for an end may name. @param {any} run */
-const ends = ({ model, limit }) => ({ n: limit, context: model?.context ?? 0 });
+/** What the words for an end may name. @param {Run} run */
+const ends = ({ model, limit }) => ({ n: limit ?? 0, context: model?.context ?? 0 });
 
 /** The shared beginning, and how each text goes on. @param {HTMLElement} root */
 function fork(root) {
   const shared = h("p.shared");
-  const ways = ["base", "steered"].map((lane) => {
+  const ways = /** @type {Lane[]} */ (["base", "steered"]).map((lane) => {
     const text = h("p");
     return { lane, text, element: h(`div.way.${lane}`, { hidden: true }, h("h4", {}, say(`texts.way.${lane}`)), text) };
   });
@@ -168,7 +177,7 @@ function fork(root) {
       }
       root.replaceChildren(shared, ...ways.map(({ element }) => element));
     },
-    add(/** @type {any} */ token, /** @type {any} */ run) {
+    add(/** @type {Token} */ token, /** @type {Run} */ run) {
       if (run.split === null || token.index < run.split) return shared.append(...pieces(token, token.steered ? "steered" : "base", false, run));
       for (const { lane, text, element } of ways) {
         element.hidden = false;
@@ -193,7 +202,7 @@ function legend() {
 
 /** Which texts are in sight. Side by side needs room: without it that is what both share and do not. @param {HTMLElement} columns */
 function viewSwitch(columns) {
-  const narrow = matchMedia(NARROW);
+  const narrow = matchMedia(ONE_TEXT);
   const inputs = VIEWS.map((view) => h("input", { type: "radio", name: "view", value: view, onchange: () => show(view) }));
   const show = (/** @type {string} */ view) => {
     const fitting = view === "both" && narrow.matches ? "difference" : ["base", "steered"].includes(view) && !narrow.matches ? "both" : view;
@@ -213,28 +222,32 @@ function follow(roots) {
   }
 }
 
-function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
+/** @param {HTMLElement} root @param {Run} run */
+function showStats(root, run) {
+  const { tokens, split, firstAt, lastAt, prefill } = run;
   if (run.status === "waiting") {
     return root.replaceChildren(h("span.stat", {}, ...parts("stats.waiting", { names: h("b", {}, run.waitsFor.join(", ")) })));
   }
-  if (!run.tokens) return root.replaceChildren();
-  const made = run.tokens.length;
-  const since = made - (run.kept ?? 0);
-  const seconds = (run.lastAt - run.firstAt) / 1000;
-  const used = run.tokens.findLast((/** @type {any} */ token) => token.cache !== "current")?.cache;
-  const dose = meanKl(run.tokens);
-  /** @type {any[]} */
-  const facts = [
-    [say("stats.tokens"), say("stats.tokens.of", { made, limit: run.limit })],
-    since > 1 && run.firstAt && [say("stats.speed"), say("stats.speed.is", { rate: ((since - 1) / seconds).toFixed(1) })],
-    run.firstAt && [say("stats.first"), say("stats.first.is", { seconds: ((run.firstAt - run.startedAt) / 1000).toFixed(2) })],
-    run.status === "prefill" && run.prefill && [say("stats.prompt"), say("stats.tokens.of", { made: run.prefill.doneTokens, limit: run.prefill.totalTokens })],
-    made > 0 && [say("stats.split"), run.split === null || run.split >= made ? say(["done", "played"].includes(run.status) ? "stats.split.never" : "stats.split.not") : say("stats.split.at", { token: run.split + 1 })],
-    dose !== null && [term("dose"), say("stats.dose.is", { nats: dose.toFixed(2) })],
-    run.status === "done" && ended(run) && [say("stats.ended"), ended(run)],
-    used && [say("stats.cache"), say(`stats.cache.${used}`)],
-  ].filter(Boolean);
-  const text = JSON.stringify(facts.map(([name, value]) => [name.textContent ?? name, value]));
+  if (!tokens) return root.replaceChildren();
+  const made = tokens.length;
+  const since = made - run.kept;
+  const used = tokens.findLast(({ cache }) => cache !== "current")?.cache;
+  const dose = meanKl(tokens);
+  /** @type {[name: string|Node, value: string][]} */
+  const facts = [];
+  const fact = (/** @type {string|Node} */ name, /** @type {string} */ value) => facts.push([name, value]);
+  fact(say("stats.tokens"), say("stats.tokens.of", { made, limit: run.limit ?? 0 }));
+  if (since > 1 && firstAt && lastAt) fact(say("stats.speed"), say("stats.speed.is", { rate: ((since - 1) / ((lastAt - firstAt) / 1000)).toFixed(1) }));
+  if (firstAt) fact(say("stats.first"), say("stats.first.is", { seconds: ((firstAt - run.startedAt) / 1000).toFixed(2) }));
+  if (run.status === "prefill" && prefill) fact(say("stats.prompt"), say("stats.tokens.of", { made: prefill.doneTokens, limit: prefill.totalTokens }));
+  if (made > 0) {
+    fact(say("stats.split"), split !== null && split < made ? say("stats.split.at", { token: split + 1 })
+      : say(["done", "played"].includes(run.status) ? "stats.split.never" : "stats.split.not"));
+  }
+  if (dose !== null) fact(term("dose"), say("stats.dose.is", { nats: dose.toFixed(2) }));
+  if (run.status === "done" && ended(run)) fact(say("stats.ended"), ended(run));
+  if (used) fact(say("stats.cache"), say(`stats.cache.${used}`));
+  const text = JSON.stringify(facts.map(([name, value]) => [textOf([name]), value]));
   // A word that is being read must not vanish under the finger.
   if (root.dataset.text === text) return;
   root.dataset.text = text;
@@ -243,24 +256,27 @@ function showStats(/** @type {HTMLElement} */ root, /** @type {any} */ run) {
   if (open) /** @type {HTMLElement|null} */ (root.querySelector(".term"))?.focus();
 }
 
-/** The mean distance of what was measured, in nats per token; null where nothing was. @param {any[]} tokens */
+/** The mean distance of what was measured, in nats per token; null where nothing was. @param {Token[]} tokens */
 function meanKl(tokens) {
-  const values = tokens.map(({ klNats }) => klNats).filter((value) => typeof value === "number");
+  const values = tokens.map(({ klNats }) => klNats).filter((value) => value !== null);
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
-/** Why the texts ended; of each, where they ended differently. @param {any} run */
+/** Why a text ended, if it has. @param {Token[]} tokens @param {Lane} lane */
+const finishOf = (tokens, lane) => tokens.findLast((token) => token[lane])?.[lane]?.finish;
+
+/** Why the texts ended; of each, where they ended differently. @param {Run} run */
 function ended(run) {
-  const why = (/** @type {string} */ lane) => {
-    const finish = run.tokens?.findLast((/** @type {any} */ token) => token[lane])?.[lane].finish;
+  const why = (/** @type {Lane} */ lane) => {
+    const finish = finishOf(run.tokens ?? [], lane);
     return finish ? say(`ends.${finish}`, ends(run)) : "";
   };
   const [base, steered] = [why("base"), why("steered")];
   return base === steered || !base ? steered : say("ends.each", { base, steered });
 }
 
-/** One sentence for those who listen, when it begins and when it is over: quiet while it writes. */
-function sentence(/** @type {any} */ run) {
+/** One sentence for those who listen, when it begins and when it is over: quiet while it writes. @param {Run} run */
+function sentence(run) {
   const n = run.tokens?.length ?? 0;
   const split = () => (run.split === null || run.split >= n ? say("status.same") : say("status.part", { token: run.split + 1 }));
   switch (run.status) {
@@ -270,22 +286,24 @@ function sentence(/** @type {any} */ run) {
     case "played": return say("status.recorded", { n, split: split() });
     case "done": return say("status.done", { n, split: split(), end: ended(run) ? `; ${ended(run)}` : "" });
     case "stopped": return say("status.stopped", { n });
-    case "failed": return say("status.failed", { message: run.error.message });
+    case "failed": return say("status.failed", { message: run.error?.message ?? "" });
     default: return "";
   }
 }
 
-function showNotice(/** @type {HTMLElement} */ root, /** @type {any} */ { run, engine, model }, /** @type {any} */ actions) {
-  const key = JSON.stringify([run.status === "failed" && run.error, engine.status, model.status === "ready", run.resumedAt]);
+/** @param {HTMLElement} root @param {import("../state/store.js").State} state @param {Actions} actions */
+function showNotice(root, { run, engine, model }, actions) {
+  const error = run.status === "failed" ? run.error : null;
+  const key = JSON.stringify([error, engine.status, model.status === "ready"]);
   if (root.dataset.key === key) return;
   root.dataset.key = key;
-  root.hidden = run.status !== "failed";
-  if (root.hidden) return root.replaceChildren();
-  const lost = run.error.code === "device-lost" || run.error.code === "panic";
+  root.hidden = !error;
+  if (!error) return root.replaceChildren();
+  const lost = error.code === "device-lost" || error.code === "panic";
   const n = run.tokens?.length ?? 0;
   const ready = engine.status === "ready" && model.status === "ready";
   root.replaceChildren(
-    h("p", {}, ...told(run.error)),
+    h("p", {}, ...errorParts(error)),
     lost ? h("p", {}, n ? `${say("notice.kept", { n })} ` : "", ready || engine.status === "crashed" ? "" : say("notice.starting")) : "",
     lost && engine.status === "crashed" ? h("button", { type: "button", onclick: actions.restart }, say("notice.restart")) : "",
     lost && ready ? h("button", { type: "button", onclick: () => actions.run({ resume: true }) }, say("notice.resume")) : "");

@@ -1,5 +1,5 @@
 // The prompt, Run and Stop, how tokens are drawn, and what a turned slider means for the cache.
-import { box as shownIn, h, megabytes } from "../dom.js";
+import { h, megabytes, shownIn } from "../dom.js";
 import { parts, say } from "../say.js";
 import { EXAMPLES } from "../state/models.js";
 import { term } from "./glossary.js";
@@ -17,7 +17,7 @@ const CONTROLS = /** @type {const} */ ([
  * @param {HTMLFormElement} form
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
- * @param {any} offered the model that is loaded where none is
+ * @param {import("../state/store.js").ModelAddress} offered the model that is loaded where none is
  */
 export function promptPanel(form, store, actions, offered) {
   const text = h("textarea", {
@@ -26,8 +26,8 @@ export function promptPanel(form, store, actions, offered) {
   });
   const plainOnly = h("span.hint", { hidden: true }, say("prompt.plain.only"));
   const mode = segmented(say("prompt.as"), "mode", [["chat", say("prompt.chat")], ["plain", say("prompt.plain")]], (value) => store.set({ chat: value === "chat" }));
-  const run = h("button.primary", { id: "run" }, `${say("prompt.run")} `, h("kbd", {}, "⌘↵"));
-  if (!/Mac|iPhone|iPad/.test(navigator.platform)) run.lastChild.textContent = say("prompt.run.key");
+  const runText = new Text();
+  const run = h("button.primary", { id: "run" }, runText, h("kbd", {}, /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘↵" : say("prompt.run.key")));
   const loadAndRun = h("button.primary", {
     id: "load-run", type: "button",
     onclick: async () => {
@@ -52,7 +52,7 @@ export function promptPanel(form, store, actions, offered) {
   const distance = h("input", { type: "checkbox", onchange: () => store.set({ klAfterSplit: distance.checked }) });
   const cache = segmented(say("prompt.cache"), "cache",
     [["keep", say("prompt.cache.keep")], ["recompute", say("prompt.cache.recompute")]],
-    (value) => actions.setCache(/** @type {any} */ (value)));
+    (value) => actions.setCache(value));
 
   form.noValidate = true; // `step` is for the arrows; any number between is as good
   form.append(
@@ -101,7 +101,7 @@ export function promptPanel(form, store, actions, offered) {
     // While the engine is on its way loading waits for it.
     loadAndRun.disabled = ["failed", "crashed"].includes(engine.status);
     run.disabled = model.status !== "ready" || busy;
-    run.firstChild.data = `${say(waiting ? "prompt.waiting" : "prompt.run")} `;
+    runText.data = `${say(waiting ? "prompt.waiting" : "prompt.run")} `;
     run.title = model.status === "ready" ? "" : say("prompt.load.first");
     stop.disabled = !busy;
     // Whoever pressed the one goes on with the other.
@@ -121,8 +121,15 @@ export function reseed(store) {
   store.set({ sampling: { ...store.state.sampling, seed } });
 }
 
-/** A number between two others. What is none of these is refused in words, and the box shows what holds. @param {string} name of its words @param {(value: number) => void} change */
-function numberBox(name, /** @type {string} */ step, /** @type {number} */ min, /** @type {number} */ max, change) {
+/**
+ * A number between two others. What is none of these is refused in words, and the box shows what holds.
+ * @param {string} name of its words
+ * @param {string} step
+ * @param {number} min
+ * @param {number} max
+ * @param {(value: number) => void} change
+ */
+function numberBox(name, step, min, max, change) {
   const whole = step === "1";
   const input = h("input", {
     type: "number", step, min: String(min), max: String(max), inputMode: whole ? "numeric" : "decimal",
@@ -149,13 +156,20 @@ function numberBox(name, /** @type {string} */ step, /** @type {number} */ min, 
   };
 }
 
-/** Radio buttons that look like one control. @param {(value: string) => void} change */
-function segmented(/** @type {string} */ label, /** @type {string} */ name, /** @type {string[][]} */ options, change) {
+/**
+ * Radio buttons that look like one control.
+ * @template {string} Value
+ * @param {string} label
+ * @param {string} name
+ * @param {[value: Value, words: string][]} options
+ * @param {(value: Value) => void} change
+ */
+function segmented(label, name, options, change) {
   const inputs = options.map(([value]) => h("input", { type: "radio", name, value, onchange: () => change(value) }));
   return {
     element: h("fieldset.segmented", {}, h("legend", {}, label),
       ...options.map(([, words], at) => h("label", {}, inputs[at], h("span", {}, words)))),
-    set(/** @type {string} */ value, /** @type {string[]} */ without = []) {
+    set(/** @type {Value} */ value, /** @type {string[]} */ without = []) {
       for (const input of inputs) {
         input.checked = input.value === value;
         input.disabled = without.includes(input.value);

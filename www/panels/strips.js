@@ -1,5 +1,5 @@
 // Under the texts, one column per token: how far steered is from base, and where the sliders were.
-import { h, signed } from "../dom.js";
+import { closest, h, signed } from "../dom.js";
 import { parts, say } from "../say.js";
 import { signOf } from "../state/acting.js";
 import { term } from "./glossary.js";
@@ -26,13 +26,13 @@ export function stripsPanel(root, store, actions) {
     h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, say("strips.distance")), h("p.hint", {}, ...parts("strips.distance.is", { kl: term("kl"), nats: term("nats") }))), kl, scale),
     traces, log, table);
   for (const strip of [kl, traces]) {
-    strip.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-      const bar = /** @type {HTMLElement} */ (event.target).closest("[data-at]");
-      if (bar instanceof HTMLElement) actions.select(Number(bar.dataset.at));
+    strip.addEventListener("click", (event) => {
+      const bar = closest(event, "[data-at]");
+      if (bar) actions.select(Number(bar.dataset.at));
     });
   }
 
-  /** @type {any} */
+  /** @type {import("../state/store.js").Token[]|null} */
   let tokens = null;
   let drawn = 0;
   let most = 0;
@@ -52,18 +52,18 @@ export function stripsPanel(root, store, actions) {
     for (; tokens && drawn < tokens.length; drawn += 1) draw(tokens[drawn]);
     kl.style.setProperty("--most", String(Math.max(most, LEAST)));
     traces.style.setProperty("--most", String(mostC));
-    scale.textContent = run.tokens?.some((/** @type {any} */ token) => token.klNats !== null) ? say("strips.most", { value: most.toFixed(2) }) : "";
-    if (tokens?.length) kl.setAttribute("aria-label", summary(run));
+    scale.textContent = run.tokens?.some((token) => token.klNats !== null) ? say("strips.most", { value: most.toFixed(2) }) : "";
+    if (tokens?.length) kl.setAttribute("aria-label", summary(tokens, run.split));
     for (const strip of [kl, ...[...lines.values()].map(({ line }) => line)]) {
       strip.querySelector("[data-selected]")?.removeAttribute("data-selected");
       if (run.selected !== null) strip.querySelector(`[data-at="${run.selected}"]`)?.setAttribute("data-selected", "");
     }
   });
 
-  function draw(/** @type {any} */ token) {
+  function draw(/** @type {import("../state/store.js").Token} */ token) {
     most = Math.max(most, token.klNats ?? 0);
     const bar = h("i", { dataset: { at: String(token.index), sign: signOf(token) } });
-    if (token.klNats === null || token.klNats === undefined) bar.dataset.none = "";
+    if (token.klNats === null) bar.dataset.none = "";
     else bar.style.setProperty("--v", String(token.klNats));
     kl.append(bar);
 
@@ -76,7 +76,7 @@ export function stripsPanel(root, store, actions) {
       traces.append(h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, title), h("p.hint", {}, term("c"))), line));
     }
     for (const [key, { line, title }] of lines) {
-      const c = token.doses.find((/** @type {any} */ dose) => dose.key === key)?.c ?? 0;
+      const c = token.doses.find((dose) => dose.key === key)?.c ?? 0;
       if (!token.steered) {
         line.append(h("i", { dataset: { at: String(token.index) } }));
         continue;
@@ -89,7 +89,7 @@ export function stripsPanel(root, store, actions) {
     }
     // The base goes on alone: nothing that is turned acts on anything.
     const acts = Boolean(token.steered);
-    const now = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ") || say("strips.nothing");
+    const now = token.doses.map(({ title, c }) => `${title} ${signed(c)}`).join(", ") || say("strips.nothing");
     if (acts && now !== last) {
       log.append(h("li", {}, ...parts(`strips.change.${token.cache}`, { token: h("b", {}, say("strips.at", { token: token.index + 1 })), turned: now })));
       last = now;
@@ -100,10 +100,11 @@ export function stripsPanel(root, store, actions) {
   }
 }
 
-function summary(/** @type {any} */ run) {
-  const values = run.tokens.map((/** @type {any} */ token) => token.klNats).filter((/** @type {any} */ v) => typeof v === "number");
+/** @param {import("../state/store.js").Token[]} tokens @param {number|null} split */
+function summary(tokens, split) {
+  const values = tokens.map(({ klNats }) => klNats).filter((value) => value !== null);
   if (!values.length) return say("strips.unmeasured");
   const greatest = values.indexOf(Math.max(...values));
-  const split = run.split === null || run.split >= run.tokens.length ? say("strips.split.not") : say("strips.split", { token: run.split + 1 });
-  return say("strips.summary", { n: values.length, most: values[greatest].toFixed(2), at: greatest + 1, split });
+  const parts = split === null || split >= tokens.length ? say("strips.split.not") : say("strips.split", { token: split + 1 });
+  return say("strips.summary", { n: values.length, most: values[greatest].toFixed(2), at: greatest + 1, split: parts });
 }

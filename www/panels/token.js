@@ -2,6 +2,7 @@
 import { h, percent, signed } from "../dom.js";
 import { parts, say } from "../say.js";
 import { signOf } from "../state/acting.js";
+import { isWriting } from "../state/store.js";
 import { term } from "./glossary.js";
 
 /** A token's text with its spaces and line ends made visible. @param {string} text */
@@ -20,40 +21,42 @@ export function tokenPanel(root, store) {
   let key = "";
 
   store.watch(["run"], ({ run }) => {
-    root.hidden = !run.tokens?.length;
-    if (root.hidden) return;
-    const last = run.tokens.length - 1;
+    const { tokens, split } = run;
+    root.hidden = !tokens?.length;
+    if (!tokens?.length) return;
+    const last = tokens.length - 1;
     // While it writes the newest; once it is over where the texts part, if they do.
-    const parting = run.split !== null && run.split <= last && !["prefill", "streaming", "playing"].includes(run.status);
-    const token = run.tokens[run.selected ?? (parting ? run.split : last)];
+    const parting = split !== null && split <= last && !isWriting(run);
+    const token = tokens[run.selected ?? (parting ? split : last)];
     const now = `${run.startedAt}|${token.index}|${run.selected === null}|${parting}`;
     if (now === key) return;
     key = now;
     root.dataset.picked = String(run.selected !== null);
     root.dataset.sign = signOf(token);
-    // Behind the split the base that is compared reads what the steered one wrote.
-    const parted = run.split !== null && token.index > run.split;
-    const doses = token.doses.map((/** @type {any} */ { title, c }) => `${title} ${signed(c)}`).join(", ");
+    // After the split the base that is compared reads what the steered one wrote.
+    const parted = split !== null && token.index > split;
+    const doses = token.doses.map(({ title, c }) => `${title} ${signed(c)}`).join(", ");
     facts.replaceChildren(
       say(run.selected !== null ? "next.picked" : parting ? "next.split" : "next.newest", { token: token.index + 1 }), ...lane(parted ? "own" : "base", token.base), ...lane("steered", token.steered),
-      ...(typeof token.klNats === "number" ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { turned: doses }) : "");
+      ...(token.klNats !== null ? parts("next.kl", { kl: term("kl"), nats: token.klNats.toFixed(3) }) : []), doses ? say("next.at", { turned: doses }) : "");
     picked.textContent = run.selected === null ? "" : facts.textContent;
-    const top = token.top ?? [];
-    const most = Math.max(0.001, ...top.flatMap((/** @type {any} */ row) => [row.base ?? 0, row.steered ?? 0]));
+    const { top } = token;
+    const most = Math.max(0.001, ...top.flatMap((row) => [row.base ?? 0, row.steered ?? 0]));
     bars.replaceChildren(...(top.length ? [h("table", {},
       h("caption.sr", {}, say("next.table")),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, say("next.could")), h("th.base", { scope: "col" }, say(parted ? "next.base.parted" : "next.base")), h("th.steered", { scope: "col" }, say("next.steered")))),
-      h("tbody", {}, ...top.map((/** @type {any} */ row) => h("tr", {},
+      h("tbody", {}, ...top.map((row) => h("tr", {},
         h("th.tok", { scope: "row", title: say("next.id", { id: String(row.id) }) }, shown(row.text)),
         bar("base", row.base, most), bar("steered", row.steered, most)))))] : []));
   });
 }
 
-/** @param {"base"|"own"|"steered"} name @param {any} step */
+/** @param {"base"|"own"|"steered"} name @param {import("../state/store.js").LaneStep|null} step */
 const lane = (name, step) => (step ? parts(`next.wrote.${name}`, { text: h("q.tok", {}, shown(step.text)), p: percent(step.probability) }) : []);
 
-function bar(/** @type {string} */ name, /** @type {number|undefined} */ p, /** @type {number} */ most) {
+/** @param {"base"|"steered"} name @param {number|null} p @param {number} most */
+function bar(name, p, most) {
   const fill = h("i");
   fill.style.setProperty("--p", String((p ?? 0) / most));
-  return h(`td.bar.${name}`, {}, fill, h("span", {}, p === undefined || p === null ? "" : percent(p)));
+  return h(`td.bar.${name}`, {}, fill, h("span", {}, p === null ? "" : percent(p)));
 }

@@ -9,18 +9,27 @@ export const doses = (adapters) => adapters
   .filter(({ enabled, coefficient, wanted, error, id }) => enabled && coefficient !== 0 && !wanted && !(error && id === null))
   .map(({ key, title, coefficient }) => ({ key, title, c: coefficient }));
 
+/** Those whose files are there: what can be turned. @param {import("./store.js").Adapter[]} adapters */
+export const present = (adapters) => adapters.filter(({ wanted }) => !wanted);
+
+/** The one that keys and the bar turn: the one used last, or the first. @param {import("./store.js").State} state */
+export function current({ adapters, active }) {
+  const here = present(adapters);
+  return here.find(({ key }) => key === active) ?? here[0];
+}
+
 /** Which way the adapters were turned for a token: the colour of what they changed. @param {{doses: Dose[]}} token @returns {"minus"|"plus"} */
 export const signOf = ({ doses: turned }) => (turned.length && turned.every(({ c }) => c < 0) ? "minus" : "plus");
 
 /** @param {Dose[]} list */
-export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.nothing-turned");
+export const words = (list) => listed(list.map(({ title, c }) => `${title} ${signed(c)}`), "unit") || say("adapters.none-acts");
 
 /** How those that act do it, beside their coefficients: alike while this is. @param {import("./store.js").Adapter[]} adapters */
 export const manner = (adapters) => JSON.stringify(adapters
   .filter(({ enabled, coefficient, id }) => enabled && coefficient !== 0 && id !== null)
   .map(({ key, law, entry, layers, modules, task, experts }) => [key, law ?? entry?.law, layers || "", modules || "", task, experts]));
 
-/** The doses under which a text was written, in order; each once for as long as it lasted. @param {any[]} tokens @returns {Dose[][]} */
+/** The doses under which a text was written, in order; each once for as long as it lasted. @param {import("./store.js").Token[]} tokens @returns {Dose[][]} */
 export function trail(tokens) {
   /** @type {Dose[][]} */
   const list = [];

@@ -13,7 +13,7 @@ test("what is off, at zero, refused or not there does not act", () => {
     adapter("refused", { id: null, error: { code: "x", message: "x" } }), adapter("wanted", { id: null, wanted: true }),
   ];
   assert.deepEqual(doses(list).map(({ key }) => key), ["acts", "comes"]);
-  assert.equal(words([]), "nothing turned: this is the base");
+  assert.equal(words([]), "no adapter acts: this is the base");
 });
 
 test("doses are the same through the engine's single precision", () => {
@@ -28,7 +28,7 @@ test("a text's doses are those of its tokens, in order", () => {
   assert.equal(trailWords(trail([token(1), token(0), token(-0.5)])), "A +1.00 → 0 → −0.50");
   assert.equal(trailWords(trail([1, 2, 3, 4, 5].map((c) => token(c)))), "A +1.00 → … → +5.00");
   assert.equal(trailWords(trail([token(1), token(5, null)])), "A +1.00", "after the steered text's end nothing counts");
-  assert.equal(trailWords(trail([token(0)])), "nothing turned: this is the base");
+  assert.equal(trailWords(trail([token(0)])), "no adapter acts: this is the base");
 });
 
 test("law, mask, task and weights are the manner; a default said and unsaid are the same", () => {

@@ -2,6 +2,7 @@
 // works by address or by file.
 
 export const DEFAULT_MODEL = {
+  kind: /** @type {const} */ ("url"),
   name: "SmolLM2-135M-Instruct",
   url: new URL("../models/SmolLM2-135M-Instruct.Q4_1.gguf", import.meta.url).href,
   bytes: 98362432,

@@ -1,9 +1,12 @@
 // What is set otherwise now than when the texts in the columns were written.
 import { doses, manner, sameDoses, trail } from "./acting.js";
+import { isOver } from "./store.js";
 
-/** Whether a run now would be asked otherwise. @param {any} asked by the run @param {any} request what a run now would be asked */
+/** @typedef {import("./store.js").GenerateRequest} GenerateRequest */
+
+/** Whether a run now would be asked otherwise. @param {GenerateRequest} asked by the run @param {GenerateRequest} request what a run now would be asked */
 export function otherwise(asked, request) {
-  const asks = (/** @type {any} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
+  const asks = (/** @type {GenerateRequest} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
     JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
   return asks(request) !== asks(asked);
 }
@@ -11,7 +14,7 @@ export function otherwise(asked, request) {
 /**
  * What was changed since a live run's texts, the first of these that holds; "" if nothing was.
  * @param {import("./store.js").State} state
- * @param {any} request what a run now would be asked
+ * @param {GenerateRequest} request what a run now would be asked
  * @returns {""|"model"|"turned"|"manner"|"asked"}
  */
 export function changedSince({ run, adapters, model }, request) {
@@ -28,18 +31,17 @@ export function changedSince({ run, adapters, model }, request) {
 /**
  * Writes again by itself, a moment after something was turned, where that is wished.
  * @param {import("./store.js").Store} store
- * @param {{request: () => any, run: () => any}} actions
+ * @param {{request: () => GenerateRequest, run: () => void}} actions
  * @param {number} [ms] how long nothing must be turned before it writes
  */
 export function rerunByItself(store, actions, ms = 500) {
-  /** @type {any} */
-  let timer = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let timer;
   store.watch(["adapters", "rerun"], (state) => {
     clearTimeout(timer);
     if (!state.rerun) return;
     timer = setTimeout(() => {
-      const over = ["done", "stopped", "failed"].includes(state.run.status);
-      if (state.rerun && over && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
+      if (state.rerun && isOver(state.run) && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
     }, ms);
   });
 }

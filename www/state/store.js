@@ -3,15 +3,33 @@
 import { EXAMPLES } from "./models.js";
 
 /**
- * @typedef {{config: Uint8Array|null, weights: Uint8Array, bases?: Uint8Array|null, experts?: ({name: string} & Files)[]}} Files
+ * @typedef {import("../engine/protocol.js").AdapterEntry} AdapterEntry
+ * @typedef {import("../engine/protocol.js").AdapterFiles} AdapterFiles
+ * @typedef {import("../engine/protocol.js").CachedModel} CachedModel
+ * @typedef {import("../engine/protocol.js").DeviceInfo} DeviceInfo
+ * @typedef {import("../engine/protocol.js").ErrorShape} ErrorShape
+ * @typedef {import("../engine/protocol.js").GenerateRequest} GenerateRequest
+ * @typedef {import("../engine/protocol.js").Inspection} Inspection
+ * @typedef {import("../engine/protocol.js").LoadProgress} LoadProgress
+ * @typedef {import("../engine/protocol.js").Memory} Memory
+ * @typedef {import("../engine/protocol.js").MethodCard} MethodCard
+ * @typedef {import("../engine/protocol.js").ModelInfo} ModelInfo
+ * @typedef {import("../pkg/playground.js").LaneStep} LaneStep
+ * @typedef {import("../pkg/playground.js").PrefillStep} PrefillStep
+ *
+ * @typedef {Omit<AdapterFiles, "name"|"task"|"expertWeights">} Files
+ *
+ * A card.json: what it does to the text, and measured effects.
+ * @typedef {{title?: string, sentence?: string, method?: string, behaviour?: {positive?: string, negative?: string},
+ *   measured?: {what: string, c: number[], value: number[]}}} Card
  *
  * @typedef {object} Adapter
  * @property {string} key           unique in the page: "shipped:cheerful" or "file:3"
  * @property {string} name          name in the URL and in sentences
  * @property {string} title
  * @property {string} [sentence]    what it does to the text
- * @property {any} [card]           the shipped card.json, with measured effects
- * @property {Files|null} files  kept to load again: after a crash, for another task
+ * @property {Card|null} [card]     of one that comes with the page
+ * @property {Files|null} files     kept to load again: after a crash, for another task
  * @property {boolean} [wanted]     a link asks for it, and its files are not there
  * @property {number|null} id       the engine's id while loaded
  * @property {number} coefficient
@@ -21,12 +39,12 @@ import { EXAMPLES } from "./models.js";
  * @property {string} [modules]     linear layers it may touch, "q_proj,v_proj"; all unless chosen
  * @property {number} [task]        which of its tasks, from 0, for a method trained for several
  * @property {number[]} [experts]   weights for its experts or skills; those of its gate or task unless chosen
- * @property {any} [inspection]     what the engine tells of its files: how many tasks, skills and experts
- * @property {any} [entry]          what the engine tells: method, law, modules, parameters
+ * @property {Inspection} [inspection] what the engine tells of its files: how many tasks, skills and experts
+ * @property {AdapterEntry} [entry] what the engine tells: method, law, modules, parameters
  * @property {boolean} [loading]    whether the engine is reading it just now
  * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
- * @property {{code: string, message: string}|null} error why the engine does not have it
- * @property {{code: string, message: string}|null} [refused] why the last choice was not taken
+ * @property {ErrorShape|null} error why the engine does not have it
+ * @property {ErrorShape|null} [refused] why the last choice was not taken
  *
  * @typedef {object} Sampling
  * @property {number} temperature
@@ -36,13 +54,64 @@ import { EXAMPLES } from "./models.js";
  * @property {number} repetitionPenalty
  * @property {number} seed
  *
+ * @typedef {object} Engine
+ * @property {"starting"|"ready"|"failed"|"crashed"} status
+ * @property {DeviceInfo|null} device
+ * @property {MethodCard[]} methods
+ * @property {ErrorShape|null} error
+ *
+ * @typedef {{kind: "url", url: string, name: string, sha256?: string, bytes?: number}} ModelAddress
+ * @typedef {ModelAddress|{kind: "file", file: File, name: string}|{kind: "folder", files: File[], name: string}} ModelSource
+ *
+ * @typedef {object} Model
+ * @property {"none"|"starting"|LoadProgress["state"]|"paused"|"failed"} status
+ * @property {ModelSource|null} source
+ * @property {string} name
+ * @property {number} bytes         that came
+ * @property {number} totalBytes
+ * @property {number} since         when this status began
+ * @property {number} from          how many bytes were there then
+ * @property {ModelInfo|null} info
+ * @property {ErrorShape|null} error
+ * @property {CachedModel|null} kept what is kept of its file in this browser
+ * @property {boolean} deleted      whether that was thrown away
+ *
+ * What both texts say at one place, live or recorded.
+ * @typedef {object} Token
+ * @property {"token"} kind
+ * @property {number} index
+ * @property {LaneStep|null} base
+ * @property {LaneStep|null} steered
+ * @property {number|null} klNats
+ * @property {import("./acting.js").Dose[]} doses
+ * @property {"current"|"kept"|"recomputed"} cache
+ * @property {{id: number, text: string, base: number|null, steered: number|null}[]} top
+ *
+ * @typedef {object} Run
+ * @property {"idle"|"waiting"|"prefill"|"streaming"|"done"|"stopped"|"failed"|"playing"|"played"} status
+ * @property {Token[]|null} tokens  the same array while it grows
+ * @property {number} kept          how many of them are an earlier run's, which this one continues
+ * @property {number|null} split    where the texts part
+ * @property {number|null} limit    how many tokens there can be
+ * @property {number|null} selected the token that is looked at
+ * @property {PrefillStep|null} prefill
+ * @property {number} startedAt
+ * @property {number|null} firstAt
+ * @property {number|null} lastAt
+ * @property {ErrorShape|null} error
+ * @property {boolean} interrupted  whether the engine died in the middle of it
+ * @property {string[]} waitsFor    titles of adapters on their way
+ * @property {{prompt: number, name: string, c: number}|null} recorded which recording plays
+ * @property {GenerateRequest|null} request what the engine was asked
+ * @property {string|null} manners  how those that acted on the last token did it
+ * @property {{name: string, source: ModelSource|null, context: number|undefined}|null} model
+ *
  * @typedef {object} State
- * @property {{status: string, device: any, methods: any[], error: any}} engine
- * @property {{status: string, source: any, name: string, bytes: number, totalBytes: number, since: number, from: number, info: any, error: any,
- *   kept: any, deleted: boolean}} model  `kept`: what is kept of its file in this browser, `deleted`: it was thrown away
+ * @property {Engine} engine
+ * @property {Model} model
  * @property {Adapter[]} adapters
  * @property {string|null} active   key of the adapter that shortcuts act on
- * @property {{status: "coming"|"here"|"failed", error: any}} shelf the list of adapters that come with the page
+ * @property {{status: "coming"|"here"|"failed", error: ErrorShape|null}} shelf the list of adapters that come with the page
  * @property {string[]} gone        names of those of them that were removed
  * @property {string} prompt
  * @property {boolean} chat
@@ -50,14 +119,26 @@ import { EXAMPLES } from "./models.js";
  * @property {number} maxTokens
  * @property {string[]} stop
  * @property {"keep"|"recompute"} cache
- * @property {boolean} klAfterSplit whether the distance is measured behind the first difference
+ * @property {boolean} klAfterSplit whether the distance is measured after the first difference
  * @property {"auto"|"webgpu"|"cpu"} device
  * @property {boolean} allowSoftwareGpu
- * @property {any} run
+ * @property {Run} run
  * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[], shown: boolean}} recording what plays until something is live, and whether it is in the columns
  * @property {boolean} rerun       whether it writes again by itself after something was turned
- * @property {{wasmHeapBytes: number, wasmHeapPeakBytes: number, gpuBytes: number, gpuPeakBytes: number}|null} memory
+ * @property {Memory|null} memory
  */
+
+/** Whether a run has come to its end, or will go on no more. @param {Run} run */
+export const isOver = ({ status }) => ["done", "stopped", "failed"].includes(status);
+
+/** Whether tokens come. @param {Run} run */
+export const isWriting = ({ status }) => ["prefill", "streaming", "playing"].includes(status);
+
+/** @type {Run} */
+export const NO_RUN = {
+  status: "idle", tokens: null, kept: 0, split: null, limit: null, selected: null, prefill: null, startedAt: 0, firstAt: null, lastAt: null,
+  error: null, interrupted: false, waitsFor: [], recorded: null, request: null, manners: null, model: null,
+};
 
 /** @returns {State} */
 export function defaults() {
@@ -80,7 +161,7 @@ export function defaults() {
     klAfterSplit: true,
     device: "auto",
     allowSoftwareGpu: false,
-    run: { status: "idle" },
+    run: NO_RUN,
     recording: { status: "coming", error: null, model: "", prompts: [], shown: false },
     rerun: false,
     memory: null,
@@ -104,7 +185,7 @@ export function createStore(state) {
       this.set({ adapters: state.adapters.map((a) => (a.key === key ? { ...a, ...patch } : a)) });
     },
     /**
-     * @param {string[]} keys which changes to hear of
+     * @param {(keyof State)[]} keys which changes to hear of
      * @param {(state: State, changed: Set<string>) => void} listener called now and at each change
      */
     watch(keys, listener) {

@@ -39,28 +39,29 @@ const NUMBERS = {
   write: (/** @type {number[]} */ list) => list.join("_"),
   read(/** @type {string} */ text) {
     const list = text.split("_").map((item) => number(item));
-    return list.includes(undefined) ? undefined : list;
+    return list.every((item) => item !== undefined) ? list : undefined;
   },
 };
 
-/** What may follow an adapter's coefficient: link key, state key, how it is written. @type {[string, string, {write: (value: any) => string, read: (text: string) => any}][]} */
+/** What may follow an adapter's coefficient: link key, state key, how it is written. @type {[string, Exclude<keyof Asked, "name"|"coefficient"|"enabled">, {write: (value: any) => string, read: (text: string) => unknown}][]} */
 const CHOICES = [
   ["law", "law", WORDS], ["on", "layers", WORDS], ["of", "modules", WORDS], ["task", "task", WHOLE], ["experts", "experts", NUMBERS],
 ];
 
 /**
  * @param {string} hash with or without "#"
- * @returns {{patch: any, adapters: Asked[]|null}}
+ * @returns {{patch: Omit<Partial<import("./store.js").State>, "sampling">
+ *   & {sampling?: Partial<import("./store.js").Sampling>, modelUrl?: string}, adapters: Asked[]|null}}
  */
 export function parse(hash) {
   const params = new URLSearchParams(hash.replace(/^#/, ""));
   for (const [key, value] of Object.entries(THEN[params.get("v") ?? ""] ?? {})) if (!params.has(key)) params.set(key, value);
-  /** @type {any} */
+  /** @type {ReturnType<typeof parse>["patch"]} */
   const patch = {};
   const text = params.get("p");
   if (text !== null) patch.prompt = text;
   if (params.has("chat")) patch.chat = params.get("chat") !== "0";
-  /** @type {any} */
+  /** @type {Partial<import("./store.js").Sampling>} */
   const sampling = {};
   for (const [key, name, min, max, whole] of SAMPLING) {
     const value = number(params.get(key), min, max);
@@ -86,11 +87,11 @@ export function parse(hash) {
     const coefficient = number(c ?? null);
     if (!name || coefficient === undefined) return [];
     return unescaped(name).map((known) => {
-      /** @type {any} */
+      /** @type {Asked} */
       const asked = { name: known, coefficient, enabled: !more.includes("off") };
       for (const [key, field, { read }] of CHOICES) {
         const choice = read(more.find((part) => part.startsWith(`${key}=`))?.slice(key.length + 1) ?? "");
-        if (choice !== undefined) asked[field] = choice;
+        if (choice !== undefined) Object.assign(asked, { [field]: choice });
       }
       return asked;
     });
@@ -143,7 +144,7 @@ export function serialise(state, defaults, modelUrl, asked = null) {
     params.set("a", listed.map((adapter) => [
       encodeURIComponent(adapter.name), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
       ...CHOICES.flatMap(([key, field, { write }]) => {
-        const choice = /** @type {any} */ (adapter)[field];
+        const choice = adapter[field];
         return choice === undefined || choice === "" ? [] : [`${key}=${write(choice)}`];
       }),
     ].join(":")).join(","));
