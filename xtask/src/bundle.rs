@@ -15,7 +15,9 @@ use crate::tools;
 use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
 
-/// The name of the crate, of its module and of the JavaScript around it.
+/// The name of the package.
+pub const PACKAGE: &str = "playground";
+/// The name of its crate, of its module and of the JavaScript around it.
 pub const NAME: &str = "playground";
 
 /// Takes a fifth off the module in some minutes; higher levels take a quarter of an hour.
@@ -176,7 +178,7 @@ fn clear(pkg: &Path) -> io::Result<()> {
 fn package_json() -> String {
     format!(
         r#"{{
-  "name": "{NAME}",
+  "name": "{PACKAGE}",
   "version": "{version}",
   "license": "{license}",
   "type": "module",
@@ -189,4 +191,18 @@ fn package_json() -> String {
         version = env!("CARGO_PKG_VERSION"),
         license = env!("CARGO_PKG_LICENSE"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo only warns of a profile for a package that is not there.
+    #[test]
+    fn the_package_is_called_as_its_manifest_says() {
+        let manifest = include_str!("../../Cargo.toml");
+        let name = format!("[package]\nname = \"{PACKAGE}\"\n");
+        assert!(manifest.contains(&name), "{PACKAGE}");
+        assert_eq!(NAME, PACKAGE.replace('-', "_"));
+    }
 }

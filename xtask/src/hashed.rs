@@ -262,6 +262,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::bundle::NAME;
 
     fn site(files: &[(&str, &str)]) -> Files {
         let file = |(path, text): &(&str, &str)| ((*path).to_owned(), text.as_bytes().to_vec());
@@ -532,10 +533,10 @@ mod tests {
     fn the_page_s_own_files_resolve() {
         let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("../www");
         let mut files = crate::dist::page(&www).unwrap();
-        let module = "new URL('playground_bg.wasm', import.meta.url)";
+        let module = format!("new URL('{NAME}_bg.wasm', import.meta.url)");
         files.extend(site(&[
-            ("pkg/playground.js", module),
-            ("pkg/playground_bg.wasm", "\0asm"),
+            (&format!("pkg/{NAME}.js"), &module),
+            (&format!("pkg/{NAME}_bg.wasm"), "\0asm"),
         ]));
 
         let renamed = rename(&files).unwrap();

@@ -9,13 +9,16 @@ mod bench_web;
 mod bundle;
 mod checks;
 mod coding;
+mod dependencies;
 mod dist;
 mod failure;
 mod hashed;
 mod http;
+mod lengths;
 mod model;
 mod new_method;
 mod node;
+mod pip;
 mod process;
 mod progress;
 mod record;
@@ -41,7 +44,9 @@ Usage: cargo xtask <command>
   build                            build the WebAssembly package into pkg/
   model                            fetch and check the model; its path is the last line printed
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
-  test [--native] [--wasm] [--e2e] run the checks of these groups, all of them by default
+  test [--habits] [--native] [--wasm] [--e2e]
+                                   run the checks of these groups, all of them by default; the habits
+                                   are format, lengths of files, spelling and licences: some seconds
   bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
                                    speed beside wllama and transformers.js in one browser
                                    (N: 3 repetitions, 6 tokens on a software GPU)
@@ -99,6 +104,7 @@ fn run(mut args: Vec<String>) -> Result {
         }
         "test" => {
             let groups = checks::Groups {
+                habits: take_flag(&mut args, "--habits"),
                 native: take_flag(&mut args, "--native"),
                 wasm: take_flag(&mut args, "--wasm"),
                 e2e: take_flag(&mut args, "--e2e"),
@@ -152,10 +158,12 @@ fn setup(workspace: &Workspace) -> Result {
     wasm::Toolchain::prepare(workspace)?;
     tools::wasm_bindgen(workspace)?;
     tools::wasm_pack(workspace)?;
+    pip::typos(workspace)?;
     node::wasm_opt(workspace)?;
     node::playwright_core(workspace)?;
     node::puppeteer_core(workspace)?;
     node::axe_core(workspace)?;
+    node::tsc(workspace)?;
     tools::browser()?;
     tools::firefox()?;
     tools::software_gpu()?;
