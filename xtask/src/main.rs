@@ -50,6 +50,9 @@ Usage: cargo xtask <command>
   bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
                                    speed beside wllama and transformers.js in one browser
                                    (N: 3 repetitions, 6 tokens on a software GPU)
+  bench-web --against PKG [the same options]
+                                   speed and memory beside those of an older package in the folder PKG
+                                   (7 repetitions, on the processor)
   record [--check]                 record xtask/recording.json for the page (docs/RECORDING.md), or only
                                    check that the committed recording is the same
   new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
@@ -113,6 +116,7 @@ fn run(mut args: Vec<String>) -> Result {
             checks::command(&workspace, groups)
         }
         "bench-web" => {
+            let against = take_value(&mut args, "--against")?.map(PathBuf::from);
             let json = take_value(&mut args, "--json")?.map(PathBuf::from);
             let repeat = take_value(&mut args, "--repeat")?;
             let software_tokens = take_value(&mut args, "--software-tokens")?;
@@ -122,8 +126,9 @@ fn run(mut args: Vec<String>) -> Result {
                 return Err(usage(&format!("`{other}` is neither cpu nor webgpu")));
             }
             let options = bench_web::Options {
-                repeat: parse_count(repeat, 3, 1)?,
-                software_tokens: parse_count(software_tokens, 6, 2)?,
+                against,
+                repeat: parse_count(repeat, 1)?,
+                software_tokens: parse_count(software_tokens, 2)?.unwrap_or(6),
                 device,
                 json,
             };
@@ -211,13 +216,13 @@ fn parse_port(port: Option<String>) -> Result<u16> {
         .map_err(|_| usage(&format!("`{port}` is not a port number")))
 }
 
-/// A number that is at least `least`, `default` if none was given.
-fn parse_count(count: Option<String>, default: u32, least: u32) -> Result<u32> {
-    let Some(text) = count else {
-        return Ok(default);
+/// A number that is at least `least`, if one was given.
+fn parse_count(count: Option<String>, least: u32) -> Result<Option<u32>> {
+    let parse = |text: String| {
+        let count = text.parse().ok().filter(|count| *count >= least);
+        count.ok_or_else(|| usage(&format!("`{text}` is not a number from {least} on")))
     };
-    let count = text.parse().ok().filter(|count| *count >= least);
-    count.ok_or_else(|| usage(&format!("`{text}` is not a number from {least} on")))
+    count.map(parse).transpose()
 }
 
 #[cfg(test)]
@@ -244,8 +249,9 @@ mod tests {
     fn bad_command_lines_are_refused() {
         assert!(take_value(&mut args("--port"), "--port").is_err());
         assert!(parse_port(Some("65536".into())).is_err());
-        assert_eq!(parse_count(None, 3, 1).unwrap(), 3);
-        assert!(parse_count(Some("0".into()), 3, 1).is_err());
+        assert_eq!(parse_count(None, 1).unwrap(), None);
+        assert_eq!(parse_count(Some("7".into()), 1).unwrap(), Some(7));
+        assert!(parse_count(Some("0".into()), 1).is_err());
         assert!(no_more(&args("left")).is_err());
     }
 }
