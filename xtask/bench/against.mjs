@@ -3,7 +3,7 @@
 import { SOFTWARE_TOKENS, decode, distrust, entry, keep, launch, measure, need, prefill, prompt, say, summary, warmUp } from "./common.mjs";
 
 const CPU_TOKENS = 96;
-/** How often the old build's runs are dealt anew into two hands. */
+/** How often the old build's runs are dealt into two hands. */
 const DEALS = 2000;
 /** The share of deals whose hands differ by less than the spread. */
 const SHARE = 0.95;

@@ -10,7 +10,7 @@ const US = "playground";
 const CPU_TOKENS = 32;
 const MODULE = entry("pkg", need("BENCH_PKG"));
 
-/** The exports for transformers.js, one for each precision and graph that is at hand. */
+/** The exports for transformers.js, one for each precision and graph that is there. */
 const onnx = need("BENCH_ONNX");
 const NO_ONNX = `needs an ONNX export of the model (config.json, tokenizer.json, onnx/model_q4.onnx) in ${onnx}`;
 const DTYPES = { fp32: "model.onnx", q8: "model_quantized.onnx", q4: "model_q4.onnx" };

@@ -65,7 +65,7 @@ pub fn module(workspace: &Workspace) -> PathBuf {
 }
 
 /// The module as it travels, beside the module. Made only for those who download it, as it takes
-/// minutes; it goes with the module when that is made anew.
+/// minutes; it is deleted when the module is made again.
 pub fn compressed_module(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(fresh) = fresh_brotli(workspace) {
         return Ok(fresh);

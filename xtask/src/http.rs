@@ -464,7 +464,7 @@ mod tests {
         let (status, _, _) = fixture.ask("GET", "/a.gguf", "Accept-Encoding: br, identity;q=0\r\n");
         assert_eq!(status, "406");
 
-        // Another content, as another time tells, is coded anew.
+        // Another content, as another time tells, is coded again.
         fs::write(fixture.folder.join("www/a.js"), "b".repeat(2000)).unwrap();
         let (_, body) = fixture.ask_bytes("GET", "/a.js", "Accept-Encoding: br\r\n");
         assert_eq!(

@@ -42,7 +42,7 @@ pub fn fetch(workspace: &Workspace) -> Result<PathBuf> {
         drop(fs::remove_file(&model));
         return Err(Failure::new(
             format!("the model was damaged (SHA-256 {found}, not {SHA256}) and has been deleted"),
-            "run this again to fetch it anew",
+            "run this again to fetch it",
         ));
     }
     say("model", model.display());

@@ -69,7 +69,7 @@ pub fn command(workspace: &Workspace, check: bool) -> Result {
         true => Ok(()),
         false => Err(Failure::new(
             format!("{RECORDING} is not what this build records"),
-            "`cargo xtask record` writes it anew; on another processor than the one that made it, \
+            "`cargo xtask record` writes it again; on another processor than the one that made it, \
              near ties may differ, and `cargo test` says whether more does",
         )),
     }

@@ -59,7 +59,7 @@ fn plain_quotes(text: &str) -> Vec<Quote> {
 fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
     let bytes = text.as_bytes();
     let mut quotes = Vec::new();
-    // Open braces; true for one in a template literal, behind which that goes on.
+    // Open braces; true for one in a template literal, which goes on after it.
     let mut braces = Vec::new();
     let mut before = Before::default();
     let mut at = 0;
@@ -89,7 +89,7 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
                 before = Before::value();
                 end + 1
             }
-            // Behind `}` a template literal goes on, if it was one that opened the brace.
+            // After `}` a template literal goes on, if it opened the brace.
             b'`' | b'}' if byte == b'`' || braces.pop() == Some(true) => {
                 let (end, opens) = template(bytes, at + 1).ok_or_else(|| failed(start))?;
                 if opens {
@@ -120,7 +120,7 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
                 at + length
             }
             _ if byte.is_ascii_whitespace() => at + 1,
-            // Behind a bracket stands an operator; behind a brace more often a statement.
+            // After a bracket comes an operator; after a brace more often a statement.
             b')' | b']' => {
                 before = Before::value();
                 at + 1
@@ -140,11 +140,11 @@ struct Before {
     expects_value: bool,
     /// Whether a quoted text names a module.
     imports: bool,
-    /// Whether a quoted text with a colon behind it is an object's key.
+    /// Whether a quoted text with a colon after it is an object's key.
     may_be_key: bool,
 }
 
-/// Behind an operator.
+/// After an operator.
 impl Default for Before {
     fn default() -> Self {
         Self {
@@ -200,7 +200,7 @@ fn until(bytes: &[u8], mut at: usize, mark: u8) -> Option<usize> {
     }
 }
 
-/// The place behind a regular expression that begins at `at`.
+/// The place after a regular expression that begins at `at`.
 fn expression(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut class = false;
     loop {
@@ -216,7 +216,7 @@ fn expression(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The place behind a template literal, or behind the next `${` in it, and whether it is the latter.
+/// The place after a template literal, or after the next `${` in it, and whether it is the latter.
 fn template(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
     loop {
         match bytes.get(at)? {
