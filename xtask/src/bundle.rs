@@ -30,11 +30,11 @@ pub fn build(workspace: &Workspace) -> Result {
 
 /// Brings `pkg/` up to date for others to download: smaller, by `wasm-opt`, and compressed.
 pub fn build_optimised(workspace: &Workspace) -> Result {
-    compile(workspace, node::wasm_opt(workspace)?)?;
+    compile(workspace, node::wasm_opt(workspace)?.as_deref())?;
     compressed_module(workspace).map(drop)
 }
 
-fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
+fn compile(workspace: &Workspace, wasm_opt: Option<&Path>) -> Result {
     let toolchain = Toolchain::prepare(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
 
@@ -100,7 +100,7 @@ fn package(
     workspace: &Workspace,
     compiled: &Path,
     wasm_bindgen: &Path,
-    wasm_opt: Option<PathBuf>,
+    wasm_opt: Option<&Path>,
 ) -> Result {
     let pkg = workspace.pkg();
     let mend = "delete pkg/ and run this again";
@@ -141,7 +141,7 @@ fn package(
             .arg(compiled),
         mend,
     )?;
-    if let Some(wasm_opt) = &wasm_opt {
+    if let Some(wasm_opt) = wasm_opt {
         say("package", format!("wasm-opt {OPTIMISE} (some minutes)"));
         let smaller = pkg.join("optimised.wasm");
         run(

@@ -60,7 +60,7 @@ const COMPILE_MEND: &str = "mend the source as the compiler says above";
 const LINT_MEND: &str = "follow the lints above (`rustup component add clippy` if it is missing)";
 
 /// Runs the stages of `groups` until one fails, and sums up.
-pub fn command(workspace: &Workspace, groups: Groups) -> Result {
+pub fn command(workspace: &Workspace, groups: &Groups) -> Result {
     let all = !(groups.habits || groups.native || groups.wasm || groups.e2e);
     let chosen = [
         (groups.habits, HABITS),

@@ -219,15 +219,11 @@ impl<'a> Site<'a> {
             .iter()
             .map(|reference| &reference.target)
             .collect();
-        let links: String = self
-            .modules(page)
-            .iter()
-            .filter(|module| !named.contains(module))
-            .map(|module| {
-                let address = self.new_path(module, done);
-                format!("  <link rel=\"modulepreload\" href=\"./{address}\">\n")
-            })
-            .collect();
+        let mut links = String::new();
+        for module in self.modules(page).iter().filter(|m| !named.contains(m)) {
+            let address = self.new_path(module, done);
+            links += &format!("  <link rel=\"modulepreload\" href=\"./{address}\">\n");
+        }
         let end = b"</head>";
         if let Some(at) = bytes.windows(end.len()).position(|window| window == end) {
             bytes.splice(at..at, links.into_bytes());

@@ -3,6 +3,10 @@
 //!
 //! Every step prints one line on standard error and does nothing when its
 //! result is already there. A step that fails says how to mend it.
+#![allow(
+    unreachable_pub,
+    reason = "nothing is outside of a program: `pub` is for its other files"
+)]
 
 mod apt;
 mod bench_web;
@@ -113,7 +117,7 @@ fn run(mut args: Vec<String>) -> Result {
                 e2e: take_flag(&mut args, "--e2e"),
             };
             no_more(&args)?;
-            checks::command(&workspace, groups)
+            checks::command(&workspace, &groups)
         }
         "bench-web" => {
             let against = take_value(&mut args, "--against")?.map(PathBuf::from);

@@ -65,12 +65,12 @@ pub fn command(workspace: &Workspace, check: bool) -> Result {
             .and_then(|()| fs::write(&committed, bytes))
             .or_mend(format!("could not write {}", committed.display()), mend);
     }
-    match fs::read(&committed).is_ok_and(|old| old == bytes) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            format!("{RECORDING} is not what this build records"),
-            "`cargo xtask record` writes it again; on another processor than the one that made it, \
-             near ties may differ, and `cargo test` says whether more does",
-        )),
+    if fs::read(&committed).is_ok_and(|old| old == bytes) {
+        return Ok(());
     }
+    Err(Failure::new(
+        format!("{RECORDING} is not what this build records"),
+        "`cargo xtask record` writes it again; on another processor than the one that made it, \
+             near ties may differ, and `cargo test` says whether more does",
+    ))
 }

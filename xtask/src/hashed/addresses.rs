@@ -33,11 +33,10 @@ pub fn walk<'a>(from: &'a str, address: &'a str) -> Option<Vec<(&'a str, Option<
     let count = address.split('/').count();
     for (segment, name) in address.split('/').enumerate() {
         match name {
-            "." => {}
             ".." => drop(names.pop()?),
             // Two slashes, or one in front.
             "" if segment + 1 < count => return None,
-            "" => {}
+            "" | "." => {}
             _ => names.push((name, Some(segment))),
         }
     }

@@ -63,7 +63,7 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
     let mut braces = Vec::new();
     let mut before = Before::default();
     let mut at = 0;
-    let failed = |at: usize| 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+    let failed = |at: usize| 1 + text[..at].matches('\n').count();
     while let Some(&byte) = bytes.get(at) {
         let start = at;
         let rest = &text[at..];
@@ -234,13 +234,13 @@ mod tests {
 
     #[test]
     fn comments_keys_and_other_texts_of_scripts_stay() {
-        let text = r##"// "./a.js" and it's
+        let text = r#"// "./a.js" and it's
 /** @type {import("./a.js").A} */
 const keys = { "./a.js": 1, 'b': x ? "./yes.js" : "./no.js" };
 const pattern = /["'`/]/.test(y), half = 1 / 2 / "./no.js".length;
 const words = `"./a.js" ${f({ at: "./yes.js", more: `${"./no.js"}` })} "./a.js"`;
 const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
-"##;
+"#;
         let quotes = script_quotes(text).unwrap();
         let texts: Vec<&str> = quotes.iter().map(|quote| quote.text.as_str()).collect();
         let (yes, no) = ("./yes.js", "./no.js");

@@ -17,20 +17,21 @@ impl Request {
     /// Reads the next head of a connection; `None` at its end.
     pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut head = reader.take(HEAD_LIMIT);
-        let mut request = Self::default();
         let mut line = String::new();
         if head.read_line(&mut line)? == 0 {
             return Ok(None);
         }
         let mut words = line.split_whitespace();
-        if let (Some(method), Some(target), Some(_version)) =
+        let (Some(method), Some(target), Some(_version)) =
             (words.next(), words.next(), words.next())
-        {
-            request.method = method.to_owned();
-            request.target = target.to_owned();
-        } else {
+        else {
             return Err(io::ErrorKind::InvalidData.into());
-        }
+        };
+        let mut request = Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+        };
         loop {
             line.clear();
             if head.read_line(&mut line)? == 0 {
