@@ -128,16 +128,21 @@ fn lint(workspace: &Workspace) -> Result {
     )
 }
 
-/// In the profile of the lints, whose artifacts of the dependencies it takes.
+/// What others read, where a link to what is private leads nowhere, and all of it. In the profile
+/// of the lints, since rustdoc reads what they have made of the dependencies.
 fn documentation(workspace: &Workspace) -> Result {
-    run_cargo(
-        workspace
-            .cargo()
-            .args(["doc", "--workspace", "--no-deps", "--release"])
-            .env("RUSTDOCFLAGS", "--deny warnings"),
-        "document",
-        "mend the comments that rustdoc names above",
-    )
+    for more in [None, Some("--document-private-items")] {
+        run_cargo(
+            workspace
+                .cargo()
+                .args(["doc", "--workspace", "--no-deps", "--release"])
+                .args(more)
+                .env("RUSTDOCFLAGS", "--deny warnings"),
+            "document",
+            "mend the comments that rustdoc names above",
+        )?;
+    }
+    Ok(())
 }
 
 /// With checks for overflow in our own crate. The module goes without, so a sum that wraps would
