@@ -15,7 +15,7 @@ use crate::serve;
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// How the folders below `models/onnx/` in the cache begin that transformers.js reads.
+/// How the names of folders begin, below `models/onnx/` in the cache, that transformers.js reads.
 const ONNX: &str = "SmolLM2-135M-Instruct";
 
 /// How often the peers are measured, and an older build.
@@ -27,7 +27,7 @@ pub struct Options {
     pub against: Option<PathBuf>,
     /// How often each row is measured, in turns.
     pub repeat: Option<u32>,
-    /// Tokens that a GPU imitated on the processor says.
+    /// Tokens to generate on a GPU that is imitated by the processor.
     pub software_tokens: u32,
     /// The only device to measure, `cpu` or `webgpu`; if `None` both, or, with `against`, the
     /// processor.

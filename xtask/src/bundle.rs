@@ -120,7 +120,7 @@ fn package(
         let hash = found.strip_prefix(recipe).map(str::trim_end);
         hash.is_some_and(|hash| sha256(&module).is_ok_and(|found| found == hash))
     };
-    // What was optimised already is as good where that is not asked for.
+    // An optimised module will do where none is asked for.
     if ours(&optimised) || wasm_opt.is_none() && ours(&plain) {
         say("package", format!("{} is up to date", pkg.display()));
         return Ok(());

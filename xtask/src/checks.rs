@@ -128,8 +128,8 @@ fn lint(workspace: &Workspace) -> Result {
     )
 }
 
-/// What others read, where a link to what is private leads nowhere, and all of it. In the profile
-/// of the lints, since rustdoc reads what they have made of the dependencies.
+/// Twice: the public part, where links to private items lead nowhere, and all of it. The profile is that
+/// of the lints, so that rustdoc finds the dependencies already checked.
 fn documentation(workspace: &Workspace) -> Result {
     for more in [None, Some("--document-private-items")] {
         run_cargo(
@@ -145,9 +145,8 @@ fn documentation(workspace: &Workspace) -> Result {
     Ok(())
 }
 
-/// With checks for overflow in our own crate. The module goes without, so a sum that wraps would
-/// give a wrong number there. What depends on this crate is built again when the checks go, but
-/// nothing that it depends on.
+/// With overflow checks in our own crate: in the module, which has none, a sum that wraps would be a
+/// wrong number. Its dependencies are the same with and without; only the crate itself is built again.
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
@@ -219,7 +218,7 @@ fn page_build(workspace: &Workspace) -> Result {
     size::check(workspace)
 }
 
-/// TypeScript finds no mistake in the page's scripts, of which the package's types are a part.
+/// TypeScript checks the page's scripts, against the types of the package too.
 fn page_types(workspace: &Workspace) -> Result {
     let project = workspace.www().join("jsconfig.json");
     if !project.is_file() {

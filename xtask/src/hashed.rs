@@ -1,6 +1,6 @@
 //! Names that change with what the files hold, so that a browser may keep each for ever.
 //!
-//! `engine/worker.js` becomes `engine/worker.<hash>.js`, and who refers to it is rewritten. What
+//! `engine/worker.js` becomes `engine/worker.<hash>.js`, and whatever refers to it is rewritten. What
 //! counts as a reference, in scripts, pages, style sheets and web manifests:
 //!
 //! - a quoted relative address, such as "./dom.js" or "../pkg/playground.js", that names a file;

@@ -43,7 +43,7 @@ pub struct Site {
 struct Coded {
     /// Of the file.
     etag: String,
-    /// Made by who needs it first; who needs it too meanwhile waits.
+    /// Made by the first request for it; others wait meanwhile.
     bytes: Arc<OnceLock<Option<Arc<[u8]>>>>,
 }
 
@@ -101,7 +101,7 @@ impl Site {
         {
             reply.header("Vary", "Accept-Encoding");
         }
-        // Who goes on with a file needs the bytes of the file.
+        // A download that is continued needs the bytes of the file itself.
         let wishes = if self.codes && request.header("range").is_none() {
             accepted(request.header("accept-encoding"))
         } else {
@@ -179,7 +179,7 @@ impl Site {
         let bytes = {
             let mut coded = self.coded.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (path.to_owned(), coding);
-            // An older state of the file is of no use to anybody.
+            // An older state of the file is never asked for again.
             coded.retain(|other, coded| *other != key || coded.etag == etag);
             let coded = coded.entry(key).or_insert_with(|| Coded {
                 etag: etag.to_owned(),

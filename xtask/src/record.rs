@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 const PLAN: &str = "xtask/recording.json";
 const RECORDING: &str = "www/recorded/smollm2-135m.json";
 
-/// Gzipped, as a host sends it. It comes with the page, so it must not be felt.
+/// Gzipped, as a host sends it. It comes with the page, so it must be small.
 const MOST_BYTES: usize = 300_000;
 
 /// Records the plan with this build. With `check` nothing is written: the committed recording must be

@@ -13,7 +13,7 @@ pub enum Content {
     Memory(Arc<[u8]>),
 }
 
-/// An answer in the making.
+/// An answer that is being written.
 pub struct Reply<'a, W> {
     stream: &'a mut W,
     headers: String,
