@@ -4,7 +4,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-import { SOFTWARE_TOKENS, decode, distrust, entry, keep, launch, measure, need, prefill, prompt, say, summary, warmUp } from "./common.mjs";
+import { SOFTWARE_TOKENS, decode, distrust, entry, keep, launch, measure, need, prefill, prompt, say, warmUp } from "./common.mjs";
+import { summary } from "./compare.mjs";
 
 const US = "playground";
 const CPU_TOKENS = 32;

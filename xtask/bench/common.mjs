@@ -93,13 +93,6 @@ export async function measure(browser, task) {
   }
 }
 
-const sorted = (values) => [...values].sort((a, b) => a - b);
-export function summary(values) {
-  const list = sorted(values);
-  const middle = (list[(list.length - 1) >> 1] + list[list.length >> 1]) / 2;
-  return { min: list[0], median: middle, max: list.at(-1) };
-}
-
 /** Tokens of the prompt by the second, up to the first token said. */
 export const prefill = ({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start);
 /** Tokens by the second, from the first to the last. */

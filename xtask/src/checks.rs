@@ -49,7 +49,7 @@ const WASM: &[Stage] = &[
     ("WebAssembly tests in the browser", wasm_tests),
 ];
 const E2E: &[Stage] = &[
-    ("unit tests of the page", page_tests),
+    ("unit tests of the page and of the benchmarks", page_tests),
     ("build of the page", page_build),
     ("types of the page", page_types),
     ("the package by wasm-pack, and its types", package),
@@ -210,7 +210,9 @@ fn wasm_pack(workspace: &Workspace, toolchain: &Toolchain) -> Result<Command> {
 }
 
 fn page_tests(workspace: &Workspace) -> Result {
-    node_tests(workspace, &workspace.www(), ".test.js", |_| ())
+    node_tests(workspace, &workspace.www(), ".test.js", |_| ())?;
+    let bench = workspace.root.join("xtask").join("bench");
+    node_tests(workspace, &bench, ".test.mjs", |_| ())
 }
 
 fn page_build(workspace: &Workspace) -> Result {
