@@ -222,23 +222,25 @@ fn page_build(workspace: &Workspace) -> Result {
 
 /// TypeScript checks the page's scripts, against the types of the package too.
 fn page_types(workspace: &Workspace) -> Result {
-    let project = workspace.www().join("jsconfig.json");
-    if !project.is_file() {
-        say(
-            "typescript",
-            "skipped, as there is no www/jsconfig.json yet",
-        );
+    let mut projects = Vec::new();
+    lengths::collect(&workspace.www(), dist::PROJECT, &mut projects);
+    projects.sort();
+    if projects.is_empty() {
+        say("typescript", "skipped, as there is no www/jsconfig.json");
         return Ok(());
     }
     let tsc = node::tsc(workspace)?;
-    run(
-        Command::new(node::require()?)
-            .current_dir(&workspace.root)
-            .arg(tsc)
-            .arg("--project")
-            .arg(project),
-        "mend the types that TypeScript names above; they stand in comments",
-    )
+    for project in projects {
+        run(
+            Command::new(node::require()?)
+                .current_dir(&workspace.root)
+                .arg(&tsc)
+                .arg("--project")
+                .arg(project),
+            "mend the types that TypeScript names above; they are in comments",
+        )?;
+    }
+    Ok(())
 }
 
 /// wasm-pack makes the same package as we do, and TypeScript takes it.
