@@ -1,41 +1,17 @@
 // Runs this project, wllama and transformers.js in one browser, in turns, and compares them.
-// Prefill is 128 tokens over the time to the first token; decode is the tokens behind it over
-// their time. `cargo xtask bench-web` starts this and says in the environment where things are.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+// Prefill is 128 tokens over the time to the first token; decode is the tokens after it over
+// their time.
+import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-const say = (step, what) => console.error(`${step.padStart(14)}  ${what}`);
-const need = (name) => process.env[name] ?? (() => { throw new Error(`${name} is not set; run \`cargo xtask bench-web\``); })();
-const { chromium } = await import(pathToFileURL(need("PLAYWRIGHT_CORE")).href);
+import { SOFTWARE_TOKENS, decode, distrust, entry, keep, launch, measure, need, prefill, prompt, say, warmUp } from "./common.mjs";
+import { summary } from "./compare.mjs";
 
 const US = "playground";
 const CPU_TOKENS = 32;
-const SOFTWARE_TOKENS = Number(need("BENCH_SOFTWARE_TOKENS"));
-/** A run that takes longer is given up. */
-const PATIENCE = 600_000;
-/** How many words must be the reference's for a speed to count. */
-const WORDS = 3;
+const MODULE = entry("pkg", need("BENCH_PKG"));
 
-const { prompts } = JSON.parse(readFileSync(need("BENCH_REFERENCE")));
-const named = (name) => prompts.find((prompt) => prompt.name === name);
-const [long, short] = [named("long128"), named("capital")];
-const prompt = { ids: long.prompt_ids, text: long.prompt_text };
-const warmUp = { ids: short.prompt_ids, text: short.prompt_text };
-
-const firstWords = (text) => text.trim().split(/\s+/).slice(0, WORDS).join(" ");
-const expected = firstWords(long.greedy_text);
-
-/** Why the output of a run cannot be trusted, if so. */
-function distrust({ promptTokens, texts }) {
-  const text = texts.join("");
-  if (promptTokens !== prompt.ids.length) return `read ${promptTokens} prompt tokens instead of ${prompt.ids.length}`;
-  if (texts.length < 2) return `said ${texts.length} tokens`;
-  if (/[^\P{C}\n]|\ufffd/u.test(text)) return `said unprintable text: ${JSON.stringify(text)}`;
-  return firstWords(text) === expected ? null : `begins with "${firstWords(text)}", the reference with "${expected}"`;
-}
-
-/** The exports for transformers.js, one for each precision and graph that is at hand. */
+/** The exports for transformers.js, one for each precision and graph that is there. */
 const onnx = need("BENCH_ONNX");
 const NO_ONNX = `needs an ONNX export of the model (config.json, tokenizer.json, onnx/model_q4.onnx) in ${onnx}`;
 const DTYPES = { fp32: "model.onnx", q8: "model_quantized.onnx", q4: "model_q4.onnx" };
@@ -48,86 +24,23 @@ const CPU_Q8 = "onnxruntime-web has no WebGPU kernel for dynamic int8 products: 
 const contenders = [{ name: US, engine: US }, { name: "wllama", engine: "wllama" },
   ...(exports.length ? exports : [{ name: "transformers.js", engine: "transformers.js", skipped: NO_ONNX }])];
 
-// Peers need f16, which Chromium hides on NVIDIA's cards under Vulkan.
-const ANY_GPU = ["--enable-unsafe-webgpu", "--enable-features=Vulkan", "--enable-dawn-features=vulkan_enable_f16_on_nvidia"];
-const SOFTWARE_GPU = [...ANY_GPU, "--use-webgpu-adapter=swiftshader"];
-
-/** The browser, and the GPU it offers: a real one, else an imitated one, else none. */
-async function launch() {
-  for (const flags of [ANY_GPU, SOFTWARE_GPU]) {
-    const browser = await chromium.launch({
-      executablePath: need("CHROMIUM"),
-      args: ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", ...flags],
-    });
-    const page = await browser.newPage();
-    await page.goto(new URL("bench/page.html", need("PLAYGROUND_URL")).href);
-    const gpu = await page.evaluate(async () => {
-      const info = (await navigator.gpu?.requestAdapter())?.info;
-      return info && { name: `${info.vendor} ${info.architecture}`.trim(), software: info.isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.description}`) };
-    });
-    if (gpu || flags === SOFTWARE_GPU) {
-      await page.close();
-      return { browser, gpu };
-    }
-    await browser.close();
-  }
-}
-
-/** One run of an engine in a fresh profile, so that nothing is loaded or compiled yet. */
-async function measure(browser, task) {
-  const context = await browser.newContext();
-  let bytes = 0;
-  const sizes = [];
-  context.on("requestfinished", (request) => {
-    const counts = request.url().startsWith("http") && !request.url().includes("/bench/");
-    // A request that ends behind the run is refused its size.
-    if (counts) sizes.push(request.sizes().then(({ responseBodySize }) => (bytes += responseBodySize), () => {}));
-  });
-  try {
-    const page = await context.newPage();
-    await page.goto(new URL("bench/page.html", need("PLAYGROUND_URL")).href);
-    const run = await page.evaluate(([task, patience]) => new Promise((resolve) => {
-      const worker = new Worker("./engines.js", { type: "module" });
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = ({ message }) => resolve({ error: `the worker failed: ${message}` });
-      setTimeout(() => resolve({ error: `gave up after ${patience / 1000} s` }), patience);
-      worker.postMessage(task);
-    }), [task, PATIENCE]);
-    await Promise.allSettled(sizes);
-    return { ...run, bytes };
-  } catch (error) {
-    // A page that runs out of memory takes its row with it, not the others.
-    return { error: error.message.split("\n")[0] };
-  } finally {
-    await context.close();
-  }
-}
-
-const sorted = (values) => [...values].sort((a, b) => a - b);
-function summary(values) {
-  const list = sorted(values);
-  const middle = (list[(list.length - 1) >> 1] + list[list.length >> 1]) / 2;
-  return { min: list[0], median: middle, max: list.at(-1) };
-}
-
 /** What a row says, of its runs. */
 function summarise(row) {
   const { name, device, skipped, runs } = row;
   const about = { name, device, ...(row.gpu && { gpu: row.gpu.name, software: row.gpu.software }), threads: 1 };
   if (skipped) return { ...about, skipped };
   const spoke = runs.every(({ times }) => times.length > 1);
-  const decode = ({ times }) => (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
   const problem = runs.map(distrust).find(Boolean) ?? null;
   return {
     ...about,
     repetitions: runs.length,
     load_ms: summary(runs.map(({ loadMs }) => loadMs)),
-    prefill128_tok_s: spoke ? summary(runs.map(({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start))) : null,
+    prefill128_tok_s: spoke ? summary(runs.map(prefill)) : null,
     decode_tok_s: spoke ? summary(runs.map(decode)) : null,
     decode_tokens: row.maxTokens,
     ...(device === "webgpu" && { per_token: runs.at(-1).asked }),
     bytes_transferred: Math.max(...runs.map(({ bytes }) => bytes)),
-    peak_memory_bytes: runs[0].memory === null ? null : Math.max(...runs.map(({ memory }) => memory)),
+    peak_memory_bytes: runs[0].memory === null ? null : Math.max(...runs.map(({ memory }) => memory.heap + memory.gpu)),
     first_text: runs[0].texts.slice(0, 8).join(""),
     not_counted: problem,
   };
@@ -172,7 +85,7 @@ try {
     for (const row of rows.filter(({ skipped }) => !skipped)) {
       const run = await measure(browser, {
         engine: row.engine, device: row.device, model: `models/${need("BENCH_MODEL")}`, onnx: row.onnx, dtype: row.dtype,
-        warmUp, prompt, maxTokens: row.maxTokens,
+        module: MODULE, warmUp, prompt, maxTokens: row.maxTokens,
       });
       say("measured", `${row.name} on ${row.device}, ${turn} of ${repeat}${run.error ? `: ${run.error}` : ""}`);
       if (run.error) row.skipped = run.error;
@@ -195,7 +108,4 @@ console.log(table(result));
 console.log("\nours / best peer");
 for (const [name, value] of Object.entries(ratios)) console.log(`  ${name.padEnd(15)} ${value === null ? "none: a side did not run or its text does not count" : value.toFixed(2)}`);
 console.log("\nllama.cpp has no SIMD kernel for Q4_1 in WebAssembly: with other quantisations wllama may compare better");
-if (process.env.BENCH_JSON) {
-  writeFileSync(process.env.BENCH_JSON, `${JSON.stringify({ model: need("BENCH_MODEL"), runs: result, ratios }, null, 2)}\n`);
-  say("numbers", process.env.BENCH_JSON);
-}
+keep({ runs: result, ratios });

@@ -6,8 +6,8 @@ const at = (path) => new URL(`../${path}`, import.meta.url).href;
 
 /** Loaders by name: what answers prompts, and the peak of its memory where the engine tells it. */
 const engines = {
-  async playground({ device, model }) {
-    const { default: init, Playground } = await import(at("pkg/playground.js"));
+  async playground({ device, model, module }) {
+    const { default: init, Playground } = await import(at(module));
     await init();
     const playground = await Playground.create({ device, allowSoftwareGpu: true });
     playground.lost.then(({ message }) => postMessage({ error: message }));
@@ -25,7 +25,7 @@ const engines = {
       },
       memory() {
         const { wasmHeapPeakBytes, gpuPeakBytes } = playground.memory();
-        return wasmHeapPeakBytes + gpuPeakBytes;
+        return { heap: wasmHeapPeakBytes, gpu: gpuPeakBytes };
       },
     };
   },
@@ -85,7 +85,7 @@ const engines = {
 
 /**
  * What the engine asks of WebGPU, counted where it asks: the same for every engine. Encoding is the time from
- * the first pass or launch behind a submission to the end of the next one.
+ * the first pass or launch after a submission to the end of the next one.
  */
 const asked = { launches: 0, passes: 0, submits: 0, reads: 0, encode_ms: 0 };
 let encodingSince = null;

@@ -30,7 +30,7 @@ pub fn install(packages: &[&str]) -> Result {
         return Ok(());
     }
     say("apt", format!("installing {}", missing.join(", ")));
-    // A stale list is no reason to stop: the install below tells.
+    // A stale list is no reason to stop: the install below fails if it matters.
     UPDATE.call_once(|| drop(run(apt_get().arg("update"), "")));
     run(
         apt_get()

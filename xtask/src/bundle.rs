@@ -15,7 +15,9 @@ use crate::tools;
 use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
 
-/// The name of the crate, of its module and of the JavaScript around it.
+/// The name of the package.
+pub const PACKAGE: &str = "playground";
+/// The name of its crate, of its module and of the JavaScript around it.
 pub const NAME: &str = "playground";
 
 /// Takes a fifth off the module in some minutes; higher levels take a quarter of an hour.
@@ -28,11 +30,11 @@ pub fn build(workspace: &Workspace) -> Result {
 
 /// Brings `pkg/` up to date for others to download: smaller, by `wasm-opt`, and compressed.
 pub fn build_optimised(workspace: &Workspace) -> Result {
-    compile(workspace, node::wasm_opt(workspace)?)?;
+    compile(workspace, node::wasm_opt(workspace)?.as_deref())?;
     compressed_module(workspace).map(drop)
 }
 
-fn compile(workspace: &Workspace, wasm_opt: Option<PathBuf>) -> Result {
+fn compile(workspace: &Workspace, wasm_opt: Option<&Path>) -> Result {
     let toolchain = Toolchain::prepare(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
 
@@ -63,7 +65,7 @@ pub fn module(workspace: &Workspace) -> PathBuf {
 }
 
 /// The module as it travels, beside the module. Made only for those who download it, as it takes
-/// minutes; it goes with the module when that is made anew.
+/// minutes; it is deleted when the module is made again.
 pub fn compressed_module(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(fresh) = fresh_brotli(workspace) {
         return Ok(fresh);
@@ -98,7 +100,7 @@ fn package(
     workspace: &Workspace,
     compiled: &Path,
     wasm_bindgen: &Path,
-    wasm_opt: Option<PathBuf>,
+    wasm_opt: Option<&Path>,
 ) -> Result {
     let pkg = workspace.pkg();
     let mend = "delete pkg/ and run this again";
@@ -118,7 +120,7 @@ fn package(
         let hash = found.strip_prefix(recipe).map(str::trim_end);
         hash.is_some_and(|hash| sha256(&module).is_ok_and(|found| found == hash))
     };
-    // What was optimised already is as good where that is not asked for.
+    // An optimised module will do where none is asked for.
     if ours(&optimised) || wasm_opt.is_none() && ours(&plain) {
         say("package", format!("{} is up to date", pkg.display()));
         return Ok(());
@@ -139,7 +141,7 @@ fn package(
             .arg(compiled),
         mend,
     )?;
-    if let Some(wasm_opt) = &wasm_opt {
+    if let Some(wasm_opt) = wasm_opt {
         say("package", format!("wasm-opt {OPTIMISE} (some minutes)"));
         let smaller = pkg.join("optimised.wasm");
         run(
@@ -176,7 +178,7 @@ fn clear(pkg: &Path) -> io::Result<()> {
 fn package_json() -> String {
     format!(
         r#"{{
-  "name": "{NAME}",
+  "name": "{PACKAGE}",
   "version": "{version}",
   "license": "{license}",
   "type": "module",
@@ -189,4 +191,18 @@ fn package_json() -> String {
         version = env!("CARGO_PKG_VERSION"),
         license = env!("CARGO_PKG_LICENSE"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo only warns of a profile for a package that is not there.
+    #[test]
+    fn the_package_is_called_as_its_manifest_says() {
+        let manifest = include_str!("../../Cargo.toml");
+        let name = format!("[package]\nname = \"{PACKAGE}\"\n");
+        assert!(manifest.contains(&name), "{PACKAGE}");
+        assert_eq!(NAME, PACKAGE.replace('-', "_"));
+    }
 }

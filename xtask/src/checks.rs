@@ -1,15 +1,18 @@
 //! `cargo xtask test`: every check of the project, stage by stage.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::bundle;
+use crate::bundle::{self, NAME};
+use crate::dependencies;
 use crate::dist;
 use crate::failure::{Failure, Result};
+use crate::lengths;
 use crate::model;
 use crate::node;
+use crate::pip;
 use crate::process::{run, say};
 use crate::progress::run_cargo;
 use crate::serve;
@@ -20,6 +23,7 @@ use crate::workspace::Workspace;
 
 /// Which groups of stages were asked for; none means all.
 pub struct Groups {
+    pub habits: bool,
     pub native: bool,
     pub wasm: bool,
     pub e2e: bool,
@@ -28,9 +32,16 @@ pub struct Groups {
 /// A named check.
 type Stage = (&'static str, fn(&Workspace) -> Result);
 
-const NATIVE: &[Stage] = &[
+/// What takes seconds, as nothing is built.
+const HABITS: &[Stage] = &[
     ("format", format),
+    ("lengths of files", lengths::check),
+    ("spelling", spelling),
+    ("licences and banned crates", dependencies::check),
+];
+const NATIVE: &[Stage] = &[
     ("lint", lint),
+    ("documentation", documentation),
     ("native tests", native_tests),
 ];
 const WASM: &[Stage] = &[
@@ -38,8 +49,9 @@ const WASM: &[Stage] = &[
     ("WebAssembly tests in the browser", wasm_tests),
 ];
 const E2E: &[Stage] = &[
-    ("unit tests of the page", page_tests),
+    ("unit tests of the page and of the benchmarks", page_tests),
     ("build of the page", page_build),
+    ("types of the page", page_types),
     ("the package by wasm-pack, and its types", package),
     ("end-to-end tests", end_to_end_tests),
 ];
@@ -48,9 +60,10 @@ const COMPILE_MEND: &str = "mend the source as the compiler says above";
 const LINT_MEND: &str = "follow the lints above (`rustup component add clippy` if it is missing)";
 
 /// Runs the stages of `groups` until one fails, and sums up.
-pub fn command(workspace: &Workspace, groups: Groups) -> Result {
-    let all = !(groups.native || groups.wasm || groups.e2e);
+pub fn command(workspace: &Workspace, groups: &Groups) -> Result {
+    let all = !(groups.habits || groups.native || groups.wasm || groups.e2e);
     let chosen = [
+        (groups.habits, HABITS),
         (groups.native, NATIVE),
         (groups.wasm, WASM),
         (groups.e2e, E2E),
@@ -90,6 +103,15 @@ fn format(workspace: &Workspace) -> Result {
     )
 }
 
+fn spelling(workspace: &Workspace) -> Result {
+    run(
+        Command::new(pip::typos(workspace)?)
+            .current_dir(&workspace.root)
+            .arg("--format=brief"),
+        "mend the words above, or let typos.toml know those that are right",
+    )
+}
+
 fn lint(workspace: &Workspace) -> Result {
     run_cargo(
         workspace.cargo().args([
@@ -106,10 +128,33 @@ fn lint(workspace: &Workspace) -> Result {
     )
 }
 
+/// Twice: the public part, where links to private items lead nowhere, and all of it. The profile is that
+/// of the lints, so that rustdoc finds the dependencies already checked.
+fn documentation(workspace: &Workspace) -> Result {
+    for more in [None, Some("--document-private-items")] {
+        run_cargo(
+            workspace
+                .cargo()
+                .args(["doc", "--workspace", "--no-deps", "--release"])
+                .args(more)
+                .env("RUSTDOCFLAGS", "--deny warnings"),
+            "document",
+            "mend the comments that rustdoc names above",
+        )?;
+    }
+    Ok(())
+}
+
+/// With overflow checks in our own crate: in the module, which has none, a sum that wraps would be a
+/// wrong number. Its dependencies are the same with and without; only the crate itself is built again.
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
-    let command = ["test", "--workspace", "--release"];
+    let checked = format!(
+        "profile.release.package.{}.overflow-checks=true",
+        bundle::PACKAGE
+    );
+    let command = ["test", "--workspace", "--release", "--config", &checked];
     run_cargo(
         workspace.cargo().args(command).arg("--no-run"),
         "compile",
@@ -131,8 +176,8 @@ fn wasm_lint(workspace: &Workspace) -> Result {
     run_cargo(
         toolchain
             .cargo(workspace)
-            // Warnings are shown, not denied: Debian's clippy is newer than the pinned one.
-            .args(["clippy", "--release", "--all-targets", "--target", TARGET]),
+            .args(["clippy", "--release", "--all-targets", "--target", TARGET])
+            .args(["--", "--deny", "warnings"]),
         "lint",
         LINT_MEND,
     )
@@ -165,12 +210,37 @@ fn wasm_pack(workspace: &Workspace, toolchain: &Toolchain) -> Result<Command> {
 }
 
 fn page_tests(workspace: &Workspace) -> Result {
-    node_tests(workspace, &workspace.www(), ".test.js", |_| ())
+    node_tests(workspace, &workspace.www(), ".test.js", |_| ())?;
+    let bench = workspace.root.join("xtask").join("bench");
+    node_tests(workspace, &bench, ".test.mjs", |_| ())
 }
 
 fn page_build(workspace: &Workspace) -> Result {
     bundle::build(workspace)?;
     size::check(workspace)
+}
+
+/// TypeScript checks the page's scripts, against the types of the package too.
+fn page_types(workspace: &Workspace) -> Result {
+    let mut projects = Vec::new();
+    lengths::collect(&workspace.www(), dist::PROJECT, &mut projects);
+    projects.sort();
+    if projects.is_empty() {
+        say("typescript", "skipped, as there is no www/jsconfig.json");
+        return Ok(());
+    }
+    let tsc = node::tsc(workspace)?;
+    for project in projects {
+        run(
+            Command::new(node::require()?)
+                .current_dir(&workspace.root)
+                .arg(&tsc)
+                .arg("--project")
+                .arg(project),
+            "mend the types that TypeScript names above; they are in comments",
+        )?;
+    }
+    Ok(())
 }
 
 /// wasm-pack makes the same package as we do, and TypeScript takes it.
@@ -185,7 +255,8 @@ fn package(workspace: &Workspace) -> Result {
             .arg(&folder),
         "see what wasm-pack says above",
     )?;
-    for file in ["playground.js", "playground.d.ts"] {
+    let (module, types) = (format!("{NAME}.js"), format!("{NAME}.d.ts"));
+    for file in [&module, &types] {
         let texts = [&folder, &workspace.pkg()].map(|folder| fs::read(folder.join(file)));
         if !matches!(&texts, [Ok(theirs), Ok(ours)] if theirs == ours) {
             return Err(Failure::new(
@@ -204,8 +275,8 @@ fn package(workspace: &Workspace) -> Result {
                 .args(["--noEmit", "--strict", "--lib", library])
                 .args(["--target", "es2022", "--module", "es2022"])
                 .args(["--moduleResolution", "bundler", "tests/types.ts"])
-                .arg("pkg/playground.d.ts")
-                .arg("pkg/playground_bg.wasm.d.ts"),
+                .arg(format!("pkg/{types}"))
+                .arg(format!("pkg/{NAME}_bg.wasm.d.ts")),
             "mend src/web/types.rs, or what it says of the functions in src/web/playground.rs",
         )?;
     }
@@ -251,7 +322,7 @@ fn node_tests(
     prepare: impl FnOnce(&mut Command),
 ) -> Result {
     let mut files = Vec::new();
-    collect(folder, suffix, &mut files);
+    lengths::collect(folder, suffix, &mut files);
     if files.is_empty() {
         say(
             "tests",
@@ -267,18 +338,4 @@ fn node_tests(
         .args(files);
     prepare(&mut command);
     run(&mut command, "see the failed tests above")
-}
-
-/// Adds the files below `folder` whose names end in `suffix`.
-fn collect(folder: &Path, suffix: &str, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.is_dir() {
-            collect(&path, suffix, files);
-        } else if path.to_string_lossy().ends_with(suffix) {
-            files.push(path);
-        }
-    }
 }

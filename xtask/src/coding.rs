@@ -35,7 +35,7 @@ impl Coding {
         }
     }
 
-    /// What servers expect behind the name of a file that is coded already.
+    /// What servers expect after the name of a file that is coded already.
     fn extension(self) -> &'static str {
         match self {
             Self::Brotli => ".br",

@@ -21,6 +21,9 @@ use crate::process::say;
 use crate::size;
 use crate::workspace::Workspace;
 
+/// How the names of TypeScript's projects end: the page has one, and its workers.
+pub const PROJECT: &str = "jsconfig.json";
+
 /// Marks a folder that this command made and may replace.
 const MARK: &str = ".playground-dist";
 
@@ -101,8 +104,8 @@ fn site(workspace: &Workspace) -> io::Result<Files> {
 pub fn page(www: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     read(www, "", &mut files, &|name| {
-        // The latter tells Node that these scripts are modules.
-        !name.ends_with(".test.js") && name != "package.json"
+        // The latter two tell Node that these scripts are modules, and TypeScript what they use.
+        !name.ends_with(".test.js") && name != "package.json" && !name.ends_with(PROJECT)
     })?;
     Ok(files)
 }

@@ -1,22 +1,23 @@
 //! Names that change with what the files hold, so that a browser may keep each for ever.
 //!
-//! `engine/worker.js` becomes `engine/worker.<hash>.js`, and who refers to it is rewritten. What
+//! `engine/worker.js` becomes `engine/worker.<hash>.js`, and whatever refers to it is rewritten. What
 //! counts as a reference, in scripts, pages, style sheets and web manifests:
 //!
 //! - a quoted relative address, such as "./dom.js" or "../pkg/playground.js", that names a file;
 //! - one that begins with a dot, ends in a slash and names a folder, such as "./adapters/": what it
 //!   is completed with is known at run time only, so the folder gets the hash, of all that it
 //!   holds, and the names in it stay.
-//!
-//! In scripts, comments are skipped, since they refer to types, in circles too, and so are the keys of
-//! objects: the module knows by such what it imports. Escapes are not undone and template literals are
-//! no references: addresses must be written plainly.
+
+mod addresses;
+mod quotes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Result};
+use addresses::{depth, resolve, walk, with_hash};
+use quotes::quoted;
 
 /// The files of a site by their paths from its root, with slashes.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -218,15 +219,11 @@ impl<'a> Site<'a> {
             .iter()
             .map(|reference| &reference.target)
             .collect();
-        let links: String = self
-            .modules(page)
-            .iter()
-            .filter(|module| !named.contains(module))
-            .map(|module| {
-                let address = self.new_path(module, done);
-                format!("  <link rel=\"modulepreload\" href=\"./{address}\">\n")
-            })
-            .collect();
+        let mut links = String::new();
+        for module in self.modules(page).iter().filter(|m| !named.contains(m)) {
+            let address = self.new_path(module, done);
+            links += &format!("  <link rel=\"modulepreload\" href=\"./{address}\">\n");
+        }
         let end = b"</head>";
         if let Some(at) = bytes.windows(end.len()).position(|window| window == end) {
             bytes.splice(at..at, links.into_bytes());
@@ -256,277 +253,12 @@ impl<'a> Site<'a> {
     }
 }
 
-/// How many folders a unit lies in.
-fn depth(unit: &str) -> usize {
-    unit.trim_end_matches('/').matches('/').count()
-}
-
-/// `path` with `hash` in one of its segments: `b.wasm` becomes `b.<hash>.wasm`, and `adapters`, where
-/// the unit is a folder, `adapters.<hash>`.
-fn with_hash(path: &str, segment: usize, hash: &str, unit: &str) -> String {
-    let mut segments: Vec<String> = path.split('/').map(str::to_owned).collect();
-    let name = &segments[segment];
-    segments[segment] = match name.rsplit_once('.').filter(|_| !unit.ends_with('/')) {
-        Some((stem, extension)) => format!("{stem}.{hash}.{extension}"),
-        None => format!("{name}.{hash}"),
-    };
-    segments.join("/")
-}
-
-/// The path of what `address` names in the file `from`; `None` for one that is not relative or
-/// leads out of the site.
-fn resolve(from: &str, address: &str) -> Option<String> {
-    let names: Vec<&str> = walk(from, address)?.iter().map(|(name, _)| *name).collect();
-    let slash = if address.ends_with('/') { "/" } else { "" };
-    (!names.is_empty()).then(|| names.join("/") + slash)
-}
-
-/// The names of the path that `address` leads to in the file `from`, each with its segment in
-/// `address`, or none where it comes from where `from` is.
-fn walk<'a>(from: &'a str, address: &'a str) -> Option<Vec<(&'a str, Option<usize>)>> {
-    let mut names: Vec<(&str, Option<usize>)> = from.split('/').map(|name| (name, None)).collect();
-    names.pop();
-    let count = address.split('/').count();
-    for (segment, name) in address.split('/').enumerate() {
-        match name {
-            "." => {}
-            ".." => drop(names.pop()?),
-            // Two slashes, or one in front.
-            "" if segment + 1 < count => return None,
-            "" => {}
-            _ => names.push((name, Some(segment))),
-        }
-    }
-    Some(names)
-}
-
-/// A quoted text.
-#[derive(Debug, PartialEq)]
-struct Quote {
-    at: usize,
-    text: String,
-    /// Whether `from` or `import` stands in front.
-    import: bool,
-}
-
-/// The quoted texts of a file that can have references; none of others.
-fn quoted(path: &str, bytes: &[u8]) -> Result<Vec<Quote>> {
-    let script = path.ends_with(".js");
-    if !script
-        && ![".html", ".css", ".webmanifest"]
-            .iter()
-            .any(|end| path.ends_with(end))
-    {
-        return Ok(Vec::new());
-    }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Failure::new(format!("{path} is not UTF-8"), "save it as UTF-8"))?;
-    if script {
-        return script_quotes(text).map_err(|line| {
-            Failure::new(
-                format!("a text, comment or expression of {path}, line {line}, does not end"),
-                "mend the script, or teach xtask/src/hashed.rs what it has there",
-            )
-        });
-    }
-    Ok(plain_quotes(text))
-}
-
-/// What stands between quotes of one kind on one line. An apostrophe in a page's words begins none
-/// that names a file.
-fn plain_quotes(text: &str) -> Vec<Quote> {
-    let mut quotes = Vec::new();
-    for mark in ['"', '\''] {
-        let marks: Vec<usize> = text.match_indices(mark).map(|(at, _)| at).collect();
-        quotes.extend(marks.windows(2).map(|pair| Quote {
-            at: pair[0] + 1,
-            text: text[pair[0] + 1..pair[1]].to_owned(),
-            import: false,
-        }));
-    }
-    quotes.sort_by_key(|quote| quote.at);
-    quotes
-}
-
-/// The quoted texts of a script, or the number of the line that could not be read. It knows comments,
-/// template literals and regular expressions as far as not to take a quote in them for one.
-fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
-    let bytes = text.as_bytes();
-    let mut quotes = Vec::new();
-    // Open braces; true for one in a template literal, behind which that goes on.
-    let mut braces = Vec::new();
-    let mut before = Before::default();
-    let mut at = 0;
-    let failed = |at: usize| 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        let rest = &text[at..];
-        at = match byte {
-            b'/' if rest.starts_with("//") => at + rest.find('\n').unwrap_or(rest.len()),
-            b'/' if rest.starts_with("/*") => {
-                at + rest.find("*/").ok_or_else(|| failed(start))? + 2
-            }
-            b'/' if before.expects_value => {
-                before = Before::value();
-                expression(bytes, at).ok_or_else(|| failed(start))?
-            }
-            b'"' | b'\'' => {
-                let end = until(bytes, at + 1, byte).ok_or_else(|| failed(start))?;
-                let is_key = before.may_be_key && text[end + 1..].trim_start().starts_with(':');
-                if !is_key {
-                    quotes.push(Quote {
-                        at: at + 1,
-                        text: text[at + 1..end].to_owned(),
-                        import: before.imports,
-                    });
-                }
-                before = Before::value();
-                end + 1
-            }
-            // Behind `}` a template literal goes on, if it was one that opened the brace.
-            b'`' | b'}' if byte == b'`' || braces.pop() == Some(true) => {
-                let (end, opens) = template(bytes, at + 1).ok_or_else(|| failed(start))?;
-                if opens {
-                    braces.push(true);
-                }
-                before = if opens {
-                    Before::default()
-                } else {
-                    Before::value()
-                };
-                end
-            }
-            b'{' => {
-                braces.push(false);
-                before = Before::key();
-                at + 1
-            }
-            b',' => {
-                before = Before::key();
-                at + 1
-            }
-            _ if is_word(byte) => {
-                let length = bytes[at..]
-                    .iter()
-                    .take_while(|byte| is_word(**byte))
-                    .count();
-                before = Before::word(&text[at..at + length]);
-                at + length
-            }
-            _ if byte.is_ascii_whitespace() => at + 1,
-            // Behind a bracket stands an operator; behind a brace more often a statement.
-            b')' | b']' => {
-                before = Before::value();
-                at + 1
-            }
-            _ => {
-                before = Before::default();
-                at + 1
-            }
-        };
-    }
-    Ok(quotes)
-}
-
-/// What the token before means for the one that follows.
-struct Before {
-    /// Whether a slash begins a regular expression.
-    expects_value: bool,
-    /// Whether a quoted text names a module.
-    imports: bool,
-    /// Whether a quoted text with a colon behind it is an object's key.
-    may_be_key: bool,
-}
-
-/// Behind an operator.
-impl Default for Before {
-    fn default() -> Self {
-        Self {
-            expects_value: true,
-            imports: false,
-            may_be_key: false,
-        }
-    }
-}
-
-impl Before {
-    fn value() -> Self {
-        Self {
-            expects_value: false,
-            ..Self::default()
-        }
-    }
-
-    fn key() -> Self {
-        Self {
-            may_be_key: true,
-            ..Self::default()
-        }
-    }
-
-    fn word(word: &str) -> Self {
-        const OPERATORS: [&str; 13] = [
-            "return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "else", "do",
-            "await", "yield",
-        ];
-        Self {
-            expects_value: OPERATORS.contains(&word),
-            imports: ["from", "import"].contains(&word),
-            may_be_key: false,
-        }
-    }
-}
-
-/// Bytes of names and numbers; those beyond ASCII are taken for letters.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
-}
-
-/// The place of the `mark` that ends a text on its line.
-fn until(bytes: &[u8], mut at: usize, mark: u8) -> Option<usize> {
-    loop {
-        match bytes.get(at)? {
-            b'\n' => return None,
-            b'\\' => at += 2,
-            byte if *byte == mark => return Some(at),
-            _ => at += 1,
-        }
-    }
-}
-
-/// The place behind a regular expression that begins at `at`.
-fn expression(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut class = false;
-    loop {
-        at += 1;
-        match bytes.get(at)? {
-            b'\n' => return None,
-            b'\\' => at += 1,
-            b'[' => class = true,
-            b']' => class = false,
-            b'/' if !class => return Some(at + 1),
-            _ => {}
-        }
-    }
-}
-
-/// The place behind a template literal, or behind the next `${` in it, and whether it is the latter.
-fn template(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
-    loop {
-        match bytes.get(at)? {
-            b'`' => return Some((at + 1, false)),
-            b'$' if bytes.get(at + 1) == Some(&b'{') => return Some((at + 2, true)),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::bundle::NAME;
 
     fn site(files: &[(&str, &str)]) -> Files {
         let file = |(path, text): &(&str, &str)| ((*path).to_owned(), text.as_bytes().to_vec());
@@ -721,30 +453,6 @@ mod tests {
     }
 
     #[test]
-    fn comments_keys_and_other_texts_of_scripts_stay() {
-        let text = r##"// "./a.js" and it's
-/** @type {import("./a.js").A} */
-const keys = { "./a.js": 1, 'b': x ? "./yes.js" : "./no.js" };
-const pattern = /["'`/]/.test(y), half = 1 / 2 / "./no.js".length;
-const words = `"./a.js" ${f({ at: "./yes.js", more: `${"./no.js"}` })} "./a.js"`;
-const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
-"##;
-        let quotes = script_quotes(text).unwrap();
-        let texts: Vec<&str> = quotes.iter().map(|quote| quote.text.as_str()).collect();
-        let (yes, no) = ("./yes.js", "./no.js");
-        let escaped = [r#"\"./a.js\""#, r#"it\'s "./a.js""#];
-        assert_eq!(texts, [&[yes, no, no, yes, no], &escaped[..]].concat());
-        for (bad, line) in [
-            ("\n\"open", 2),
-            ("`open", 1),
-            ("\n\n/* open", 3),
-            ("x = /open\n/", 1),
-        ] {
-            assert_eq!(script_quotes(bad), Err(line), "{bad:?}");
-        }
-    }
-
-    #[test]
     fn a_circle_names_its_files() {
         let circle = [
             ("index.html", "\"./a.js\""),
@@ -821,10 +529,10 @@ const escaped = "\"./a.js\"", apostrophe = 'it\'s "./a.js"';
     fn the_page_s_own_files_resolve() {
         let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("../www");
         let mut files = crate::dist::page(&www).unwrap();
-        let module = "new URL('playground_bg.wasm', import.meta.url)";
+        let module = format!("new URL('{NAME}_bg.wasm', import.meta.url)");
         files.extend(site(&[
-            ("pkg/playground.js", module),
-            ("pkg/playground_bg.wasm", "\0asm"),
+            (&format!("pkg/{NAME}.js"), &module),
+            (&format!("pkg/{NAME}_bg.wasm"), "\0asm"),
         ]));
 
         let renamed = rename(&files).unwrap();

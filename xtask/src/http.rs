@@ -1,18 +1,23 @@
 //! As much of HTTP as a static file server needs: requests, ranges, codings,
 //! media types, and the mapping of addresses to files.
 
+mod range;
+mod reply;
+mod request;
+
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use crate::coding::{Coding, Effort, accepted};
 use crate::hashed::is_hashed;
-
-/// The longest head of a request that is read.
-const HEAD_LIMIT: u64 = 16 * 1024;
+use range::{Part, Wanted, wanted};
+use reply::{Content, Reply, compressible};
+pub use request::Request;
+use request::decode;
 
 /// What the page may load and run.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
@@ -38,37 +43,8 @@ pub struct Site {
 struct Coded {
     /// Of the file.
     etag: String,
-    /// Made by who needs it first; who needs it too meanwhile waits.
+    /// Made by the first request for it; others wait meanwhile.
     bytes: Arc<OnceLock<Option<Arc<[u8]>>>>,
-}
-
-/// What is sent of a file.
-enum Content {
-    File(File),
-    Memory(Arc<[u8]>),
-}
-
-/// The head of a request.
-#[derive(Debug, Default, PartialEq)]
-pub struct Request {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-}
-
-/// A part of a file: the first byte and the number of bytes.
-#[derive(Debug, PartialEq)]
-struct Part {
-    start: u64,
-    length: u64,
-}
-
-/// What a `Range` header asks of a file.
-#[derive(Debug, PartialEq)]
-enum Wanted {
-    Whole,
-    Part(Part),
-    Unsatisfiable,
 }
 
 impl Site {
@@ -125,7 +101,7 @@ impl Site {
         {
             reply.header("Vary", "Accept-Encoding");
         }
-        // Who goes on with a file needs the bytes of the file.
+        // A download that is continued needs the bytes of the file itself.
         let wishes = if self.codes && request.header("range").is_none() {
             accepted(request.header("accept-encoding"))
         } else {
@@ -203,7 +179,7 @@ impl Site {
         let bytes = {
             let mut coded = self.coded.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (path.to_owned(), coding);
-            // An older state of the file is of no use to anybody.
+            // An older state of the file is never asked for again.
             coded.retain(|other, coded| *other != key || coded.etag == etag);
             let coded = coded.entry(key).or_insert_with(|| Coded {
                 etag: etag.to_owned(),
@@ -252,171 +228,6 @@ impl Site {
     }
 }
 
-impl Request {
-    /// Reads the next head of a connection; `None` at its end.
-    pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
-        let mut head = reader.take(HEAD_LIMIT);
-        let mut request = Self::default();
-        let mut line = String::new();
-        if head.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let mut words = line.split_whitespace();
-        if let (Some(method), Some(target), Some(_version)) =
-            (words.next(), words.next(), words.next())
-        {
-            request.method = method.to_owned();
-            request.target = target.to_owned();
-        } else {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        loop {
-            line.clear();
-            if head.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let field = line.trim_end();
-            if field.is_empty() {
-                return Ok(Some(request));
-            }
-            let (name, value) = field.split_once(':').ok_or(io::ErrorKind::InvalidData)?;
-            request
-                .headers
-                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-    }
-
-    /// The target without its query.
-    fn address(&self) -> &str {
-        self.target.split(['?', '#']).next().unwrap_or_default()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// False also after a body, which is not read.
-    fn keeps_connection(&self) -> bool {
-        let closes = |value: &str| value.eq_ignore_ascii_case("close");
-        let has_body = self.header("transfer-encoding").is_some()
-            || self
-                .header("content-length")
-                .is_some_and(|length| length != "0");
-        !has_body && !self.header("connection").is_some_and(closes)
-    }
-}
-
-/// An answer in the making.
-struct Reply<'a, W> {
-    stream: &'a mut W,
-    headers: String,
-}
-
-impl<'a, W: Write> Reply<'a, W> {
-    fn new(stream: &'a mut W, keep: bool, policy: Option<&str>) -> Self {
-        let mut reply = Self {
-            stream,
-            headers: String::new(),
-        };
-        if let Some(policy) = policy {
-            reply.header("Content-Security-Policy", policy);
-        }
-        reply
-            .header("X-Content-Type-Options", "nosniff")
-            .header("Connection", if keep { "keep-alive" } else { "close" });
-        reply
-    }
-
-    fn header(&mut self, name: &str, value: &str) -> &mut Self {
-        self.headers += &format!("{name}: {value}\r\n");
-        self
-    }
-
-    fn empty(&mut self, status: u16, reason: &str) -> io::Result<()> {
-        write!(
-            self.stream,
-            "HTTP/1.1 {status} {reason}\r\n{}\r\n",
-            self.headers
-        )
-    }
-
-    fn text(&mut self, status: u16, reason: &str, send_body: bool) -> io::Result<()> {
-        self.header("Content-Type", "text/plain; charset=utf-8")
-            .header("Content-Length", &reason.len().to_string())
-            .empty(status, reason)?;
-        if send_body {
-            self.stream.write_all(reason.as_bytes())?;
-        }
-        Ok(())
-    }
-
-    fn content(
-        &mut self,
-        status: u16,
-        reason: &str,
-        path: &Path,
-        content: Content,
-        part: &Part,
-        send_body: bool,
-    ) -> io::Result<()> {
-        self.header("Content-Type", media_type(path))
-            .header("Content-Length", &part.length.to_string())
-            .empty(status, reason)?;
-        if !send_body {
-            return Ok(());
-        }
-        match content {
-            Content::File(mut file) => {
-                file.seek(SeekFrom::Start(part.start))?;
-                io::copy(&mut file.take(part.length), self.stream).map(drop)
-            }
-            // Coded, and so never sent in parts.
-            Content::Memory(bytes) => self.stream.write_all(&bytes),
-        }
-    }
-}
-
-impl Content {
-    fn size(&self) -> io::Result<u64> {
-        match self {
-            Self::File(file) => Ok(file.metadata()?.len()),
-            Self::Memory(bytes) => Ok(bytes.len() as u64),
-        }
-    }
-}
-
-/// The media type that a file's extension stands for.
-fn media_type(path: &Path) -> &'static str {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js" | "mjs") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("json") => "application/json",
-        Some("webmanifest") => "application/manifest+json",
-        Some("wasm") => "application/wasm",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("md" | "txt") => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
-}
-
-/// Whether a file is worth coding while somebody waits. Adapters are not: numbers shrink by a tenth.
-fn compressible(path: &Path) -> bool {
-    let kind = media_type(path);
-    kind.starts_with("text/")
-        || [
-            "application/json",
-            "application/manifest+json",
-            "application/wasm",
-            "image/svg+xml",
-        ]
-        .contains(&kind)
-}
-
 /// A strong validator: it changes with the file's size and time.
 fn etag(metadata: &Metadata) -> String {
     let time = metadata
@@ -435,52 +246,6 @@ fn names(tags: &str, etag: &str) -> bool {
     tags.split(',')
         .map(str::trim)
         .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-}
-
-/// Reads a `Range` header for a file of `size` bytes. Several ranges at once,
-/// and what is not understood, get the whole file, as the standard allows.
-fn wanted(range: &str, size: u64) -> Wanted {
-    let Some((first, last)) = range
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-    else {
-        return Wanted::Whole;
-    };
-    let (start, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(start), Ok(last)) if start <= last => (start, size.min(last.saturating_add(1))),
-        (Ok(start), Err(_)) if last.is_empty() => (start, size),
-        (Err(_), Ok(0)) if first.is_empty() => return Wanted::Unsatisfiable,
-        (Err(_), Ok(length)) if first.is_empty() => (size.saturating_sub(length), size),
-        _ => return Wanted::Whole,
-    };
-    if start < end {
-        Wanted::Part(Part {
-            start,
-            length: end - start,
-        })
-    } else {
-        Wanted::Unsatisfiable
-    }
-}
-
-/// Undoes percent-encoding; `None` if the result is not text.
-fn decode(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let [high, low, tail @ ..] = tail else {
-            return None;
-        };
-        let digit = |code: u8| char::from(code).to_digit(16);
-        bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -542,48 +307,6 @@ mod tests {
         fn drop(&mut self) {
             drop(fs::remove_dir_all(&self.folder));
         }
-    }
-
-    #[test]
-    fn ranges() {
-        let part = |start, length| Wanted::Part(Part { start, length });
-        for (range, expected) in [
-            ("bytes=0-0", part(0, 1)),
-            ("bytes=2-5", part(2, 4)),
-            ("bytes=7-", part(7, 3)),
-            ("bytes=7-99", part(7, 3)),
-            ("bytes=0-18446744073709551615", part(0, 10)),
-            ("bytes=-4", part(6, 4)),
-            ("bytes=-99", part(0, 10)),
-            ("bytes=10-", Wanted::Unsatisfiable),
-            ("bytes=-0", Wanted::Unsatisfiable),
-            ("bytes=5-2", Wanted::Whole),
-            ("bytes=0-1,3-4", Wanted::Whole),
-            ("bytes=-", Wanted::Whole),
-            ("lines=1-2", Wanted::Whole),
-        ] {
-            assert_eq!(wanted(range, 10), expected, "{range}");
-        }
-        assert_eq!(wanted("bytes=0-", 0), Wanted::Unsatisfiable);
-    }
-
-    #[test]
-    fn percent_decoding() {
-        assert_eq!(decode("/a%20b%C3%a9").as_deref(), Some("/a bé"));
-        for bad in ["%", "%2", "%zz", "%ff", "%+1"] {
-            assert_eq!(decode(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn media_types() {
-        assert_eq!(media_type(Path::new("a/b.wasm")), "application/wasm");
-        assert_eq!(
-            media_type(Path::new("b.mjs")),
-            "text/javascript; charset=utf-8"
-        );
-        assert_eq!(media_type(Path::new("m.gguf")), "application/octet-stream");
-        assert_eq!(media_type(Path::new("README")), "application/octet-stream");
     }
 
     #[test]
@@ -741,7 +464,7 @@ mod tests {
         let (status, _, _) = fixture.ask("GET", "/a.gguf", "Accept-Encoding: br, identity;q=0\r\n");
         assert_eq!(status, "406");
 
-        // Another content, as another time tells, is coded anew.
+        // Another content, as another time tells, is coded again.
         fs::write(fixture.folder.join("www/a.js"), "b".repeat(2000)).unwrap();
         let (_, body) = fixture.ask_bytes("GET", "/a.js", "Accept-Encoding: br\r\n");
         assert_eq!(
@@ -819,19 +542,5 @@ mod tests {
         assert_eq!(status, "405");
         assert!(head.contains("Allow: GET, HEAD\r\n"), "{head}");
         assert!(head.contains("Connection: close\r\n"), "{head}");
-    }
-
-    #[test]
-    fn broken_requests_are_refused() {
-        let endless = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(HEAD_LIMIT as usize));
-        for text in [
-            "GET\r\n\r\n",
-            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-            "GET / HTTP/1.1\r\n",
-            &endless,
-        ] {
-            assert!(Request::read(&mut text.as_bytes()).is_err());
-        }
-        assert_eq!(Request::read(&mut "".as_bytes()).unwrap(), None);
     }
 }

@@ -3,19 +3,26 @@
 //!
 //! Every step prints one line on standard error and does nothing when its
 //! result is already there. A step that fails says how to mend it.
+#![allow(
+    unreachable_pub,
+    reason = "nothing is outside of a program: `pub` is for its other files"
+)]
 
 mod apt;
 mod bench_web;
 mod bundle;
 mod checks;
 mod coding;
+mod dependencies;
 mod dist;
 mod failure;
 mod hashed;
 mod http;
+mod lengths;
 mod model;
 mod new_method;
 mod node;
+mod pip;
 mod process;
 mod progress;
 mod record;
@@ -41,10 +48,15 @@ Usage: cargo xtask <command>
   build                            build the WebAssembly package into pkg/
   model                            fetch and check the model; its path is the last line printed
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
-  test [--native] [--wasm] [--e2e] run the checks of these groups, all of them by default
+  test [--habits] [--native] [--wasm] [--e2e]
+                                   run the checks of these groups, all of them by default; the habits
+                                   are format, lengths of files, spelling and licences: some seconds
   bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
                                    speed beside wllama and transformers.js in one browser
                                    (N: 3 repetitions, 6 tokens on a software GPU)
+  bench-web --against PKG [the same options]
+                                   speed and memory beside those of an older package in the folder PKG
+                                   (7 repetitions, on the processor)
   record [--check]                 record xtask/recording.json for the page (docs/RECORDING.md), or only
                                    check that the committed recording is the same
   new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
@@ -99,14 +111,16 @@ fn run(mut args: Vec<String>) -> Result {
         }
         "test" => {
             let groups = checks::Groups {
+                habits: take_flag(&mut args, "--habits"),
                 native: take_flag(&mut args, "--native"),
                 wasm: take_flag(&mut args, "--wasm"),
                 e2e: take_flag(&mut args, "--e2e"),
             };
             no_more(&args)?;
-            checks::command(&workspace, groups)
+            checks::command(&workspace, &groups)
         }
         "bench-web" => {
+            let against = take_value(&mut args, "--against")?.map(PathBuf::from);
             let json = take_value(&mut args, "--json")?.map(PathBuf::from);
             let repeat = take_value(&mut args, "--repeat")?;
             let software_tokens = take_value(&mut args, "--software-tokens")?;
@@ -116,8 +130,9 @@ fn run(mut args: Vec<String>) -> Result {
                 return Err(usage(&format!("`{other}` is neither cpu nor webgpu")));
             }
             let options = bench_web::Options {
-                repeat: parse_count(repeat, 3, 1)?,
-                software_tokens: parse_count(software_tokens, 6, 2)?,
+                against,
+                repeat: parse_count(repeat, 1)?,
+                software_tokens: parse_count(software_tokens, 2)?.unwrap_or(6),
                 device,
                 json,
             };
@@ -152,10 +167,12 @@ fn setup(workspace: &Workspace) -> Result {
     wasm::Toolchain::prepare(workspace)?;
     tools::wasm_bindgen(workspace)?;
     tools::wasm_pack(workspace)?;
+    pip::typos(workspace)?;
     node::wasm_opt(workspace)?;
     node::playwright_core(workspace)?;
     node::puppeteer_core(workspace)?;
     node::axe_core(workspace)?;
+    node::tsc(workspace)?;
     tools::browser()?;
     tools::firefox()?;
     tools::software_gpu()?;
@@ -203,13 +220,13 @@ fn parse_port(port: Option<String>) -> Result<u16> {
         .map_err(|_| usage(&format!("`{port}` is not a port number")))
 }
 
-/// A number that is at least `least`, `default` if none was given.
-fn parse_count(count: Option<String>, default: u32, least: u32) -> Result<u32> {
-    let Some(text) = count else {
-        return Ok(default);
+/// A number that is at least `least`, if one was given.
+fn parse_count(count: Option<String>, least: u32) -> Result<Option<u32>> {
+    let parse = |text: String| {
+        let count = text.parse().ok().filter(|count| *count >= least);
+        count.ok_or_else(|| usage(&format!("`{text}` is not a number from {least} on")))
     };
-    let count = text.parse().ok().filter(|count| *count >= least);
-    count.ok_or_else(|| usage(&format!("`{text}` is not a number from {least} on")))
+    count.map(parse).transpose()
 }
 
 #[cfg(test)]
@@ -236,8 +253,9 @@ mod tests {
     fn bad_command_lines_are_refused() {
         assert!(take_value(&mut args("--port"), "--port").is_err());
         assert!(parse_port(Some("65536".into())).is_err());
-        assert_eq!(parse_count(None, 3, 1).unwrap(), 3);
-        assert!(parse_count(Some("0".into()), 3, 1).is_err());
+        assert_eq!(parse_count(None, 1).unwrap(), None);
+        assert_eq!(parse_count(Some("7".into()), 1).unwrap(), Some(7));
+        assert!(parse_count(Some("0".into()), 1).is_err());
         assert!(no_more(&args("left")).is_err());
     }
 }

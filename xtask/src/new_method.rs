@@ -5,6 +5,9 @@ use std::fs;
 use crate::failure::{Failure, OrMend, Result};
 use crate::workspace::Workspace;
 
+/// Where methods are, and the file there with their two lists.
+const FOLDER: &str = "src/adapters";
+const LISTS: &str = "src/adapters/mod.rs";
 const TEMPLATE: &str = include_str!("method.rs.txt");
 
 /// Writes `src/adapters/NAME.rs` and enters it into `src/adapters/mod.rs`.
@@ -16,8 +19,8 @@ pub fn command(workspace: &Workspace, name: &str) -> Result {
             "use small letters, digits and underscores, such as `my_method`",
         ));
     }
-    let adapters = workspace.root.join("src/adapters");
-    let (file, lists) = (adapters.join(format!("{name}.rs")), adapters.join("mod.rs"));
+    let file = workspace.root.join(FOLDER).join(format!("{name}.rs"));
+    let lists = workspace.root.join(LISTS);
     if file.exists() {
         let problem = format!("{} is already there", file.display());
         return Err(Failure::new(
@@ -26,17 +29,17 @@ pub fn command(workspace: &Workspace, name: &str) -> Result {
         ));
     }
     let mend = "run this in a clone of the repository that you may write to";
-    let text = fs::read_to_string(&lists).or_mend("src/adapters/mod.rs cannot be read", mend)?;
+    let text = fs::read_to_string(&lists).or_mend(format!("{LISTS} cannot be read"), mend)?;
     let text = entered(&text, name).ok_or_else(|| {
         let mend = "add `pub mod NAME;` and `&NAME::METHOD,` to it by hand";
-        Failure::new("src/adapters/mod.rs has no list of methods", mend)
+        Failure::new(format!("{LISTS} has no list of methods"), mend)
     })?;
     let room = TEMPLATE
         .replace("NAME", name)
         .replace("TYPE", &name.to_uppercase());
     fs::write(&file, room).or_mend(format!("{} cannot be written", file.display()), mend)?;
-    fs::write(&lists, text).or_mend("src/adapters/mod.rs cannot be written", mend)?;
-    eprintln!("wrote src/adapters/{name}.rs and entered it into src/adapters/mod.rs");
+    fs::write(&lists, text).or_mend(format!("{LISTS} cannot be written"), mend)?;
+    eprintln!("wrote {FOLDER}/{name}.rs and entered it into {LISTS}");
     eprintln!("it builds; `cargo test --release --test it` now lists what is still missing");
     eprintln!("CONTRIBUTING.md goes on from here");
     Ok(())

@@ -34,7 +34,7 @@ pub fn run_cargo(command: &mut Command, step: &'static str, mend: &str) -> Resul
         .or_mend(format!("could not start {name}"), mend)?;
     let mut progress = Progress::new(step, terminal);
     if let Some(stderr) = child.stderr.take() {
-        // Cargo's end is told by its exit, not by its last word.
+        // The exit tells how cargo ended, not the end of its output.
         drop(pieces(BufReader::new(stderr), |piece| {
             match progress.hear(piece) {
                 Some(line) if terminal => eprint!("\r\x1b[K{line}"),

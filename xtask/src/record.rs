@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 const PLAN: &str = "xtask/recording.json";
 const RECORDING: &str = "www/recorded/smollm2-135m.json";
 
-/// Gzipped, as a host sends it. It comes with the page, so it must not be felt.
+/// Gzipped, as a host sends it. It comes with the page, so it must be small.
 const MOST_BYTES: usize = 300_000;
 
 /// Records the plan with this build. With `check` nothing is written: the committed recording must be
@@ -65,12 +65,12 @@ pub fn command(workspace: &Workspace, check: bool) -> Result {
             .and_then(|()| fs::write(&committed, bytes))
             .or_mend(format!("could not write {}", committed.display()), mend);
     }
-    match fs::read(&committed).is_ok_and(|old| old == bytes) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            format!("{RECORDING} is not what this build records"),
-            "`cargo xtask record` writes it anew; on another processor than the one that made it, \
-             near ties may differ, and `cargo test` says whether more does",
-        )),
+    if fs::read(&committed).is_ok_and(|old| old == bytes) {
+        return Ok(());
     }
+    Err(Failure::new(
+        format!("{RECORDING} is not what this build records"),
+        "`cargo xtask record` writes it again; on another processor than the one that made it, \
+             near ties may differ, and `cargo test` says whether more does",
+    ))
 }

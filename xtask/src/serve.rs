@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 /// How many ports are tried from the wished one on.
 const PORTS: u16 = 20;
 /// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Builds what the page needs and serves it until interrupted.
 pub fn command(workspace: &Workspace, port: u16, with_model: bool) -> Result {

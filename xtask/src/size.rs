@@ -12,9 +12,9 @@ use crate::process::say;
 use crate::workspace::Workspace;
 
 /// The most bytes that the gzipped module may have before `wasm-opt`: a little
-/// above what it has. The aim is 3 MB. In the way stands burn's GPU backend:
-/// kernels that are generated at run time bring their compiler along, and
-/// features choose between whole backends, not between kernels (README.md).
+/// above what it has. The aim is 3 MB. What prevents it is burn's GPU backend:
+/// kernels that are generated at run time need their compiler in the module, and
+/// features choose between whole backends, not between kernels (docs/performance.md).
 const BUDGET: usize = 4_550_000;
 
 /// How many crates the report names.
