@@ -7,7 +7,7 @@ import init, {
   type GenerateRequest,
   type LoadProgress,
   type Step,
-} from "../pkg/playground.js";
+} from "../pkg/steering_playground.js";
 
 export async function complete(model: Blob | string, weights: Uint8Array): Promise<string> {
   await init();

@@ -11,11 +11,11 @@ mod quantised;
 use std::collections::BTreeMap;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
-use playground::device;
-use playground::kernels::Cut;
-use playground::web::{Playground, relaxed};
-use playground::weights::quant::Kind;
-use playground::weights::{HostData, HostTensor, safetensors};
+use steering_playground::device;
+use steering_playground::kernels::Cut;
+use steering_playground::web::{Playground, relaxed};
+use steering_playground::weights::quant::Kind;
+use steering_playground::weights::{HostData, HostTensor, safetensors};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use playground::arch::DecoderConfig;
-use playground::device::{self, read_back};
-use playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
-use playground::sample::{Answer, Question, Sampling};
-use playground::weights::quant::{Kind, dequantise};
+use steering_playground::arch::DecoderConfig;
+use steering_playground::device::{self, read_back};
+use steering_playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
+use steering_playground::sample::{Answer, Question, Sampling};
+use steering_playground::weights::quant::{Kind, dequantise};
 
 /// Kernels sum in another order than the host: how far they may be from it, in shares of the largest
 /// number or of 1.

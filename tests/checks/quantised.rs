@@ -1,6 +1,6 @@
 //! Products of quantised matrices against plain arithmetic, by whoever multiplies.
 
-use playground::quantised::{Activations, BLOCK, Block, Packed, Product, Width};
+use steering_playground::quantised::{Activations, BLOCK, Block, Packed, Product, Width};
 
 /// A plain random number generator: the tests repeat exactly.
 pub struct Random(pub u64);

@@ -99,7 +99,7 @@ test("the real model's first 8 greedy ids and its logits equal the reference", {
   const { prompt_ids: ids, greedy_ids: expected, name, top5_last_prompt: top } = reference.prompts.find(({ name }) => name === "capital");
   proxy.files.set("/bare.html", { type: "text/html", body: "<!doctype html><title>bare</title>" });
   proxy.files.set("/bare.js", { type: "text/javascript", body: `
-    import init, { Playground } from "./pkg/playground.js";
+    import init, { Playground } from "./pkg/steering_playground.js";
     onmessage = async ({ data }) => {
       try {
         await init();

@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use playground::arch::ModelFile;
-use playground::checkpoint::{AdapterFiles, BASES_FILE};
-use playground::device::{self, read_back};
-use playground::hooks::Steering;
-use playground::model::{Lane, Positions, Weights};
-use playground::session::Session;
-use playground::weights::NativeFile;
+use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::{AdapterFiles, BASES_FILE};
+use steering_playground::device::{self, read_back};
+use steering_playground::hooks::Steering;
+use steering_playground::model::{Lane, Positions, Weights};
+use steering_playground::session::Session;
+use steering_playground::weights::NativeFile;
 
 pub fn golden_dir() -> PathBuf {
     PathBuf::from("tests/golden")

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use playground::adapters::{self, Stack};
-use playground::arch::Projection;
-use playground::checkpoint::AdapterFiles;
-use playground::hooks::{Law, Mask, Site, Steering};
-use playground::session::Session;
+use steering_playground::adapters::{self, Stack};
+use steering_playground::arch::Projection;
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::hooks::{Law, Mask, Site, Steering};
+use steering_playground::session::Session;
 
 use crate::common::{logits, tiny, together};
 use crate::golden::{Case, cases, worst};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use playground::methods::{METHODS, method_table};
+use steering_playground::methods::{METHODS, method_table};
 
 /// Cargo runs tests in the package's folder. The folder that the test was built in is no help:
 /// clones that share build output would read each other's files.

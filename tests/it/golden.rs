@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use playground::adapters::{self, Stack};
-use playground::checkpoint::AdapterFiles;
-use playground::device::read_back;
-use playground::hooks::{Law, Site, Steering};
-use playground::methods::METHODS;
-use playground::model::Positions;
-use playground::weights::{HostData, HostTensor, safetensors};
+use steering_playground::adapters::{self, Stack};
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::device::read_back;
+use steering_playground::hooks::{Law, Site, Steering};
+use steering_playground::methods::METHODS;
+use steering_playground::model::Positions;
+use steering_playground::weights::{HostData, HostTensor, safetensors};
 
 use crate::common::{adapter_files, golden_dir, logits, metadata, tiny};
 

@@ -1,12 +1,12 @@
 //! Every golden case on a GPU against the CPU: whatever native adapter there is, a software one will
 //! do: `cargo xtask test` installs one.
 
-use playground::adapters::{self, Stack};
-use playground::device;
-use playground::hooks::Steering;
-use playground::model::Weights;
-use playground::sample::Sampling;
-use playground::session::{CachePolicy, Request, Session, Step};
+use steering_playground::adapters::{self, Stack};
+use steering_playground::device;
+use steering_playground::hooks::Steering;
+use steering_playground::model::Weights;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{CachePolicy, Request, Session, Step};
 
 use crate::common::{lacks_gpu, logits, tiny, tiny_on, together};
 use crate::golden::{cases, worst};

@@ -1,10 +1,10 @@
 //! Gradients through the whole decoder, against finite differences: the tensor executor cuts no graph.
 
 use burn::tensor::{Tensor, TensorData, activation};
-use playground::arch::{Norm, Projection};
-use playground::device;
-use playground::hooks::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift, Site, Steering};
-use playground::model::{Model, Positions, Weights};
+use steering_playground::arch::{Norm, Projection};
+use steering_playground::device;
+use steering_playground::hooks::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift, Site, Steering};
+use steering_playground::model::{Model, Positions, Weights};
 
 use crate::common::{tiny, tiny_with};
 

@@ -5,9 +5,9 @@
 mod checks;
 
 use burn::tensor::Device;
-use playground::device;
-use playground::kernels::Cut;
-use playground::weights::quant::Kind;
+use steering_playground::device;
+use steering_playground::kernels::Cut;
+use steering_playground::weights::quant::Kind;
 use pollster::block_on;
 
 use crate::common::lacks_gpu;

@@ -2,10 +2,10 @@
 //! case. Nothing here names a method.
 
 use burn::tensor::{Tensor, TensorData};
-use playground::adapters::{self, Stack};
-use playground::device::read_back;
-use playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
-use playground::session::Session;
+use steering_playground::adapters::{self, Stack};
+use steering_playground::device::read_back;
+use steering_playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
+use steering_playground::session::Session;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -99,7 +99,7 @@ impl Case {
     }
 
     /// The linear layer of a place, and the width of its input; none for other places.
-    fn layer(&self, place: usize) -> Option<(usize, playground::arch::Projection, usize)> {
+    fn layer(&self, place: usize) -> Option<(usize, steering_playground::arch::Projection, usize)> {
         let Site::Linear(layer, projection) = self.placed(place).site else {
             return None;
         };

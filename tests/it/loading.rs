@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use playground::adapters::{self, Stack};
-use playground::arch::ModelFile;
-use playground::checkpoint::AdapterFiles;
-use playground::device;
-use playground::error::Error;
-use playground::model::Weights;
-use playground::session::Session;
-use playground::weights::Bytes;
+use steering_playground::adapters::{self, Stack};
+use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::device;
+use steering_playground::error::Error;
+use steering_playground::model::Weights;
+use steering_playground::session::Session;
+use steering_playground::weights::Bytes;
 
 use crate::common::{adapter_files, golden_dir, logits, tiny};
 use crate::golden::{cases, worst};
@@ -933,7 +933,7 @@ fn inspect_explains_every_golden_case() {
     }
     assert_eq!(
         seen.len(),
-        playground::methods::METHODS.len(),
+        steering_playground::methods::METHODS.len(),
         "all methods are there: {seen:?}"
     );
     let refused = adapters::inspect(&with_field(lora(), "use_qalora", true.into()));
@@ -1290,7 +1290,7 @@ fn a_gguf_lora_is_the_lora() {
         let mut stack = adapters::Stack::default();
         let id = stack.add(adapter);
         stack.set_coefficient(id, c).expect("finite");
-        let export = playground::export::Export::new(&stack.entries()[0]);
+        let export = steering_playground::export::Export::new(&stack.entries()[0]);
         let bytes = pollster::block_on(export.gguf(&session.model)).expect("exports");
         let logits = crate::common::logits(&session, &[1, 2, 3, 9], &stack.steering());
         (logits, bytes)
@@ -1334,7 +1334,7 @@ fn an_export_says_what_it_cannot_hold() {
         let adapter = adapters::load(&golden(case), &session.model).expect("loads");
         let id = stack.add(adapter);
         stack.set_coefficient(id, 1.0).expect("finite");
-        let export = playground::export::Export::new(&stack.entries()[0]);
+        let export = steering_playground::export::Export::new(&stack.entries()[0]);
         let error = pollster::block_on(export.gguf(&session.model)).expect_err(case);
         assert_eq!(error.code(), "unsupported-option", "{case}: {error}");
     }

@@ -5,11 +5,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use playground::adapters::{self, Stack};
-use playground::checkpoint::AdapterFiles;
-use playground::session::Session;
-use playground::text::{Message, Text};
-use playground::weights::{gguf, safetensors};
+use steering_playground::adapters::{self, Stack};
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::session::Session;
+use steering_playground::text::{Message, Text};
+use steering_playground::weights::{gguf, safetensors};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 

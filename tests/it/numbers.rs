@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use playground::adapters::{self, Stack};
-use playground::arch::ModelFile;
-use playground::checkpoint::AdapterFiles;
-use playground::device;
-use playground::error::Error;
-use playground::export::Export;
-use playground::extract::{self, Pairs};
-use playground::hooks::Steering;
-use playground::model::Weights;
-use playground::sample::Sampling;
-use playground::session::{CachePolicy, Request, Session, Step};
-use playground::text::Text;
-use playground::weights::{Bytes, HostData, HostTensor, gguf};
+use steering_playground::adapters::{self, Stack};
+use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::device;
+use steering_playground::error::Error;
+use steering_playground::export::Export;
+use steering_playground::extract::{self, Pairs};
+use steering_playground::hooks::Steering;
+use steering_playground::model::Weights;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{CachePolicy, Request, Session, Step};
+use steering_playground::text::Text;
+use steering_playground::weights::{Bytes, HostData, HostTensor, gguf};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use serde_json::{Value, json};
@@ -645,7 +645,7 @@ fn an_extraction_has_the_length_that_was_asked_for() {
             let streams = session.model.residuals(&ids, &Steering::base());
             let h = streams.expect("reads").swap_remove(layer);
             let mean = h.narrow(0, 1, ids.len() - 1).mean_dim(0);
-            length(&block_on(playground::device::read_back(mean)).expect("read"))
+            length(&block_on(steering_playground::device::read_back(mean)).expect("read"))
         };
         let texts = pairs.positive.iter().chain(&pairs.negative);
         let mean = texts.map(|text| stream(text)).sum::<f32>() / 4.0;

@@ -5,14 +5,14 @@ mod checks;
 
 use std::fs;
 
-use playground::adapters::{self, Stack};
-use playground::arch::{ModelFile, Projection};
-use playground::device::{self, read_back};
-use playground::hooks::Steering;
-use playground::model::{Positions, Weights};
-use playground::quantised::{Activations, Packed, Width};
-use playground::session::Session;
-use playground::weights::NativeFile;
+use steering_playground::adapters::{self, Stack};
+use steering_playground::arch::{ModelFile, Projection};
+use steering_playground::device::{self, read_back};
+use steering_playground::hooks::Steering;
+use steering_playground::model::{Positions, Weights};
+use steering_playground::quantised::{Activations, Packed, Width};
+use steering_playground::session::Session;
+use steering_playground::weights::NativeFile;
 use serde_json::Value;
 
 use crate::common::{
@@ -113,7 +113,7 @@ fn smollm2_quantised_says_what_f32_says() {
             &last_logits(&exact, &prompt_ids, &base),
         );
         worst = worst.max(difference);
-        let request = playground::session::Request {
+        let request = steering_playground::session::Request {
             ids: Some(prompt_ids),
             max_tokens: expected.len(),
             ..Default::default()
@@ -121,7 +121,7 @@ fn smollm2_quantised_says_what_f32_says() {
         let mut generation = fast.generate(request).expect("starts");
         let mut found = Vec::new();
         while let Some(step) = pollster::block_on(generation.next()).expect("steps") {
-            if let playground::session::Step::Token {
+            if let steering_playground::session::Step::Token {
                 steered: Some(step),
                 ..
             } = step

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use playground::adapters::{self};
-use playground::hooks::Steering;
-use playground::model::Weights;
-use playground::sample::Sampling;
-use playground::session::{Request, Session, Step};
-use playground::text::{Message, Text};
+use steering_playground::adapters::{self};
+use steering_playground::hooks::Steering;
+use steering_playground::model::Weights;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{Request, Session, Step};
+use steering_playground::text::{Message, Text};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -1,12 +1,12 @@
 //! Streams on a tiny model: lockstep, noise, changes in mid-stream, the cache's two policies.
 
-use playground::adapters::{self, Stack};
-use playground::checkpoint::AdapterFiles;
-use playground::device::read_back;
-use playground::hooks::Mask;
-use playground::model::Positions;
-use playground::sample::Sampling;
-use playground::session::{CachePolicy, CacheUse, Finish, Request, Session, Step};
+use steering_playground::adapters::{self, Stack};
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::device::read_back;
+use steering_playground::hooks::Mask;
+use steering_playground::model::Positions;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{CachePolicy, CacheUse, Finish, Request, Session, Step};
 
 use crate::common::{adapter_files, golden_dir, tiny};
 
@@ -258,7 +258,7 @@ fn the_kl_after_the_split_is_of_the_steered_text() {
         split + 3 < steps.len(),
         "enough is said behind the split at {split}"
     );
-    let distribution = |ids: &[u32], steering: &playground::hooks::Steering| {
+    let distribution = |ids: &[u32], steering: &steering_playground::hooks::Steering| {
         let mut cache = session.model.new_cache();
         let logits = session
             .model
@@ -272,7 +272,7 @@ fn the_kl_after_the_split_is_of_the_steered_text() {
         };
         let so_far = [&PROMPT[..], &steered[..at]].concat();
         let p = distribution(&so_far, &steering);
-        let q = distribution(&so_far, &playground::hooks::Steering::base());
+        let q = distribution(&so_far, &steering_playground::hooks::Steering::base());
         let expected = kl_nats(&p, &q);
         let found = found.expect("both streams run");
         assert!(

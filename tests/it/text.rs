@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use playground::error::Result;
-use playground::text::{Message, Speech, Text};
-use playground::weights::gguf::{Array, Metadata, Value};
+use steering_playground::error::Result;
+use steering_playground::text::{Message, Speech, Text};
+use steering_playground::weights::gguf::{Array, Metadata, Value};
 use serde::Deserialize;
 
 use crate::common::lacks_model;

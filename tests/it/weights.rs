@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use playground::arch::{ModelFile, RopeConfig};
-use playground::device;
-use playground::error::{Error, Result};
-use playground::hooks::Steering;
-use playground::model::Weights;
-use playground::session::Session;
-use playground::text::Text;
-use playground::weights::gguf::{self, Array, Gguf, Metadata, Value};
-use playground::weights::quant::{self, Kind};
-use playground::weights::safetensors::{self, SafeTensors};
-use playground::weights::{ByteSource, Bytes, HostData, HostTensor, NativeFile};
+use steering_playground::arch::{ModelFile, RopeConfig};
+use steering_playground::device;
+use steering_playground::error::{Error, Result};
+use steering_playground::hooks::Steering;
+use steering_playground::model::Weights;
+use steering_playground::session::Session;
+use steering_playground::text::Text;
+use steering_playground::weights::gguf::{self, Array, Gguf, Metadata, Value};
+use steering_playground::weights::quant::{self, Kind};
+use steering_playground::weights::safetensors::{self, SafeTensors};
+use steering_playground::weights::{ByteSource, Bytes, HostData, HostTensor, NativeFile};
 use pollster::block_on;
 
 use crate::common::{golden_dir, lacks_model, logits, model_path};
@@ -1764,7 +1764,7 @@ fn open_named(
         let file = files.iter().find(|(known, _)| *known == name);
         Ok(bytes(name, file.expect("one of them").1.clone()))
     };
-    block_on(playground::open::open("here", &names, asked, false, source))
+    block_on(steering_playground::open::open("here", &names, asked, false, source))
 }
 
 #[test]

@@ -1,20 +1,20 @@
 // Every message between the page and the worker. Types only; nothing runs here.
 
 /**
- * @typedef {import("../pkg/playground.js").AdapterEntry} AdapterEntry
- * @typedef {import("../pkg/playground.js").AdapterFiles} AdapterFiles
- * @typedef {import("../pkg/playground.js").CachedModel} CachedModel
- * @typedef {import("../pkg/playground.js").CreateOptions} CreateOptions
- * @typedef {import("../pkg/playground.js").DeviceInfo} DeviceInfo
- * @typedef {import("../pkg/playground.js").GenerateRequest} GenerateRequest
- * @typedef {import("../pkg/playground.js").Inspection} Inspection
- * @typedef {import("../pkg/playground.js").Law} Law
- * @typedef {import("../pkg/playground.js").LoadOptions} LoadOptions
- * @typedef {import("../pkg/playground.js").LoadProgress} LoadProgress
- * @typedef {import("../pkg/playground.js").Memory} Memory
- * @typedef {import("../pkg/playground.js").MethodCard} MethodCard
- * @typedef {import("../pkg/playground.js").ModelInfo} ModelInfo
- * @typedef {import("../pkg/playground.js").Step} Step
+ * @typedef {import("../pkg/steering_playground.js").AdapterEntry} AdapterEntry
+ * @typedef {import("../pkg/steering_playground.js").AdapterFiles} AdapterFiles
+ * @typedef {import("../pkg/steering_playground.js").CachedModel} CachedModel
+ * @typedef {import("../pkg/steering_playground.js").CreateOptions} CreateOptions
+ * @typedef {import("../pkg/steering_playground.js").DeviceInfo} DeviceInfo
+ * @typedef {import("../pkg/steering_playground.js").GenerateRequest} GenerateRequest
+ * @typedef {import("../pkg/steering_playground.js").Inspection} Inspection
+ * @typedef {import("../pkg/steering_playground.js").Law} Law
+ * @typedef {import("../pkg/steering_playground.js").LoadOptions} LoadOptions
+ * @typedef {import("../pkg/steering_playground.js").LoadProgress} LoadProgress
+ * @typedef {import("../pkg/steering_playground.js").Memory} Memory
+ * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
+ * @typedef {import("../pkg/steering_playground.js").ModelInfo} ModelInfo
+ * @typedef {import("../pkg/steering_playground.js").Step} Step
  *
  * What the page can ask, and what it is answered.
  * @typedef {{

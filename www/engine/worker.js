@@ -1,5 +1,5 @@
 // Owns the WebAssembly module: messages in, messages out. See protocol.js.
-import init, { Playground } from "../pkg/playground.js";
+import init, { Playground } from "../pkg/steering_playground.js";
 
 /** @type {Playground} */
 let playground;

@@ -13,7 +13,7 @@ const MISFITS = ["no-such-module", "wrong-shape"];
 /**
  * @typedef {import("../state/store.js").Adapter} Adapter
  * @typedef {import("../actions.js").Actions} Actions
- * @typedef {import("../pkg/playground.js").MethodCard} MethodCard
+ * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
  */
 
 /** A place for an adapter that a link asks for. @param {Adapter} first @param {Actions} actions */

@@ -14,8 +14,8 @@ import { EXAMPLES } from "./models.js";
  * @typedef {import("../engine/protocol.js").Memory} Memory
  * @typedef {import("../engine/protocol.js").MethodCard} MethodCard
  * @typedef {import("../engine/protocol.js").ModelInfo} ModelInfo
- * @typedef {import("../pkg/playground.js").LaneStep} LaneStep
- * @typedef {import("../pkg/playground.js").PrefillStep} PrefillStep
+ * @typedef {import("../pkg/steering_playground.js").LaneStep} LaneStep
+ * @typedef {import("../pkg/steering_playground.js").PrefillStep} PrefillStep
  *
  * @typedef {Omit<AdapterFiles, "name"|"task"|"expertWeights">} Files
  *

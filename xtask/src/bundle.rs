@@ -16,9 +16,9 @@ use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
 
 /// The name of the package.
-pub const PACKAGE: &str = "playground";
+pub const PACKAGE: &str = "steering-playground";
 /// The name of its crate, of its module and of the JavaScript around it.
-pub const NAME: &str = "playground";
+pub const NAME: &str = "steering_playground";
 
 /// Takes a fifth off the module in some minutes; higher levels take a quarter of an hour.
 const OPTIMISE: &str = "-O1";

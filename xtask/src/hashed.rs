@@ -3,7 +3,7 @@
 //! `engine/worker.js` becomes `engine/worker.<hash>.js`, and whatever refers to it is rewritten. What
 //! counts as a reference, in scripts, pages, style sheets and web manifests:
 //!
-//! - a quoted relative address, such as "./dom.js" or "../pkg/playground.js", that names a file;
+//! - a quoted relative address, such as "./dom.js" or "../pkg/steering_playground.js", that names a file;
 //! - one that begins with a dot, ends in a slash and names a folder, such as "./adapters/": what it
 //!   is completed with is known at run time only, so the folder gets the hash, of all that it
 //!   holds, and the names in it stay.

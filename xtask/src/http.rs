@@ -273,7 +273,7 @@ mod tests {
             write("www/sub/index.html", "<p>sub");
             write("www/.hidden", "hidden");
             write("www/pkg.js", "page's");
-            write("package/playground.js", "0123456789");
+            write("package/steering_playground.js", "0123456789");
             let site = Site::new(folder.join("www"), vec![("pkg", folder.join("package"))]);
             Self { folder, site }
         }
@@ -317,7 +317,7 @@ mod tests {
             ("/?q=1", "<p>page"),
             ("/index.html", "<p>page"),
             ("/sub/", "<p>sub"),
-            ("/pkg/playground.js", "0123456789"),
+            ("/pkg/steering_playground.js", "0123456789"),
             ("/pkg/%70layground.js", "0123456789"),
             ("/pkg.js", "page's"),
         ] {
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn parts_and_validators() {
         let fixture = Fixture::new("parts");
-        let file = "/pkg/playground.js";
+        let file = "/pkg/steering_playground.js";
         let (_, head, _) = fixture.ask("GET", file, "");
         let etag = head
             .lines()

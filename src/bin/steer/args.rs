@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use playground::error::{Error, Result};
-use playground::hooks::Law;
-use playground::sample::Sampling;
+use steering_playground::error::{Error, Result};
+use steering_playground::hooks::Law;
+use steering_playground::sample::Sampling;
 
 #[derive(Args, Clone)]
 pub(crate) struct SessionArgs {

@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use clap::Args;
-use playground::device::read_back;
-use playground::error::Result;
-use playground::hooks::Steering;
-use playground::kernels::launches;
-use playground::model::{KvCache, Positions};
-use playground::sample::Sampling;
-use playground::session::{Request, Session};
+use steering_playground::device::read_back;
+use steering_playground::error::Result;
+use steering_playground::hooks::Steering;
+use steering_playground::kernels::launches;
+use steering_playground::model::{KvCache, Positions};
+use steering_playground::sample::Sampling;
+use steering_playground::session::{Request, Session};
 use serde_json::{Value, json};
 
 use crate::args::{SessionArgs, count, whole};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use playground::error::{Error, Result};
-use playground::export::Export as GgufExport;
+use steering_playground::error::{Error, Result};
+use steering_playground::export::Export as GgufExport;
 
 use crate::args::SessionArgs;
 use crate::files::io_error;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use playground::device::cpu;
-use playground::error::{Error, Result};
-use playground::extract::{control_vector, middle_layers, to_safetensors};
-use playground::model::Weights;
+use steering_playground::device::cpu;
+use steering_playground::error::{Error, Result};
+use steering_playground::extract::{control_vector, middle_layers, to_safetensors};
+use steering_playground::model::Weights;
 use serde_json::json;
 
 use crate::args::number;

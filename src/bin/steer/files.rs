@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use playground::error::{Error, Result};
+use steering_playground::error::{Error, Result};
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| io_error(path, &error))

@@ -4,10 +4,10 @@ use std::io::{Write, stdout};
 use std::time::Instant;
 
 use clap::Args;
-use playground::error::Result;
-use playground::sample::Sampling;
-use playground::session::{Request, Step};
-use playground::text::Message;
+use steering_playground::error::Result;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{Request, Step};
+use steering_playground::text::Message;
 use serde_json::json;
 
 use crate::args::{SessionArgs, number, sampled, whole};

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use playground::adapters::{inspect, inspect_for};
-use playground::device::cpu;
-use playground::error::Result;
-use playground::model::Weights;
+use steering_playground::adapters::{inspect, inspect_for};
+use steering_playground::device::cpu;
+use steering_playground::error::Result;
+use steering_playground::model::Weights;
 use serde_json::json;
 
 use crate::adapter_files::adapter_files;

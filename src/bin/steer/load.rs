@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, absolute};
 
 use burn::tensor::Device;
-use playground::adapters::load as load_adapter;
-use playground::checkpoint::AdapterFiles;
-use playground::device::{cpu, gpu};
-use playground::error::{Error, Result};
-use playground::hooks::Mask;
-use playground::model::Weights;
-use playground::open::open as open_model;
-use playground::session::Session;
-use playground::weights::NativeFile;
+use steering_playground::adapters::load as load_adapter;
+use steering_playground::checkpoint::AdapterFiles;
+use steering_playground::device::{cpu, gpu};
+use steering_playground::error::{Error, Result};
+use steering_playground::hooks::Mask;
+use steering_playground::model::Weights;
+use steering_playground::open::open as open_model;
+use steering_playground::session::Session;
+use steering_playground::weights::NativeFile;
 
 use crate::adapter_files::adapter_files;
 use crate::args::{DeviceArg, Experts, SessionArgs, Task};

@@ -1,9 +1,9 @@
 //! `steer logits`: the logits after given tokens.
 
 use clap::Args;
-use playground::device::read_back;
-use playground::error::Result;
-use playground::model::Positions;
+use steering_playground::device::read_back;
+use steering_playground::error::Result;
+use steering_playground::model::Positions;
 use serde_json::json;
 
 use crate::args::{SessionArgs, number};

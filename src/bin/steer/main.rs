@@ -31,7 +31,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use playground::error::Error;
+use steering_playground::error::Error;
 use pollster::block_on;
 
 use bench::Bench;

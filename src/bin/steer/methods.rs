@@ -1,6 +1,6 @@
 //! `steer methods`: the method table of the README.
 
-use playground::methods::method_table;
+use steering_playground::methods::method_table;
 
 pub(crate) fn run() {
     print!("{}", method_table());

@@ -7,13 +7,13 @@ use std::io::copy;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use playground::adapters::load as load_adapter;
-use playground::device::cpu;
-use playground::error::{Error, Result};
-use playground::model::Weights;
-use playground::sample::Sampling;
-use playground::session::{Finish, LaneStep, Request, Session, Step};
-use playground::text::Message;
+use steering_playground::adapters::load as load_adapter;
+use steering_playground::device::cpu;
+use steering_playground::error::{Error, Result};
+use steering_playground::model::Weights;
+use steering_playground::sample::Sampling;
+use steering_playground::session::{Finish, LaneStep, Request, Session, Step};
+use steering_playground::text::Message;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
