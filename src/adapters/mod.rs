@@ -1,8 +1,8 @@
-//! Adapters: one file per method, the effects they share, and the stack of those in use.
+//! Adapters: the files of a checkpoint to an adapter of a model, what is said of them before, and the
+//! stack of those in use.
 //!
-//! A method is data plus one function from a checkpoint to a list of [`Placed`] laws, each of
-//! which gives the effect at one site for any coefficient. Adding a method: write its file, put
-//! its name into the two lists below.
+//! A method makes of a checkpoint a list of [`Placed`] laws, each of which gives the effects at one
+//! site for any coefficient.
 
 mod base_model;
 mod header;
