@@ -8,7 +8,6 @@ mod same_numbers;
 
 use std::path::Path;
 
-use steering_playground::adapters;
 use steering_playground::checkpoint::AdapterFiles;
 
 use crate::common::{adapter_files, golden_dir};
