@@ -2,12 +2,12 @@
 //! case. Nothing here names a method.
 
 use burn::tensor::{Tensor, TensorData};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::device::read_back;
 use steering_playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
 use steering_playground::session::Session;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::common::tiny;
 use crate::golden::{cases, worst};
@@ -245,10 +245,11 @@ fn powers_are_undone_and_add_up() {
 
 fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) -> Result<(), String> {
     let apart = worst(found, expected);
-    match apart <= tolerance + 1e-6 {
-        true => Ok(()),
-        false => Err(format!(
+    if apart <= tolerance + 1e-6 {
+        Ok(())
+    } else {
+        Err(format!(
             "{what}: {apart:.1e} apart, {tolerance:.1e} allowed"
-        )),
+        ))
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
+use pollster::block_on;
+use safetensors::{Dtype, serialize, tensor::TensorView};
+use serde_json::{Value, json};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::AdapterFiles;
@@ -16,9 +19,6 @@ use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
 use steering_playground::text::Text;
 use steering_playground::weights::{Bytes, HostData, HostTensor, gguf};
-use pollster::block_on;
-use safetensors::{Dtype, serialize, tensor::TensorView};
-use serde_json::{Value, json};
 
 use crate::common::{adapter_files, golden_dir, logits, tiny, tiny_on};
 use crate::golden::{cases, worst};
@@ -465,7 +465,9 @@ fn as_llama_cpp_reads(bytes: &[u8], head_dim: usize) -> AdapterFiles {
         if part == "lora_b" {
             let rank = columns as f32;
             let scale = if alpha == 0.0 { 1.0 } else { alpha / rank };
-            values.iter_mut().for_each(|x| *x *= scale);
+            for x in &mut values {
+                *x *= scale;
+            }
             if path.ends_with("q_proj") || path.ends_with("k_proj") {
                 // llama.cpp puts the pairs of a rotation beside each other, Hugging Face half a head
                 // apart.
