@@ -15,17 +15,22 @@
 
 mod attention;
 mod choose;
+mod cut;
+mod heads;
 mod launch;
 mod linear;
 mod low_rank;
 mod norm;
 mod packed;
-mod quads;
+mod software;
+mod template;
 
 pub use attention::{attend, rotate_and_store};
 pub use choose::Asked;
+pub use cut::Cut;
+pub use heads::Heads;
 pub use launch::{contiguous, is_gpu, launches, unshared};
-pub use linear::{After, Cut, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
+pub use linear::{After, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
 pub use low_rank::{LowRank, expand, shrink};
 pub use norm::norm;
 pub use packed::{Packed, rows};

@@ -6,7 +6,7 @@ use super::folded::Folded;
 use super::lanes::{self, Plans, Run};
 use super::{Block, LlamaConfig, Norm, Projection, normed};
 use crate::adapters::LayerPlan;
-use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
+use crate::kernels::{self, After, Cut, Heads, LowRank, Packed, Riders, STREAMS};
 
 /// The weights of a block, those with a common input on top of each other.
 #[derive(Debug)]
@@ -75,6 +75,7 @@ impl Fused {
             Tensor::cat(outputs.collect(), 1)
         };
 
+        let heads = heads(config);
         let gains = lanes::of_norm(plans, Norm::Input);
         let x = normed(&block.input_layernorm, h.clone(), &gains);
         let h = if plans.iter().all(|(_, plan)| plan.extra.is_empty()) {
@@ -90,9 +91,9 @@ impl Fused {
                     run.turn.tables(),
                     (&keys, &values),
                     run.turn.place(),
-                    config,
+                    heads,
                 );
-                let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), config, cut);
+                let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), heads, cut);
                 run.cache.put(layer, keys, values);
                 mixed
             });
@@ -124,6 +125,16 @@ impl Fused {
             }
             (None, _) => super::moved(h + project(&inner, 3), plans),
         }
+    }
+}
+
+/// The heads as the kernels want them.
+fn heads(config: &LlamaConfig) -> Heads {
+    Heads {
+        heads: config.num_heads,
+        kv_heads: config.num_kv_heads,
+        head_dim: config.head_dim,
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
     }
 }
 
