@@ -3,17 +3,17 @@
 // columns. `turn` is (position of the first query, capacity, queries).
 
 const HEADS = {{heads}}u;
-const GROUPS = {{groups}}u;             // query heads of a key head
-const TOGETHER = {{together}}u;         // of which so many are computed at once
+const GROUPS = {{groups}}u;      // query heads of a key head
+const TOGETHER = {{together}}u;  // of which so many are computed at once
 const UNITS = HEADS / TOGETHER;
-const HD4 = {{hd4}}u;                   // fours of a head
+const HD4 = {{hd4}}u;            // fours of a head
 const SCALE: f32 = {{scale}};
-const KEYS = {{keys}}u;                 // keys that are looked at together
+const KEYS = {{keys}}u;          // keys that are looked at together
 const THREADS = {{threads}}u;
-const COLUMNS = {{columns}}u;           // fours that a thread sums
-const ACROSS = HD4 / COLUMNS;       // threads that sum all columns
-const PARTS = {{parts}}u;               // such rows of threads: each takes other keys
-const SUMS = TOGETHER * COLUMNS;    // of a thread
+const COLUMNS = {{columns}}u;    // fours that a thread sums
+const ACROSS = HD4 / COLUMNS;    // threads that sum all columns
+const PARTS = {{parts}}u;        // such rows of threads: each takes other keys
+const SUMS = TOGETHER * COLUMNS; // of a thread
 
 // A number for each head.
 alias Each = {{each}};
@@ -59,7 +59,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             );
 //! end
         }
-        score{{i}} = select(Each(-1e30), score{{i}} * SCALE, lane + {{i}}u * THREADS < count); //! for i in own
+//! for i in own
+        score{{i}} = select(Each(-1e30), score{{i}} * SCALE, lane + {{i}}u * THREADS < count);
+//! end
         tops[lane] = {{top}};
         workgroupBarrier();
         var top = most;
@@ -84,7 +86,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     // The sums of all rows of threads.
     tops[lane] = sum;
-    mixtures[({{n}}u * COLUMNS + {{c}}u) * THREADS + lane] = acc{{n}}_{{c}}; //! for n in heads_at_once, c in columns
+//! for n in heads_at_once, c in columns
+    mixtures[({{n}}u * COLUMNS + {{c}}u) * THREADS + lane] = acc{{n}}_{{c}};
+//! end
     workgroupBarrier();
     let to = result * HEADS + head;
     for (var k = lane; k < TOGETHER * HD4; k += THREADS) {

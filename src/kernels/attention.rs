@@ -4,6 +4,15 @@
 //! y `[t, heads·hd]`, and the cache's k and v `[kv_heads, capacity, hd]`. `rotate.wgsl` turns and stores,
 //! `attend.wgsl` mixes, and `join.wgsl` joins what workgroups found over parts of a long context; software
 //! GPUs have [other attention](super::software).
+//!
+//! | buffer | shape |
+//! |---|---|
+//! | `qkv` | `[t, (heads + 2·kv_heads)·hd]` |
+//! | `cosine`, `sine` | `[capacity, hd/2]` |
+//! | `q`, `y` | `[t, heads·hd]` |
+//! | `keys`, `values` | `[kv_heads, capacity, hd]` |
+//! | `turn` | (position of the first query, capacity, t) |
+//! | `mixtures`, `ends` | `[t, parts, heads·hd]`, unscaled, and for each head the largest score and the sum of the shares |
 
 use burn::tensor::{Int, Tensor};
 use burn_cubecl::tensor::CubeTensor;
@@ -212,4 +221,35 @@ pub fn attend(
     let groups = (of.width() / 4).div_ceil(THREADS);
     launch(Join(of), [groups, t], &[&mixtures, &ends, &y, &turn]);
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_filled() {
+        for [heads, kv_heads, head_dim] in [[9, 3, 64], [8, 8, 32], [5, 1, 40], [32, 8, 128]] {
+            let scale = 0.125;
+            let of = Heads {
+                heads,
+                kv_heads,
+                head_dim,
+                scale,
+            };
+            assert!(
+                RotateAndStore(of)
+                    .body()
+                    .contains(&format!("const HD = {head_dim}u;"))
+            );
+            assert!(Join(of).body().contains("const KEYS = 256u;"));
+            for split in [false, true] {
+                let text = Attend { of, split }.body();
+                assert!(text.contains("const SCALE: f32 = 1.25e-1;"));
+                assert_eq!(text.contains("ends["), split);
+                let sums = of.together() * 2;
+                assert_eq!(text.matches("= vec4<f32>();").count(), sums);
+            }
+        }
+    }
 }

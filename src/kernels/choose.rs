@@ -1,4 +1,17 @@
 //! Logits to tokens where the logits are: a few numbers are read back, not a vocabulary.
+//!
+//! A row's token is `argmax(s + g)` of the scores s = logit / temperature that top-k, top-p and min-p
+//! leave, with Gumbel noise g: a draw from their softmax. KL is `Σ p (ln p − ln q)` of the row and the
+//! one that it is compared with.
+//!
+//! | buffer | shape |
+//! |---|---|
+//! | `logits` | `[rows, vocab]` |
+//! | `asked` | the settings, in the order of `choose.wgsl` |
+//! | `seen` | `[rows, vocab/32]` words, a bit for each token that a penalty holds for |
+//! | `newest` | `[rows]` ids that `seen` does not have yet |
+//! | `report` | `[rows, 52]` words: see `REPORT` |
+//! | `ids` | `[rows]`, the chosen tokens |
 
 use std::future::Future;
 
@@ -122,7 +135,7 @@ impl Asked {
     }
 
     /// Chooses by logits `[rows, vocab]`: the ids `[rows]`, still on the GPU, and what is read back of
-    /// them. The reading is under way at once; whatever is launched later runs behind it. `newest`
+    /// them. The reading is under way at once; whatever is launched later runs after it. `newest`
     /// are the ids that the question did not know of.
     pub fn answer(
         self,
@@ -175,5 +188,19 @@ fn decode(words: &[u32], reference: Option<usize>, top: usize) -> Answer {
         chosen: chosen.collect(),
         kl_nats: reference.and_then(|_| known_kl(number(rows[0][3]))),
         top: listed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_filled() {
+        assert!(
+            Choose { vocab: 49_152 }
+                .body()
+                .contains("const N = 49152u;")
+        );
     }
 }

@@ -3,7 +3,7 @@
 use crate::device::{gpu_has_subgroups, gpu_is_software};
 
 /// How the work is laid out over threads. What suits a program that imitates a GPU is in
-/// [`software`](super::software).
+/// `software`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cut {
     /// Threads of a workgroup.

@@ -1,7 +1,7 @@
 // y[t, first + o] += Σ_r B[o, r]·z[t, r] for every part: a thread for each number of y.
 
 const THREADS = {{threads}}u;
-const O = {{o}}u;         // numbers of a row of y
+const O = {{o}}u;       // numbers of a row of y
 const Z = {{z_width}}u; // numbers of a row of z
 
 @compute @workgroup_size(THREADS)

@@ -4,7 +4,7 @@
 const THREADS = {{threads}}u;
 const KEYS = {{keys}}u;
 const HEADS = {{heads}}u;
-const HD4 = {{hd4}}u;        // fours of a head
+const HD4 = {{hd4}}u;    // fours of a head
 const ROW = HEADS * HD4; // fours of a row of y
 
 @compute @workgroup_size(THREADS)

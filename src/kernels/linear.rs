@@ -1,4 +1,15 @@
-//! `y = W x`, with what stands behind it in a block: one launch.
+//! `y = W x`, with what follows it in a block: one launch.
+//!
+//! | buffer | shape |
+//! |---|---|
+//! | `words`, `scales` | W `[o, i]` as [`Packed`] has it; no scales for f32 |
+//! | `x` | `[t, i]` |
+//! | `y` | `[t, o]`; `[t, o/2]` with [`After::SwiGlu`] |
+//! | `residual` | `[t, o]`, with [`After::Residual`] |
+//! | `z`, `b0`, `b1`, `b2` | `[t, Σ r]` and B `[rows, r]` of the parts, with [`Riders::low_rank`] |
+//! | `shift`, `slot` | `[o]` and the factors, with [`Riders::shift`] |
+//!
+//! A launch computes whole tiles of tokens; what fills none gets a launch of its own.
 
 use burn::tensor::Tensor;
 
@@ -344,4 +355,53 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         launch(kernel, groups, &buffers);
     }
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every format, cut and epilogue, with and without what rides along: of one text each line of y is
+    /// written once for each token of a tile.
+    #[test]
+    fn the_file_is_filled() {
+        let quads = Cut {
+            quads: true,
+            ..Cut::SOFTWARE
+        };
+        for format in [Format::Four, Format::Eight, Format::Float] {
+            for cut in [Cut::HARDWARE, Cut::SOFTWARE, quads] {
+                for after in [Epilogue::Plain, Epilogue::Residual, Epilogue::SwiGlu] {
+                    for (ranks, row) in [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)] {
+                        let part = |(n, rank)| Part {
+                            first: 8 * n,
+                            rows: 8,
+                            rank,
+                        };
+                        let kernel = Linear {
+                            format,
+                            stored: 96,
+                            i: 64,
+                            first: 0,
+                            o: 96,
+                            tile: 3,
+                            cut,
+                            after,
+                            z_width: ranks.iter().sum(),
+                            shift: !ranks.is_empty(),
+                            parts: ranks.into_iter().enumerate().map(part).collect(),
+                            row,
+                        };
+                        let text = kernel.body();
+                        let written = text.matches("\ny[").count();
+                        assert_eq!(written, 3 * kernel.thread_lines(), "{kernel:?}");
+                        assert_eq!(text.contains("quadSwapX"), cut.quads, "{kernel:?}");
+                        for (buffer, _) in kernel.buffers() {
+                            assert!(text.contains(&format!("{buffer}[")), "{buffer}: {kernel:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

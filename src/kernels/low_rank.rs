@@ -3,7 +3,8 @@
 //! ([`linear`](super::linear())).
 //!
 //! For x `[t, i]`, A `[r, i]` and B `[o, r]`: z is `[t, Σ r]`, the parts side by side, and y `[t, …]` is
-//! changed in place, each part in rows of its own.
+//! changed in place, each part in rows of its own. Buffers: `x`, `z`, `scales` (a factor for each part) and
+//! `a0` … `a2`; `y`, `z` and `b0` … `b2`.
 
 use burn::tensor::Tensor;
 
@@ -142,4 +143,22 @@ pub fn expand(y: Tensor<2>, changes: &LowRank) -> Tensor<2> {
     buffers.extend(&b);
     launch(kernel, [o.div_ceil(THREADS), t], &buffers);
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_filled() {
+        for shared in [false, true] {
+            let (i, ranks) = (64, vec![8, 5]);
+            let text = Shrink { i, ranks, shared }.body();
+            assert!(text.contains("if r >= 8u && r < 13u {"));
+            assert_eq!(text.contains("workgroupBarrier"), shared);
+        }
+        let (o, z_width, parts) = (96, 13, vec![[0, 40, 8], [64, 32, 5]]);
+        let text = Expand { o, z_width, parts }.body();
+        assert!(text.contains("if row >= 64u && row < 96u {"));
+    }
 }

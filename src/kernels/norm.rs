@@ -1,4 +1,4 @@
-//! RMSNorm: `y = x / √(mean(x²) + ε) ∘ γ` for x and y `[t, d]`, γ `[d]`.
+//! RMSNorm: `y = x / √(mean(x²) + ε) ∘ γ` for x and y `[t, d]`, γ `[d]`; buffers `x`, `gamma`, `y`.
 
 use burn::tensor::Tensor;
 
@@ -43,4 +43,20 @@ pub fn norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f32) -> Tensor<2> {
     let y = empty(&x, [t, d]);
     launch(kernel, [1, t], &[&x, &gamma, &y]);
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_filled() {
+        let epsilon_bits = 1e-5_f32.to_bits();
+        let text = Norm {
+            d: 97,
+            epsilon_bits,
+        }
+        .body();
+        assert!(text.contains("const D = 97u;\nconst EPSILON = 1e-5;"));
+    }
 }

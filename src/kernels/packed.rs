@@ -1,4 +1,8 @@
-//! Quantised weights on the GPU, and the lookup of their rows.
+//! Quantised weights on the GPU, and the lookup of their rows: `y = W[ids]`, for W `[o, i]`, ids `[t]` and
+//! y `[t, i]`. A number is `code·factor + offset` (4 bits), `(code − 128)·factor` (8 bits), or itself (f32).
+//!
+//! Blocks of 32 columns are regrouped once: block `b` of row `r` lies at `b·rows + r`, so that neighbouring
+//! threads, which compute neighbouring rows, read neighbouring words.
 
 use std::ops::Range;
 
@@ -264,4 +268,27 @@ pub fn rows(weight: &Packed, ids: Tensor<1, Int>) -> Tensor<2> {
         launch(kernel.clone(), [1, groups], &[&words, &scales, &ids, &y]);
     }
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_filled() {
+        for (format, number) in [
+            (Format::Four, "let value = f32(q & 15u) * s.x + s.y;"),
+            (Format::Eight, "- 128.0)"),
+            (Format::Float, "let value = words["),
+        ] {
+            let (stored, first, i) = (40, 8, 64);
+            let kernel = Rows {
+                format,
+                stored,
+                first,
+                i,
+            };
+            assert_eq!(kernel.body().matches(number).count(), 1);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 // z = scale · A x for up to three A side by side: a workgroup for each number of z.
 
 const THREADS = {{threads}}u;
-const I4 = {{i4}}u;     // fours of a row of x
+const I4 = {{i4}}u;   // fours of a row of x
 const R = {{width}}u; // numbers of a row of z
 
 var<workgroup> sums: array<f32, THREADS>;

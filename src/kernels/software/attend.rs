@@ -94,3 +94,33 @@ impl Wgsl for AttendInQuad {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_filled() {
+        for [heads, kv_heads, head_dim] in [[9, 3, 64], [8, 8, 32], [5, 1, 40], [2, 1, 12]] {
+            let scale = 0.125;
+            let of = Heads {
+                heads,
+                kv_heads,
+                head_dim,
+                scale,
+            };
+            for quads in [false, true] {
+                let text = AttendAlone { of, quads }.body();
+                assert_eq!(
+                    text.matches(" = keys[").count(),
+                    of.fours() * if quads { 1 } else { 4 }
+                );
+            }
+            for split in [false, true] {
+                let text = AttendInQuad { of, split }.body();
+                assert_eq!(text.matches(" = keys[").count(), of.fours());
+                assert_eq!(text.contains("ends["), split);
+            }
+        }
+    }
+}

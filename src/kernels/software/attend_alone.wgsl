@@ -2,10 +2,10 @@
 // is (position of the first query, capacity, queries). With `quads` the threads of a quad, whose keys are
 // the same, read one key each and tell it to the others.
 
-const QUERIES = {{queries}}u;   // of a workgroup, all of one head
+const QUERIES = {{queries}}u; // of a workgroup, all of one head
 const HEADS = {{heads}}u;
-const GROUPS = {{groups}}u;     // query heads of a key head
-const HD4 = {{hd4}}u;           // fours of a head
+const GROUPS = {{groups}}u;   // query heads of a key head
+const HD4 = {{hd4}}u;         // fours of a head
 const SCALE: f32 = {{scale}};
 
 @compute @workgroup_size(QUERIES)
@@ -15,7 +15,7 @@ fn main(
     @builtin(subgroup_invocation_id) in_subgroup: u32, //! if quads
 ) {
 //! if quads
-//! put place
+//!   put place
 //! end
     let start = u32(turn[0]);
     let capacity = u32(turn[1]);
@@ -36,10 +36,10 @@ fn main(
         var score{{k}} = 0.0; //! for k in keys
 //! for c in hd4
         {
-//! for k in keys
+//!   for k in keys
             let key{{k}} = {{k.told}}(key0); //! if k.told
             let key{{k}} = keys[at{{k}} + {{c}}u]; //! if not k.told
-//! end
+//!   end
             score{{k}} += dot(q{{c}}, key{{k}}); //! for k in keys
         }
 //! end
@@ -51,10 +51,10 @@ fn main(
         most = top;
 //! for c in hd4
         {
-//! for k in keys
+//!   for k in keys
             let value{{k}} = {{k.told}}(value0); //! if k.told
             let value{{k}} = values[at{{k}} + {{c}}u]; //! if not k.told
-//! end
+//!   end
             mixed{{c}} = mixed{{c}} * fade
                 + ((share0 * value0 + share1 * value1) + (share2 * value2 + share3 * value3));
         }

@@ -25,10 +25,10 @@ fn main(
 //! for n in together
     var most{{n}} = -1e30;
     var sum{{n}} = 0.0;
-//! for c in hd4
+//!   for c in hd4
     let q{{n}}_{{c}} = q[query + ({{n}}u * HD4 + {{c}}u)] * SCALE;
     var mixed{{n}}_{{c}} = vec4<f32>();
-//! end
+//!   end
 //! end
     for (var base = first; base < last; base += 4u) {
         let at = (origin + min(base + quad, last - 1u)) * HD4;
@@ -68,12 +68,12 @@ fn main(
     let to = result * HEADS + head;
     // Four columns at a time, of which each thread gets the sum of one.
 //! for n in together
-//! for f in fours
+//!   for f in fours
     {
-//! for c in f.columns
+//!     for c in f.columns
         let c{{c}} = mixed{{n}}_{{c.column}} * rest{{n}}; //! if c.exists
         let c{{c}} = vec4<f32>(); //! if not c.exists
-//! end
+//!     end
         let low = select(c0, c1, odd) + quadSwapX(select(c1, c0, odd));
         let top = select(c2, c3, odd) + quadSwapX(select(c3, c2, odd));
         let all = select(low, top, high) + quadSwapY(select(top, low, high));
@@ -82,7 +82,7 @@ fn main(
             y[(to + {{n}}u) * HD4 + {{f}}u * 4u + quad] = all / sum{{n}}; //! if not split
         }
     }
-//! end
+//!   end
     if quad == 0u { ends[to + {{n}}u] = vec2<f32>(most{{n}}, sum{{n}}); } //! if split
 //! end
 }

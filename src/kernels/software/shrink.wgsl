@@ -1,7 +1,7 @@
 // z = scale · A x for up to three A side by side: a thread for each number of z, without barriers.
 
 const THREADS = {{threads}}u;
-const I4 = {{i4}}u;     // fours of a row of x
+const I4 = {{i4}}u;   // fours of a row of x
 const R = {{width}}u; // numbers of a row of z
 
 @compute @workgroup_size(THREADS)
