@@ -15,6 +15,7 @@
 //! Comments and indentation stay in the file. A hole without a value is an error, and so is a value
 //! that nothing asks for.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// What a name stands for.
@@ -136,30 +137,33 @@ enum Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn find(&self, path: &str) -> Result<Value, String> {
-        let unknown = || format!("`{path}` has no value");
-        let among = |row: &Row, name: &str| {
-            let found = row.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| value.clone()).ok_or_else(unknown)
-        };
-        match self {
-            Self::All(row) => among(row, path),
+    fn find(&self, path: &str) -> Result<Cow<'a, Value>, String> {
+        let (among, name) = match *self {
+            Self::All(row) => (Some(row), path),
             Self::Loop {
-                name, index, row, ..
-            } if path.split('.').next() == Some(name) => match (path.split_once('.'), row) {
-                (None, _) => Ok(Value::Number(*index)),
-                (Some((_, field)), Some(row)) => among(row, field),
-                (Some(_), None) => Err(unknown()),
+                name,
+                index,
+                row,
+                outer,
+            } => match path.strip_prefix(name) {
+                Some("") => return Ok(Cow::Owned(Value::Number(index))),
+                Some(field) if field.starts_with('.') => (row, &field[1..]),
+                _ => return outer.find(path),
             },
-            Self::Loop { outer, .. } => outer.find(path),
-        }
+        };
+        let found = among
+            .into_iter()
+            .flatten()
+            .find(|(known, _)| *known == name);
+        let value = found.map(|(_, value)| Cow::Borrowed(value));
+        value.ok_or_else(|| format!("`{path}` has no value"))
     }
 
     fn holds(&self, path: &str) -> Result<bool, String> {
-        Ok(match self.find(path)? {
-            Value::Flag(flag) => flag,
+        Ok(match &*self.find(path)? {
+            Value::Flag(flag) => *flag,
             Value::Text(text) => !text.is_empty(),
-            Value::Number(number) => number > 0,
+            Value::Number(number) => *number > 0,
             Value::Rows(rows) => !rows.is_empty(),
             Value::File(_) => return Err(format!("`{path}` is a file")),
         })
@@ -176,7 +180,7 @@ fn write(lines: &[&str], scope: &Scope<'_>, text: &mut String) -> Result<(), Str
         };
         let directive = directive.trim();
         if let Some(name) = directive.strip_prefix("put ") {
-            let Value::File(file) = scope.find(name)? else {
+            let Value::File(file) = *scope.find(name)? else {
                 return Err(format!("`{name}` is no file"));
             };
             write(&file.lines().collect::<Vec<_>>(), scope, text)?;
@@ -247,9 +251,10 @@ fn repeat(loops: &str, lines: &[&str], scope: &Scope<'_>, text: &mut String) -> 
         Some((first, list)) => (first.parse().map_err(|_| format!("`{this}`"))?, list),
         None => (0, list),
     };
-    let (count, rows) = match scope.find(list)? {
+    let over = scope.find(list)?;
+    let (count, rows): (usize, &[Row]) = match &*over {
         Value::Rows(rows) => (rows.len(), rows),
-        Value::Number(count) => (count, Vec::new()),
+        Value::Number(count) => (*count, &[]),
         _ => return Err(format!("`{list}` cannot be run over")),
     };
     for index in first..count {
@@ -277,8 +282,8 @@ fn write_line(line: &str, scope: &Scope<'_>, text: &mut String) -> Result<(), St
             .split_once("}}")
             .ok_or_else(|| format!("`{line}` leaves a hole open"))?;
         *text += before;
-        match scope.find(path)? {
-            Value::Text(value) => *text += &value,
+        match &*scope.find(path)? {
+            Value::Text(value) => *text += value,
             Value::Number(value) => *text += &value.to_string(),
             _ => return Err(format!("`{path}` is no text")),
         }
