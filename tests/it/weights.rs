@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use pollster::block_on;
 use steering_playground::arch::{ModelFile, RopeConfig};
 use steering_playground::device;
 use steering_playground::error::{Error, Result};
@@ -17,7 +18,6 @@ use steering_playground::weights::gguf::{self, Array, Gguf, Metadata, Value};
 use steering_playground::weights::quant::{self, Kind};
 use steering_playground::weights::safetensors::{self, SafeTensors};
 use steering_playground::weights::{ByteSource, Bytes, HostData, HostTensor, NativeFile};
-use pollster::block_on;
 
 use crate::common::{golden_dir, lacks_model, logits, model_path};
 
@@ -1764,7 +1764,9 @@ fn open_named(
         let file = files.iter().find(|(known, _)| *known == name);
         Ok(bytes(name, file.expect("one of them").1.clone()))
     };
-    block_on(steering_playground::open::open("here", &names, asked, false, source))
+    block_on(steering_playground::open::open(
+        "here", &names, asked, false, source,
+    ))
 }
 
 #[test]
