@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use playground::arch::{ModelFile, RopeConfig};
+use playground::arch::{Biases, ModelFile, RopeConfig};
 use playground::device;
 use playground::error::{Error, Result};
 use playground::hooks::Steering;
@@ -2028,7 +2028,8 @@ fn rotary_scalings_that_change_nothing_are_read() {
             opened.err()
         );
         if let Ok(opened) = opened {
-            assert_eq!(opened.config().rope_theta, 500.0);
+            let plain = RopeConfig::plain(500.0, HEAD_DIM);
+            assert_eq!(opened.config().ropes, [plain]);
         }
     }
     let factor = |key: &str, factor: f32| (format!("llama.rope.{key}"), Value::F32(factor));
@@ -2466,7 +2467,7 @@ fn the_real_model_s_tensors_equal_those_of_the_python_package() {
         (config.num_layers, config.hidden_size, config.vocab_size),
         (30, 576, 49152)
     );
-    assert!(config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
+    assert!(config.tie_word_embeddings && config.biases == Biases::default());
     assert!(model.unused().is_empty(), "{:?}", model.unused());
     assert_eq!(
         model.total_bytes(),
