@@ -373,11 +373,61 @@ fn scaled(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::{Map, json};
 
-    /// The whole scaling by hand, at widths where a pencil is enough.
+    use super::*;
+    use crate::arch::all_names;
+    use crate::arch::sizes;
+
+    /// Pairs of a head of width 8 and theta 10000: wavelengths 1, 0.1, 0.01 and 0.001.
+    fn scaled_by(scaling: Scaling) -> Vec<f32> {
+        let fields = json!({"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "vocab_size": 8, "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-5});
+        let none = Map::new();
+        let fields = Json::new("config.json", fields.as_object().unwrap_or(&none));
+        let names = all_names().next().expect("a family");
+        let config = sizes::from_json(&fields, names).expect("sizes");
+        let rope = scaled(&fields, "type", 10_000.0, &config, scaling).expect("finite");
+        rope.inverse_wavelengths
+    }
+
     #[test]
-    fn scalings_are_what_their_formulas_say() {
-        todo!()
+    fn scalings_are_what_a_pencil_says() {
+        let (factor, attention) = (4.0, 1.0);
+        // As many turns as 4 times the wavelength: 4, 0.4, 0.04 and 0.004.
+        let llama3 = Scaling::Llama3 {
+            factor,
+            low: 0.2,
+            high: 0.6,
+            original: 4.0 * 2.0 * PI,
+        };
+        // Pairs 1 and 3 turn 100 times and once; between them half is stretched.
+        let yarn = |truncate, original: f64| Scaling::Yarn {
+            factor,
+            attention,
+            turns: [100.0, 1.0],
+            truncate,
+            original: original * 2.0 * PI,
+        };
+        let (half, third) = (0.01 * (0.5 / 4.0 + 0.5), 0.01 * (1.0 / 12.0 + 2.0 / 3.0));
+        for (scaling, expected) in [
+            (Scaling::Linear { factor }, [0.25, 0.025, 0.0025, 0.00025]),
+            (llama3, [1.0, 0.1 * (0.5 + 0.5 / 4.0), 0.0025, 0.00025]),
+            (yarn(false, 1000.0), [1.0, 0.1, half, 0.00025]),
+            // Truncated to pairs 1 and 4.
+            (
+                yarn(true, 1500.0),
+                [1.0, 0.1, third, 0.001 * (1.0 / 6.0 + 1.0 / 3.0)],
+            ),
+        ] {
+            for (found, expected) in scaled_by(scaling).into_iter().zip(expected) {
+                let expected: f32 = expected;
+                assert!(
+                    (found / expected - 1.0).abs() < 1e-5,
+                    "{scaling:?}: {found} {expected}"
+                );
+            }
+        }
     }
 }
