@@ -150,7 +150,10 @@ fn refuse_adapter(file: &str, metadata: &Metadata, architecture: &str) -> Result
 }
 
 /// Reads Hugging Face's `config.json`.
-pub(super) fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
+///
+/// # Errors
+/// [`Error::UnsupportedModel`], [`Error::BadConfig`] and [`Error::MissingKey`] name the field.
+pub fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
     const FILE: &str = "config.json";
     const OUTER: [&str; 5] = [
         "peft_type",
