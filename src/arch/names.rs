@@ -134,3 +134,33 @@ type Pair<'a> = (&'a str, &'a str);
 pub(super) fn bare(name: &str) -> &str {
     name.strip_prefix("model.").unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::arch::all_names;
+
+    #[test]
+    fn names_go_to_llama_cpp_and_back() {
+        for names in all_names() {
+            let modules = names.paths().map(|path| format!("layers.3.{path}"));
+            let around = ["embed_tokens", "norm", "lm_head"].map(str::to_owned);
+            for bare in modules.chain(around) {
+                let bare = format!("{bare}.weight");
+                let gguf = names.gguf_name(&bare).expect("a name");
+                assert_eq!(names.bare_name(&gguf), Some(bare), "{gguf}");
+            }
+            for other in [
+                "layers.0.weight",
+                "norm.bias",
+                "layers.norm.weight",
+                "norm",
+                "blk",
+            ] {
+                assert_eq!(
+                    (names.gguf_name(other), names.bare_name(other)),
+                    (None, None)
+                );
+            }
+        }
+    }
+}
