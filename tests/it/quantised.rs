@@ -7,13 +7,12 @@ use std::fs;
 
 use serde_json::Value;
 use steering_playground::adapters::{self, Stack};
-use steering_playground::arch::{ModelFile, Projection};
-use steering_playground::device::{self, read_back};
+use steering_playground::arch::Projection;
+use steering_playground::device::read_back;
 use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
 use steering_playground::quantised::{Activations, Packed, Width};
 use steering_playground::session::Session;
-use steering_playground::weights::NativeFile;
 
 use crate::common::{
     adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_quantised,
