@@ -26,7 +26,7 @@ pub struct Names {
     pub norms: &'static [(Norm, &'static str, &'static str)],
     /// Tensors of a file that hold several of the linear layers.
     pub stacks: &'static [Stack],
-    /// Whether llama.cpp's converter moves the rows of queries and keys: see [`super::rows`].
+    /// Whether llama.cpp's converter moves the rows of queries and keys: see `rows.rs`.
     pub permuted: bool,
 }
 
@@ -119,7 +119,7 @@ impl Names {
         Some(stack.parts.iter().map(own).collect())
     }
 
-    /// Whether llama.cpp reorders the rows of the tensor of this name: see [`super::rows`].
+    /// Whether llama.cpp reorders the rows of the tensor of this name: see `rows.rs`.
     #[must_use]
     pub fn is_permuted(&self, name: &str) -> bool {
         let is = |projection| name.contains(&format!(".{}.", self.linear(projection)));
