@@ -13,6 +13,8 @@
 //! Each query's sums run in the order of the tokens, whatever other queries come with it: one token
 //! at a time gives the bits of all at once.
 
+use std::ops::Range;
+
 use crate::quantised::{BLOCK, Floats, Pairs, Sums, largest, round};
 use crate::tensor::slices::softmax;
 
@@ -145,24 +147,31 @@ impl History {
         [keys, values]
     }
 
-    /// Attention of N queries `[N, width]` at one position over the first `seen` tokens; `shares`
-    /// is room to work in.
+    /// Attention of N queries `[N, width]` at one position over the tokens `seen`; `shares` is room
+    /// to work in.
     fn attend<const N: usize>(
         &self,
         q: &[f32],
         scale: f32,
-        seen: usize,
+        seen: Range<usize>,
         shares: &mut Vec<f32>,
         out: &mut [f32],
     ) {
-        let row = seen.next_multiple_of(BLOCK);
+        // Whole blocks that no query sees are passed over.
+        let skipped = seen.start / BLOCK;
+        let first = skipped * BLOCK;
+        let row = seen.end.next_multiple_of(BLOCK);
         shares.resize(N * row, 0.0);
-        self.score::<N>(q, scale, seen, shares);
+        self.score::<N>(q, scale, first..seen.end, shares);
         let mut totals = [0.0; N];
         for (shares, total) in shares.chunks_exact_mut(row).zip(&mut totals) {
-            *total = softmax(shares, seen);
+            let unseen = seen.start - first;
+            let shares = &mut shares[first..];
+            shares[..unseen].fill(f32::NEG_INFINITY);
+            *total = softmax(shares, seen.end - first);
+            shares[..unseen].fill(0.0);
         }
-        self.mix::<N>(shares, out);
+        self.mix::<N>(shares, skipped, out);
         for (out, total) in out.chunks_exact_mut(self.width).zip(totals) {
             for out in out.iter_mut() {
                 *out /= total;
@@ -170,8 +179,8 @@ impl History {
         }
     }
 
-    /// Scores `[N, …]` of the panels that hold the first `seen` keys.
-    fn score<const N: usize>(&self, q: &[f32], scale: f32, seen: usize, scores: &mut [f32]) {
+    /// Scores `[N, …]` of the panels that hold the keys `seen`, of which the first begins a panel.
+    fn score<const N: usize>(&self, q: &[f32], scale: f32, seen: Range<usize>, scores: &mut [f32]) {
         let mut query = vec![[([0; BLOCK / 2], 0.0); N]; self.rows()[1]];
         for (n, q) in q.chunks_exact(self.width).enumerate() {
             for (block, q) in query.iter_mut().zip(q.chunks(BLOCK)) {
@@ -179,7 +188,7 @@ impl History {
                 block[n] = (codes, factor * scale);
             }
         }
-        let (panels, mut panel) = (seen.div_ceil(PANEL), 0);
+        let (panels, mut panel) = (seen.end.div_ceil(PANEL), seen.start / PANEL);
         while panel + REGISTERS <= panels {
             self.score_panels::<N, REGISTERS>(&query, panel, scores);
             panel += REGISTERS;
@@ -231,13 +240,14 @@ impl History {
         }
     }
 
-    /// `Σ share · value`, `[N, width]`.
-    fn mix<const N: usize>(&self, shares: &[f32], out: &mut [f32]) {
+    /// `Σ share · value`, `[N, width]`, without the first blocks.
+    fn mix<const N: usize>(&self, shares: &[f32], skipped: usize, out: &mut [f32]) {
         let (fours, row) = (self.rows()[2], shares.len() / N);
         let mut sums = vec![[Floats::ZERO; N]; fours];
         let factors = self.value_factors.chunks(BLOCK);
         let blocks = self.values.chunks_exact(fours).zip(factors);
-        for (at, (values, factors)) in blocks.take(row / BLOCK).enumerate() {
+        let blocks = blocks.take(row / BLOCK).enumerate().skip(skipped);
+        for (at, (values, factors)) in blocks {
             let mut shared = [([0; BLOCK / 2], 0.0); N];
             for (shared, shares) in shared.iter_mut().zip(shares.chunks_exact(row)) {
                 let mut scaled = [0.0; BLOCK];
@@ -301,7 +311,14 @@ fn rounded(x: &[f32]) -> Rounded {
 
 /// Causal attention of the newest t tokens: `q [t, heads·hd]` over the histories of all key heads,
 /// which hold these tokens already, gives `[t, heads·hd]`.
-pub(super) fn attend(q: &[f32], heads: usize, scale: f32, histories: &[History]) -> Vec<f32> {
+/// Each query sees as many tokens as the window has, its own among them; all without one.
+pub(super) fn attend(
+    q: &[f32],
+    heads: usize,
+    scale: f32,
+    window: Option<usize>,
+    histories: &[History],
+) -> Vec<f32> {
     let mut out = vec![0.0; q.len()];
     let mut shares = Vec::new();
     for (at, history) in histories.iter().enumerate() {
@@ -311,12 +328,15 @@ pub(super) fn attend(q: &[f32], heads: usize, scale: f32, histories: &[History])
         let rows = q.chunks_exact(row).zip(out.chunks_exact_mut(row));
         for (seen, (q, out)) in (start + 1..).zip(rows) {
             let (q, out) = (&q[at * group..][..group], &mut out[at * group..][..group]);
+            let seen = window.map_or(0, |window| seen.saturating_sub(window))..seen;
             let together = TOGETHER * history.width;
             for (q, out) in q.chunks(together).zip(out.chunks_mut(together)) {
                 match q.len() / history.width {
-                    TOGETHER => history.attend::<TOGETHER>(q, scale, seen, &mut shares, out),
-                    2 => history.attend::<2>(q, scale, seen, &mut shares, out),
-                    _ => history.attend::<1>(q, scale, seen, &mut shares, out),
+                    TOGETHER => {
+                        history.attend::<TOGETHER>(q, scale, seen.clone(), &mut shares, out)
+                    }
+                    2 => history.attend::<2>(q, scale, seen.clone(), &mut shares, out),
+                    _ => history.attend::<1>(q, scale, seen.clone(), &mut shares, out),
                 }
             }
         }
@@ -352,24 +372,34 @@ mod tests {
         histories
     }
 
+    /// Tokens in all, new ones, and the window.
+    const LENGTHS: [(usize, usize, Option<usize>); 10] = [
+        (1, 1, None),
+        (17, 2, None),
+        (35, 35, None),
+        (300, 5, None),
+        (2049, 1, None),
+        (2050, 2, None),
+        (35, 35, Some(1)),
+        (70, 70, Some(33)),
+        (300, 5, Some(64)),
+        (300, 2, Some(512)),
+    ];
+
     /// Heads that fill no block and no register, groups of one to four queries, and lengths around
     /// every tile: within the rounding of plain sums, and the bits of one token at a time.
     #[test]
     fn attention_equals_plain_sums() {
         for (heads, kv_heads, width) in [(9, 3, 64), (6, 3, 40), (4, 4, 8), (8, 2, 10)] {
-            for (len, t) in [(1, 1), (17, 2), (35, 35), (300, 5), (2049, 1), (2050, 2)] {
+            for (len, t, window) in LENGTHS {
                 let kv = len * kv_heads * width;
                 let (keys, values) = (noise(kv, 1), noise(kv, 2));
                 let q: Vec<f32> = noise(t * heads * width, 3)
                     .iter()
                     .map(|x| x * 3.0)
                     .collect();
-                let found = attend(
-                    &q,
-                    heads,
-                    scale(width),
-                    &histories(&keys, &values, kv_heads, width),
-                );
+                let whole = histories(&keys, &values, kv_heads, width);
+                let found = attend(&q, heads, scale(width), window, &whole);
                 let mut worst = 0.0_f64;
                 for (at, q) in q.chunks(width).enumerate() {
                     let (seen, head) = (len - t + at / heads + 1, at % heads);
@@ -383,10 +413,11 @@ mod tests {
                         pairs.map(|(q, k)| f64::from(*q) * k).sum::<f64>()
                     };
                     let raised = |j| (dot(j) / (width as f64).sqrt()).exp();
-                    let shares: Vec<f64> = (0..seen).map(raised).collect();
+                    let first = window.map_or(0, |window| seen.saturating_sub(window));
+                    let shares: Vec<f64> = (first..seen).map(raised).collect();
                     let total: f64 = shares.iter().sum();
                     for d in 0..width {
-                        let each = shares.iter().enumerate();
+                        let each = (first..).zip(&shares);
                         let sum: f64 = each.map(|(j, share)| share * row(&values, j)[d]).sum();
                         let apart = f64::from(found[at * width + d]) - sum / total;
                         worst = worst.max(apart.abs());
@@ -405,7 +436,7 @@ mod tests {
                         let from = ((len - t + at) * kv_heads + head) * width;
                         history.push(&keys[from..][..width], &values[from..][..width]);
                     }
-                    single.extend(attend(q, heads, scale(width), &grown));
+                    single.extend(attend(q, heads, scale(width), window, &grown));
                 }
                 assert!(found == single, "{heads}/{kv_heads}/{width}, {len}: bits");
             }
@@ -419,7 +450,7 @@ mod tests {
                 let mut rows = [noise(40 * 8, 1), noise(40 * 8, 2), noise(8, 3)];
                 rows[at][5] = bad;
                 let [keys, values, q] = rows;
-                let y = attend(&q, 1, scale(8), &histories(&keys, &values, 1, 8));
+                let y = attend(&q, 1, scale(8), None, &histories(&keys, &values, 1, 8));
                 assert!(y.iter().any(|y| y.is_nan()), "{bad} in part {at}");
             }
         }

@@ -117,7 +117,13 @@ impl Executor for Host<'_, '_> {
             let v = &v[of(kv_heads * hd)];
             run.cache.append_on_host(self.0.layer, &run.turn, k, v);
             let history = run.cache.on_host(self.0.layer);
-            mixed.extend(attend(q, heads, config.attention_scale as f32, history));
+            mixed.extend(attend(
+                q,
+                heads,
+                config.attention_scale as f32,
+                config.layers[self.0.layer].window,
+                history,
+            ));
         }
         Rows::new(mixed, heads * hd)
     }
