@@ -3,6 +3,11 @@
 //! so that a page can translate or react without reading the sentence.
 
 /// Everything that can go wrong, from a truncated file to a lost GPU.
+///
+/// Fields of one name mean the same in every variant: `file` is the path or name that the user gave,
+/// `key` a tensor's name (or that of a missing file), `field` a field of a config, `found` what is
+/// there and `expected` what could be read, `why` the reason in words. Sizes have their unit in the name.
+#[allow(missing_docs, reason = "the fields are explained above, once")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -278,6 +283,10 @@ impl Error {
     /// [`Error::DeviceLost`] in plain words, from what the device's program said: panics, paths and
     /// backtraces stay in its details.
     #[must_use]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "`map_err(Error::device_lost)` passes the error itself"
+    )]
     pub fn device_lost(details: impl ToString) -> Self {
         let details = details.to_string();
         let said = details.to_lowercase();

@@ -22,9 +22,12 @@ pub async fn open<S: ByteSource>(
     picked: bool,
     source: impl Fn(&str) -> Result<S>,
 ) -> Result<(ModelFile<S>, Option<Text>)> {
-    let optional = async |name: &str| match names.iter().any(|found| found == name) {
-        true => read(&source(name)?).await.map(Some),
-        false => Ok(None),
+    let optional = async |name: &str| {
+        if names.iter().any(|found| found == name) {
+            read(&source(name)?).await.map(Some)
+        } else {
+            Ok(None)
+        }
     };
     let all = |names: &mut dyn Iterator<Item = &String>| names.map(|name| source(name)).collect();
     let (shards, index) = match folder::choose(folder, names, asked, picked)? {

@@ -46,17 +46,17 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadOption`] names the first option outside its range.
     pub fn check(&self) -> Result<()> {
-        let in_range =
-            |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| match range
-                .contains(&value)
-            {
-                true => Ok(()),
-                false => Err(Error::BadOption {
+        let in_range = |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| {
+            if range.contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::BadOption {
                     name,
                     expected,
                     found: value.to_string(),
-                }),
-            };
+                })
+            }
+        };
         in_range(
             "temperature",
             self.temperature,
@@ -97,7 +97,9 @@ impl Sampling {
         let mut scores = logits.to_vec();
         self.penalise(&mut scores, so_far);
         if temperature > 0.0 {
-            scores.iter_mut().for_each(|score| *score /= temperature);
+            for score in &mut scores {
+                *score /= temperature;
+            }
         }
         Cow::Owned(scores)
     }
@@ -105,9 +107,10 @@ impl Sampling {
     /// The temperature, 0 where it is so small that logits divided by it would overflow, and no noise
     /// could change which is the largest.
     pub(crate) fn divisor(&self) -> f32 {
-        match self.temperature > COLDEST {
-            true => self.temperature,
-            false => 0.0,
+        if self.temperature > COLDEST {
+            self.temperature
+        } else {
+            0.0
         }
     }
 
@@ -141,9 +144,10 @@ impl Sampling {
             let Some(logit) = logits.get_mut(id) else {
                 continue;
             };
-            *logit = match *logit > 0.0 {
-                true => *logit / self.repetition_penalty,
-                false => *logit * self.repetition_penalty,
+            *logit = if *logit > 0.0 {
+                *logit / self.repetition_penalty
+            } else {
+                *logit * self.repetition_penalty
             };
         }
     }
@@ -162,9 +166,10 @@ impl Sampling {
             let wanted = f64::from(self.top_p) * sum(logits, logits, kept);
             floor = reach(logits, max, floor, wanted, |logit| f64::from(weight(logit)));
         }
-        match self.min_p > 0.0 {
-            true => floor.max(max + self.min_p.ln()),
-            false => floor,
+        if self.min_p > 0.0 {
+            floor.max(max + self.min_p.ln())
+        } else {
+            floor
         }
     }
 }
@@ -197,9 +202,8 @@ fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32)
 }
 
 fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
-    let best = scores.fold((0, f32::NEG_INFINITY), |best, next| match next.1 > best.1 {
-        true => next,
-        false => best,
+    let best = scores.fold((0, f32::NEG_INFINITY), |best, next| {
+        if next.1 > best.1 { next } else { best }
     });
     best.0 as u32
 }
@@ -237,9 +241,10 @@ fn gumbel([first, second]: [u32; 2], id: u32) -> f32 {
     // 23 bits, never 0 and never 1.
     let v = ((hash >> 9) as f32 + 0.5) / 8_388_608.0;
     // -ln(1 - v), whose logarithm is large where v is small: there the difference would lose digits.
-    let exponential = match v < 1.0 / 64.0 {
-        true => v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25))),
-        false => -(1.0 - v).ln(),
+    let exponential = if v < 1.0 / 64.0 {
+        v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25)))
+    } else {
+        -(1.0 - v).ln()
     };
     -exponential.ln()
 }

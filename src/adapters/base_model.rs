@@ -221,9 +221,10 @@ impl fmt::Display for Known {
             size => format!("{size}M"),
         };
         let mut parts: Vec<String> = self.families.iter().map(family).collect();
-        let sizes = match self.sizes.is_empty() {
-            true => &self.counted,
-            false => &self.sizes,
+        let sizes = if self.sizes.is_empty() {
+            &self.counted
+        } else {
+            &self.sizes
         };
         parts.extend(sizes.iter().map(size));
         f.write_str(&parts.join(", "))

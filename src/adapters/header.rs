@@ -49,33 +49,31 @@ impl Headed {
     pub async fn read(files: AdapterFiles, weights: &impl ByteSource) -> Result<Self> {
         let magic = weights.len_bytes().min(4) as usize;
         let is_gguf = weights.read_at(0, magic).await? == b"GGUF";
-        let name = match is_gguf {
-            true => format!("{}.gguf", files.name),
-            false => format!("{}/adapter_model.safetensors", files.name),
+        let name = if is_gguf {
+            format!("{}.gguf", files.name)
+        } else {
+            format!("{}/adapter_model.safetensors", files.name)
         };
         let source = Named {
             name,
             source: weights,
         };
-        let (weights, shapes) = match is_gguf {
-            true => {
-                let gguf = Gguf::open(&source).await?;
-                let shapes = gguf.tensors.into_iter();
-                let shapes: Vec<_> = shapes.map(|(key, info)| (key, info.shape)).collect();
-                let zeros: Vec<_> = shapes
-                    .iter()
-                    .map(|(key, _)| (key.clone(), zero()))
-                    .collect();
-                let kept = |key: &String| !key.starts_with("tokenizer.");
-                let metadata = gguf.metadata.entries.into_iter();
-                let metadata: Vec<_> = metadata.filter(|(key, _)| kept(key)).collect();
-                (gguf::write(&metadata, &zeros)?, shapes)
-            }
-            false => {
-                let tensors = SafeTensors::open(&source).await?.tensors.into_iter();
-                let shapes: Vec<_> = tensors.map(|(key, info)| (key, info.shape)).collect();
-                (zeros(shapes.iter().map(|(key, _)| key)), shapes)
-            }
+        let (weights, shapes) = if is_gguf {
+            let gguf = Gguf::open(&source).await?;
+            let shapes = gguf.tensors.into_iter();
+            let shapes: Vec<_> = shapes.map(|(key, info)| (key, info.shape)).collect();
+            let zeros: Vec<_> = shapes
+                .iter()
+                .map(|(key, _)| (key.clone(), zero()))
+                .collect();
+            let kept = |key: &String| !key.starts_with("tokenizer.");
+            let metadata = gguf.metadata.entries.into_iter();
+            let metadata: Vec<_> = metadata.filter(|(key, _)| kept(key)).collect();
+            (gguf::write(&metadata, &zeros)?, shapes)
+        } else {
+            let tensors = SafeTensors::open(&source).await?.tensors.into_iter();
+            let shapes: Vec<_> = tensors.map(|(key, info)| (key, info.shape)).collect();
+            (zeros(shapes.iter().map(|(key, _)| key)), shapes)
         };
         Ok(Self {
             files: AdapterFiles { weights, ..files },

@@ -135,7 +135,9 @@ fn build(
     let left_out = reach::left_out(config, &placed);
     placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
     loader.finish()?;
-    placed.iter_mut().for_each(|placed| placed.settle(law));
+    for placed in &mut placed {
+        placed.settle(law);
+    }
     let (blocks, base_model) = (model.config().num_layers, config.base_model());
     let other = base_model
         .as_ref()

@@ -314,9 +314,10 @@ impl Stack {
             // Not `{}`, which writes 1e20 in 21 digits.
             format!("{name} at {:?}", acting.coefficient)
         });
-        match acting.is_empty() {
-            true => "no adapter".into(),
-            false => each.collect::<Vec<_>>().join(", "),
+        if acting.is_empty() {
+            "no adapter".into()
+        } else {
+            each.collect::<Vec<_>>().join(", ")
         }
     }
 

@@ -71,8 +71,8 @@ pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
 /// Whether two refusals are of one field or one tensor.
 fn same(known: &Error, error: &Error) -> bool {
     match (known, error) {
-        (Error::BadConfig { field: a, .. }, Error::BadConfig { field: b, .. }) => a == b,
-        (Error::MissingKey { key: a, .. }, Error::MissingKey { key: b, .. }) => a == b,
+        (Error::BadConfig { field: a, .. }, Error::BadConfig { field: b, .. })
+        | (Error::MissingKey { key: a, .. }, Error::MissingKey { key: b, .. }) => a == b,
         (a, b) => a == b,
     }
 }
@@ -97,8 +97,9 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
             return *file == config.file && config.remove(field);
         }
         Error::UnexpectedKeys { keys, .. } => {
-            keys.iter()
-                .for_each(|key| drop(tensors.remove(config.peft_key(key))));
+            for key in keys {
+                tensors.remove(config.peft_key(key));
+            }
         }
         Error::MissingKey { key, .. } if key.contains("<module>") => {
             let module = key.rsplit("<module>").next().unwrap_or_default();

@@ -209,12 +209,13 @@ impl Config {
     /// [`Error::BadConfig`] naming the field that gave their number or size.
     pub fn check_divides(&self, field: &str, blocks: usize, target: &Target) -> Result<()> {
         let (i, o) = (target.i, target.o);
-        match blocks > 0 && i.is_multiple_of(blocks) && o.is_multiple_of(blocks) {
-            true => Ok(()),
-            false => Err(self.bad(
+        if blocks > 0 && i.is_multiple_of(blocks) && o.is_multiple_of(blocks) {
+            Ok(())
+        } else {
+            Err(self.bad(
                 field,
                 &format!("a divisor of {i} and {o}, the widths of {}", target.path),
-            )),
+            ))
         }
     }
 
@@ -260,9 +261,10 @@ impl Config {
 
     /// A number that has to be a count above 0, after patterns.
     fn whole(&self, field: &str, number: f32) -> Result<usize> {
-        match number >= 1.0 && number.fract() == 0.0 {
-            true => Ok(number as usize),
-            false => Err(self.bad(field, "a whole number above 0")),
+        if number >= 1.0 && number.fract() == 0.0 {
+            Ok(number as usize)
+        } else {
+            Err(self.bad(field, "a whole number above 0"))
         }
     }
 

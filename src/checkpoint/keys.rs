@@ -112,7 +112,7 @@ fn inside(before: &[&str]) -> String {
         None => before,
     };
     let own = own.iter().filter(|part| **part != "module");
-    own.map(|part| format!("{part}.")).collect()
+    own.flat_map(|part| [part, "."]).collect()
 }
 
 /// Refuses files that are no adapter, or one that was not written whole.

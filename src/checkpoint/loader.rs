@@ -55,13 +55,14 @@ impl<'a> Loader<'a> {
     /// [`Error::MissingKey`] unless there are `count`, and at least one.
     pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
         let experts = self.experts.take();
-        match experts.len() == count && count > 0 {
-            true => Ok(experts),
-            false => Err(Error::MissingKey {
+        if experts.len() == count && count > 0 {
+            Ok(experts)
+        } else {
+            Err(Error::MissingKey {
                 file: self.config.file.clone(),
                 key: format!("{}/", experts.len().min(count)),
                 what: format!("{count} experts are named, {} were given", experts.len()),
-            }),
+            })
         }
     }
 
@@ -168,9 +169,10 @@ impl<'a> Loader<'a> {
             .collect::<Result<Vec<_>>>()?;
         targets.sort_by_key(|target| target.site);
         targets.dedup_by_key(|target| target.site);
-        match targets.is_empty() {
-            true => Err(self.no_module_has(&parameters.join(" or "))),
-            false => Ok(targets),
+        if targets.is_empty() {
+            Err(self.no_module_has(&parameters.join(" or ")))
+        } else {
+            Ok(targets)
         }
     }
 
@@ -198,9 +200,10 @@ impl<'a> Loader<'a> {
             })
             .collect::<Result<Vec<_>>>()?;
         blocks.sort();
-        match blocks.is_empty() {
-            true => Err(self.no_module_has(parameter)),
-            false => Ok(blocks),
+        if blocks.is_empty() {
+            Err(self.no_module_has(parameter))
+        } else {
+            Ok(blocks)
         }
     }
 
@@ -319,12 +322,13 @@ impl<'a> Loader<'a> {
                 .collect(),
             HostData::Float(values) => values
                 .into_iter()
-                .map(
-                    |value| match value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
-                        true => Ok(value as usize),
-                        false => Err(bad(value.to_string())),
-                    },
-                )
+                .map(|value| {
+                    if value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
+                        Ok(value as usize)
+                    } else {
+                        Err(bad(value.to_string()))
+                    }
+                })
                 .collect(),
         }
     }
@@ -578,12 +582,13 @@ impl<'a> Loader<'a> {
         {
             return Err(error);
         }
-        match keys.is_empty() {
-            true => Ok(()),
-            false => Err(Error::UnexpectedKeys {
+        if keys.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::UnexpectedKeys {
                 keys: keys.iter().map(|key| self.config.own_key(key)).collect(),
                 file: self.file,
-            }),
+            })
         }
     }
 }

@@ -48,9 +48,10 @@ impl Mask {
                 found: name.into(),
             })
         };
-        let modules = match is_all(modules) {
-            true => Vec::new(),
-            false => modules.split(',').map(module).collect::<Result<_>>()?,
+        let modules = if is_all(modules) {
+            Vec::new()
+        } else {
+            modules.split(',').map(module).collect::<Result<_>>()?
         };
         Ok(Self {
             layers: range,
@@ -129,13 +130,14 @@ impl Mask {
         }
         if !chosen.iter().any(|&site| self.allows(site)) {
             let expected = "all, or blocks in which it acts";
-            return match self.modules.is_empty() {
-                true => refuse("layers", &asked, expected),
-                false => refuse(
+            return if self.modules.is_empty() {
+                refuse("layers", &asked, expected)
+            } else {
+                refuse(
                     "mask",
                     &self.to_string(),
                     "one that leaves it somewhere to act",
-                ),
+                )
             };
         }
         let blockless: Vec<Site> = chosen
@@ -176,9 +178,10 @@ impl Mask {
     #[must_use]
     pub fn modules_text(&self) -> String {
         let names: Vec<&str> = self.modules.iter().map(|module| module.name()).collect();
-        match names.is_empty() {
-            true => "all".into(),
-            false => names.join(","),
+        if names.is_empty() {
+            "all".into()
+        } else {
+            names.join(",")
         }
     }
 }

@@ -88,9 +88,10 @@ impl Reflections {
             rotation
         };
         let pairs = (0..r).step_by(2);
-        match c < 0.0 {
-            true => self.product(pairs.rev().map(rotation)),
-            false => self.product(pairs.map(rotation)),
+        if c < 0.0 {
+            self.product(pairs.rev().map(rotation))
+        } else {
+            self.product(pairs.map(rotation))
         }
     }
 

@@ -18,8 +18,9 @@ impl Skew {
         let turn = |q: Vec<f64>| {
             let mut w = apply(&q);
             let speed = norm(&w);
-            w.iter_mut()
-                .for_each(|x| *x /= speed.max(f64::MIN_POSITIVE));
+            for x in &mut w {
+                *x /= speed.max(f64::MIN_POSITIVE);
+            }
             (speed, q, w)
         };
         let basis = strongest(squared, k.len(), k.len());

@@ -20,13 +20,15 @@ pub(crate) fn truncated(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f32>, V
     };
     // Q spans what is strongest on the narrower side; W Q Qᵀ or Q Qᵀ W is the approximation.
     let narrow = i <= o;
-    let q = match narrow {
-        true => strongest(|x| by_column(&by_row(x)), i, r),
-        false => strongest(|y| by_row(&by_column(y)), o, r),
+    let q = if narrow {
+        strongest(|x| by_column(&by_row(x)), i, r)
+    } else {
+        strongest(|y| by_row(&by_column(y)), o, r)
     };
-    let other: Vec<Vec<f64>> = match narrow {
-        true => q.iter().map(|x| by_row(x)).collect(),
-        false => q.iter().map(|y| by_column(y)).collect(),
+    let other: Vec<Vec<f64>> = if narrow {
+        q.iter().map(|x| by_row(x)).collect()
+    } else {
+        q.iter().map(|y| by_column(y)).collect()
     };
     let (a, b) = if narrow { (q, other) } else { (other, q) };
     stacked(&a, &b)
@@ -44,7 +46,9 @@ pub(crate) fn leading_columns(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f
         // A column inside the span of those before it adds no direction.
         let left = norm(&v);
         if left > 1e-9 * length {
-            v.iter_mut().for_each(|x| *x /= left);
+            for x in &mut v {
+                *x /= left;
+            }
             q.push(v);
         } else {
             q.push(vec![0.0; o]);
@@ -86,7 +90,9 @@ pub(crate) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) 
     let mut check = (2 * r + 16).min(n);
     loop {
         let length = norm(&next);
-        next.iter_mut().for_each(|x| *x /= length);
+        for x in &mut next {
+            *x /= length;
+        }
         basis.push(next);
         let last = &basis[basis.len() - 1];
         next = apply(last);

@@ -81,14 +81,15 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             let maps = factors.maps(c).into_iter().map(Effect::Input);
             maps.chain([gain]).collect()
         };
-        match turns {
-            true => Placed::new(target.site, turned)
+        if turns {
+            Placed::new(target.site, turned)
                 .within_powers_of(&gains)
-                .or(Law::Linear, linear),
-            false => Placed::new(target.site, linear).cannot(
+                .or(Law::Linear, linear)
+        } else {
+            Placed::new(target.site, linear).cannot(
                 Law::Geodesic,
                 "one of its gains is not above 0 and has no powers",
-            ),
+            )
         }
     };
     Ok(Loaded {

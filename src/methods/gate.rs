@@ -42,9 +42,10 @@ pub(crate) fn read(
 ) -> Result<Gate> {
     let config = loader.config;
     check(config, |key| loader.shape(key).is_some())?;
-    let slots = match config.flag("layerwise_scalings") {
-        true => layers,
-        false => 1,
+    let slots = if config.flag("layerwise_scalings") {
+        layers
+    } else {
+        1
     };
     let depth = config.count("xlora_depth")?;
     let linear = |at: usize| {
@@ -68,9 +69,10 @@ pub(crate) fn read(
         true => Some(config.number("softmax_temperature")?),
         false => None,
     };
-    let top = match config.flag("top_k_lora") {
-        true => Some(config.count("top_k_lora")?),
-        false => None,
+    let top = if config.flag("top_k_lora") {
+        Some(config.count("top_k_lora")?)
+    } else {
+        None
     };
     if top.is_some_and(|top| top > experts) {
         return Err(config.bad(

@@ -60,9 +60,10 @@ pub(crate) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
         .filter_map(norm)
         .collect::<Result<Vec<_>>>()?;
     norms.sort();
-    match norms.is_empty() && !loader.any(KEY) {
-        true => Err(loader.no_module_has(KEY)),
-        false => Ok(norms),
+    if norms.is_empty() && !loader.any(KEY) {
+        Err(loader.no_module_has(KEY))
+    } else {
+        Ok(norms)
     }
 }
 

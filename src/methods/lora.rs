@@ -32,7 +32,7 @@ use crate::hooks::{Delta, Law, Placed};
 pub const METHOD: Method = Method {
     name: "lora",
     peft_type: "LORA",
-    matches: |config| !config.flag("use_dora") && !started(config).is_some(),
+    matches: |config| !config.flag("use_dora") && started(config).is_none(),
     family: Family::LowRank,
     law: Law::Linear,
     keys: KEYS,
@@ -99,14 +99,15 @@ pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
         .get("init_lora_weights")
         .and_then(|value| value.as_str())
         .unwrap_or("");
-    match CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
-        true => Err(method.unsupported(
+    if CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
+        Err(method.unsupported(
             config,
             "init_lora_weights",
             "its numbers are relative to a changed base; save it again with \
-             path_initial_model_for_weight_conversion",
-        )),
-        false => Ok(()),
+         path_initial_model_for_weight_conversion",
+        ))
+    } else {
+        Ok(())
     }
 }
 

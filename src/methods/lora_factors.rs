@@ -17,9 +17,10 @@ pub(super) fn started(config: &Config) -> Option<String> {
 fn start(config: &Config) -> String {
     let init = config.text("init_lora_weights").unwrap_or_default();
     // PEFT takes only the one in any case.
-    match init.eq_ignore_ascii_case("olora") {
-        true => "olora".into(),
-        false => init,
+    if init.eq_ignore_ascii_case("olora") {
+        "olora".into()
+    } else {
+        init
     }
 }
 
@@ -47,9 +48,10 @@ impl Factors {
         scale: f32,
     ) -> Result<Self> {
         let config = loader.config;
-        let bias = match config.flag("lora_bias") {
-            true => Some(loader.tensor(target, "lora_B.bias", [target.o])?),
-            false => None,
+        let bias = if config.flag("lora_bias") {
+            Some(loader.tensor(target, "lora_B.bias", [target.o])?)
+        } else {
+            None
         };
         Ok(Self {
             a: loader.tensor(target, "lora_A.weight", [rank, target.i])?,
@@ -81,9 +83,10 @@ pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
         return Err(config.bad("r", "a rank above 0 for every layer"));
     }
     let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
-    let divisor = match config.flag("use_rslora") {
-        true => rank.sqrt(),
-        false => rank,
+    let divisor = if config.flag("use_rslora") {
+        rank.sqrt()
+    } else {
+        rank
     };
     Ok((rank as usize, alpha / divisor))
 }

@@ -147,15 +147,16 @@ fn terms(config: &Config) -> Result<Option<usize>> {
     let version = config.text("peft_version").unwrap_or_default();
     let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
     let version: [u32; 2] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
-    match version < [0, 18] {
-        true => Err(config.bad(
-            "peft_version",
-            "0.18 or newer with use_cayley_neumann, whose series was another one before; train it again",
-        )),
-        false => match config.count("num_cayley_neumann_terms")? {
+    if version < [0, 18] {
+        Err(config.bad(
+        "peft_version",
+        "0.18 or newer with use_cayley_neumann, whose series was another one before; train it again",
+    ))
+    } else {
+        match config.count("num_cayley_neumann_terms")? {
             terms if terms <= MOST_TERMS => Ok(Some(terms)),
             _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
-        },
+        }
     }
 }
 
@@ -174,9 +175,10 @@ impl Angles {
             let expected = format!("[blocks, b(b−1)/2] with b a divisor of {}", target.i);
             return Err(loader.wrong_shape(&key, expected));
         }
-        let count = match config.flag("block_share") {
-            true => 1,
-            false => target.i / b,
+        let count = if config.flag("block_share") {
+            1
+        } else {
+            target.i / b
         };
         let above = loader.host(&key, [count, above])?;
         let of_block = above.len() / count;

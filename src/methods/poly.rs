@@ -99,7 +99,9 @@ fn routed(logits: &[f32], skills: usize) -> Vec<f32> {
         .collect();
     for split in share.chunks_mut(skills) {
         let sum = split.iter().sum::<f32>() + 1e-12;
-        split.iter_mut().for_each(|w| *w /= sum);
+        for w in split {
+            *w /= sum;
+        }
     }
     share
 }

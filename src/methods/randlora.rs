@@ -83,9 +83,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let delta = left
             .reshape([m, count * r])
             .matmul(right.reshape([r * count, n]));
-        let delta = match n == target.i {
-            true => delta,
-            false => delta.transpose(),
+        let delta = if n == target.i {
+            delta
+        } else {
+            delta.transpose()
         };
         Ok(vec![Delta::Dense { delta, scale }])
     })
@@ -108,9 +109,10 @@ fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>
         loader.check_extent(target, "randlora_lambda", 0, r)?;
     }
     let mut random = TorchRandom::new(config.seed("projection_prng_key")?);
-    let share = match config.flag("very_sparse") {
-        true => Some(1.0 / (n as f64).sqrt()),
-        false => config.flag("sparse").then_some(1.0 / 3.0),
+    let share = if config.flag("very_sparse") {
+        Some(1.0 / (n as f64).sqrt())
+    } else {
+        config.flag("sparse").then_some(1.0 / 3.0)
     };
     let (a, b) = match share {
         Some(share) => (

@@ -88,9 +88,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let change = move |new: &[f64], turned: &Matrix, old: &[f64]| {
             let new = matrix::matmul(&matrix::diagonal(new), turned);
             let change = matrix::add(&new, &matrix::scaled(&matrix::diagonal(old), -1.0));
-            match flipped {
-                true => matrix::transposed(&change),
-                false => change,
+            if flipped {
+                matrix::transposed(&change)
+            } else {
+                change
             }
         };
         let stretch = |kappa: f64| (2.0 * kappa).hypot(1.0);
@@ -120,9 +121,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             });
             change(&moved, &turned, &old)
         };
-        let (left, right) = match flipped {
-            true => (v.transpose(), u.transpose()),
-            false => (u, v),
+        let (left, right) = if flipped {
+            (v.transpose(), u.transpose())
+        } else {
+            (u, v)
         };
         let log_polar = spectrum::change(loader, left.clone(), right.clone(), log_polar);
         let placed = spectrum::placed(loader, target.site, left, right, spectral);

@@ -115,7 +115,7 @@ fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>
         }
         let parameter = format!("{name}.{ROWS}");
         if !loader.any(&parameter) {
-            let key = format!("{}<module>{parameter}", PREFIX);
+            let key = format!("{PREFIX}<module>{parameter}");
             return Err(loader.named_but_absent(field, key));
         }
     }

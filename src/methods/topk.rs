@@ -11,9 +11,10 @@ fn before(x: Pair, y: Pair) -> bool {
 /// Places of the k largest numbers, in no order; 0 < k ≤ their count.
 pub(super) fn places(values: &[f32], k: usize) -> Vec<usize> {
     let mut pairs: Vec<Pair> = values.iter().copied().zip(0..).collect();
-    match k * 64 <= pairs.len() {
-        true => select_by_heap(&mut pairs, k),
-        false => select(&mut pairs, k - 1),
+    if k * 64 <= pairs.len() {
+        select_by_heap(&mut pairs, k);
+    } else {
+        select(&mut pairs, k - 1);
     }
     pairs[..k].iter().map(|pair| pair.1).collect()
 }
@@ -55,10 +56,7 @@ fn select(all: &mut [Pair], nth: usize) {
             all.swap(low, high);
             low += 1;
         }
-        match low <= nth {
-            true => first = low,
-            false => last = low,
-        }
+        if low <= nth { first = low } else { last = low }
     }
     for at in first + 1..last {
         let front = before(all[at], all[first]);

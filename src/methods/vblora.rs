@@ -88,9 +88,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     if bank.topk > vectors {
         return Err(config.bad("topk", &format!("at most num_vectors, {vectors}")));
     }
-    let parameter = match bank.only_topk {
-        true => "vblora_logits_A_topk_indices",
-        false => "vblora_logits_A",
+    let parameter = if bank.only_topk {
+        "vblora_logits_A_topk_indices"
+    } else {
+        "vblora_logits_A"
     };
     Loaded::linear(loader, &[parameter], |target| {
         config.check_divides("vector_length", length, target)?;

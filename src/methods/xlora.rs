@@ -72,7 +72,7 @@ struct Layer {
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
     let names = config.get("adapters").and_then(|names| names.as_object());
-    let experts = names.map_or(0, |names| names.len());
+    let experts = names.map_or(0, serde_json::Map::len);
     let layers = layers(loader, experts)?;
     let global = config.number("global_scaling_weight")?;
     let weights = match loader.expert_weights("experts", experts)? {
@@ -145,16 +145,16 @@ fn scout(
         return Ok(Vec::new());
     }
     // All are equally heavy, so which of them are the heaviest is torch's choice.
-    let kept = match config.flag("top_k_lora") {
-        true => {
-            let top = config.count("top_k_lora")?.min(experts);
-            topk::places(&vec![weight; experts], top)
-        }
-        false => (0..experts).collect(),
+    let kept = if config.flag("top_k_lora") {
+        let top = config.count("top_k_lora")?.min(experts);
+        topk::places(&vec![weight; experts], top)
+    } else {
+        (0..experts).collect()
     };
-    let each = match config.flag("enable_softmax_topk") {
-        true => 1.0 / kept.len() as f32,
-        false => weight,
+    let each = if config.flag("enable_softmax_topk") {
+        1.0 / kept.len() as f32
+    } else {
+        weight
     };
     let weight = |expert: usize| f32::from(u8::from(kept.contains(&expert))) * each * global;
     let each = layers.iter().flat_map(|layer| {

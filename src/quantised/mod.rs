@@ -292,13 +292,13 @@ impl Packed {
         });
         y.truncate(x.tokens() * width);
         // Rows that only fill up are left out.
-        match width == self.rows {
-            true => y,
-            false => y
-                .chunks_exact(width)
+        if width == self.rows {
+            y
+        } else {
+            y.chunks_exact(width)
                 .flat_map(|y| &y[..self.rows])
                 .copied()
-                .collect(),
+                .collect()
         }
     }
 
@@ -332,9 +332,10 @@ impl Packed {
         let blocks = self.cols / BLOCK;
         for (panel, codes) in codes.chunks_exact(blocks).enumerate() {
             let scales = &self.scales[panel * blocks..][..blocks];
-            let offsets = match OFFSET {
-                true => &self.offsets[panel * blocks..][..blocks],
-                false => scales,
+            let offsets = if OFFSET {
+                &self.offsets[panel * blocks..][..blocks]
+            } else {
+                scales
             };
             let mut sums = [[Floats::ZERO; REGISTERS]; T];
             let weights = codes.iter().zip(scales.iter().zip(offsets));

@@ -90,7 +90,7 @@ impl Session {
                 state,
                 bytes,
                 total_bytes,
-            })
+            });
         };
         let uploaded = |bytes| report(LoadState::Uploading, bytes);
         let model = Model::load(file, device, weights, uploaded).await?;

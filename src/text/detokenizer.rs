@@ -54,6 +54,7 @@ impl Detokenizer {
     }
 
     /// The rest: U+FFFD for what was held back and never became a character.
+    #[must_use]
     pub fn finish(self) -> String {
         let text = decode(&self.tokenizer, &self.ids, self.skip_special);
         text.get(self.emitted..).unwrap_or_default().to_owned()

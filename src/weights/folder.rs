@@ -144,11 +144,11 @@ impl Folder<'_> {
             return Ok(files);
         }
         let what = "it tells the model's sizes: put it beside the weights";
-        Err(self.missing(CONFIG, what.into()))
+        Err(self.missing(CONFIG, what))
     }
 
     /// [`Error::MissingKey`] that ends with what there is.
-    fn missing(&self, key: &str, what: String) -> Error {
+    fn missing(&self, key: &str, what: &str) -> Error {
         Error::MissingKey {
             file: self.name.into(),
             key: key.into(),
@@ -172,11 +172,11 @@ impl Folder<'_> {
         if others.iter().any(|name| is_shard(name)) {
             let what = "these weights are in several files, and it tells which: fetch it from \
                         where they are from";
-            return self.missing(INDEX, what.into());
+            return self.missing(INDEX, what);
         }
         let what =
             format!("give the path of the weights themselves, such as {first}, or rename them");
-        self.missing(WEIGHTS, what)
+        self.missing(WEIGHTS, &what)
     }
 
     fn without_weights(&self) -> Error {
@@ -203,37 +203,34 @@ impl Folder<'_> {
         let key = if self.has(CONFIG) { WEIGHTS } else { CONFIG };
         if deeper.is_empty() {
             let what = "a model is a .gguf file, or a folder of config.json and safetensors";
-            return self.missing(key, what.into());
+            return self.missing(key, what);
         }
         let deeper: Vec<String> = deeper
             .into_iter()
             .map(|sub| format!("{}/{sub}", self.name))
             .collect();
-        self.missing(
-            key,
-            format!(
-                "a folder inside has such files: give {}",
-                few(&deeper, " or ")
-            ),
-        )
+        let what = format!(
+            "a folder inside has such files: give {}",
+            few(&deeper, " or ")
+        );
+        self.missing(key, &what)
     }
 
     fn pickled(&self, name: &str) -> Error {
         Error::MissingKey {
             file: self.name.into(),
             key: WEIGHTS.into(),
-            what: match name.starts_with("pytorch_model") {
+            what: if name.starts_with("pytorch_model") {
                 // Knows of shards, and which names belong to the same tensor.
-                true => format!(
+                format!(
                     "{name} may run programs when it is opened and is not read here: convert it \
                      with python -c \"from transformers import AutoModelForCausalLM as M; \
                      M.from_pretrained('{0}').save_pretrained('{0}')\"",
                     self.name
-                ),
-                false => {
-                    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-                    format!("{name} is {}", PICKLED.replace("NAME", stem))
-                }
+                )
+            } else {
+                let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+                format!("{name} is {}", PICKLED.replace("NAME", stem))
             },
         }
     }

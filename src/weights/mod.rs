@@ -143,9 +143,10 @@ pub(crate) fn check_finite(
             before += at + 1;
             continue;
         }
-        let mut found = match found.is_finite() {
-            true => format!("{found:e}, infinite in f32,"),
-            false => found.to_string(),
+        let mut found = if found.is_finite() {
+            format!("{found:e}, infinite in f32,")
+        } else {
+            found.to_string()
         };
         if kind.block_len() > 1 {
             found = format!("{found} as the scale of a block");
@@ -233,9 +234,10 @@ pub(crate) fn not_weights(head: &[u8]) -> Option<&'static str> {
     // A zip archive since PyTorch 1.6, a bare pickle before. The length of a safetensors header may
     // begin as a pickle does, but ends in zeros.
     let pickle = matches!(head, [0x80, 2..=5, _, _, rest @ ..] if !rest.starts_with(&[0; 4]));
-    match head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
-        true => Some(PICKLED),
-        false => None,
+    if head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
+        Some(PICKLED)
+    } else {
+        None
     }
 }
 

@@ -4,11 +4,11 @@ use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf, absolute};
 
+use serde_json::Value;
 use steering_playground::checkpoint::{AdapterFiles, BASES_FILE};
 use steering_playground::error::{Error, Result};
 use steering_playground::methods::xlora;
 use steering_playground::weights::check_is_weights;
-use serde_json::Value;
 
 use crate::files::{io_error, read};
 

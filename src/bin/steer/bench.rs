@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use clap::Args;
+use serde_json::{Value, json};
 use steering_playground::device::read_back;
 use steering_playground::error::Result;
 use steering_playground::hooks::Steering;
@@ -14,7 +15,6 @@ use steering_playground::kernels::launches;
 use steering_playground::model::{KvCache, Positions};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Session};
-use serde_json::{Value, json};
 
 use crate::args::{SessionArgs, count, whole};
 use crate::load::open;

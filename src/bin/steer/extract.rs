@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 use steering_playground::device::cpu;
 use steering_playground::error::{Error, Result};
 use steering_playground::extract::{control_vector, middle_layers, to_safetensors};
 use steering_playground::model::Weights;
-use serde_json::json;
 
 use crate::args::number;
 use crate::files::{io_error, read};

@@ -4,11 +4,11 @@ use std::io::{Write, stdout};
 use std::time::Instant;
 
 use clap::Args;
+use serde_json::json;
 use steering_playground::error::Result;
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Step};
 use steering_playground::text::Message;
-use serde_json::json;
 
 use crate::args::{SessionArgs, number, sampled, whole};
 use crate::load::open;

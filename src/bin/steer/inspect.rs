@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 use steering_playground::adapters::{inspect, inspect_for};
 use steering_playground::device::cpu;
 use steering_playground::error::Result;
 use steering_playground::model::Weights;
-use serde_json::json;
 
 use crate::adapter_files::adapter_files;
 use crate::load::load_model;

@@ -1,10 +1,10 @@
 //! `steer logits`: the logits after given tokens.
 
 use clap::Args;
+use serde_json::json;
 use steering_playground::device::read_back;
 use steering_playground::error::Result;
 use steering_playground::model::Positions;
-use serde_json::json;
 
 use crate::args::{SessionArgs, number};
 use crate::load::open;

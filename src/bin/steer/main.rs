@@ -31,8 +31,8 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use steering_playground::error::Error;
 use pollster::block_on;
+use steering_playground::error::Error;
 
 use bench::Bench;
 use export::Export;

@@ -7,6 +7,8 @@ use std::io::copy;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use steering_playground::adapters::load as load_adapter;
 use steering_playground::device::cpu;
 use steering_playground::error::{Error, Result};
@@ -14,8 +16,6 @@ use steering_playground::model::Weights;
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Finish, LaneStep, Request, Session, Step};
 use steering_playground::text::Message;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::adapter_files::adapter_files;
 use crate::files::{io_error, read};

@@ -138,18 +138,19 @@ impl Delta {
     #[must_use]
     pub fn product(a: Tensor<2>, b: Tensor<2>, scale: f32) -> Self {
         let ([r, i], [o, _]) = (a.dims(), b.dims());
-        match r * (i + o) < i * o {
-            true => Self::LowRank {
+        if r * (i + o) < i * o {
+            Self::LowRank {
                 a,
                 b,
                 mid: None,
                 out: None,
                 scale,
-            },
-            false => Self::Dense {
+            }
+        } else {
+            Self::Dense {
                 delta: b.matmul(a),
                 scale,
-            },
+            }
         }
     }
 
