@@ -182,6 +182,8 @@ fn inspect_shows_whole_names_and_takes_a_model() {
     }
     let gguf = dir.join("v1.5-lora.final.GGUF");
     std::fs::copy(golden_dir().join("lora_untied/llama_cpp.gguf"), &gguf).expect("a copy");
+    // It is another adapter's: a GGUF file has no config beside it.
+    std::fs::write(dir.join("adapter_config.json"), "{}").expect("a file");
     let inspect = |args: &[&str]| -> serde_json::Value {
         let run = steer(&[&["inspect", "--json"], args].concat());
         assert!(run.status.success(), "{}", said(&run.stderr));
