@@ -259,6 +259,7 @@ async fn deviation(
     let [(fast, fast_ids), (exact, exact_ids)] = found.as_slice() else {
         return Ok(Value::Null);
     };
+    // By the total order, in which a NaN is the largest.
     let differences = fast
         .iter()
         .zip(exact)
@@ -266,7 +267,7 @@ async fn deviation(
     let mut pairs = fast_ids.iter().zip(exact_ids);
     Ok(json!({
         "positions": ids.len(),
-        "largest_logit_difference": differences.fold(0.0, f32::max),
+        "largest_logit_difference": differences.max_by(f32::total_cmp),
         "greedy_tokens": exact_ids.len(),
         "first_different_token": pairs.position(|(fast, exact)| fast != exact),
     }))
