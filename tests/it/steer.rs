@@ -122,6 +122,30 @@ fn numeric_options_are_refused_by_name_and_range() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Too many values are refused before the model is opened: here it does not exist.
+#[test]
+fn options_beyond_the_adapters_are_refused_first() {
+    for (option, value) in [
+        ("coeff", "1"),
+        ("task", "0"),
+        ("experts", "none"),
+        ("law", "linear"),
+        ("layers", "all"),
+        ("modules", "all"),
+    ] {
+        let given = format!("--{option}");
+        let run = steer(&[
+            "logits", "--model", "nowhere", "--tokens", "1", &given, value,
+        ]);
+        let error = said(&run.stderr);
+        let expected = format!("`{option}` is 1 for 0, expected at most one for each --adapter");
+        assert!(
+            !run.status.success() && error.contains(&expected),
+            "{option}: {error}"
+        );
+    }
+}
+
 #[test]
 fn options_of_an_adapter_are_refused_and_nothing_panics() {
     let (base, adapter) = (path("base"), path("lora"));
