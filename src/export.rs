@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::adapters::Entry;
-use crate::arch::llama;
+use crate::arch::{Names, rows};
 use crate::device::read_back;
 use crate::error::{Error, Result};
 use crate::hooks::{Delta, Effect, Site};
@@ -50,6 +50,7 @@ impl Export {
     /// # Errors
     /// [`Error::UnsupportedOption`] for effects that such a file cannot hold.
     pub async fn gguf(self, model: &Model) -> Result<Vec<u8>> {
+        let family = model.config().family;
         let mut parts = Vec::new();
         for (site, effect) in &self.effects {
             let part = match (site, effect) {
@@ -75,7 +76,7 @@ impl Export {
         let alpha = alpha(&parts).ok_or_else(|| self.no_number("its scale"))?;
         let mut tensors: Vec<(String, HostTensor)> = Vec::new();
         for (site, part) in parts {
-            let name = name(site);
+            let name = name(family, site);
             let low_rank = format!("{name}.lora_a");
             if tensors
                 .iter()
@@ -89,9 +90,9 @@ impl Export {
                     let b = if own == alpha { b } else { b * (own / alpha) };
                     let mut b = host(b).await?;
                     let permuted = matches!(site, Site::Linear(_, projection) if
-                        llama::is_permuted(&format!(".{}.", projection.path())));
+                        family.is_permuted(&format!(".{}.", family.linear(projection))));
                     if let (true, HostData::Float(values)) = (permuted, &mut b.data) {
-                        llama::permute(values, model.config().head_dim, b.shape[1]);
+                        rows::permute(values, model.config().head_dim, b.shape[1]);
                     }
                     tensors.push((low_rank, host(a).await?));
                     tensors.push((format!("{name}.lora_b"), b));
@@ -115,7 +116,7 @@ impl Export {
         let text = |key: &str, value: &str| (key.to_owned(), Value::String(value.into()));
         let metadata = match alpha {
             Some(alpha) => vec![
-                text("general.architecture", "llama"),
+                text("general.architecture", family.gguf),
                 text("general.type", "adapter"),
                 text("general.name", &self.name),
                 text("adapter.type", "lora"),
@@ -123,7 +124,7 @@ impl Export {
             ],
             None => vec![
                 text("general.architecture", "controlvector"),
-                text("controlvector.model_hint", "llama"),
+                text("controlvector.model_hint", family.gguf),
                 (
                     "controlvector.layer_count".into(),
                     Value::U32(tensors.len() as u32),
@@ -195,11 +196,11 @@ fn low_rank(delta: &Delta) -> Option<Part> {
 }
 
 /// llama.cpp's name of what changes a site.
-fn name(site: Site) -> String {
+fn name(family: &Names, site: Site) -> String {
     match site {
         Site::Linear(layer, projection) => {
-            let bare = format!("layers.{layer}.{}.weight", projection.path());
-            llama::gguf_name(&bare).unwrap_or(bare)
+            let bare = format!("layers.{layer}.{}.weight", family.linear(projection));
+            family.gguf_name(&bare).unwrap_or(bare)
         }
         Site::Head => "output.weight".into(),
         Site::Embedding => "token_embd.weight".into(),

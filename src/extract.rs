@@ -153,6 +153,14 @@ fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
+/// The `adapter_config.json` of a vector for this model.
+#[must_use]
+pub fn adapter_config(session: &Session) -> String {
+    let family = session.model.config().family;
+    let config = serde_json::json!({ "peft_type": "CONTROL_VECTOR", "model_hint": family.gguf });
+    format!("{config:#}\n")
+}
+
 /// The vector as a safetensors file.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::arch::Projection;
+use crate::arch::{Projection, all_names};
 use crate::checkpoint::Config;
 use crate::checkpoint::patterns::Patterns;
 use crate::hooks::{Placed, Site, ranges};
@@ -77,16 +77,12 @@ fn wanted(config: &Config, blocks: usize) -> BTreeSet<usize> {
     let Some(choice) = Choice::read(config) else {
         return BTreeSet::new();
     };
-    let modules = Projection::ALL.map(Projection::path);
-    let modules = || {
-        modules
-            .iter()
-            .copied()
-            .chain(["input_layernorm", "post_attention_layernorm"])
+    let modules: BTreeSet<&str> = all_names().flat_map(|names| names.paths()).collect();
+    let adapted = |layer: &usize| {
+        let mut modules = modules.iter();
+        modules.any(|module| choice.adapts(config, *layer, module))
     };
-    (0..blocks)
-        .filter(|&layer| modules().any(|module| choice.adapts(config, layer, module)))
-        .collect()
+    (0..blocks).filter(adapted).collect()
 }
 
 /// What to say of linear layers that act and that the config leaves out: PEFT passes over their
@@ -102,9 +98,11 @@ pub(super) fn left_out(config: &Config, placed: &[Placed]) -> Option<String> {
     let choice = Choice::read(config)?;
     let mut outside = placed.iter().filter_map(|placed| match placed.site {
         Site::Linear(layer, projection) => {
-            let module = projection.path();
-            (!choice.adapts(config, layer, module))
-                .then(|| format!("model.layers.{layer}.{module}"))
+            // Without a model any family's name may be meant.
+            let mut paths = all_names().map(|names| names.linear(projection));
+            let first = paths.clone().next()?;
+            let outside = !paths.any(|path| choice.adapts(config, layer, path));
+            outside.then(|| format!("model.layers.{layer}.{first}"))
         }
         _ => None,
     });
@@ -179,7 +177,10 @@ impl Modules {
                 names.collect::<Option<_>>().map(Self::List)
             }
             Value::String(all) if all == "all-linear" => {
-                Some(Self::List(Projection::ALL.map(|p| p.name().into()).into()))
+                let paths = all_names().flat_map(|names| Projection::ALL.map(|p| names.linear(p)));
+                let name = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
+                let names: BTreeSet<String> = paths.map(name).collect();
+                Some(Self::List(names.into_iter().collect()))
             }
             Value::String(pattern) => {
                 let patterns = Patterns::default();

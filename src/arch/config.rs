@@ -9,11 +9,14 @@
 //! ```
 //! with the parts that a family lacks left out.
 
-use super::places::Norm;
+use super::names::Names;
+use super::places::{Norm, NormPlaces, Projection};
 
 /// Sizes and constants of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
+    /// What its parts are called.
+    pub family: &'static Names,
     /// Width of the residual stream, `d`.
     pub hidden_size: usize,
     /// Width of the MLP between its gate/up and down projections.
@@ -87,12 +90,32 @@ impl DecoderConfig {
     /// The name of a norm in its block, as Hugging Face writes it.
     #[must_use]
     pub fn norm_name(&self, norm: Norm) -> &'static str {
-        match (norm, self.norms) {
-            (Norm::Input, _) => "input_layernorm",
-            (Norm::PostAttention, NormPlaces::Around) => "pre_feedforward_layernorm",
-            (Norm::PostAttention | Norm::AfterAttention, _) => "post_attention_layernorm",
-            (Norm::AfterMlp, _) => "post_feedforward_layernorm",
+        let name = self.family.norm(norm);
+        name.unwrap_or_else(|| unreachable!("a family names the norms of its blocks"))
+    }
+
+    /// Every tensor of such a model: bare name and shape, slowest dimension first. `all_biases` adds
+    /// those of linear layers that the config denies.
+    pub(super) fn tensors(&self, all_biases: bool) -> Vec<(String, Vec<usize>)> {
+        let d = self.hidden_size;
+        let mut all = vec![("embed_tokens.weight".into(), vec![self.vocab_size, d])];
+        for layer in 0..self.num_layers {
+            for (_, norm, _) in self.family.norms {
+                all.push((format!("layers.{layer}.{norm}.weight"), vec![d]));
+            }
+            for (projection, linear, _) in self.family.linears {
+                let (i, o) = projection.widths(self);
+                all.push((format!("layers.{layer}.{linear}.weight"), vec![o, i]));
+                if self.biases.of(*projection) || all_biases {
+                    all.push((format!("layers.{layer}.{linear}.bias"), vec![o]));
+                }
+            }
         }
+        all.push(("norm.weight".into(), vec![d]));
+        if !self.tie_word_embeddings {
+            all.push(("lm_head.weight".into(), vec![self.vocab_size, d]));
+        }
+        all
     }
 
     /// Width of all query heads together.
@@ -108,15 +131,20 @@ impl DecoderConfig {
     }
 }
 
-/// Where the norms of a block stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormPlaces {
-    /// In front of attention and of the MLP.
-    Before,
-    /// After attention and after the MLP, on what they add.
-    After,
-    /// Both.
-    Around,
+impl Projection {
+    /// `(i, o)`: input and output width of this projection.
+    #[must_use]
+    pub fn widths(self, config: &DecoderConfig) -> (usize, usize) {
+        let (d, ffn) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.q_width(), config.kv_width());
+        match self {
+            Self::Q => (d, q),
+            Self::K | Self::V => (d, kv),
+            Self::O => (q, d),
+            Self::Gate | Self::Up => (d, ffn),
+            Self::Down => (ffn, d),
+        }
+    }
 }
 
 /// What a norm of queries and keys is taken over, before they are rotated.
@@ -179,4 +207,16 @@ pub struct Biases {
     pub o: bool,
     /// gate, up and down.
     pub mlp: bool,
+}
+
+impl Biases {
+    /// Whether this layer has one.
+    #[must_use]
+    pub fn of(self, projection: Projection) -> bool {
+        match projection {
+            Projection::Q | Projection::K | Projection::V => self.qkv,
+            Projection::O => self.o,
+            Projection::Gate | Projection::Up | Projection::Down => self.mlp,
+        }
+    }
 }

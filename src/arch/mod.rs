@@ -1,10 +1,37 @@
 //! What a decoder is: its sizes, one file per family, and the files that it is read from.
+//!
+//! ```text
+//! config.rs      a decoder, described by data
+//! places.rs      the places in it that adapters know
+//! names.rs       what a family calls them, in Hugging Face's files and llama.cpp's
+//! family.rs      what a family is, and which one a config belongs to
+//! llama.rs       the families, one file each
+//! sizes.rs       what all of them read alike: sizes
+//! rope.rs        ... and rotary embeddings with their scalings
+//! fields.rs      JSON objects and GGUF metadata, with errors that name the field
+//! rows.rs        llama.cpp's order of rows
+//! model_file.rs  files -> config and tensors
+//! ```
+//!
+//! Adding a family: write its file, put its name into the two lists below.
 
 mod config;
-pub(crate) mod llama;
+mod family;
+mod fields;
 mod model_file;
+mod names;
 mod places;
+mod rope;
+pub(crate) mod rows;
+mod sizes;
 
-pub use config::{Activation, Biases, DecoderConfig, LayerConfig, NormPlaces, QkNorm, RopeConfig};
+mod llama;
+
+pub use config::{Activation, Biases, DecoderConfig, LayerConfig, QkNorm, RopeConfig};
+pub(crate) use family::{all_names, known_to_gguf};
 pub use model_file::ModelFile;
-pub use places::{Norm, Projection};
+pub use names::{Names, Stack};
+pub use places::{Norm, NormPlaces, Projection};
+
+/// Every family.
+static FAMILIES: &[&family::Family] = &[&llama::FAMILY];

@@ -1,7 +1,9 @@
 //! One façade over the files a model comes in: a GGUF file, or a folder of safetensors.
 
 use super::config::DecoderConfig;
-use super::llama;
+use super::names::bare;
+use super::sizes::MAX_LAYERS;
+use super::{family, rope, rows};
 use crate::error::{Error, Result};
 use crate::quantised::{BLOCK, Packed};
 use crate::weights::gguf::{Gguf, Metadata};
@@ -11,8 +13,9 @@ use crate::weights::{
     ByteSource, PIECE_BYTES, Span, check_finite, folder, read_floats, read_pieces, split,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-/// A Llama model's weights under Hugging Face's names, whichever format they are in.
+/// A model's weights under Hugging Face's names, whichever format they are in.
 ///
 /// Opening checks the whole table: every tensor that a model of this config needs is there, in
 /// its shape and inside its file. After that, only reading itself can fail.
@@ -32,7 +35,7 @@ pub struct ModelFile<S> {
 }
 
 /// Where a tensor is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     /// Its name in the file.
     key: String,
@@ -40,6 +43,22 @@ struct Entry {
     shape: Vec<usize>,
     kind: Kind,
     span: Span,
+}
+
+impl Entry {
+    /// Some of its rows, as a tensor of their own.
+    fn rows(&self, rows: Range<usize>) -> Self {
+        let [all, ref rest @ ..] = self.shape[..] else {
+            return self.clone();
+        };
+        let mut shape = vec![rows.len()];
+        shape.extend(rest);
+        Self {
+            span: self.span.rows(rows, all),
+            shape,
+            ..self.clone()
+        }
+    }
 }
 
 impl<S: ByteSource> ModelFile<S> {
@@ -58,7 +77,6 @@ impl<S: ByteSource> ModelFile<S> {
     /// [`Error::UnsupportedModel`], [`Error::BadConfig`] and [`Error::MissingKey`] name the metadata
     /// or tensor that does not suit.
     pub async fn open_gguf_parts(sources: Vec<S>) -> Result<Self> {
-        const ROPE_FREQS: &str = "rope_freqs.weight";
         let mut parts = Vec::with_capacity(sources.len());
         for source in sources {
             parts.push((Gguf::open(&source).await?, source));
@@ -79,7 +97,7 @@ impl<S: ByteSource> ModelFile<S> {
             }
         }
         let file = sources.first().map_or("", S::name).to_owned();
-        let config = llama::config_from_gguf(&file, &whole)?;
+        let config = family::config_from_gguf(&file, &whole)?;
         let name = whole.metadata.string("general.name")?.unwrap_or(&file);
         let mut model = Self::empty(config, name.to_owned(), sources);
         for key in ["general.basename", "general.size_label"] {
@@ -90,14 +108,16 @@ impl<S: ByteSource> ModelFile<S> {
         for (key, info) in whole.tensors {
             let source = sources_of.get(&key).copied().unwrap_or(0);
             let (shape, kind, span) = (info.shape, info.kind, info.span);
-            if key == ROPE_FREQS {
-                if let Some(source) = model.sources.get(source) {
+            if key == rope::FACTORS {
+                if let (Some(source), Some(rope)) =
+                    (model.sources.get(source), model.config.ropes.first_mut())
+                {
                     let factors = read_floats(source, &key, &span, kind).await?;
-                    llama::check_rope_freqs(source.name(), &factors)?;
+                    rope::divide(rope, source.name(), &factors)?;
                 }
                 continue;
             }
-            let Some(bare) = llama::bare_name(&key) else {
+            let Some(bare) = model.config.family.bare_name(&key) else {
                 model.unused.push(key);
                 continue;
             };
@@ -124,7 +144,7 @@ impl<S: ByteSource> ModelFile<S> {
         mut shards: Vec<S>,
         index: Option<&[u8]>,
     ) -> Result<Self> {
-        let config = llama::config_from_json(config_json)?;
+        let config = family::config_from_json(config_json)?;
         if let Some(index) = index {
             let named = folder::shards(index)?;
             let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
@@ -149,9 +169,10 @@ impl<S: ByteSource> ModelFile<S> {
         for (source, shard) in opened.into_iter().enumerate() {
             for (key, info) in shard.tensors {
                 match info.dtype {
-                    _ if llama::is_harmless(&key) => {}
-                    Dtype::Float(kind) if llama::gguf_name(llama::bare(&key)).is_some() => {
-                        let bare = llama::bare(&key).to_owned();
+                    // The wavelengths, which old checkpoints carry and everyone computes.
+                    _ if key.ends_with(".rotary_emb.inv_freq") => {}
+                    Dtype::Float(kind) if model.config.family.gguf_name(bare(&key)).is_some() => {
+                        let bare = bare(&key).to_owned();
                         let (shape, span) = (info.shape, info.span);
                         model.insert(
                             bare,
@@ -184,7 +205,30 @@ impl<S: ByteSource> ModelFile<S> {
         }
     }
 
+    /// Takes a tensor into the table; of one that holds several layers on top of each other the rows
+    /// of each.
     fn insert(&mut self, bare: String, entry: Entry) -> Result<()> {
+        let Some(parts) = self.config.family.stacked(&bare) else {
+            return self.insert_one(bare, entry);
+        };
+        let heights = parts.iter().map(|(part, _)| part.widths(&self.config).1);
+        let heights: Vec<usize> = heights.collect();
+        let all = heights.iter().sum();
+        if entry.shape.first() != Some(&all) {
+            let mut expected = entry.shape.clone();
+            expected.splice(..1.min(expected.len()), [all]);
+            return Err(self.wrong_shape(&bare, &expected, &entry));
+        }
+        let mut first = 0;
+        for ((_, bare), height) in parts.into_iter().zip(heights) {
+            let part = entry.rows(first..first + height);
+            self.insert_one(bare, part)?;
+            first += height;
+        }
+        Ok(())
+    }
+
+    fn insert_one(&mut self, bare: String, entry: Entry) -> Result<()> {
         if let Some(first) = self.tensors.get(&bare) {
             let why = format!(
                 "`{}` and `{}` of {} are the same tensor",
@@ -209,10 +253,18 @@ impl<S: ByteSource> ModelFile<S> {
             let layer = self.config.num_layers - 1;
             return Err(self.missing(&format!("layers.{layer}.input_layernorm.weight")));
         }
+        if self.config.num_layers > MAX_LAYERS {
+            return Err(Error::UnsupportedModel {
+                file: self.sources.first().map_or("", S::name).into(),
+                field: "the number of blocks".into(),
+                found: self.config.num_layers.to_string(),
+                supported: format!("at most {MAX_LAYERS}"),
+            });
+        }
         self.settle_head().await?;
         let is_gguf = self.metadata.is_some();
         let mut used = BTreeSet::new();
-        for (key, shape) in llama::tensors(&self.config, is_gguf) {
+        for (key, shape) in self.config.tensors(is_gguf) {
             // To llama.cpp each single bias is optional.
             if is_gguf && key.ends_with(".bias") && !self.tensors.contains_key(&key) {
                 continue;
@@ -239,7 +291,10 @@ impl<S: ByteSource> ModelFile<S> {
                 Err(Error::UnsupportedModel {
                     file: self.sources.first().map_or("", S::name).into(),
                     field: first.clone(),
-                    found: format!("a tensor that nothing in a llama uses{more}"),
+                    found: format!(
+                        "a tensor that nothing in a {} uses{more}",
+                        self.config.family.family
+                    ),
                     supported: "files all of whose tensors it uses".into(),
                 })
             }
@@ -314,7 +369,11 @@ impl<S: ByteSource> ModelFile<S> {
             sources => format!("{} safetensors files", sources.len()),
         };
         let (key, what) = if self.metadata.is_some() {
-            let key = llama::gguf_name(bare).unwrap_or_else(|| bare.into());
+            let key = self
+                .config
+                .family
+                .gguf_name(bare)
+                .unwrap_or_else(|| bare.into());
             (key, "a tensor of the model")
         } else if bare == "lm_head.weight" {
             (
@@ -385,7 +444,7 @@ impl<S: ByteSource> ModelFile<S> {
     }
 
     fn entry(&self, key: &str) -> Result<&Entry> {
-        let bare = llama::bare(key);
+        let bare = bare(key);
         self.tensors.get(bare).ok_or_else(|| self.missing(bare))
     }
 
@@ -430,18 +489,18 @@ impl<S: ByteSource> ModelFile<S> {
     /// Whether there is a tensor of this name (with or without `model.`).
     #[must_use]
     pub fn has(&self, hf_name: &str) -> bool {
-        self.tensors.contains_key(llama::bare(hf_name))
+        self.tensors.contains_key(bare(hf_name))
     }
 
     /// Bytes of a tensor in the file; 0 when there is no such tensor.
     #[must_use]
     pub fn tensor_bytes(&self, hf_name: &str) -> u64 {
         self.tensors
-            .get(llama::bare(hf_name))
+            .get(bare(hf_name))
             .map_or(0, |entry| entry.span.bytes)
     }
 
-    /// Tensors of a folder that no Llama model of this config uses, by the names they have in the
+    /// Tensors of a folder that no model of this config uses, by the names they have in the
     /// file. Transformers lets them go with a warning, so they change nothing here either.
     #[must_use]
     pub fn unused(&self) -> &[String] {
@@ -478,7 +537,7 @@ impl<S: ByteSource> ModelFile<S> {
             } else {
                 1
             };
-            llama::unpermute(&mut values, self.config.head_dim, width);
+            rows::unpermute(&mut values, self.config.head_dim, width);
         }
         Ok(values)
     }
@@ -486,7 +545,7 @@ impl<S: ByteSource> ModelFile<S> {
     /// How a tensor's numbers are written; `None` when there is no such tensor.
     #[must_use]
     pub fn kind(&self, hf_name: &str) -> Option<Kind> {
-        let entry = self.tensors.get(llama::bare(hf_name));
+        let entry = self.tensors.get(bare(hf_name));
         entry.map(|entry| entry.kind)
     }
 
@@ -516,7 +575,7 @@ impl<S: ByteSource> ModelFile<S> {
             quant::blocks(entry.kind, piece, |block| {
                 let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
                 let row = match permuted {
-                    true => llama::unpermuted_row(row, self.config.head_dim),
+                    true => rows::unpermuted_row(row, self.config.head_dim),
                     false => row,
                 };
                 packed.set(row, column, &block);
@@ -539,7 +598,7 @@ impl<S: ByteSource> ModelFile<S> {
         check_finite(source.name(), &entry.key, entry.kind, &bytes, 0)?;
         if self.is_permuted(hf_name) {
             let row_bytes = bytes.len() / shape[0];
-            llama::unpermute(&mut bytes, self.config.head_dim, row_bytes);
+            rows::unpermute(&mut bytes, self.config.head_dim, row_bytes);
         }
         Ok((entry.kind, bytes))
     }
@@ -547,16 +606,16 @@ impl<S: ByteSource> ModelFile<S> {
     fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {
         let entry = self.entry(hf_name)?;
         if entry.shape != shape {
-            return Err(self.wrong_shape(llama::bare(hf_name), shape, entry));
+            return Err(self.wrong_shape(bare(hf_name), shape, entry));
         }
         match self.sources.get(entry.source) {
             Some(source) => Ok((entry, source)),
-            None => Err(self.missing(llama::bare(hf_name))),
+            None => Err(self.missing(bare(hf_name))),
         }
     }
 
     fn is_permuted(&self, hf_name: &str) -> bool {
-        self.metadata.is_some() && llama::is_permuted(hf_name)
+        self.metadata.is_some() && self.config.family.is_permuted(hf_name)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The places in a decoder that adapters know by name.
 
-use super::config::{DecoderConfig, NormPlaces};
-
 /// The seven linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum Projection {
@@ -33,7 +31,8 @@ impl Projection {
         Self::Down,
     ];
 
-    /// The module's path inside its block, as Hugging Face and PEFT write it.
+    /// The module's path inside its block in most families; [`super::Names::linear`] knows that of
+    /// each.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -52,21 +51,6 @@ impl Projection {
     pub fn name(self) -> &'static str {
         let path = self.path();
         path.split_once('.').map_or(path, |(_, name)| name)
-    }
-
-    /// `(i, o)`: input and output width of this projection.
-    #[must_use]
-    pub fn widths(self, config: &DecoderConfig) -> (usize, usize) {
-        let (d, ffn) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_heads * config.head_dim;
-        let kv = config.num_kv_heads * config.head_dim;
-        match self {
-            Self::Q => (d, q),
-            Self::K | Self::V => (d, kv),
-            Self::O => (q, d),
-            Self::Gate | Self::Up => (d, ffn),
-            Self::Down => (ffn, d),
-        }
     }
 }
 
@@ -101,4 +85,15 @@ impl Norm {
             ],
         }
     }
+}
+
+/// Where the norms of a block stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlaces {
+    /// In front of attention and of the MLP.
+    Before,
+    /// After attention and after the MLP, on what they add.
+    After,
+    /// Both.
+    Around,
 }

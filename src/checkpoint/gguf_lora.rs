@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::files::PREFIX;
 use super::keys::Tensors;
-use crate::arch::llama;
+use crate::arch::{Names, all_names, known_to_gguf, rows};
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{HostData, HostTensor};
@@ -22,16 +22,20 @@ pub(crate) fn read(
     tensors: Tensors,
     head_dim: Option<usize>,
 ) -> Result<(Value, Tensors, BTreeMap<String, String>)> {
-    for (field, known) in [("adapter.type", "lora"), ("general.architecture", "llama")] {
-        let found = metadata.string(field)?.unwrap_or("nothing");
-        if found != known {
-            return Err(Error::UnknownMethod {
-                file: metadata.file.clone(),
-                found: format!("{field} = {found}"),
-                known: known.into(),
-            });
-        }
+    let text = |field| Ok(metadata.string(field)?.unwrap_or("nothing"));
+    let unknown = |field, found, known| Error::UnknownMethod {
+        file: metadata.file.clone(),
+        found: format!("{field} = {found}"),
+        known,
+    };
+    let kind = text("adapter.type")?;
+    if kind != "lora" {
+        return Err(unknown("adapter.type", kind, "lora".into()));
     }
+    let architecture = text("general.architecture")?;
+    let family = all_names()
+        .find(|names| names.gguf == architecture)
+        .ok_or_else(|| unknown("general.architecture", architecture, known_to_gguf()))?;
     if metadata
         .entries
         .contains_key("adapter.alora.invocation_tokens")
@@ -58,9 +62,11 @@ pub(crate) fn read(
     let (mut ranks, mut alphas, mut renamed) = (Map::new(), Map::new(), Tensors::new());
     let mut names = BTreeMap::new();
     for (name, tensor) in tensors {
-        let Some((path, parameter)) = peft_name(&name) else {
-            // The names of norms need no parameter; what is none of a Llama's is refused later.
-            let bare = llama::bare_name(&name).map(|bare| format!("{PREFIX}model.{bare}"));
+        let Some((path, parameter)) = peft_name(family, &name) else {
+            // The names of norms need no parameter; what is none of the model's is refused later.
+            let bare = family
+                .bare_name(&name)
+                .map(|bare| format!("{PREFIX}model.{bare}"));
             let bare = bare.unwrap_or_else(|| name.clone());
             names.insert(bare.clone(), name);
             renamed.insert(bare, tensor);
@@ -68,7 +74,9 @@ pub(crate) fn read(
         };
         let tensor = match parameter {
             "lora_embedding_A" => transposed(tensor),
-            "lora_B.weight" => with_rows(tensor, &path, head_dim),
+            "lora_B.weight" if family.is_permuted(&format!("{path}.weight")) => {
+                with_rows(tensor, head_dim)
+            }
             _ => tensor,
         };
         if parameter.contains("_A") {
@@ -111,9 +119,9 @@ pub(crate) fn check_pairs(file: &str, tensors: &Tensors) -> Result<()> {
 }
 
 /// `blk.0.attn_q.weight.lora_a` -> (`model.layers.0.self_attn.q_proj`, `lora_A.weight`)
-fn peft_name(name: &str) -> Option<(String, &'static str)> {
+fn peft_name(family: &Names, name: &str) -> Option<(String, &'static str)> {
     let (weight, part) = name.rsplit_once('.')?;
-    let bare = llama::bare_name(weight)?;
+    let bare = family.bare_name(weight)?;
     let module = bare.strip_suffix(".weight")?;
     let parameter = match (module, part) {
         ("embed_tokens", "lora_a") => "lora_embedding_A",
@@ -129,13 +137,11 @@ fn peft_name(name: &str) -> Option<(String, &'static str)> {
     Some((path, parameter))
 }
 
-/// B with the rows of queries and keys in Hugging Face's order.
-fn with_rows(mut tensor: HostTensor, path: &str, head_dim: Option<usize>) -> HostTensor {
+/// B of queries or keys with the rows in Hugging Face's order.
+fn with_rows(mut tensor: HostTensor, head_dim: Option<usize>) -> HostTensor {
     let width = tensor.shape.get(1).copied().unwrap_or(0);
-    if let (HostData::Float(values), Some(head_dim)) = (&mut tensor.data, head_dim)
-        && llama::is_permuted(&format!("{path}.weight"))
-    {
-        llama::unpermute(values, head_dim, width);
+    if let (HostData::Float(values), Some(head_dim)) = (&mut tensor.data, head_dim) {
+        rows::unpermute(values, head_dim, width);
     }
     tensor
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::arch::{Norm, Projection};
+use crate::arch::{Norm, Projection, all_names};
 
 /// Where an effect acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,8 @@ pub enum Site {
 }
 
 impl Site {
-    /// The site of a linear layer, the head or the embedding, from its path in Hugging Face's names.
+    /// The site of a linear layer, the head or the embedding, from its path in Hugging Face's names
+    /// of any family.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
         match path {
@@ -31,24 +32,18 @@ impl Site {
             _ => {}
         }
         let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
-        let projection = Projection::ALL
-            .into_iter()
-            .find(|projection| projection.path() == rest)?;
+        let projection = all_names().find_map(|names| names.projection_at(rest))?;
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
 
-    /// The site of a norm, from its path in Hugging Face's names.
+    /// The site of a norm, from its path in Hugging Face's names of any family.
     #[must_use]
     pub fn parse_norm(path: &str) -> Option<Self> {
         if path == "model.norm" {
             return Some(Self::Norm(None));
         }
         let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
-        let norm = match rest {
-            "input_layernorm" => Norm::Input,
-            "post_attention_layernorm" => Norm::PostAttention,
-            _ => return None,
-        };
+        let norm = all_names().find_map(|names| names.norm_at(rest))?;
         Some(Self::Norm(Some((layer.parse().ok()?, norm))))
     }
 

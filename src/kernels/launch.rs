@@ -34,7 +34,7 @@ pub fn launches() -> u64 {
 pub(super) trait Wgsl:
     Debug + Clone + PartialEq + Eq + Hash + Send + Sync + 'static
 {
-    /// The text behind the declarations of the buffers; its entry point is `main`.
+    /// The text after the declarations of the buffers; its entry point is `main`.
     fn body(&self) -> String;
 
     /// Names and element types of the buffers, in the order in which they are given.
@@ -123,7 +123,7 @@ pub fn is_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     )
 }
 
-/// The buffer behind a tensor, contiguous.
+/// The buffer of a tensor, contiguous.
 pub(super) fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => into_contiguous(tensor),
@@ -131,7 +131,7 @@ pub(super) fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     }
 }
 
-/// The buffer behind a tensor of integers.
+/// The buffer of a tensor of integers.
 pub(super) fn int_buffer<const D: usize>(tensor: Tensor<D, Int>) -> CubeTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Cube(BackendTensor::Int(tensor)) => into_contiguous(tensor),

@@ -1,14 +1,24 @@
-//! `y = W x`, with what stands behind it in a block: one launch.
-
-use std::fmt::Write as _;
+//! `y = W x`, with what follows it in a block: one launch.
+//!
+//! | buffer | shape |
+//! |---|---|
+//! | `words`, `scales` | W `[o, i]` as [`Packed`] has it; no scales for f32 |
+//! | `x` | `[t, i]` |
+//! | `y` | `[t, o]`; `[t, o/2]` with [`After::SwiGlu`] |
+//! | `residual` | `[t, o]`, with [`After::Residual`] |
+//! | `z`, `b0`, `b1`, `b2` | `[t, Σ r]` and B `[rows, r]` of the parts, with [`Riders::low_rank`] |
+//! | `shift`, `slot` | `[o]` and the factors, with [`Riders::shift`] |
+//!
+//! A launch computes whole tiles of tokens; what fills none gets a launch of its own.
 
 use burn::tensor::Tensor;
 
+use super::cut::Cut;
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
 use super::packed::{BLOCK, EIGHT_OFFSET, Format, Packed, word_type};
-use super::quads;
-use crate::device::{gpu_has_subgroups, gpu_is_software};
+use super::software;
+use super::template::{Value, fill, row};
 
 /// Streams in lockstep whose tokens are computed at once.
 pub const STREAMS: usize = 3;
@@ -84,58 +94,6 @@ struct Linear {
     row: Option<usize>,
 }
 
-/// How the work is laid out over threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cut {
-    /// Threads of a workgroup.
-    pub threads: usize,
-    /// Rows of one thread: each number of x is read once for all of them. More would be faster, and
-    /// take a browser's software GPU seconds to compile.
-    pub rows: usize,
-    /// Threads that share the columns of a row. They meet at a barrier.
-    pub split: usize,
-    /// Tokens that one thread computes at once: each weight is unpacked once for all of them.
-    pub tile: usize,
-    /// Whether the four threads of a quad read a fourth of x each and tell it to the others.
-    pub quads: bool,
-}
-
-impl Cut {
-    /// For a program that imitates a GPU: long threads, no barriers. Each thread's reading is a
-    /// loop over single numbers there, which costs more than what is computed with them.
-    pub const SOFTWARE: Self = Self {
-        threads: 8,
-        rows: 4,
-        split: 1,
-        tile: 16,
-        quads: false,
-    };
-    /// For a GPU: as many threads as the narrow layers of small models can give.
-    pub const HARDWARE: Self = Self {
-        threads: 64,
-        rows: 1,
-        split: 4,
-        tile: 8,
-        quads: false,
-    };
-
-    /// Whether threads may wait for each other.
-    pub(super) fn has_barriers(self) -> bool {
-        self.split > 1
-    }
-
-    /// For the GPU that was opened.
-    pub(super) fn of_this_gpu() -> Self {
-        match gpu_is_software() {
-            true => Self {
-                quads: gpu_has_subgroups(),
-                ..Self::SOFTWARE
-            },
-            false => Self::HARDWARE,
-        }
-    }
-}
-
 impl Wgsl for Linear {
     fn subgroups(&self) -> bool {
         self.cut.quads
@@ -172,102 +130,92 @@ impl Wgsl for Linear {
     }
 
     fn body(&self) -> String {
-        let (tile, split, lines) = (self.tile, self.cut.split, self.lines());
-        let threads = self.cut.threads;
-        let lanes = threads / split;
         // Rows of one thread, and the lines of y that they make.
         let rows = self.rows();
-        let each = |line: &dyn Fn(usize, usize) -> String| -> String {
-            let pairs = (0..rows.len()).flat_map(|r| (0..tile).map(move |t| (r, t)));
-            pairs.map(|(r, t)| line(r, t)).collect()
+        let lanes = self.cut.threads / self.cut.split;
+        let row = |&(line, down): &(usize, usize)| row![line = line, first = self.first + down];
+        let line = |line: usize| {
+            let own = rows.iter().enumerate().filter(|(_, row)| row.0 == line);
+            let own = own.map(|(at, (line, down))| row![row = at, out = line * lanes + down]);
+            row![up = rows.len() / 2 + line, rows = Value::rows(own)]
         };
-        let mut text = String::new();
-        if split > 1 {
-            let _ = writeln!(
-                text,
-                "var<workgroup> parts: array<f32, {}>;",
-                threads * tile * rows.len()
-            );
-        }
-        let _ = writeln!(
-            text,
-            "@compute @workgroup_size({threads})
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32{in_subgroup}) {{
-                 let token = group.y * {tile}u;
-                 let line = group.x * {}u + lane % {lanes}u;
-                 let part = lane / {lanes}u;
-                 {quad}",
-            lanes * self.thread_lines(),
-            in_subgroup = if self.cut.quads { quads::PARAMETER } else { "" },
-            quad = if self.cut.quads { quads::PLACE } else { "" },
-        );
-        for (r, (line, offset)) in rows.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "let row{r} = min(line + {}u, {lines}u - 1u) + {}u;",
-                line * lanes,
-                self.first + offset
-            );
-        }
-        text += &each(&|r, t| format!("var acc{r}_{t} = 0.0;\n"));
-        let _ = writeln!(
-            text,
-            "for (var block = part; block < {}u; block += {split}u) {{",
-            self.i / BLOCK
-        );
-        text += &self.block(rows.len());
-        text += "}\n";
-        if split > 1 {
-            let width = tile * rows.len();
-            text += &each(&|r, t| {
-                format!("parts[lane * {width}u + {}u] = acc{r}_{t};\n", r * tile + t)
-            });
-            let _ = writeln!(
-                text,
-                "workgroupBarrier();\nif lane >= {lanes}u {{ return; }}"
-            );
-            text += &each(&|r, t| {
-                let sum: Vec<String> = (0..split)
-                    .map(|s| {
-                        format!(
-                            "parts[(lane + {}u) * {width}u + {}u]",
-                            s * lanes,
-                            r * tile + t
-                        )
-                    })
-                    .collect();
-                format!("acc{r}_{t} = {};\n", sum.join(" + "))
-            });
-        }
-        for (r, (line, offset)) in rows.iter().enumerate() {
-            if *offset > 0 {
-                continue;
-            }
-            let _ = writeln!(text, "if line + {}u < {lines}u {{", line * lanes);
-            for (at, (other, down)) in rows.iter().enumerate() {
-                if other == line {
-                    text += &self.low_rank(at, &format!("line + {}u", other * lanes + down));
-                }
-            }
-            for t in 0..tile {
-                let to = format!("(token + {t}u) * {lines}u + line + {}u", line * lanes);
-                let value = match self.after {
-                    Epilogue::Plain => format!("acc{r}_{t}"),
-                    Epilogue::Residual => format!("acc{r}_{t} + residual[{to}]"),
-                    Epilogue::SwiGlu => {
-                        let up = rows.len() / 2 + r;
-                        format!("acc{r}_{t} / (1.0 + exp(-acc{r}_{t})) * acc{up}_{t}")
-                    }
-                };
-                let shift = match self.shift && self.changes(t) {
-                    true => format!(" + slot[{SHIFT_SCALE}] * shift[line + {}u]", line * lanes),
-                    false => String::new(),
-                };
-                let _ = writeln!(text, "y[{to}] = {value}{shift};");
-            }
-            text += "}\n";
-        }
-        text + "}"
+        let token = |t: usize| {
+            let shifted = self.shift && self.changes(t);
+            row![shifted = shifted]
+        };
+        let changed = (0..self.tile).filter(|&t| self.changes(t)).map(|t| {
+            let z = match self.row {
+                Some(_) => "0u".to_owned(),
+                None => format!("(token + {t}u)"),
+            };
+            row![token = t, z = z]
+        });
+        let ranks_at_once = self.ranks_at_once();
+        let mut column = 0;
+        let parts = self.parts.iter().map(|part| {
+            let at = column;
+            let rank = part.rank / ranks_at_once;
+            column += rank;
+            row![
+                first = part.first,
+                end = part.first + part.rows,
+                rank = rank,
+                column = at,
+            ]
+        });
+        // Four columns of a block: where they lie, or which swap tells which of those that were read.
+        let four = |j: usize| {
+            let (column, told) = match self.cut.quads {
+                true => (
+                    software::column(&format!("{}u", j / 4 * 4), j % 4),
+                    software::told(j % 4),
+                ),
+                false => (format!("{j}u"), ""),
+            };
+            row![
+                column = column,
+                told = told,
+                from = j / 4 * 4,
+                upper = j >= 4,
+                four = j / 4,
+                word = j % 4,
+            ]
+        };
+        fill(
+            include_str!("linear.wgsl"),
+            row![
+                four = self.format == Format::Four,
+                eight = self.format == Format::Eight,
+                float = self.format == Format::Float,
+                plain = self.after == Epilogue::Plain,
+                residual = self.after == Epilogue::Residual,
+                swiglu = self.after == Epilogue::SwiGlu,
+                barrier = self.cut.has_barriers(),
+                quads = self.cut.quads,
+                place = software::PLACE,
+                turned_words = software::TURNED_WORDS,
+                offset = usize::from(EIGHT_OFFSET),
+                shift_scale = SHIFT_SCALE,
+                i4 = self.i / 4,
+                blocks = self.i / BLOCK,
+                fours = self.format.words() / 4,
+                stored = self.stored,
+                lines = self.lines(),
+                threads = self.cut.threads,
+                split = self.cut.split,
+                at_once = self.thread_lines(),
+                tile = self.tile,
+                rows_at_once = rows.len(),
+                z_width = self.z_width / ranks_at_once,
+                fours_of_ranks = ranks_at_once == 4,
+                rows = Value::rows(rows.iter().map(row)),
+                lines_at_once = Value::rows((0..self.thread_lines()).map(line)),
+                tokens = Value::rows((0..self.tile).map(token)),
+                changed = Value::rows(changed),
+                parts = Value::rows(parts),
+                eight_fours = Value::rows((0..8).map(four)),
+            ],
+        )
     }
 }
 
@@ -310,146 +258,6 @@ impl Linear {
             true => 4,
             false => 1,
         }
-    }
-
-    /// Adds the low-rank changes to row `r` of the thread, which is row `out` of y.
-    fn low_rank(&self, r: usize, out: &str) -> String {
-        let at_once = self.ranks_at_once();
-        let width = self.z_width / at_once;
-        let mut text = String::new();
-        let mut column = 0;
-        for (n, Part { first, rows, rank }) in self.parts.iter().enumerate() {
-            let (end, rank) = (first + rows, rank / at_once);
-            let _ = writeln!(
-                text,
-                "if {out} >= {first}u && {out} < {end}u {{
-                     for (var k = 0u; k < {rank}u; k += 1u) {{
-                         let b = b{n}[({out} - {first}u) * {rank}u + k];"
-            );
-            for t in (0..self.tile).filter(|&t| self.changes(t)) {
-                let row = match self.row {
-                    Some(_) => "0u".to_owned(),
-                    None => format!("(token + {t}u)"),
-                };
-                let z = format!("z[{row} * {width}u + {column}u + k]");
-                let _ = match at_once {
-                    4 => writeln!(text, "acc{r}_{t} += dot(b, {z});"),
-                    _ => writeln!(text, "acc{r}_{t} += b * {z};"),
-                };
-            }
-            text += "}\n}\n";
-            column += rank;
-        }
-        text
-    }
-
-    /// Adds one block of 32 columns to every `acc`: the codes times x, then the block's factor, and its
-    /// offset times the sum of x.
-    ///
-    /// Codes are not shifted to their place: the numbers of x are scaled down instead, once for all
-    /// rows, by the powers of two at which the codes stand in their word.
-    fn block(&self, rows: usize) -> String {
-        let (stored, tile, i4) = (self.stored, self.tile, self.i / 4);
-        let (down, up) = match self.format {
-            Format::Four => (
-                " * vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24)",
-                "vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24)",
-            ),
-            // The last byte would look negative where it stands.
-            Format::Eight => (
-                " * vec4<f32>(1.0, 0x1p-8, 0x1p-16, 1.0)",
-                "vec4<f32>(1.0, 0x1p8, 0x1p16, 1.0)",
-            ),
-            Format::Float => ("", ""),
-        };
-        let mut text = String::new();
-        let fours = self.format.words() / 4;
-        for r in 0..rows {
-            if self.format != Format::Float {
-                let _ = writeln!(
-                    text,
-                    "let s{r} = unpack2x16float(scales[block * {stored}u + row{r}]);"
-                );
-                for four in 0..fours {
-                    let word = format!("words[(block * {fours}u + {four}u) * {stored}u + row{r}]");
-                    let _ = match self.cut.quads {
-                        // In the order in which the quad tells x.
-                        true => writeln!(
-                            text,
-                            "let a{r}_{four} = {word};
-                             let b{r}_{four} = select(a{r}_{four}, a{r}_{four}.yxwz, odd);
-                             let q{r}_{four} = select(b{r}_{four}, b{r}_{four}.zwxy, high);"
-                        ),
-                        false => writeln!(text, "let q{r}_{four} = {word};"),
-                    };
-                }
-            }
-            for t in 0..tile {
-                let _ = writeln!(text, "var sum{r}_{t} = 0.0;");
-            }
-        }
-        // Eight times four columns: with quads, not the j-th four but those that the quad tells.
-        for j in 0..8 {
-            let column = match self.cut.quads {
-                true => format!("({}u + (quad ^ {}u))", j / 4 * 4, j % 4),
-                false => format!("{j}u"),
-            };
-            for t in 0..tile {
-                let x = match (self.cut.quads, j % 4) {
-                    (true, n @ 1..) => quads::told(&format!("x{}_{t}", j - n), n),
-                    _ => format!("x[(token + {t}u) * {i4}u + block * 8u + {column}]{down}"),
-                };
-                let _ = writeln!(text, "let x{j}_{t} = {x};");
-            }
-            for r in 0..rows {
-                let w = match self.format {
-                    Format::Four => {
-                        let codes = match j < 4 {
-                            true => format!("q{r}_0[{j}]"),
-                            false => format!("q{r}_0[{}] >> 4u", j - 4),
-                        };
-                        // Nothing is negative: from signed numbers the way to f32 is shorter.
-                        format!(
-                            "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>({codes}) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)))"
-                        )
-                    }
-                    Format::Eight => {
-                        let codes = format!("q{r}_{}[{}]", j / 4, j % 4);
-                        format!(
-                            "vec4<f32>(bitcast<vec4<i32>>(vec4<u32>({codes} & 0xffu, {codes} & 0xff00u, {codes} & 0xff0000u, {codes} >> 24u)))"
-                        )
-                    }
-                    Format::Float => {
-                        format!("words[(block * 8u + {column}) * {stored}u + row{r}]")
-                    }
-                };
-                let _ = writeln!(text, "let w{j}_{r} = {w};");
-                for t in 0..tile {
-                    let _ = writeln!(text, "sum{r}_{t} += dot(w{j}_{r}, x{j}_{t});");
-                }
-            }
-        }
-        for t in 0..tile {
-            if self.format != Format::Float {
-                let _ = writeln!(
-                    text,
-                    "let all{t} = dot(((x0_{t} + x1_{t}) + (x2_{t} + x3_{t})) + ((x4_{t} + x5_{t}) + (x6_{t} + x7_{t})), {up});"
-                );
-            }
-            for r in 0..rows {
-                let _ = match self.format {
-                    Format::Four => {
-                        writeln!(text, "acc{r}_{t} += s{r}.x * sum{r}_{t} + s{r}.y * all{t};")
-                    }
-                    Format::Eight => writeln!(
-                        text,
-                        "acc{r}_{t} += s{r}.x * (sum{r}_{t} - {EIGHT_OFFSET}.0 * all{t});"
-                    ),
-                    Format::Float => writeln!(text, "acc{r}_{t} += sum{r}_{t};"),
-                };
-            }
-        }
-        text
     }
 
     /// Launches that cover t tokens: `(first token, workgroups, tokens of each)`. Few numbers of
@@ -547,4 +355,53 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         launch(kernel, groups, &buffers);
     }
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every format, cut and epilogue, with and without what rides along: of one text each line of y is
+    /// written once for each token of a tile.
+    #[test]
+    fn the_file_is_filled() {
+        let quads = Cut {
+            quads: true,
+            ..Cut::SOFTWARE
+        };
+        for format in [Format::Four, Format::Eight, Format::Float] {
+            for cut in [Cut::HARDWARE, Cut::SOFTWARE, quads] {
+                for after in [Epilogue::Plain, Epilogue::Residual, Epilogue::SwiGlu] {
+                    for (ranks, row) in [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)] {
+                        let part = |(n, rank)| Part {
+                            first: 8 * n,
+                            rows: 8,
+                            rank,
+                        };
+                        let kernel = Linear {
+                            format,
+                            stored: 96,
+                            i: 64,
+                            first: 0,
+                            o: 96,
+                            tile: 3,
+                            cut,
+                            after,
+                            z_width: ranks.iter().sum(),
+                            shift: !ranks.is_empty(),
+                            parts: ranks.into_iter().enumerate().map(part).collect(),
+                            row,
+                        };
+                        let text = kernel.body();
+                        let written = text.matches("\ny[").count();
+                        assert_eq!(written, 3 * kernel.thread_lines(), "{kernel:?}");
+                        assert_eq!(text.contains("quadSwapX"), cut.quads, "{kernel:?}");
+                        for (buffer, _) in kernel.buffers() {
+                            assert!(text.contains(&format!("{buffer}[")), "{buffer}: {kernel:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

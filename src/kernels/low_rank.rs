@@ -1,10 +1,17 @@
 //! Low-rank changes: `z = scale · A x` for all that share an input in one launch, and `y += B z` for
-//! passes of many tokens. Where few tokens pass, the second half rides along with the product.
+//! passes of many tokens. Where few tokens pass, the second half rides along with the product
+//! ([`linear`](super::linear())).
+//!
+//! For x `[t, i]`, A `[r, i]` and B `[o, r]`: z is `[t, Σ r]`, the parts side by side, and y `[t, …]` is
+//! changed in place, each part in rows of its own. Buffers: `x`, `z`, `scales` (a factor for each part) and
+//! `a0` … `a2`; `y`, `z` and `b0` … `b2`.
 
 use burn::tensor::Tensor;
 
+use super::cut::Cut;
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
-use super::linear::Cut;
+use super::software;
+use super::template::{Value, fill, row};
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
@@ -36,53 +43,24 @@ impl Wgsl for Shrink {
     }
 
     fn body(&self) -> String {
-        let i4 = self.i / 4;
-        let (start, step) = match self.shared {
-            true => ("lane", THREADS),
-            false => ("0u", 1),
-        };
-        let mut first = 0;
-        let mut parts = String::new();
-        for (n, rank) in self.ranks.iter().enumerate() {
-            let end = first + rank;
-            parts += &format!(
-                "if r >= {first}u && r < {end}u {{
-                     scale = scales[{n}];
-                     for (var k = {start}; k < {i4}u; k += {step}u) {{
-                         sum += dot(a{n}[(r - {first}u) * {i4}u + k], x[group.y * {i4}u + k]);
-                     }}
-                 }}\n"
-            );
-            first = end;
-        }
-        let (declared, r, joined) = match self.shared {
-            true => (
-                format!("var<workgroup> sums: array<f32, {THREADS}>;"),
-                "group.x".to_owned(),
-                format!(
-                    "sums[lane] = sum;
-                     workgroupBarrier();
-                     if lane > 0u {{ return; }}
-                     for (var k = 1u; k < {THREADS}u; k += 1u) {{ sum += sums[k]; }}"
-                ),
-            ),
-            false => (
-                String::new(),
-                format!("group.x * {THREADS}u + lane"),
-                format!("if r >= {first}u {{ return; }}"),
-            ),
-        };
-        format!(
-            "{declared}
-             @compute @workgroup_size({THREADS})
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-                 let r = {r};
-                 var sum = 0.0;
-                 var scale = 0.0;
-                 {parts}
-                 {joined}
-                 z[group.y * {first}u + r] = sum * scale;
-             }}"
+        let mut width = 0;
+        let parts = self.ranks.iter().map(|rank| {
+            let first = width;
+            width += rank;
+            row![first = first, end = width]
+        });
+        let parts = Value::rows(parts);
+        fill(
+            match self.shared {
+                true => include_str!("shrink.wgsl"),
+                false => software::SHRINK,
+            },
+            row![
+                threads = THREADS,
+                i4 = self.i / 4,
+                width = width,
+                parts = parts,
+            ],
         )
     }
 }
@@ -126,29 +104,20 @@ impl Wgsl for Expand {
     }
 
     fn body(&self) -> String {
-        let (o, width) = (self.o, self.z_width);
         let mut column = 0;
-        let mut parts = String::new();
-        for (n, [first, rows, rank]) in self.parts.iter().enumerate() {
-            parts += &format!(
-                "if row >= {first}u && row < {}u {{
-                     for (var k = 0u; k < {rank}u; k += 1u) {{
-                         sum += b{n}[(row - {first}u) * {rank}u + k] * z[group.y * {width}u + {column}u + k];
-                     }}
-                 }}\n",
-                first + rows
-            );
+        let parts = self.parts.iter().map(|&[first, rows, rank]| {
+            let at = column;
             column += rank;
-        }
-        format!(
-            "@compute @workgroup_size({THREADS})
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-                 let row = group.x * {THREADS}u + lane;
-                 if row >= {o}u {{ return; }}
-                 var sum = 0.0;
-                 {parts}
-                 y[group.y * {o}u + row] += sum;
-             }}"
+            row![first = first, end = first + rows, rank = rank, column = at]
+        });
+        fill(
+            include_str!("expand.wgsl"),
+            row![
+                threads = THREADS,
+                o = self.o,
+                z_width = self.z_width,
+                parts = Value::rows(parts),
+            ],
         )
     }
 }
@@ -174,4 +143,22 @@ pub fn expand(y: Tensor<2>, changes: &LowRank) -> Tensor<2> {
     buffers.extend(&b);
     launch(kernel, [o.div_ceil(THREADS), t], &buffers);
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_filled() {
+        for shared in [false, true] {
+            let (i, ranks) = (64, vec![8, 5]);
+            let text = Shrink { i, ranks, shared }.body();
+            assert!(text.contains("if r >= 8u && r < 13u {"));
+            assert_eq!(text.contains("workgroupBarrier"), shared);
+        }
+        let (o, z_width, parts) = (96, 13, vec![[0, 40, 8], [64, 32, 5]]);
+        let text = Expand { o, z_width, parts }.body();
+        assert!(text.contains("if row >= 64u && row < 96u {"));
+    }
 }

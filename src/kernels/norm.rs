@@ -1,8 +1,9 @@
-//! RMSNorm.
+//! RMSNorm: `y = x / √(mean(x²) + ε) ∘ γ` for x and y `[t, d]`, γ `[d]`; buffers `x`, `gamma`, `y`.
 
 use burn::tensor::Tensor;
 
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
+use super::template::{fill, row};
 
 /// Threads of a workgroup; each row is one workgroup's.
 const THREADS: usize = 64;
@@ -19,26 +20,13 @@ impl Wgsl for Norm {
     }
 
     fn body(&self) -> String {
-        let d = self.d;
-        format!(
-            "var<workgroup> parts: array<f32, {THREADS}>;
-             @compute @workgroup_size({THREADS})
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-                 let row = group.y * {d}u;
-                 var part = 0.0;
-                 for (var k = lane; k < {d}u; k += {THREADS}u) {{ part += x[row + k] * x[row + k]; }}
-                 parts[lane] = part;
-                 workgroupBarrier();
-                 var sum = 0.0;
-                 for (var k = 0u; k < {THREADS}u; k += 1u) {{ sum += parts[k]; }}
-                 let mean = sum / {d}.0 + {epsilon:e};
-                 // An overflow would make every number 0, which looks like a result: NaN instead. Told by
-                 // bits, since compilers may take it that no number is infinite.
-                 let bits = bitcast<u32>(mean);
-                 let scale = select(inverseSqrt(mean), bitcast<f32>(bits | 0x7fc00000u), bits >= 0x7f800000u);
-                 for (var k = lane; k < {d}u; k += {THREADS}u) {{ y[row + k] = x[row + k] * scale * gamma[k]; }}
-             }}",
-            epsilon = f32::from_bits(self.epsilon_bits),
+        fill(
+            include_str!("norm.wgsl"),
+            row![
+                threads = THREADS,
+                d = self.d,
+                epsilon = format!("{:e}", f32::from_bits(self.epsilon_bits)),
+            ],
         )
     }
 }
@@ -55,4 +43,20 @@ pub fn norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f32) -> Tensor<2> {
     let y = empty(&x, [t, d]);
     launch(kernel, [1, t], &[&x, &gamma, &y]);
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_filled() {
+        let epsilon_bits = 1e-5_f32.to_bits();
+        let text = Norm {
+            d: 97,
+            epsilon_bits,
+        }
+        .body();
+        assert!(text.contains("const D = 97u;\nconst EPSILON = 1e-5;"));
+    }
 }

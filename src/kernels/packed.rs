@@ -1,11 +1,16 @@
-//! Quantised weights on the GPU, and the lookup of their rows.
+//! Quantised weights on the GPU, and the lookup of their rows: `y = W[ids]`, for W `[o, i]`, ids `[t]` and
+//! y `[t, i]`. A number is `code·factor + offset` (4 bits), `(code − 128)·factor` (8 bits), or itself (f32).
+//!
+//! Blocks of 32 columns are regrouped once: block `b` of row `r` lies at `b·rows + r`, so that neighbouring
+//! threads, which compute neighbouring rows, read neighbouring words.
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::cut::Cut;
 use super::launch::{Wgsl, empty, from_row, int_buffer, is_gpu, launch, tensor};
-use super::linear::Cut;
+use super::template::{fill, row};
 use crate::weights::quant::Kind;
 
 /// Numbers per block, in all formats here.
@@ -198,11 +203,12 @@ fn unpack(kind: Kind, format: Format, block: &[u8]) -> (i32, &[u8]) {
     }
 }
 
-/// Reading four numbers of a row: shared by all kernels that read packed weights.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Rows {
     format: Format,
-    o: usize,
+    /// Rows that lie in the buffers.
+    stored: usize,
+    /// The first of ours.
     first: usize,
     i: usize,
 }
@@ -218,39 +224,18 @@ impl Wgsl for Rows {
     }
 
     fn body(&self) -> String {
-        let Self {
-            format,
-            o,
-            first,
-            i,
-        } = self;
-        let (o, i) = (*o, *i);
-        let value = match format {
-            Format::Four => format!(
-                "let q = words[block * {o}u + row][(k % 16u) / 4u] >> (8u * (k % 4u) + 4u * (k / 16u));
-                 let s = unpack2x16float(scales[block * {o}u + row]);
-                 let value = f32(q & 15u) * s.x + s.y;"
-            ),
-            Format::Eight => format!(
-                "let q = words[(block * 2u + k / 16u) * {o}u + row][(k % 16u) / 4u];
-                 let value = (f32((q >> (8u * (k % 4u))) & 0xffu) - {EIGHT_OFFSET}.0)
-                     * unpack2x16float(scales[block * {o}u + row]).x;"
-            ),
-            Format::Float => format!(
-                "let value = words[(block * 8u + k / 4u) * {o}u + row][k % 4u] + f32(scales[0]);"
-            ),
-        };
-        format!(
-            "@compute @workgroup_size(64)
-             fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-                 let row = u32(ids[group.y]) + {first}u;
-                 for (var at = lane; at < {i}u; at += 64u) {{
-                     let block = at / {BLOCK}u;
-                     let k = at % {BLOCK}u;
-                     {value}
-                     y[group.y * {i}u + at] = value;
-                 }}
-             }}"
+        fill(
+            include_str!("rows.wgsl"),
+            row![
+                i = self.i,
+                stored = self.stored,
+                first = self.first,
+                block = BLOCK,
+                four = self.format == Format::Four,
+                eight = self.format == Format::Eight,
+                float = self.format == Format::Float,
+                offset = usize::from(EIGHT_OFFSET),
+            ],
         )
     }
 }
@@ -269,7 +254,7 @@ pub fn rows(weight: &Packed, ids: Tensor<1, Int>) -> Tensor<2> {
     let t = ids.dims()[0];
     let kernel = Rows {
         format: weight.format,
-        o: weight.rows,
+        stored: weight.rows,
         first: weight.first,
         i: weight.i,
     };
@@ -283,4 +268,27 @@ pub fn rows(weight: &Packed, ids: Tensor<1, Int>) -> Tensor<2> {
         launch(kernel.clone(), [1, groups], &[&words, &scales, &ids, &y]);
     }
     tensor(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_filled() {
+        for (format, number) in [
+            (Format::Four, "let value = f32(q & 15u) * s.x + s.y;"),
+            (Format::Eight, "- 128.0)"),
+            (Format::Float, "let value = words["),
+        ] {
+            let (stored, first, i) = (40, 8, 64);
+            let kernel = Rows {
+                format,
+                stored,
+                first,
+                i,
+            };
+            assert_eq!(kernel.body().matches(number).count(), 1);
+        }
+    }
 }

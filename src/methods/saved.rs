@@ -38,23 +38,9 @@ pub(crate) fn repeated(key: &str) -> Option<String> {
     plain.into_iter().find(|plain| module(plain).is_some())
 }
 
-/// Whether some module's path in a Llama ends so.
+/// Whether some module's path in the model ends so.
 fn is_module(loader: &Loader<'_>, name: &str) -> bool {
-    let layers = (0..loader.model.config().num_layers).map(|layer| format!("model.layers.{layer}"));
-    let inside = [
-        "",
-        ".self_attn",
-        ".mlp",
-        ".mlp.act_fn",
-        ".input_layernorm",
-        ".post_attention_layernorm",
-    ];
-    let projections = Projection::ALL.map(|projection| format!(".{}", projection.path()));
-    let parts = || {
-        inside
-            .into_iter()
-            .chain(projections.iter().map(String::as_str))
-    };
+    let config = loader.model.config();
     let around = [
         "model.embed_tokens",
         "model.layers",
@@ -62,10 +48,23 @@ fn is_module(loader: &Loader<'_>, name: &str) -> bool {
         "model.rotary_emb",
         "lm_head",
     ];
-    around.iter().any(|path| path.ends_with(name))
-        || layers
-            .flat_map(|layer| parts().map(move |part| format!("{layer}{part}")))
-            .any(|path| path.ends_with(name))
+    if around.iter().any(|path| path.ends_with(name)) {
+        return true;
+    }
+    let mut inside: Vec<String> = Vec::from([String::new()]);
+    for path in config.family.paths() {
+        inside.push(format!(".{path}"));
+        if let Some((parent, _)) = path.rsplit_once('.') {
+            inside.push(format!(".{parent}"));
+        }
+    }
+    if let Some((mlp, _)) = config.family.linear(Projection::Gate).rsplit_once('.') {
+        inside.push(format!(".{mlp}.act_fn"));
+    }
+    (0..config.num_layers).any(|layer| {
+        let ends = |part: &String| format!("model.layers.{layer}{part}").ends_with(name);
+        inside.iter().any(ends)
+    })
 }
 
 const FROZEN: &str = "base_layer.weight";

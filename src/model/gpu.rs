@@ -9,7 +9,7 @@ use super::layer::{GROUPS, Pass, moved};
 use super::tensors::attend;
 use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::hooks::SitePlan;
-use crate::kernels::{self, After, Cut, LowRank, Packed, Riders, STREAMS};
+use crate::kernels::{self, After, Cut, Heads, LowRank, Packed, Riders, STREAMS};
 
 /// A block in a pass, over the kernels. Lanes beside each other have one row each.
 pub(super) struct Gpu<'a, 'r> {
@@ -124,6 +124,12 @@ impl Executor for Gpu<'_, '_> {
         }
         let cut = self.stacks[QKV].cut;
         let ropes = self.pass.ropes;
+        let heads = Heads {
+            heads: config.num_heads,
+            kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+            scale: config.attention_scale as f32,
+        };
         let each = self.pass.runs.iter_mut().map(|run| {
             let (keys, values) = run.cache.take(layer, &run.turn);
             let (keys, values) = (kernels::unshared(keys), kernels::unshared(values));
@@ -132,9 +138,9 @@ impl Executor for Gpu<'_, '_> {
                 run.turn.tables(ropes, 0),
                 (&keys, &values),
                 run.turn.place(),
-                config,
+                heads,
             );
-            let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), config, cut);
+            let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), heads, cut);
             run.cache.put(layer, keys, values);
             mixed
         });

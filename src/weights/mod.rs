@@ -22,6 +22,7 @@ pub use source::NativeFile;
 
 use crate::error::{Error, Result};
 use quant::Kind;
+use std::ops::Range;
 
 /// Random access to the bytes of one file: a native file, a browser `Blob`, a buffer.
 #[allow(
@@ -70,6 +71,19 @@ pub(crate) struct Span {
     pub(crate) bytes: u64,
     /// Number of elements.
     elements: usize,
+}
+
+impl Span {
+    /// The span of some rows of a matrix of so many, each of whole blocks.
+    pub(crate) fn rows(&self, rows: Range<usize>, all: usize) -> Self {
+        let all = all.max(1);
+        let row_bytes = self.bytes / all as u64;
+        Self {
+            offset: self.offset + row_bytes * rows.start as u64,
+            bytes: row_bytes * rows.len() as u64,
+            elements: self.elements / all * rows.len(),
+        }
+    }
 }
 
 /// Reads and dequantises a tensor piece by piece: the result and one piece live at once.

@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use steering_playground::arch::DecoderConfig;
 use steering_playground::device::{self, read_back};
-use steering_playground::kernels::{self, After, Asked, Cut, LowRank, Packed, Riders};
+use steering_playground::kernels::{self, After, Asked, Cut, Heads, LowRank, Packed, Riders};
 use steering_playground::sample::{Answer, Question, Sampling};
 use steering_playground::weights::quant::{Kind, dequantise};
 
@@ -341,21 +340,11 @@ pub async fn attention(
     (start, t): (usize, usize),
     cuts: &[Cut],
 ) {
-    let config = DecoderConfig {
-        hidden_size: heads * hd,
-        intermediate_size: 32,
-        num_layers: 1,
-        num_heads: heads,
-        num_kv_heads: kv_heads,
+    let of = Heads {
+        heads,
+        kv_heads,
         head_dim: hd,
-        vocab_size: 8,
-        context: 4096,
-        rope_theta: 10_000.0,
-        rms_norm_eps: 1e-5,
-        tie_word_embeddings: true,
-        tied_by_config_alone: false,
-        attention_bias: false,
-        mlp_bias: false,
+        scale: 1.0 / (hd as f32).sqrt(),
     };
     let capacity = (start + t).next_multiple_of(256);
     let half = hd / 2;
@@ -385,7 +374,7 @@ pub async fn attention(
         tables,
         (&k, &v),
         turn.clone(),
-        &config,
+        of,
     );
 
     let rotate = |x: &[f32], position: usize| -> Vec<f32> {
@@ -457,7 +446,7 @@ pub async fn attention(
         }
     }
     for &cut in cuts {
-        let y = kernels::attend(q.clone(), (&k, &v), turn.clone(), &config, cut);
+        let y = kernels::attend(q.clone(), (&k, &v), turn.clone(), of, cut);
         let found = read_back(y).await.expect("read");
         assert_close(&found, &expected, &format!("{what} {cut:?}"));
     }

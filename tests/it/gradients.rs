@@ -3,7 +3,9 @@
 use burn::tensor::{Tensor, TensorData, activation};
 use steering_playground::arch::{Norm, Projection};
 use steering_playground::device;
-use steering_playground::hooks::{Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift, Site, Steering};
+use steering_playground::hooks::{
+    Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift, Site, Steering,
+};
 use steering_playground::model::{Model, Positions, Weights};
 
 use crate::common::{tiny, tiny_with};

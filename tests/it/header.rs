@@ -3,13 +3,13 @@
 
 use std::cell::Cell;
 
+use pollster::block_on;
 use steering_playground::adapters::{self, Headed};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::error::{Error, Result};
 use steering_playground::model::Model;
 use steering_playground::weights::gguf::{self, Value};
 use steering_playground::weights::{ByteSource, Bytes, HostData, HostTensor};
-use pollster::block_on;
 
 use crate::common::{adapter_files, golden_dir, tiny};
 use crate::golden::cases;

@@ -5,10 +5,10 @@
 mod checks;
 
 use burn::tensor::Device;
+use pollster::block_on;
 use steering_playground::device;
 use steering_playground::kernels::Cut;
 use steering_playground::weights::quant::Kind;
-use pollster::block_on;
 
 use crate::common::lacks_gpu;
 

@@ -2,12 +2,12 @@
 //! case. Nothing here names a method.
 
 use burn::tensor::{Tensor, TensorData};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::device::read_back;
 use steering_playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
 use steering_playground::session::Session;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::common::tiny;
 use crate::golden::{cases, worst};

@@ -4,6 +4,7 @@
 mod common;
 mod contract;
 mod docs;
+mod families;
 mod floors;
 mod golden;
 mod gpu;

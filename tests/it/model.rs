@@ -1,11 +1,11 @@
 //! The real model against transformers' f32 (`tests/fixtures/smollm2_greedy.json`).
 
+use serde_json::Value;
 use steering_playground::device::read_back;
 use steering_playground::hooks::Steering;
 use steering_playground::model::Positions;
 use steering_playground::session::{Finish, Request, Step};
 use steering_playground::text::Message;
-use serde_json::Value;
 
 use crate::common::{lacks_model, smollm2};
 

@@ -5,13 +5,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::session::Session;
 use steering_playground::text::{Message, Text};
 use steering_playground::weights::{gguf, safetensors};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::common::{golden_dir, tiny};
 use crate::golden::{Case, cases};

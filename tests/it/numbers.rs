@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
+use pollster::block_on;
+use safetensors::{Dtype, serialize, tensor::TensorView};
+use serde_json::{Value, json};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::AdapterFiles;
@@ -16,9 +19,6 @@ use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
 use steering_playground::text::Text;
 use steering_playground::weights::{Bytes, HostData, HostTensor, gguf};
-use pollster::block_on;
-use safetensors::{Dtype, serialize, tensor::TensorView};
-use serde_json::{Value, json};
 
 use crate::common::{adapter_files, golden_dir, logits, tiny, tiny_on};
 use crate::golden::{cases, worst};

@@ -5,6 +5,7 @@ mod checks;
 
 use std::fs;
 
+use serde_json::Value;
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::{ModelFile, Projection};
 use steering_playground::device::{self, read_back};
@@ -13,7 +14,6 @@ use steering_playground::model::{Positions, Weights};
 use steering_playground::quantised::{Activations, Packed, Width};
 use steering_playground::session::Session;
 use steering_playground::weights::NativeFile;
-use serde_json::Value;
 
 use crate::common::{
     adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_with,

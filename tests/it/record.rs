@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use steering_playground::adapters::{self};
 use steering_playground::hooks::Steering;
 use steering_playground::model::Weights;
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Session, Step};
 use steering_playground::text::{Message, Text};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::common::{adapter_files, golden_dir, lacks_model, logits, smollm2_with, tiny_with};
 use crate::session::{kl_nats, log_softmax};

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
 use steering_playground::error::Result;
 use steering_playground::text::{Message, Speech, Text};
 use steering_playground::weights::gguf::{Array, Metadata, Value};
-use serde::Deserialize;
 
 use crate::common::lacks_model;
 

@@ -226,8 +226,10 @@ fn page_types(workspace: &Workspace) -> Result {
     lengths::collect(&workspace.www(), dist::PROJECT, &mut projects);
     projects.sort();
     if projects.is_empty() {
-        say("typescript", "skipped, as there is no www/jsconfig.json");
-        return Ok(());
+        return Err(Failure::new(
+            "www has no jsconfig.json, so its types were not checked",
+            "bring the file back: it says what the page's scripts are checked with",
+        ));
     }
     let tsc = node::tsc(workspace)?;
     for project in projects {

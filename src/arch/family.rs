@@ -1,0 +1,222 @@
+//! A family of models: its names, and how its config is read in each format. One constant per
+//! family, in a file of its own; [`super::FAMILIES`] lists them.
+
+use serde_json::{Map, Value};
+
+use super::FAMILIES;
+use super::config::DecoderConfig;
+use super::fields::{Fields, Json, Keys};
+use super::names::Names;
+use super::{rope, sizes};
+use crate::error::{Error, Result};
+use crate::weights::gguf::{Gguf, Metadata};
+
+/// Everything that is one family's own.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// What its parts are called.
+    pub names: Names,
+    /// `model_type` in config.json.
+    pub model_types: &'static [&'static str],
+    /// `architectures` in config.json: that of a model with a head first.
+    pub architectures: &'static [&'static str],
+    /// config.json.
+    pub json: Card<fn(&Json<'_>, &'static Names) -> Result<DecoderConfig>>,
+    /// The metadata of a GGUF file, without the family's name in front of each.
+    pub gguf: Card<fn(&Keys<'_>, &'static Names) -> Result<DecoderConfig>>,
+}
+
+/// How a config is read. A field that stands in no list is some tool's own and changes nothing.
+#[derive(Debug)]
+pub(super) struct Card<F> {
+    /// Fields that `config` reads beside the sizes and the rotary embedding.
+    pub reads: &'static [&'static str],
+    /// Fields that would change the model, with the only value that is computed.
+    pub only: &'static [Only],
+    /// From fields to config.
+    pub config: F,
+}
+
+/// A field that must be absent or have one value.
+#[derive(Debug)]
+pub(super) struct Only {
+    pub field: &'static str,
+    pub value: Plain,
+    /// What is supported and why, for the refusal.
+    pub supported: &'static str,
+}
+
+/// The one value of a field.
+#[derive(Debug)]
+pub(super) enum Plain {
+    Text(&'static str),
+    Flag(bool),
+    Number(f64),
+}
+
+impl<F> Card<F> {
+    fn known(&self, shared: [&[&'static str]; 2]) -> Vec<&'static str> {
+        let only = self.only.iter().map(|only| only.field);
+        let shared = shared.into_iter().flatten().copied();
+        shared
+            .chain(self.reads.iter().copied())
+            .chain(only)
+            .collect()
+    }
+
+    fn check(&self, fields: &impl Fields) -> Result<()> {
+        for Only {
+            field,
+            value,
+            supported,
+        } in self.only
+        {
+            let found = match value {
+                Plain::Text(plain) => fields
+                    .text(field)?
+                    .filter(|found| found != plain)
+                    .map(str::to_owned),
+                Plain::Flag(plain) => fields
+                    .flag(field)?
+                    .filter(|found| found != plain)
+                    .map(|found| found.to_string()),
+                Plain::Number(plain) => fields
+                    .number(field)?
+                    .filter(|found| found != plain)
+                    .map(|found| found.to_string()),
+            };
+            if let Some(found) = found {
+                return Err(fields.refuse(field, found, supported));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What each family calls its parts, where no model says which one counts.
+pub(crate) fn all_names() -> impl Iterator<Item = &'static Names> + Clone {
+    FAMILIES.iter().map(|family| &family.names)
+}
+
+/// llama.cpp's names of all families, for messages.
+pub(crate) fn known_to_gguf() -> String {
+    let names: Vec<&str> = all_names().map(|names| names.gguf).collect();
+    names.join(", ")
+}
+
+/// What to do with an adapter in a model's place.
+const GIVE_AS_ADAPTER: &str =
+    "models; this is an adapter: give it as one (`--adapter`), with the model that it is for";
+
+fn unsupported(file: &str, field: &str, found: impl ToString, supported: &str) -> Error {
+    Error::UnsupportedModel {
+        file: file.into(),
+        field: field.into(),
+        found: found.to_string(),
+        supported: supported.into(),
+    }
+}
+
+/// Reads the metadata of a GGUF model.
+pub(super) fn config_from_gguf(file: &str, gguf: &Gguf) -> Result<DecoderConfig> {
+    const ARCHITECTURE: &str = "general.architecture";
+    let architecture = gguf.metadata.string(ARCHITECTURE)?;
+    let architecture = architecture.ok_or_else(|| Error::MissingKey {
+        file: file.into(),
+        key: ARCHITECTURE.into(),
+        what: "the model's family".into(),
+    })?;
+    refuse_adapter(file, &gguf.metadata, architecture)?;
+    let mut families = FAMILIES.iter().copied();
+    let family = families
+        .find(|family| family.names.gguf == architecture)
+        .ok_or_else(|| unsupported(file, ARCHITECTURE, architecture, &known_to_gguf()))?;
+    let known = family.gguf.known([sizes::GGUF, rope::GGUF]);
+    let keys = Keys::new(file, gguf, family.names.gguf, known);
+    family.gguf.check(&keys)?;
+    (family.gguf.config)(&keys, &family.names)
+}
+
+fn refuse_adapter(file: &str, metadata: &Metadata, architecture: &str) -> Result<()> {
+    let adapter = match (metadata.string("general.type")?, architecture) {
+        (Some("adapter"), _) => Some(("general.type", "adapter")),
+        (_, "controlvector") => Some(("general.architecture", "controlvector")),
+        _ => None,
+    };
+    match adapter {
+        Some((field, found)) => Err(unsupported(file, field, found, GIVE_AS_ADAPTER)),
+        None => Ok(()),
+    }
+}
+
+/// Reads Hugging Face's `config.json`.
+pub(super) fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
+    const FILE: &str = "config.json";
+    const OUTER: [&str; 5] = [
+        "peft_type",
+        "model_type",
+        "architectures",
+        "quantization",
+        "quantization_config",
+    ];
+    let fields: Map<String, Value> =
+        serde_json::from_slice(json).map_err(|error| Error::BadConfig {
+            file: FILE.into(),
+            field: "the file".into(),
+            expected: "a JSON object".into(),
+            found: error.to_string(),
+        })?;
+    let fields = Json::new(FILE, &fields);
+    let outer = fields.of(OUTER.into());
+    if let Some(found) = outer.present("peft_type") {
+        return Err(outer.refuse("peft_type", found, GIVE_AS_ADAPTER));
+    }
+    let model_type = outer.text("model_type")?;
+    let model_type = model_type.ok_or_else(|| outer.missing("model_type", "a string"))?;
+    let mut families = FAMILIES.iter().copied();
+    let Some(family) = families.find(|family| family.model_types.contains(&model_type)) else {
+        let known = FAMILIES.iter().flat_map(|family| family.model_types);
+        let known: Vec<&str> = known.copied().collect();
+        return Err(outer.refuse("model_type", model_type, &known.join(", ")));
+    };
+    check_head(&outer, family)?;
+    check_quantisation(&outer)?;
+    let fields = fields.of(family.json.known([sizes::JSON, rope::JSON]));
+    family.json.check(&fields)?;
+    (family.json.config)(&fields, &family.names)
+}
+
+/// What stands in `architectures` is not needed to read the weights, only to know what they are for:
+/// a model without a head is the same, and a tied one does not need it.
+fn check_head(fields: &Json<'_>, family: &Family) -> Result<()> {
+    let listed = fields.list("architectures")?.unwrap_or_default();
+    let names = || listed.iter().filter_map(Value::as_str);
+    let Some(name) = names().next() else {
+        return Ok(());
+    };
+    if names().any(|name| family.architectures.contains(&name)) {
+        return Ok(());
+    }
+    let judges = ["Classification", "QuestionAnswering", "Reward"];
+    let found = match judges.into_iter().any(|word| name.contains(word)) {
+        true => format!("{name}, a classifier: it judges text and writes none"),
+        false => name.into(),
+    };
+    let supported = family.architectures.first().copied().unwrap_or_default();
+    Err(fields.refuse("architectures", found, supported))
+}
+
+fn check_quantisation(fields: &Json<'_>) -> Result<()> {
+    if let Some(found) = fields.present("quantization") {
+        let found = format!("{found}, MLX's own quantisation");
+        let supported = "F32, F16 or BF16 weights (`mlx_lm.convert --dequantize` makes them), or a \
+                         GGUF file";
+        return Err(fields.refuse("quantization", found, supported));
+    }
+    if let Some(found) = fields.present("quantization_config") {
+        let found = found.get("quant_method").unwrap_or(found);
+        let supported = "F32, F16 or BF16 weights, or a GGUF file";
+        return Err(fields.refuse("quantization_config", found, supported));
+    }
+    Ok(())
+}

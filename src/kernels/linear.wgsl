@@ -1,0 +1,148 @@
+// y = W x for TILE tokens, with what follows it in a block. A thread computes some rows of W, which are
+// lines of y or, with `swiglu`, pairs of rows that make one line; SPLIT threads share the blocks of a row
+// and meet at a barrier.
+//
+// A block of 32 columns: the codes times x, then the block's factor, and its offset times the sum of x.
+// Codes are not shifted to their place: the numbers of x are scaled down instead, once for all rows, by
+// the powers of two at which the codes stand in their word.
+
+const I4 = {{i4}}u;                    // fours of a row of x
+const BLOCKS = {{blocks}}u;            // of a row of W
+const FOURS = {{fours}}u;              // fours of words of a block
+const STORED = {{stored}}u;            // rows that lie in the buffers
+const LINES = {{lines}}u;              // numbers of a row of y
+const THREADS = {{threads}}u;
+const SPLIT = {{split}}u;
+const LANES = THREADS / SPLIT;
+const AT_ONCE = {{at_once}}u;          // lines of one thread, LANES apart
+const TILE = {{tile}}u;
+const SUMS = {{rows_at_once}}u * TILE; // of one thread
+const SHIFT_SCALE = {{shift_scale}};
+// How far codes are shifted in their word, for each byte of it.
+//! if four
+const DOWN = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
+const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24);
+//! end
+//! if eight
+// The last byte would look negative where it stands.
+const DOWN = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 1.0);
+const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 1.0);
+const OFFSET: f32 = {{offset}}.0; // of the codes
+//! end
+
+var<workgroup> parts: array<f32, THREADS * SUMS>; //! if barrier
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) in_subgroup: u32, //! if quads
+) {
+    let token = group.y * TILE;
+    let line = group.x * (LANES * AT_ONCE) + lane % LANES;
+    let part = lane / LANES;
+//! if quads
+//!   put place
+//! end
+    let row{{r}} = min(line + {{r.line}}u * LANES, LINES - 1u) + {{r.first}}u; //! for r in rows
+    var acc{{r}}_{{t}} = 0.0; //! for r in rows, t in tile
+    for (var block = part; block < BLOCKS; block += SPLIT) {
+//! for r in rows
+//!   if not float
+        let s{{r}} = unpack2x16float(scales[block * STORED + row{{r}}]);
+//!     for f in fours
+//!       if quads
+//!         put turned_words
+//!       else
+        let q{{r}}_{{f}} = words[(block * FOURS + {{f}}u) * STORED + row{{r}}];
+//!       end
+//!     end
+//!   end
+        var sum{{r}}_{{t}} = 0.0; //! for t in tile
+//! end
+        // Eight times four columns: with quads, not the j-th four but those that the quad tells.
+//! for j in eight_fours
+//!   for t in tile
+//!     if j.told
+        let x{{j}}_{{t}} = {{j.told}}(x{{j.from}}_{{t}});
+//!     else
+        let x{{j}}_{{t}} = x[(token + {{t}}u) * I4 + block * 8u + {{j.column}}]
+            * DOWN //! if not float
+        ;
+//!     end
+//!   end
+//!   for r in rows
+        // Nothing is negative: from signed numbers the way to f32 is shorter.
+//!     if four
+        let w{{j}}_{{r}} = vec4<f32>(bitcast<vec4<i32>>(
+            vec4<u32>(q{{r}}_0[{{j.word}}]) //! if not j.upper
+            vec4<u32>(q{{r}}_0[{{j.word}}] >> 4u) //! if j.upper
+            & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)
+        ));
+//!     end
+//!     if eight
+        let w{{j}}_{{r}} = vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(
+            q{{r}}_{{j.four}}[{{j.word}}] & 0xffu,
+            q{{r}}_{{j.four}}[{{j.word}}] & 0xff00u,
+            q{{r}}_{{j.four}}[{{j.word}}] & 0xff0000u,
+            q{{r}}_{{j.four}}[{{j.word}}] >> 24u,
+        )));
+//!     end
+//!     if float
+        let w{{j}}_{{r}} = words[(block * FOURS + {{j.column}}) * STORED + row{{r}}];
+//!     end
+        sum{{r}}_{{t}} += dot(w{{j}}_{{r}}, x{{j}}_{{t}}); //! for t in tile
+//!   end
+//! end
+//! for t in tile
+//!   if not float
+        let all{{t}} = dot(
+            ((x0_{{t}} + x1_{{t}}) + (x2_{{t}} + x3_{{t}})) + ((x4_{{t}} + x5_{{t}}) + (x6_{{t}} + x7_{{t}})),
+            UP,
+        );
+//!   end
+//!   for r in rows
+        acc{{r}}_{{t}} += s{{r}}.x * sum{{r}}_{{t}} + s{{r}}.y * all{{t}}; //! if four
+        acc{{r}}_{{t}} += s{{r}}.x * (sum{{r}}_{{t}} - OFFSET * all{{t}}); //! if eight
+        acc{{r}}_{{t}} += sum{{r}}_{{t}}; //! if float
+//!   end
+//! end
+    }
+//! if barrier
+    parts[lane * SUMS + ({{r}}u * TILE + {{t}}u)] = acc{{r}}_{{t}}; //! for r in rows, t in tile
+    workgroupBarrier();
+    if lane >= LANES { return; }
+//!   for r in rows, t in tile
+    acc{{r}}_{{t}} = parts[(lane + 0u) * SUMS + ({{r}}u * TILE + {{t}}u)]
+        + parts[(lane + {{s}}u * LANES) * SUMS + ({{r}}u * TILE + {{t}}u)] //! for s in 1..split
+    ;
+//!   end
+//! end
+//! for l in lines_at_once
+    if line + {{l}}u * LANES < LINES {
+        // Low-rank changes of the line's rows.
+//!   for r in l.rows, p in parts
+        if line + {{r.out}}u >= {{p.first}}u && line + {{r.out}}u < {{p.end}}u {
+            for (var k = 0u; k < {{p.rank}}u; k += 1u) {
+                let b = b{{p}}[(line + {{r.out}}u - {{p.first}}u) * {{p.rank}}u + k];
+//!     for t in changed
+//!       if fours_of_ranks
+                acc{{r.row}}_{{t.token}} += dot(b, z[{{t.z}} * {{z_width}}u + {{p.column}}u + k]);
+//!       else
+                acc{{r.row}}_{{t.token}} += b * z[{{t.z}} * {{z_width}}u + {{p.column}}u + k];
+//!       end
+//!     end
+            }
+        }
+//!   end
+//!   for t in tokens
+        y[(token + {{t}}u) * LINES + line + {{l}}u * LANES] =
+            acc{{l}}_{{t}} //! if plain
+            acc{{l}}_{{t}} + residual[(token + {{t}}u) * LINES + line + {{l}}u * LANES] //! if residual
+            acc{{l}}_{{t}} / (1.0 + exp(-acc{{l}}_{{t}})) * acc{{l.up}}_{{t}} //! if swiglu
+            + slot[SHIFT_SCALE] * shift[line + {{l}}u * LANES] //! if t.shifted
+        ;
+//!   end
+    }
+//! end
+}

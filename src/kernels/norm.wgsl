@@ -1,0 +1,30 @@
+// y = x / √(mean(x²) + ε) ∘ γ: a workgroup for each row.
+
+const THREADS = {{threads}}u;
+const D = {{d}}u; // numbers of a row
+const EPSILON = {{epsilon}};
+
+var<workgroup> parts: array<f32, THREADS>;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = group.y * D;
+    var part = 0.0;
+    for (var k = lane; k < D; k += THREADS) {
+        part += x[row + k] * x[row + k];
+    }
+    parts[lane] = part;
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var k = 0u; k < THREADS; k += 1u) {
+        sum += parts[k];
+    }
+    let mean = sum / f32(D) + EPSILON;
+    // An overflow would make every number 0, which looks like a result: NaN instead. Told by bits, since
+    // compilers may take it that no number is infinite.
+    let bits = bitcast<u32>(mean);
+    let scale = select(inverseSqrt(mean), bitcast<f32>(bits | 0x7fc00000u), bits >= 0x7f800000u);
+    for (var k = lane; k < D; k += THREADS) {
+        y[row + k] = x[row + k] * scale * gamma[k];
+    }
+}

@@ -1,0 +1,22 @@
+// z = scale · A x for up to three A side by side: a thread for each number of z, without barriers.
+
+const THREADS = {{threads}}u;
+const I4 = {{i4}}u;   // fours of a row of x
+const R = {{width}}u; // numbers of a row of z
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let r = group.x * THREADS + lane;
+    var sum = 0.0;
+    var scale = 0.0;
+//! for p in parts
+    if r >= {{p.first}}u && r < {{p.end}}u {
+        scale = scales[{{p}}];
+        for (var k = 0u; k < I4; k += 1u) {
+            sum += dot(a{{p}}[(r - {{p.first}}u) * I4 + k], x[group.y * I4 + k]);
+        }
+    }
+//! end
+    if r >= R { return; }
+    z[group.y * R + r] = sum * scale;
+}
