@@ -2,13 +2,13 @@
 //! says it all on.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::config::{CLASSIFIERS, Config, is_off};
 use super::loader::Loader;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::hooks::{Delta, Law, Placed};
-use serde_json::Value;
 
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
 /// keys of the file already answer (which modules, which layers).

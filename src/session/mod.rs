@@ -30,6 +30,7 @@ use crate::model::{Model, Positions, Weights};
 use crate::sample::{Question, Sampling, all_finite};
 use crate::text::Text;
 use crate::weights::ByteSource;
+
 use stream::Stream;
 
 /// A model ready to speak.

@@ -1,10 +1,9 @@
 //! One text in the making, and which of three such texts take part in a pass.
 
+use super::step::Finish;
 use crate::hooks::Steering;
 use crate::model::{self, KvCache, Model};
 use crate::text::{Speech, Text};
-
-use super::step::Finish;
 
 /// Which streams take part in a pass: the steered text, the base's own, and the base reading the
 /// steered text.

@@ -1,6 +1,7 @@
 //! Token ids back to text, all at once or as they arrive.
 
 use std::sync::Arc;
+
 use tokenizers::{DecoderWrapper, Tokenizer};
 
 /// Decodes a growing list of tokens. The pieces, put together, are what [`super::Text::decode`]

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
-use crate::weights::not_weights;
 use serde_json::Value;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -18,6 +16,9 @@ use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
     Tokenizer,
 };
+
+use crate::error::{Error, Result};
+use crate::weights::not_weights;
 
 /// The error for `tokenizer.json`.
 pub(super) fn bad_json(why: &impl ToString) -> Error {

@@ -20,9 +20,11 @@ pub use source::Bytes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::NativeFile;
 
-use crate::error::{Error, Result};
-use quant::Kind;
 use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+use quant::Kind;
 
 /// Random access to the bytes of one file: a native file, a browser `Blob`, a buffer.
 #[allow(

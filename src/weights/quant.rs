@@ -4,9 +4,10 @@
 //! needed to scale them: a factor `d`, in some formats an offset `m`, both `f16`, and in the
 //! 256-wide "K" formats one more small factor for each group of 16 or 32 numbers.
 
+use half::{bf16, f16};
+
 use crate::error::{Error, Result};
 use crate::quantised::{BLOCK, Block, Width};
-use half::{bf16, f16};
 
 /// How the numbers of a tensor are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

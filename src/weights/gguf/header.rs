@@ -1,6 +1,8 @@
 //! The header: a file's first bytes to metadata and tensor table, with every count and offset checked
 //! against the file's length.
 
+use std::collections::BTreeMap;
+
 use super::{
     ARRAY, Array, BOOL, DEFAULT_ALIGNMENT, Gguf, MAGIC, MAX_DIMS, Metadata, STRING, TensorInfo,
     Value,
@@ -8,7 +10,6 @@ use super::{
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{Span, check_overlap, elements, not_weights, shown};
-use std::collections::BTreeMap;
 
 const ALIGNMENT_KEY: &str = "general.alignment";
 /// Arrays inside arrays: nobody writes more than two levels.

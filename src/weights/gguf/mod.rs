@@ -34,13 +34,16 @@ mod header;
 mod metadata;
 mod write;
 
+pub use metadata::{Array, Metadata, Value};
+pub use write::write;
+
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::weights::quant::{Kind, dequantise};
 use crate::weights::{ByteSource, HostData, HostTensor, Span, check_finite, read_floats};
+
 use header::{Stop, parse};
-pub use metadata::{Array, Metadata, Value};
-use std::collections::BTreeMap;
-pub use write::write;
 
 // Codes of the value types that are not numbers.
 const BOOL: u32 = 7;
