@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{self, HostTensor, gguf, safetensors};
 
-/// Reads config and tensors, whichever container they came in, under PEFT's names. The head's width
-/// is that of the model they are for, if there is one.
+/// Reads config and tensors from any of the containers, under PEFT's names. `head_dim` is the
+/// model's, if there is one.
 pub(crate) fn read(
     files: &AdapterFiles,
     head_dim: Option<usize>,

@@ -66,8 +66,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Takes weights of the user's own for the `count` parts that a method mixes; `parts` names them
-    /// in the refusal.
+    /// Takes the user's weights for the `count` parts that a method mixes; `parts` names them in
+    /// the refusal.
     ///
     /// # Errors
     /// [`Error::BadOption`] unless there is one finite number for each.
@@ -84,7 +84,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Takes, unread, every tensor whose name begins so.
+    /// Marks every tensor with this prefix as taken, without reading it.
     pub fn drop_all(&self, prefix: &str) {
         let mut tensors = self.tensors.borrow_mut();
         tensors.retain(|key, _| !key.starts_with(prefix));
@@ -94,7 +94,7 @@ impl<'a> Loader<'a> {
     /// Where there is only one it need not be given.
     ///
     /// # Errors
-    /// [`Error::BadTask`] when several are there and none was chosen, or one that is not there.
+    /// [`Error::BadTask`] when there are several and none was chosen, or one that does not exist.
     pub fn task(&self, tasks: usize) -> Result<usize> {
         let asked = self.task.take();
         match asked {
@@ -111,7 +111,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Refuses a task that nothing took, for this reason.
+    /// Refuses a chosen task that the method has no use for, with this reason.
     ///
     /// # Errors
     /// [`Error::BadTask`] when one was given.
@@ -221,7 +221,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The error of a tensor that is nowhere in the file.
+    /// The error of a tensor that no module has in the file.
     pub(crate) fn no_module_has(&self, parameter: &str) -> Error {
         Error::MissingKey {
             file: self.file.clone(),
@@ -240,7 +240,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The layer of a module's path, which stands in `key`.
+    /// The layer of a module's path, which is in `key`.
     pub(crate) fn target(&self, key: &str, module: &str) -> Result<Target> {
         let config = self.model.config();
         let missing = || self.no_such_module(key);
@@ -437,7 +437,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The refusal of a tensor for a number in it.
+    /// The refusal of a tensor for one of its numbers.
     #[must_use]
     pub fn bad_value(&self, key: &str, found: String, expected: String) -> Error {
         Error::BadValue {
@@ -518,7 +518,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The same weight in host memory, for linear algebra. Where a device cannot be waited for,
-    /// whoever loads has read it before.
+    /// `load_waiting` has read it before.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device does not give it.
@@ -526,7 +526,7 @@ impl<'a> Loader<'a> {
         self.on_host(target.site, || self.base_weight(target))
     }
 
-    /// The gain `[d]` of a norm, whose new gain stands in `key`.
+    /// The gain `[d]` of a norm, whose new gain is in `key`.
     ///
     /// # Errors
     /// [`Error::NoSuchModule`] for blocks that the model lacks.

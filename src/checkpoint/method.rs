@@ -1,5 +1,5 @@
-//! What a method is: its facts, how its checkpoints are read, and the card that the head of its file
-//! says it all on.
+//! What a method is: its facts, how its checkpoints are read, and the card made from the head of
+//! its file.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +28,7 @@ const COMMON_INERT: &[&str] = &[
     "revision",
     "target_modules",
     "task_type",
-    // Of PEFT before 0.3: when to merge.
+    // PEFT before 0.3: when to merge.
     "merge_weights",
     // Of the base model or its tokenizer; the tensors' shapes answer.
     "num_attention_heads",
@@ -70,9 +70,9 @@ pub struct Method {
     pub family: Family,
     /// How the coefficient acts.
     pub law: Law,
-    /// Names of its tensors behind the module path (or whole names of shared tensors).
+    /// Names of its tensors after the module path (or whole names of shared tensors).
     pub keys: &'static [&'static str],
-    /// Config fields that change the forward pass and are honoured.
+    /// Config fields that change the forward pass and are read.
     pub reads: &'static [&'static str],
     /// Config fields that only matter in training.
     pub inert: &'static [&'static str],
@@ -115,7 +115,7 @@ impl Loaded {
 }
 
 impl Method {
-    /// Refuses every field that is switched on and that nothing would honour.
+    /// Refuses every field that is switched on and that nothing reads.
     pub(crate) fn check_fields(&self, config: &Config) -> Result<()> {
         self.refusals(config).into_iter().next().map_or(Ok(()), Err)
     }
@@ -241,7 +241,7 @@ pub(crate) const fn head_len(source: &str) -> usize {
     at
 }
 
-/// Copies the head, so that the rest of the source does not end up in the program.
+/// Copies the head, so that the rest of the source is not part of the program.
 pub(crate) const fn head<const N: usize>(source: &str) -> [u8; N] {
     let mut out = [0; N];
     let mut at = 0;

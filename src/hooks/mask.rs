@@ -1,4 +1,4 @@
-//! Which layers and which modules of them an adapter may touch.
+//! Which layers and modules an adapter may change.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -72,8 +72,8 @@ impl Mask {
         kind && block
     }
 
-    /// The mask as it is for an adapter that acts on `sites` of a model of so many blocks: all
-    /// blocks are "all". With it come remarks on what it leaves out without naming it.
+    /// The mask for an adapter that acts on `sites` of a model with so many blocks, in which all
+    /// blocks are "all", and remarks on what it leaves out without naming it.
     ///
     /// # Errors
     /// [`Error::BadOption`] for blocks that the model lacks, and for a mask that leaves the adapter
@@ -151,7 +151,7 @@ impl Mask {
                 places(&blockless)
             ));
         }
-        // Of linear layers it goes without saying that only those named are meant.
+        // For linear layers no remark is needed: those that are not named are left out.
         let unnamed: Vec<Site> = sites
             .iter()
             .copied()

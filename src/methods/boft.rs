@@ -17,7 +17,7 @@
 //! at the price of a second base product.
 //! # Intuition
 //! Small groups of inputs are turned, shuffled and turned again, as a butterfly network lets every
-//! number reach every other one. A few small rotations so act like one large one.
+//! number reach every other one. So a few small rotations act like one large one.
 //! # Differs from PEFT
 //! The number of factors is the file's: without CUDA PEFT trains one, whatever the config says.
 
@@ -73,7 +73,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             })]
         };
         let turned = move |c: f32| {
-            // Behind the product but in front of the bias, which s leaves alone.
+            // After the product and before the bias, which s leaves alone.
             let gain = Effect::Weight(Delta::RowGain {
                 gain: (exponent.clone() * c).exp() - 1.0,
                 scale: 1.0,

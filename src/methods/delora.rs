@@ -15,8 +15,8 @@
 //! # Coefficient
 //! Linear: c multiplies λ, the strength that the method itself sets apart from the directions.
 //! # Intuition
-//! LoRA with every direction brought to length one, so that a single number λ says how far the
-//! layer moves. Turning c is turning that number.
+//! LoRA with every direction scaled to length one, so that a single number λ says how far the layer
+//! moves. c scales that number.
 
 use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
 use crate::error::Result;

@@ -7,8 +7,8 @@ use crate::hooks::{Effect, Gate, Site};
 /// What the names of the network's tensors begin with.
 pub(crate) const CLASSIFIER: &str = "base_model.internal_xlora_classifier.";
 
-/// Weight and bias of a linear layer of the network. In between lie a ReLU and, where there is any,
-/// a dropout, which count.
+/// Weight and bias of a linear layer of the network. The ReLU between two of them, and a dropout if
+/// there is one, count in the numbers of their names.
 fn keys(config: &Config, at: usize) -> [String; 2] {
     let step = if config.flag("xlora_dropout_p") { 3 } else { 2 };
     ["weight", "bias"].map(|part| format!("{CLASSIFIER}layers.{}.{part}", at * step))

@@ -15,8 +15,8 @@
 //! Linear in the difference from the base's gain. Under the power law −c divides by what c
 //! multiplies by; that needs γ' of the sign of γ.
 //! # Intuition
-//! In front of every layer stands a row of volume knobs, one for each number of the residual
-//! stream. Only those are turned.
+//! Before every layer there is a row of volume knobs, one for each number of the residual stream.
+//! Only those are trained.
 
 use burn::tensor::Tensor;
 

@@ -15,7 +15,7 @@
 //! module (rank_pattern, alpha_pattern).
 //! # Intuition
 //! One small matrix is repeated like a tile, each tile multiplied by one number of another small
-//! matrix. A few hundred numbers so reach every weight of the layer.
+//! matrix. So a few hundred numbers reach every weight of the layer.
 
 use burn::tensor::Tensor;
 

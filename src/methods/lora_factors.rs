@@ -1,4 +1,4 @@
-//! The two factors that all kinds of LoRA share, and how they began.
+//! The two factors that all kinds of LoRA share, and their initial values.
 
 use burn::tensor::Tensor;
 
@@ -9,14 +9,14 @@ use crate::hooks::Delta;
 /// One without the other is refused.
 pub(super) const FACTORS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
 
-/// How a LoRA or DoRA of PiSSA or OLoRA began.
+/// How a LoRA or DoRA was initialised, if by PiSSA or OLoRA.
 pub(super) fn started(config: &Config) -> Option<String> {
     Some(start(config)).filter(|init| init == "pissa" || init == "olora")
 }
 
 fn start(config: &Config) -> String {
     let init = config.text("init_lora_weights").unwrap_or_default();
-    // PEFT takes only the one in any case.
+    // PEFT reads this value alone in upper or lower case.
     if init.eq_ignore_ascii_case("olora") {
         "olora".into()
     } else {
@@ -40,7 +40,7 @@ impl Factors {
         Self::of_rank(loader, target, rank, scale)
     }
 
-    /// As [`Self::read`], with a rank and a scale of their own.
+    /// As [`Self::read`], with the given rank and scale.
     pub(super) fn of_rank(
         loader: &Loader<'_>,
         target: &Target,

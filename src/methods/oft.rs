@@ -20,7 +20,7 @@
 //! ‖x R‖ = ‖x‖, nearly so with Neumann
 //! # Intuition
 //! The input is turned in small groups of numbers before the layer reads it. Angles between inputs
-//! stay what they were, so that what the layer has learned is kept and only looks elsewhere.
+//! stay what they were, so that what the layer has learned is kept and only its direction changes.
 //! # Differs from PEFT
 //! The two formulas turn in opposite directions, as in PEFT; a file means the one of its config.
 
@@ -57,7 +57,7 @@ pub const METHOD: Method = Method {
 const LINEAR: &str = "oft_R.weight";
 const EMBEDDING: &str = "oft_embedding_R.weight";
 
-/// Where the series converges at all, 64 terms are closer to its sum than f32 can tell.
+/// Where the series converges at all, 64 terms are closer to its sum than f32 can resolve.
 const MOST_TERMS: usize = 64;
 
 const DIVERGES: &str = "beyond it the Neumann series of this checkpoint no longer converges";

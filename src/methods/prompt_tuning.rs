@@ -39,5 +39,5 @@ pub const METHOD: Method = Method {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
-    Ok(virtual_tokens::in_front(loader, embeddings))
+    Ok(virtual_tokens::with_prompt(loader, embeddings))
 }

@@ -1,6 +1,6 @@
 //! Where several numbers tie for the last place among the k largest, as bfloat16 logits do, torch's
-//! topk takes those that its C++ library's partial sorts happen to leave in front, and a checkpoint's
-//! numbers depend on which. So those sorts are here, step by step.
+//! topk takes those that the partial sorts of the C++ library happen to leave first, and a
+//! checkpoint's result depends on which. So those sorts are here, step by step.
 
 type Pair = (f32, usize);
 
@@ -68,7 +68,7 @@ fn select(all: &mut [Pair], nth: usize) {
     }
 }
 
-/// std::__heap_select: the k first of all in front.
+/// std::__heap_select: the first k of all, moved to the start.
 fn select_by_heap(all: &mut [Pair], k: usize) {
     let (heap, rest) = all.split_at_mut(k);
     for at in (0..k / 2).rev() {

@@ -1,6 +1,6 @@
-//! The numbers that torch's CPU generator draws, for methods that store a seed instead of a
-//! matrix: MT19937 as published by Matsumoto and Nishimura (1998), and torch's ways of making
-//! floats of it.
+//! The numbers that torch's CPU generator draws, for methods that store a seed instead of a matrix:
+//! MT19937 as published by Matsumoto and Nishimura (1998), and torch's conversions of its output to
+//! floats.
 
 use std::collections::HashMap;
 

@@ -21,9 +21,9 @@
 //! # Intuition
 //! All layers build their adapter from one small box of vectors. A layer only says which pieces
 //! it takes and how it blends them, so the file hardly grows with the model.
-//! # Differs from PEFT
-//! Where logits tie for the last of the topk places, which 16-bit files can bring, the first of
-//! them is taken; torch's choice depends on how it was built.
+//! # Ties
+//! Where logits tie for the last of the topk places, as in 16-bit files, the choice is torch's on a
+//! CPU (`topk.rs`).
 
 use std::iter;
 
