@@ -88,7 +88,7 @@ impl Sampling {
         self.draw(&self.scores(logits, so_far), position)
     }
 
-    /// What the choice is made by: the logits after the penalty, divided by the temperature.
+    /// The logits after the penalty, divided by the temperature.
     fn scores<'a>(&self, logits: &'a [f32], so_far: &[u32]) -> Cow<'a, [f32]> {
         let temperature = self.divisor();
         if temperature == 0.0 && !self.penalises() {
@@ -120,14 +120,14 @@ impl Sampling {
         }
         let (floor, key) = (self.floor(logits), noise_key(self.seed, position));
         let noisy = |id: usize| logits[id] + gumbel(key, id as u32);
-        // What the likeliest reaches, most others cannot.
+        // Tokens that cannot reach the score of the likeliest need no noise of their own.
         let likeliest = argmax(logits.iter().copied().enumerate()) as usize;
         let floor = floor.max(noisy(likeliest) - MOST_NOISE);
         let kept = (0..logits.len()).filter(|&id| logits[id] >= floor);
         argmax(kept.map(|id| (id, noisy(id))))
     }
 
-    /// Whether tokens already in the text are treated in another way.
+    /// Whether tokens already in the text are penalised.
     #[must_use]
     pub fn penalises(&self) -> bool {
         self.repetition_penalty != 1.0
@@ -174,8 +174,8 @@ impl Sampling {
     }
 }
 
-/// The smallest of the largest logits that together weigh `wanted`, none below `floor`. Logits are
-/// sorted into drawers by their distance from the largest; only one drawer is put in order.
+/// The smallest of the largest logits whose probabilities add up to `wanted`, none below `floor`.
+/// Logits are sorted into buckets by their distance from the largest; only one bucket is sorted.
 fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32) -> f64) -> f32 {
     const DRAWERS: usize = 512;
     let drawer = |logit: f32| (((max - logit) * 16.0) as usize).min(DRAWERS - 1);
@@ -196,7 +196,7 @@ fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32)
         before += weight(*logit);
         before >= wanted
     });
-    // Rounding can leave the last one short of what the drawer weighs.
+    // By rounding the last one may not reach the sum of the bucket.
     let last = reached.map_or(inside.last(), |at| inside.get(at));
     last.copied().unwrap_or(floor)
 }
@@ -213,7 +213,7 @@ pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     largest_magnitude(numbers).is_finite()
 }
 
-/// What the noise of all tokens at a position is made from (SplitMix64).
+/// The seed of the noise of all tokens at a position (SplitMix64).
 #[must_use]
 pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
     let mut z = seed.wrapping_add((position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -249,7 +249,7 @@ fn gumbel([first, second]: [u32; 2], id: u32) -> f32 {
     -exponential.ln()
 }
 
-/// What a step wants to know of its rows of logits, one row for each stream.
+/// What a step asks of its rows of logits, one row for each stream.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     /// How tokens are chosen.
@@ -267,12 +267,12 @@ pub struct Question<'a> {
 /// What the logits say about the next tokens.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
-    /// The first row that has no next token, since its logits, or what the choice makes of them, are
-    /// not all finite. Then there is nothing else here.
+    /// The first row that has no next token, since its logits, or its scores, are not all finite.
+    /// All else is empty then.
     pub diverged: Option<usize>,
     /// `(id, ln p(id))` of the token chosen for each row; p is before temperature and filters.
     pub chosen: Vec<(u32, f64)>,
-    /// KL(first row ‖ reference), in nats; `None` too where it is beyond what f32 logits tell.
+    /// KL(first row ‖ reference), in nats; `None` too where it is beyond the range of f32 logits.
     pub kl_nats: Option<f64>,
     /// The most probable tokens of the first row and then those of the reference, each with its
     /// probability in both; no token twice.

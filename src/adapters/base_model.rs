@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn another_model_is_told_from_the_same_and_the_unknown() {
+    fn another_model_is_distinguished_from_the_same_and_the_unknown() {
         let wrong = |(base, model, differs): &&(&str, &[&str], bool)| {
             said(base, model).is_some() != *differs
         };

@@ -92,7 +92,10 @@ impl Headed {
             .sum();
         // Each name was counted as the one zero that it had.
         let parameters = inspection.parameters - self.shapes.len() + numbers;
-        Ok(Inspection { parameters, ..inspection })
+        Ok(Inspection {
+            parameters,
+            ..inspection
+        })
     }
 
     /// Refuses what [`super::load`] would refuse for this model whatever the numbers are, as far as

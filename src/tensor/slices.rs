@@ -111,8 +111,8 @@ fn add_product(y: &mut [f32], b: &[f32], z: &[f32]) {
     }
 }
 
-/// Exponentials of the first `seen` scores, less the largest, and their sum; 0 behind them. The
-/// scores are a multiple of four.
+/// Replaces the first `seen` scores by their exponentials, less the largest, and the rest by 0;
+/// returns the sum. The number of scores is a multiple of four.
 pub(crate) fn softmax(scores: &mut [f32], seen: usize) -> f32 {
     scores[seen..].fill(f32::NEG_INFINITY);
     let mut largest = [f32::NEG_INFINITY; 4];

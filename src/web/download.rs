@@ -36,7 +36,7 @@ pub(super) struct Fetched {
     pub(super) sha256: String,
     /// Why it is not kept in the browser, if it is not.
     pub(super) note: Option<String>,
-    /// What was wrong with the copy that was kept before, if something was.
+    /// What was wrong with the copy that was kept before, if it was damaged.
     pub(super) damage: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Fetched {
 /// # Errors
 /// [`Error::Network`], [`Error::QuotaExceeded`], [`Error::HashMismatch`], [`Error::Aborted`],
 /// [`Error::DamagedCopy`] when such a copy cannot be fetched again, [`Error::Io`] when another tab
-/// is at it.
+/// has the file open.
 pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fetched> {
     let storage = if want.cache {
         Storage::open().await
@@ -376,7 +376,7 @@ impl Body {
             match Self::open(want, plan).await {
                 Ok(Some(body)) => return Ok(body),
                 Ok(None) => *plan = Plan::Fresh,
-                // Another origin's server may not admit `If-Range`: do without it.
+                // Another origin's server may not allow `If-Range`: ask without it.
                 Err(error @ Error::Network { .. }) => match plan {
                     Plan::Resume {
                         from_bytes,

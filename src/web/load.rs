@@ -136,9 +136,9 @@ struct Origin {
     /// Of the files.
     bytes: u64,
     sha256: Option<String>,
-    /// Why no copy is kept, if none is.
+    /// Why no copy is kept, if that is so.
     note: Option<String>,
-    /// What was wrong with the copy that was kept before, if something was.
+    /// What was wrong with the copy that was kept before, if it was damaged.
     damage: Option<String>,
 }
 

@@ -161,7 +161,7 @@ pub fn judge(file: &str, found: &str, kept: Option<&str>) -> Result<()> {
     }
 }
 
-/// The error of a download that was to replace a damaged copy: without a connection it is about the
+/// The error of a download that was to replace a damaged copy: without a connection it names the
 /// damage.
 #[must_use]
 pub fn after_damage(file: &str, damage: Option<String>, error: Error) -> Error {
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_connection_the_damage_is_told() {
+    fn without_a_connection_the_damage_is_reported() {
         let network = || Error::Network {
             url: "https://a/m".to_owned(),
             why: "no route".to_owned(),

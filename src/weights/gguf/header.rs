@@ -12,7 +12,7 @@ use crate::weights::quant::Kind;
 use crate::weights::{Span, check_overlap, elements, not_weights, shown};
 
 const ALIGNMENT_KEY: &str = "general.alignment";
-/// Arrays inside arrays: nobody writes more than two levels.
+/// Depth of arrays inside arrays; no known file has more than two levels.
 const MAX_DEPTH: usize = 4;
 
 /// Why parsing ended early.
@@ -32,7 +32,7 @@ impl From<Error> for Stop {
 
 pub(super) type Parsed<T> = Result<T, Stop>;
 
-/// Walks over the first bytes of a file.
+/// Reads through the first bytes of a file.
 struct Cursor<'a> {
     file: &'a str,
     bytes: &'a [u8],

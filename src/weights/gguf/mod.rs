@@ -11,8 +11,8 @@
 //! of gigabytes costs a few megabytes to open. Nothing is allocated for a count that the file's
 //! length cannot hold.
 
-/// Hands the numbers that GGUF stores as they are to a macro: variant, type and code of each. The
-/// types that hold them, reading and writing are made from this one list.
+/// Passes GGUF's numeric types to a macro: variant, type and code of each. Enums, reading and
+/// writing are made from this one list.
 macro_rules! for_numbers {
     ($make:ident) => {
         $make! {
