@@ -64,7 +64,7 @@ pub struct Method {
     pub name: &'static str,
     /// `peft_type` in `adapter_config.json`.
     pub peft_type: &'static str,
-    /// Tells methods of one `peft_type` apart.
+    /// Distinguishes methods of one `peft_type`.
     pub matches: fn(&Config) -> bool,
     /// What it does to a layer.
     pub family: Family,

@@ -1,4 +1,4 @@
-//! P-tuning: embeddings in front of the text, trained as the output of a small network. Liu et al. 2021.
+//! P-tuning: embeddings before the text, trained as the output of a small network. Liu et al. 2021.
 //! <https://arxiv.org/abs/2103.10385>
 //!
 //! # Formula

@@ -1,4 +1,4 @@
-//! Prompt tuning: trained embeddings in front of the text. Lester et al. 2021.
+//! Prompt tuning: trained embeddings before the text. Lester et al. 2021.
 //! <https://arxiv.org/abs/2104.08691>
 //!
 //! # Formula

@@ -17,7 +17,7 @@ pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
     let field = "num_virtual_tokens";
     match loader.config.count(field)? {
         n if n > EXTRA_POSITIONS => {
-            let why = "up to 1024 virtual tokens fit in front of the text here";
+            let why = "up to 1024 virtual tokens fit before the text here";
             Err(method.unsupported(loader.config, field, why))
         }
         n => Ok(n),

@@ -1,4 +1,4 @@
-//! X-LoRA: a mixture of LoRA experts, weighted anew for every token. Buehler and Buehler 2024.
+//! X-LoRA: a mixture of LoRA experts, with new weights for every token. Buehler and Buehler 2024.
 //! <https://arxiv.org/abs/2402.07148>
 //!
 //! # Formula

@@ -143,7 +143,7 @@ impl Folder<'_> {
         if self.has(CONFIG) {
             return Ok(files);
         }
-        let what = "it tells the model's sizes: put it beside the weights";
+        let what = "it has the model's sizes: put it beside the weights";
         Err(self.missing(CONFIG, what))
     }
 
@@ -170,7 +170,7 @@ impl Folder<'_> {
 
     fn without_index(&self, first: &str, others: &[String]) -> Error {
         if others.iter().any(|name| is_shard(name)) {
-            let what = "these weights are in several files, and it tells which: fetch it from \
+            let what = "these weights are in several files, and it says which: fetch it from \
                         where they are from";
             return self.missing(INDEX, what);
         }
