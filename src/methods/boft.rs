@@ -56,7 +56,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     };
     let layers = loader.targets("boft_R")?.into_iter().map(read);
     let layers = layers.collect::<Result<Vec<_>>>()?;
-    let turns = layers
+    let is_geodesic = layers
         .iter()
         .all(|(_, _, gains)| gains.iter().all(|gain| *gain > 0.0));
     let place = |(target, factors, gains): (Target, Factors, Vec<f32>)| {
@@ -81,7 +81,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             let maps = factors.maps(c).into_iter().map(Effect::Input);
             maps.chain([gain]).collect()
         };
-        if turns {
+        if is_geodesic {
             Placed::new(target.site, turned)
                 .within_powers_of(&gains)
                 .or(Law::Linear, linear)
@@ -93,7 +93,11 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         }
     };
     Ok(Loaded {
-        law: if turns { Law::Geodesic } else { Law::Linear },
+        law: if is_geodesic {
+            Law::Geodesic
+        } else {
+            Law::Linear
+        },
         placed: layers.into_iter().map(place).collect(),
     })
 }

@@ -101,15 +101,11 @@ pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
         .and_then(|value| value.as_str())
         .unwrap_or("");
     if CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
-        Err(method.unsupported(
-            config,
-            "init_lora_weights",
-            "its numbers are relative to a changed base; save it again with \
-         path_initial_model_for_weight_conversion",
-        ))
-    } else {
-        Ok(())
+        let why = "its numbers are relative to a changed base; save it again with \
+                   path_initial_model_for_weight_conversion";
+        return Err(method.unsupported(config, "init_lora_weights", why));
     }
+    Ok(())
 }
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {

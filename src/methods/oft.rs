@@ -148,15 +148,13 @@ fn terms(config: &Config) -> Result<Option<usize>> {
     let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
     let version: [u32; 2] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
     if version < [0, 18] {
-        Err(config.bad(
-        "peft_version",
-        "0.18 or newer with use_cayley_neumann, whose series was another one before; train it again",
-    ))
-    } else {
-        match config.count("num_cayley_neumann_terms")? {
-            terms if terms <= MOST_TERMS => Ok(Some(terms)),
-            _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
-        }
+        let expected = "0.18 or newer with use_cayley_neumann, whose series was another one \
+                        before; train it again";
+        return Err(config.bad("peft_version", expected));
+    }
+    match config.count("num_cayley_neumann_terms")? {
+        terms if terms <= MOST_TERMS => Ok(Some(terms)),
+        _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
     }
 }
 

@@ -89,9 +89,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |(number, layer): (usize, &Layer)| {
         let deltas = match &weights {
             Err(own) => with_weights(&layer.experts, |expert| own[expert] * global),
-            Ok(heard) => {
+            Ok(gate) => {
                 let slot = if layerwise { number } else { 0 };
-                let weights = ExpertWeights::Gate(heard.clone(), slot);
+                let weights = ExpertWeights::Gate(gate.clone(), slot);
                 mixed(loader, layer, weights, global)
             }
         };
@@ -133,7 +133,7 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
     Ok(by_site.into_iter().map(layer).collect())
 }
 
-/// The model with every expert at scaling_pass_value, which the gate listens to.
+/// The effects of the pass that the gate reads: every expert at scaling_pass_value.
 fn scout(
     config: &Config,
     layers: &[Layer],
