@@ -260,7 +260,7 @@ impl Config {
     }
 
     /// A number that has to be a count above 0, after patterns.
-    fn whole(&self, field: &str, number: f32) -> Result<usize> {
+    pub(crate) fn whole(&self, field: &str, number: f32) -> Result<usize> {
         if number >= 1.0 && number.fract() == 0.0 {
             Ok(number as usize)
         } else {

@@ -42,7 +42,8 @@ const SHORTEST: f32 = 1e-4;
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |target: Target| {
-        let r = loader.config.patterned("rank_pattern", &target.path, "r")? as usize;
+        let r = loader.config.patterned("rank_pattern", &target.path, "r")?;
+        let r = loader.config.whole("r", r)?;
         let a = loader.tensor(&target, "delora_A", [r, target.i])?;
         let b = loader.tensor(&target, "delora_B", [target.o, r])?;
         let lambda = loader.tensor(&target, "delora_lambda", [1])?;

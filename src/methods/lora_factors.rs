@@ -79,8 +79,8 @@ impl Factors {
 /// A module's own r, and s = α/r or α/√r.
 pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
     let rank = config.patterned("rank_pattern", &target.path, "r")?;
-    if rank < 1.0 {
-        return Err(config.bad("r", "a rank above 0 for every layer"));
+    if rank < 1.0 || rank.fract() != 0.0 {
+        return Err(config.bad("r", "a rank above 0 for every layer, a whole number"));
     }
     let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
     let divisor = if config.flag("use_rslora") {
@@ -89,4 +89,34 @@ pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
         rank
     };
     Ok((rank as usize, alpha / divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Projection;
+    use crate::hooks::Site;
+
+    #[test]
+    fn a_rank_is_a_whole_number_above_0() {
+        let target = Target {
+            site: Site::Linear(0, Projection::Q),
+            path: "model.layers.0.self_attn.q_proj".into(),
+            i: 16,
+            o: 16,
+            key: "base_model.model.model.layers.0.self_attn.q_proj".into(),
+        };
+        let of = |r: &str, pattern: &str| {
+            let json = format!(
+                r#"{{"peft_type": "LORA", "r": {r}, "lora_alpha": 6, "rank_pattern": {pattern}}}"#
+            );
+            scale(&Config::parse("a", json.as_bytes()).expect("JSON"), &target)
+        };
+        assert_eq!(of("3", "{}").expect("a rank"), (3, 2.0));
+        assert_eq!(of("8", r#"{"q_proj": 2}"#).expect("a rank"), (2, 3.0));
+        for (r, pattern) in [("0", "{}"), ("2.5", "{}"), ("8", r#"{"q_proj": 2.5}"#)] {
+            let error = of(r, pattern).expect_err(r);
+            assert!(error.to_string().contains("a whole number"), "{error}");
+        }
+    }
 }
