@@ -211,7 +211,9 @@ pub fn stored_name(url: &str) -> String {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| [byte >> 4, byte & 15];
+    let digit = |digit: u8| char::from_digit(digit.into(), 16).expect("below 16");
+    bytes.iter().flat_map(digits).map(digit).collect()
 }
 
 fn same(left: &str, right: &str) -> bool {
