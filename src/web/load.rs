@@ -97,7 +97,7 @@ pub(super) async fn load_folder(
     let (mut file, text) = open_model("the folder", &names, None, true, source).await?;
     let path = |(_, file): &(String, File)| get(file, "webkitRelativePath").as_string();
     let folder = files.iter().find_map(path).unwrap_or_default();
-    let folder = folder.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let folder = folder.split_once('/').map(|(folder, _)| folder.to_owned());
     let name = get(options, "name").as_string().or(folder);
     name.into_iter().for_each(|name| file.also_called(name));
     let text = match (text, file.metadata()) {
