@@ -177,11 +177,11 @@ impl Sampling {
 /// The smallest of the largest logits whose probabilities add up to `wanted`, none below `floor`.
 /// Logits are sorted into buckets by their distance from the largest; only one bucket is sorted.
 fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32) -> f64) -> f32 {
-    const DRAWERS: usize = 512;
-    let drawer = |logit: f32| (((max - logit) * 16.0) as usize).min(DRAWERS - 1);
+    const BUCKETS: usize = 512;
+    let bucket = |logit: f32| (((max - logit) * 16.0) as usize).min(BUCKETS - 1);
     let kept = || logits.iter().copied().filter(|logit| *logit >= floor);
-    let mut weights = [0.0; DRAWERS];
-    kept().for_each(|logit| weights[drawer(logit)] += weight(logit));
+    let mut weights = [0.0; BUCKETS];
+    kept().for_each(|logit| weights[bucket(logit)] += weight(logit));
     let mut before = 0.0;
     let Some(last) = weights.iter().position(|weight| {
         before += weight;
@@ -190,7 +190,7 @@ fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32)
         return floor;
     };
     before -= weights[last];
-    let mut inside: Vec<f32> = kept().filter(|logit| drawer(*logit) == last).collect();
+    let mut inside: Vec<f32> = kept().filter(|logit| bucket(*logit) == last).collect();
     inside.sort_unstable_by(|a, b| b.total_cmp(a));
     let reached = inside.iter().position(|logit| {
         before += weight(*logit);
