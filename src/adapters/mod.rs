@@ -1,4 +1,8 @@
-//! Adapters: from an adapter's files to a list of [`Placed`] laws, and the stack of those in use.
+//! Adapters: from an adapter's files to an adapter of a model, what is said of them before, and the
+//! stack of those in use.
+//!
+//! A method makes of a checkpoint a list of [`Placed`] laws, each of which gives the effects at one
+//! site for any coefficient.
 //!
 //! ```text
 //! inspect.rs     what a checkpoint is, without a model

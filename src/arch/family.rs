@@ -37,18 +37,16 @@ pub(super) struct Card<F> {
     pub config: F,
 }
 
-/// A field that must be absent or have one value.
+/// A field that must be absent or have one value, and what is supported and why, for the refusal.
 #[derive(Debug)]
 pub(super) struct Only {
-    pub field: &'static str,
-    pub value: Plain,
-    /// What is supported and why, for the refusal.
-    pub supported: &'static str,
+    field: &'static str,
+    value: Plain,
+    supported: &'static str,
 }
 
-/// The one value of a field.
 #[derive(Debug)]
-pub(super) enum Plain {
+enum Plain {
     Text(&'static str),
     Flag(bool),
     Number(f64),
@@ -65,31 +63,57 @@ impl<F> Card<F> {
     }
 
     fn check(&self, fields: &impl Fields) -> Result<()> {
-        for Only {
-            field,
-            value,
-            supported,
-        } in self.only
-        {
-            let found = match value {
-                Plain::Text(plain) => fields
-                    .text(field)?
-                    .filter(|found| found != plain)
-                    .map(str::to_owned),
-                Plain::Flag(plain) => fields
-                    .flag(field)?
-                    .filter(|found| found != plain)
-                    .map(|found| found.to_string()),
-                Plain::Number(plain) => fields
-                    .number(field)?
-                    .filter(|found| found != plain)
-                    .map(|found| found.to_string()),
-            };
-            if let Some(found) = found {
-                return Err(fields.refuse(field, found, supported));
+        for only in self.only {
+            if let Some(found) = only.other(fields)? {
+                return Err(fields.refuse(only.field, found, only.supported));
             }
         }
         Ok(())
+    }
+}
+
+impl Only {
+    /// A string.
+    pub const fn text(field: &'static str, plain: &'static str, supported: &'static str) -> Self {
+        let value = Plain::Text(plain);
+        Self {
+            field,
+            value,
+            supported,
+        }
+    }
+
+    /// True or false.
+    pub const fn flag(field: &'static str, plain: bool, supported: &'static str) -> Self {
+        let value = Plain::Flag(plain);
+        Self {
+            field,
+            value,
+            supported,
+        }
+    }
+
+    /// A number.
+    pub const fn number(field: &'static str, plain: f64, supported: &'static str) -> Self {
+        let value = Plain::Number(plain);
+        Self {
+            field,
+            value,
+            supported,
+        }
+    }
+
+    /// What stands there, if it is another value.
+    fn other(&self, fields: &impl Fields) -> Result<Option<String>> {
+        fn unlike<T: PartialEq + ToString>(found: Option<T>, plain: T) -> Option<String> {
+            let found = found.filter(|found| *found != plain)?;
+            Some(found.to_string())
+        }
+        Ok(match self.value {
+            Plain::Text(plain) => unlike(fields.text(self.field)?, plain),
+            Plain::Flag(plain) => unlike(fields.flag(self.field)?, plain),
+            Plain::Number(plain) => unlike(fields.number(self.field)?, plain),
+        })
     }
 }
 
@@ -150,7 +174,10 @@ fn refuse_adapter(file: &str, metadata: &Metadata, architecture: &str) -> Result
 }
 
 /// Reads Hugging Face's `config.json`.
-pub(super) fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
+///
+/// # Errors
+/// [`Error::UnsupportedModel`], [`Error::BadConfig`] and [`Error::MissingKey`] name the field.
+pub fn config_from_json(json: &[u8]) -> Result<DecoderConfig> {
     const FILE: &str = "config.json";
     const OUTER: [&str; 5] = [
         "peft_type",

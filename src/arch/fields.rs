@@ -142,7 +142,7 @@ impl<'a> Json<'a> {
     /// What stands there.
     pub fn present(&self, field: &str) -> Option<&'a Value> {
         let known = |known: &Vec<&str>| known.contains(&field);
-        debug_assert!(
+        assert!(
             self.known.as_ref().is_none_or(known),
             "`{field}` is in no list of its family"
         );
@@ -238,7 +238,7 @@ impl<'a> Keys<'a> {
     }
 
     fn key(&self, field: &str) -> String {
-        debug_assert!(
+        assert!(
             self.known.contains(&field),
             "`{field}` is in no list of its family"
         );

@@ -11,7 +11,7 @@
 //!   transformers computes them), experts, scaled embeddings, blocks or logits.
 
 use super::config::{Biases, DecoderConfig};
-use super::family::{Card, Family, Only, Plain};
+use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
 use super::places::{Norm, Projection};
@@ -43,52 +43,20 @@ pub(super) static FAMILY: Family = Family {
     json: Card {
         reads: &["attention_bias", "mlp_bias"],
         only: &[
-            Only {
-                field: "hidden_act",
-                value: Plain::Text("silu"),
-                supported: "silu",
-            },
-            Only {
-                field: "rope_interleaved",
-                value: Plain::Flag(false),
-                supported: "false: rows of queries and keys paired half a head apart",
-            },
-            Only {
-                field: "partial_rotary_factor",
-                value: Plain::Number(1.0),
-                supported: "1: whole heads rotated",
-            },
+            Only::text("hidden_act", "silu", "silu"),
+            Only::flag("rope_interleaved", false, "false: pairs half a head apart"),
+            Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
         ],
         config: from_json,
     },
     gguf: Card {
         reads: &[],
         only: &[
-            Only {
-                field: "expert_count",
-                value: Plain::Number(0.0),
-                supported: "models without experts",
-            },
-            Only {
-                field: "attention.causal",
-                value: Plain::Flag(true),
-                supported: "causal attention",
-            },
-            Only {
-                field: "logit_scale",
-                value: Plain::Number(1.0),
-                supported: UNSCALED,
-            },
-            Only {
-                field: "residual_scale",
-                value: Plain::Number(1.0),
-                supported: UNSCALED,
-            },
-            Only {
-                field: "embedding_scale",
-                value: Plain::Number(1.0),
-                supported: UNSCALED,
-            },
+            Only::number("expert_count", 0.0, "models without experts"),
+            Only::flag("attention.causal", true, "causal attention"),
+            Only::number("logit_scale", 1.0, UNSCALED),
+            Only::number("residual_scale", 1.0, UNSCALED),
+            Only::number("embedding_scale", 1.0, UNSCALED),
         ],
         config: from_gguf,
     },

@@ -28,6 +28,7 @@ mod sizes;
 mod llama;
 
 pub use config::{Activation, Biases, DecoderConfig, LayerConfig, QkNorm, RopeConfig};
+pub use family::config_from_json;
 pub(crate) use family::{all_names, known_to_gguf};
 pub use model_file::ModelFile;
 pub use names::{Names, Stack};

@@ -631,3 +631,6 @@ fn model_name(config_json: &[u8]) -> Option<String> {
         .find(|part| !part.is_empty())
         .map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

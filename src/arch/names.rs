@@ -26,7 +26,7 @@ pub struct Names {
     pub norms: &'static [(Norm, &'static str, &'static str)],
     /// Tensors of a file that hold several of the linear layers.
     pub stacks: &'static [Stack],
-    /// Whether llama.cpp's converter moves the rows of queries and keys: see [`super::rows`].
+    /// Whether llama.cpp's converter moves the rows of queries and keys: see `rows.rs`.
     pub permuted: bool,
 }
 
@@ -119,7 +119,7 @@ impl Names {
         Some(stack.parts.iter().map(own).collect())
     }
 
-    /// Whether llama.cpp reorders the rows of the tensor of this name: see [`super::rows`].
+    /// Whether llama.cpp reorders the rows of the tensor of this name: see `rows.rs`.
     #[must_use]
     pub fn is_permuted(&self, name: &str) -> bool {
         let is = |projection| name.contains(&format!(".{}.", self.linear(projection)));
@@ -133,4 +133,34 @@ type Pair<'a> = (&'a str, &'a str);
 /// Hugging Face's name without its first `model.`.
 pub(super) fn bare(name: &str) -> &str {
     name.strip_prefix("model.").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::arch::all_names;
+
+    #[test]
+    fn names_go_to_llama_cpp_and_back() {
+        for names in all_names() {
+            let modules = names.paths().map(|path| format!("layers.3.{path}"));
+            let around = ["embed_tokens", "norm", "lm_head"].map(str::to_owned);
+            for bare in modules.chain(around) {
+                let bare = format!("{bare}.weight");
+                let gguf = names.gguf_name(&bare).expect("a name");
+                assert_eq!(names.bare_name(&gguf), Some(bare), "{gguf}");
+            }
+            for other in [
+                "layers.0.weight",
+                "norm.bias",
+                "layers.norm.weight",
+                "norm",
+                "blk",
+            ] {
+                assert_eq!(
+                    (names.gguf_name(other), names.bare_name(other)),
+                    (None, None)
+                );
+            }
+        }
+    }
 }

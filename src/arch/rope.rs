@@ -158,11 +158,11 @@ pub(super) fn parameters(
                 return Ok(plain);
             }
             let why = match found {
-                "dynamic" | "longrope" | "su" => {
-                    ": this one depends on how long a sequence has become, so that the keys in the \
-                     cache would be rotated by others"
-                }
-                _ => "",
+                "dynamic" | "longrope" | "su" => format!(
+                    "; {found} changes the wavelengths as a sequence grows, and the keys in the \
+                     cache would keep the old ones"
+                ),
+                _ => String::new(),
             };
             let found = match by {
                 Some(factor) => format!("{found} by {factor}"),

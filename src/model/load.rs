@@ -93,7 +93,10 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         let (weights, stacks) = self.weights(layer, config).await?;
         let mut linears = Vec::with_capacity(7);
         for (projection, weight) in Projection::ALL.into_iter().zip(weights) {
-            let bias = format!("model.layers.{layer}.{}.bias", projection.path());
+            let bias = format!(
+                "model.layers.{layer}.{}.bias",
+                config.family.linear(projection)
+            );
             let bias = if self.file.has(&bias) {
                 Some(self.vector(&bias, projection.widths(config).1).await?)
             } else {
@@ -134,7 +137,9 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         layer: usize,
         config: &DecoderConfig,
     ) -> Result<(Vec<Weight>, Option<[Packed; 4]>)> {
-        let path = |projection: Projection| format!("model.layers.{layer}.{}", projection.path());
+        let path = |projection: Projection| {
+            format!("model.layers.{layer}.{}", config.family.linear(projection))
+        };
         let shape = |projection: Projection| {
             let (i, o) = projection.widths(config);
             [o, i]

@@ -39,6 +39,16 @@ pub fn tiny_on(base: &str, device: &Device, weights: Weights) -> Session {
     .expect("the tiny model loads")
 }
 
+/// A tiny base model in quantised blocks (Q8_0 and Q4_1), on the CPU, without text.
+pub fn tiny_quantised(weights: Weights) -> Session {
+    let path = golden_dir().join("base_quantised/model.gguf");
+    let load = async {
+        let file = ModelFile::open_gguf(NativeFile::open(&path)?).await?;
+        Session::load(&file, None, &device::cpu(), weights, |_| {}).await
+    };
+    pollster::block_on(load).expect("the GGUF loads")
+}
+
 /// Whether the test that asks has to be left out, since the real model is not there.
 pub fn lacks_model() -> bool {
     model_path().is_none() && left_out("the model is not there: `cargo xtask model` fetches it")

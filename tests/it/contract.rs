@@ -136,9 +136,10 @@ fn streams_of_one_pass_do_not_meet() {
         ];
         let alone = streams.map(|stream| together(&loaded.session, &[stream]));
         let apart = worst(&together(&loaded.session, &streams), &alone.concat());
-        match apart < 1e-5 {
-            true => Vec::new(),
-            false => vec![format!("{}: {apart:.1e} apart", loaded.name)],
+        if apart < 1e-5 {
+            Vec::new()
+        } else {
+            vec![format!("{}: {apart:.1e} apart", loaded.name)]
         }
     });
 }

@@ -64,12 +64,11 @@ fn session(file: &ModelFile<NativeFile>, weights: Weights) -> Session {
 }
 
 fn open(name: &str, file: &str) -> ModelFile<NativeFile> {
-    match file.ends_with(".gguf") {
-        true => {
-            let source = NativeFile::open(&folder(name).join(file)).expect("a file");
-            block_on(ModelFile::open_gguf(source)).unwrap_or_else(|error| panic!("{name}: {error}"))
-        }
-        false => with_config(name, &config(name, file)),
+    if file.ends_with(".gguf") {
+        let source = NativeFile::open(&folder(name).join(file)).expect("a file");
+        block_on(ModelFile::open_gguf(source)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    } else {
+        with_config(name, &config(name, file))
     }
 }
 

@@ -53,7 +53,7 @@ fn every_law_of_every_method_is_the_same_on_a_gpu() {
                 failures.push(format!("{} under {law:?}: {apart:.1e} apart", case.name));
             }
         }
-        let steered = stacks.each_mut().map(|stack| stack.steering());
+        let steered = stacks.each_mut().map(Stack::steering);
         let both = [(cpu, &steered[0]), (gpu, &steered[1])].map(|(session, steered)| {
             let base = Steering::base();
             let streams = [(3, &**steered), (2, &base), (3, &base)];

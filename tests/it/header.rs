@@ -33,7 +33,7 @@ impl Vast {
 }
 
 impl ByteSource for Vast {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "weights"
     }
 

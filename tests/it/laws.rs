@@ -245,10 +245,11 @@ fn powers_are_undone_and_add_up() {
 
 fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) -> Result<(), String> {
     let apart = worst(found, expected);
-    match apart <= tolerance + 1e-6 {
-        true => Ok(()),
-        false => Err(format!(
+    if apart <= tolerance + 1e-6 {
+        Ok(())
+    } else {
+        Err(format!(
             "{what}: {apart:.1e} apart, {tolerance:.1e} allowed"
-        )),
+        ))
     }
 }

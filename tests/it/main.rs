@@ -1,5 +1,9 @@
 //! One test binary, one module per concern.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(
+    unreachable_pub,
+    reason = "nothing is outside of a test: `pub` is for its other modules"
+)]
 
 mod common;
 mod contract;

@@ -32,6 +32,10 @@ fn count(bytes: isize) {
     });
 }
 
+#[allow(
+    unsafe_code,
+    reason = "only an allocator sees what a reader takes, and its trait is unsafe"
+)]
 // SAFETY: every call is handed to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -157,9 +161,10 @@ fn survives(name: &str, file: &[u8], draws: u32, factor: usize, read: impl Fn(&[
         let copy = damaged(file, &damages);
         let room = own + factor * (file.len() + copy.len()) + (1 << 20);
         let took = peak(|| read(&copy));
-        match took <= room {
-            true => Ok(()),
-            false => Err(TestCaseError::fail(format!("took {took} bytes of {room}"))),
+        if took <= room {
+            Ok(())
+        } else {
+            Err(TestCaseError::fail(format!("took {took} bytes of {room}")))
         }
     });
     match result {

@@ -465,7 +465,9 @@ fn as_llama_cpp_reads(bytes: &[u8], head_dim: usize) -> AdapterFiles {
         if part == "lora_b" {
             let rank = columns as f32;
             let scale = if alpha == 0.0 { 1.0 } else { alpha / rank };
-            values.iter_mut().for_each(|x| *x *= scale);
+            for x in &mut values {
+                *x *= scale;
+            }
             if path.ends_with("q_proj") || path.ends_with("k_proj") {
                 // llama.cpp puts the pairs of a rotation beside each other, Hugging Face half a head
                 // apart.

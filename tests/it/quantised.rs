@@ -7,16 +7,16 @@ use std::fs;
 
 use serde_json::Value;
 use steering_playground::adapters::{self, Stack};
-use steering_playground::arch::{ModelFile, Projection};
-use steering_playground::device::{self, read_back};
+use steering_playground::arch::Projection;
+use steering_playground::device::read_back;
 use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
 use steering_playground::quantised::{Activations, Packed, Width};
 use steering_playground::session::Session;
-use steering_playground::weights::NativeFile;
 
 use crate::common::{
-    adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_with,
+    adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_quantised,
+    tiny_with,
 };
 use crate::golden::cases;
 
@@ -234,15 +234,10 @@ fn every_effect_acts_on_the_host_path() {
 /// weights kept as they are, nearly so. Some of these methods read the base's weights.
 #[test]
 fn adapters_on_a_quantised_base_are_those_on_its_widened_weights() {
-    let open = |weights| {
-        let path = golden_dir().join("base_quantised/model.gguf");
-        let load = async {
-            let file = ModelFile::open_gguf(NativeFile::open(&path)?).await?;
-            Session::load(&file, None, &device::cpu(), weights, |_| {}).await
-        };
-        pollster::block_on(load).expect("the GGUF loads")
-    };
-    let (dense, packed) = (open(Weights::Dense), open(Weights::Quantised));
+    let (dense, packed) = (
+        tiny_quantised(Weights::Dense),
+        tiny_quantised(Weights::Quantised),
+    );
     let arithmetic = packed.model.arithmetic();
     assert!(
         arithmetic.contains("Q8_0") && arithmetic.contains("Q4_1"),

@@ -318,7 +318,7 @@ mod tests {
             ("/index.html", "<p>page"),
             ("/sub/", "<p>sub"),
             ("/pkg/steering_playground.js", "0123456789"),
-            ("/pkg/%70layground.js", "0123456789"),
+            ("/pkg/steering_%70layground.js", "0123456789"),
             ("/pkg.js", "page's"),
         ] {
             let (status, _, found) = fixture.ask("GET", target, "");

@@ -59,7 +59,7 @@ Usage: cargo xtask <command>
                                    (7 repetitions, on the processor)
   record [--check]                 record xtask/recording.json for the page (docs/RECORDING.md), or only
                                    check that the committed recording is the same
-  new-method NAME                  write src/adapters/NAME.rs, ready to be filled in (CONTRIBUTING.md)
+  new-method NAME                  write src/methods/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   setup                            install every tool that the commands above need
 
 The tools and the model are kept in $PLAYGROUND_CACHE

@@ -6,11 +6,11 @@ use crate::failure::{Failure, OrMend, Result};
 use crate::workspace::Workspace;
 
 /// Where methods are, and the file there with their two lists.
-const FOLDER: &str = "src/adapters";
-const LISTS: &str = "src/adapters/mod.rs";
+const FOLDER: &str = "src/methods";
+const LISTS: &str = "src/methods/mod.rs";
 const TEMPLATE: &str = include_str!("method.rs.txt");
 
-/// Writes `src/adapters/NAME.rs` and enters it into `src/adapters/mod.rs`.
+/// Writes `src/methods/NAME.rs` and enters it into `src/methods/mod.rs`.
 pub fn command(workspace: &Workspace, name: &str) -> Result {
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(letters) {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_method_enters_both_lists() {
-        let text = entered(include_str!("../../src/adapters/mod.rs"), "aaa").expect("lists");
+        let text = entered(include_str!("../../src/methods/mod.rs"), "aaa").expect("lists");
         let module = text.find("pub mod aaa;\npub mod a");
         assert!(module.is_some(), "first of the modules");
         assert!(

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 use steering_playground::device::cpu;
 use steering_playground::error::{Error, Result};
-use steering_playground::extract::{control_vector, middle_layers, to_safetensors};
+use steering_playground::extract::{adapter_config, control_vector, middle_layers, to_safetensors};
 use steering_playground::model::Weights;
 
 use crate::args::number;
@@ -51,11 +50,10 @@ pub(crate) async fn run(args: &Extract) -> Result<()> {
     };
     let vector = control_vector(&session, &pairs, layers, args.share).await?;
     fs::create_dir_all(&args.out).map_err(|error| io_error(&args.out, &error))?;
-    let config = json!({ "peft_type": "CONTROL_VECTOR", "model_hint": "llama" });
     let write = |name: &str, bytes: &[u8]| {
         let path = args.out.join(name);
         fs::write(&path, bytes).map_err(|error| io_error(&path, &error))
     };
-    write("adapter_config.json", format!("{config:#}\n").as_bytes())?;
+    write("adapter_config.json", adapter_config(&session).as_bytes())?;
     write("adapter_model.safetensors", &to_safetensors(&vector)?)
 }
