@@ -206,7 +206,7 @@ fn inspect_shows_whole_names_and_takes_a_model() {
     }
     let gguf = dir.join("v1.5-lora.final.GGUF");
     std::fs::copy(golden_dir().join("lora_untied/llama_cpp.gguf"), &gguf).expect("a copy");
-    // It is another adapter's: a GGUF file has no config beside it.
+    // Another adapter's, which has no part in the GGUF file.
     std::fs::write(dir.join("adapter_config.json"), "{}").expect("a file");
     let inspect = |args: &[&str]| -> serde_json::Value {
         let run = steer(&[&["inspect", "--json"], args].concat());
@@ -220,11 +220,9 @@ fn inspect_shows_whole_names_and_takes_a_model() {
         (&found["layers"], &found["layersReached"]),
         (&"0-1".into(), &serde_json::Value::Null)
     );
-    assert_eq!(
-        inspect(&[&gguf.to_string_lossy()])["name"],
-        "v1.5-lora.final",
-        "a file"
-    );
+    let found = inspect(&[&gguf.to_string_lossy()]);
+    assert_eq!(found["name"], "v1.5-lora.final", "a file");
+    assert!(found["method"].is_object(), "its own config: {found}");
     assert_eq!(
         inspect(&[&format!("{adapter}/")])["name"],
         "v1.5-lora.final",
