@@ -99,7 +99,9 @@ pub(super) async fn load_folder(
     let folder = files.iter().find_map(path).unwrap_or_default();
     let folder = folder.split_once('/').map(|(folder, _)| folder.to_owned());
     let name = get(options, "name").as_string().or(folder);
-    name.into_iter().for_each(|name| file.also_called(name));
+    if let Some(name) = name {
+        file.also_called(name);
+    }
     let text = match (text, file.metadata()) {
         (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
         (text, _) => text,
