@@ -324,14 +324,9 @@ async fn receive(
 
 /// Without storage: the browser holds the pieces as one blob, outside of the module's memory.
 async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
-    let mut body = match Body::open(want, &Plan::Fresh).await? {
-        Some(body) => body,
-        None => {
-            return Err(network(
-                want.url,
-                "the server answered a range that nobody asked",
-            ));
-        }
+    let Some(mut body) = Body::open(want, &Plan::Fresh).await? else {
+        let why = "the server answered a range that nobody asked";
+        return Err(network(want.url, why));
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
     let (mut hasher, mut at, mut merged) = (Sha256::new(), 0, 0);

@@ -240,10 +240,7 @@ async fn load(
         width: config.hidden_size,
         context: config.context,
         has_tokenizer: loaded.text.is_some(),
-        has_chat_template: loaded
-            .text
-            .as_ref()
-            .is_some_and(|text| text.has_chat_template()),
+        has_chat_template: loaded.text.as_ref().is_some_and(Text::has_chat_template),
         unused_tensors: file.unused().to_vec(),
         warnings: origin
             .damage

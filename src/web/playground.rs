@@ -1,4 +1,10 @@
 //! The exported class.
+#![allow(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    clippy::needless_pass_by_value,
+    reason = "JavaScript calls these: errors are thrown, and values cross the border whole"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

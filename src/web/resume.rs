@@ -211,9 +211,9 @@ pub fn stored_name(url: &str) -> String {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15];
-    let digit = |digit: u8| char::from_digit(digit.into(), 16).expect("below 16");
-    bytes.iter().flat_map(digits).map(digit).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+    bytes.iter().flat_map(digits).map(char::from).collect()
 }
 
 fn same(left: &str, right: &str) -> bool {
