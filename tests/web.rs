@@ -2,6 +2,14 @@
 //! `wasm-pack test --headless --chrome` runs it with a software GPU (`webdriver.json`); in a browser
 //! without WebGPU or relaxed SIMD the tests of these say so and end.
 #![cfg(target_arch = "wasm32")]
+#![allow(
+    unreachable_pub,
+    reason = "nothing is outside of a test: `pub` is for its other modules"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what JavaScript throws says itself what went wrong"
+)]
 
 #[path = "checks/kernels.rs"]
 mod kernels;
@@ -207,7 +215,7 @@ async fn wrong_options_are_refused_by_name() {
         (r#"{"ids":[1],"cache":"forget"}"#, "bad-option"),
         (r#"{"ids":[1],"sampling":{"temperature":-1}}"#, "bad-option"),
         (r#"{"ids":[]}"#, "empty-prompt"),
-        (r#"{}"#, "no-tokenizer"),
+        ("{}", "no-tokenizer"),
         (r#"{"prompt":"Hello"}"#, "no-tokenizer"),
     ];
     for (request, code) in wrong {
