@@ -206,24 +206,17 @@ pub async fn riders(device: &Device, t: usize, ranks: [usize; 2], row: Option<us
         z: kernels::shrink(changed, &a, scales.clone(), cut),
     };
     let shift = Some((upload(&step, [o], device), scales));
-    let y = match t <= kernels::STREAMS {
-        true => {
-            let riders = Riders {
-                low_rank: Some(low_rank),
-                shift,
-                row,
-            };
-            kernels::linear(x, &packed, After::Plain, riders)
-        }
-        false => {
-            let riders = Riders {
-                low_rank: None,
-                shift,
-                row,
-            };
-            let y = kernels::linear(x, &packed, After::Plain, riders);
-            kernels::expand(y, &low_rank)
-        }
+    let few = t <= kernels::STREAMS;
+    let riders = Riders {
+        low_rank: few.then(|| low_rank.clone()),
+        shift,
+        row,
+    };
+    let y = kernels::linear(x, &packed, After::Plain, riders);
+    let y = if few {
+        y
+    } else {
+        kernels::expand(y, &low_rank)
     };
     let what = format!("riders of {t} tokens, ranks {ranks:?}, row {row:?}, {cut:?}");
     assert_close(&read_back(y).await.expect("read"), &expected, &what);
