@@ -14,8 +14,8 @@
 //! embed_tokens.lora_embedding_A    A [r, vocabulary], .lora_embedding_B   B [d, r], m [d]
 //! ```
 //! # Coefficient
-//! Linear: c multiplies the whole change of the weight, length and direction together, so that c =
-//! 0 is the base (if c scaled only B A, c = 0 would be (m/‖W‖)∘W).
+//! Linear: c multiplies the whole change of the weight, length and direction together, so that
+//! c = 0 is the base (if c scaled only B A, c = 0 would be (m/‖W‖)∘W).
 //! # Intuition
 //! A low-rank change turns each row of the weight, and a separate number sets the row's length. So
 //! direction and length are learned separately. An embedding's columns take the place of the rows.

@@ -24,8 +24,8 @@
 //! One whole matrix per module.
 //! # Differs from PEFT
 //! PEFT multiplies rows counted (p, q) with columns counted (q, p), and so does this. The copies of
-//! A and B that it writes into every layer are not read. Files without A and B (save_projection =
-//! false) are completed from the seed as torch draws on a CPU with bfloat16.
+//! A and B that it writes into every layer are not read. Files without A and B
+//! (save_projection = false) are completed from the seed as torch draws on a CPU with bfloat16.
 
 use burn::tensor::Tensor;
 
