@@ -159,6 +159,7 @@ impl Export {
 /// The α of a file of low-rank changes, `Some(None)` for a file of directions, `None` where it is
 /// no number. To llama.cpp an α of 0 is none at all, so that B and A would act as they are; the
 /// largest of all modules makes what is left to their B a factor of at most 1.
+#[expect(clippy::option_option, reason = "two questions, as said above")]
 fn alpha(parts: &[(Site, Part)]) -> Option<Option<f32>> {
     let each = parts.iter().filter_map(|(_, part)| match part {
         Part::LowRank(.., alpha) => Some(alpha.abs()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::arch::{Projection, all_names};
+use crate::arch::{Names, Projection, all_names};
 use crate::checkpoint::Config;
 use crate::checkpoint::patterns::Patterns;
 use crate::hooks::{Placed, Site, ranges};
@@ -77,7 +77,7 @@ fn wanted(config: &Config, blocks: usize) -> BTreeSet<usize> {
     let Some(choice) = Choice::read(config) else {
         return BTreeSet::new();
     };
-    let modules: BTreeSet<&str> = all_names().flat_map(|names| names.paths()).collect();
+    let modules: BTreeSet<&str> = all_names().flat_map(Names::paths).collect();
     let adapted = |layer: &usize| {
         let mut modules = modules.iter();
         modules.any(|module| choice.adapts(config, *layer, module))

@@ -74,7 +74,11 @@ impl<F> Card<F> {
 
 impl Only {
     /// A string.
-    pub const fn text(field: &'static str, plain: &'static str, supported: &'static str) -> Self {
+    pub(super) const fn text(
+        field: &'static str,
+        plain: &'static str,
+        supported: &'static str,
+    ) -> Self {
         let value = Plain::Text(plain);
         Self {
             field,
@@ -84,7 +88,7 @@ impl Only {
     }
 
     /// True or false.
-    pub const fn flag(field: &'static str, plain: bool, supported: &'static str) -> Self {
+    pub(super) const fn flag(field: &'static str, plain: bool, supported: &'static str) -> Self {
         let value = Plain::Flag(plain);
         Self {
             field,
@@ -94,7 +98,7 @@ impl Only {
     }
 
     /// A number.
-    pub const fn number(field: &'static str, plain: f64, supported: &'static str) -> Self {
+    pub(super) const fn number(field: &'static str, plain: f64, supported: &'static str) -> Self {
         let value = Plain::Number(plain);
         Self {
             field,
@@ -225,9 +229,10 @@ fn check_head(fields: &Json<'_>, family: &Family) -> Result<()> {
         return Ok(());
     }
     let judges = ["Classification", "QuestionAnswering", "Reward"];
-    let found = match judges.into_iter().any(|word| name.contains(word)) {
-        true => format!("{name}, a classifier: it judges text and writes none"),
-        false => name.into(),
+    let found = if judges.into_iter().any(|word| name.contains(word)) {
+        format!("{name}, a classifier: it judges text and writes none")
+    } else {
+        name.into()
     };
     let supported = family.architectures.first().copied().unwrap_or_default();
     Err(fields.refuse("architectures", found, supported))

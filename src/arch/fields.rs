@@ -115,7 +115,7 @@ pub(super) struct Json<'a> {
 
 impl<'a> Json<'a> {
     /// The outermost object of a file.
-    pub fn new(file: &'static str, fields: &'a Map<String, Value>) -> Self {
+    pub(super) fn new(file: &'static str, fields: &'a Map<String, Value>) -> Self {
         Self {
             file,
             inside: String::new(),
@@ -125,7 +125,7 @@ impl<'a> Json<'a> {
     }
 
     /// The same, of which only these fields may be asked for.
-    pub fn of(&self, known: Vec<&'static str>) -> Self {
+    pub(super) fn of(&self, known: Vec<&'static str>) -> Self {
         Self {
             file: self.file,
             inside: self.inside.clone(),
@@ -135,12 +135,12 @@ impl<'a> Json<'a> {
     }
 
     /// Whether there is anything.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
     /// What stands there.
-    pub fn present(&self, field: &str) -> Option<&'a Value> {
+    pub(super) fn present(&self, field: &str) -> Option<&'a Value> {
         let known = |known: &Vec<&str>| known.contains(&field);
         assert!(
             self.known.as_ref().is_none_or(known),
@@ -167,12 +167,12 @@ impl<'a> Json<'a> {
     }
 
     /// A list.
-    pub fn list(&self, field: &str) -> Result<Option<&'a [Value]>> {
+    pub(super) fn list(&self, field: &str) -> Result<Option<&'a [Value]>> {
         self.get(field, "a list", |value| value.as_array().map(Vec::as_slice))
     }
 
     /// The fields of an object inside.
-    pub fn object(&self, field: &str) -> Result<Option<Self>> {
+    pub(super) fn object(&self, field: &str) -> Result<Option<Self>> {
         let fields = self.get(field, "an object", Value::as_object)?;
         Ok(fields.map(|fields| Self {
             file: self.file,
@@ -189,9 +189,10 @@ impl Fields for Json<'_> {
     }
 
     fn name<'a>(&self, field: &'a str) -> Cow<'a, str> {
-        match self.inside.is_empty() {
-            true => field.into(),
-            false => format!("{}{field}", self.inside).into(),
+        if self.inside.is_empty() {
+            field.into()
+        } else {
+            format!("{}{field}", self.inside).into()
         }
     }
 
@@ -223,7 +224,7 @@ pub(super) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// The metadata of this family, of which only these may be asked for.
-    pub fn new(
+    pub(super) fn new(
         file: &'a str,
         gguf: &'a Gguf,
         family: &'static str,
@@ -246,7 +247,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A size that llama.cpp lets differ from block to block, here one for all.
-    pub fn size_of_blocks(&self, field: &str, num_layers: usize) -> Result<Option<usize>> {
+    pub(super) fn size_of_blocks(&self, field: &str, num_layers: usize) -> Result<Option<usize>> {
         let key = self.key(field);
         let Some(found) = self.gguf.metadata.unsigned_each(&key)? else {
             return Ok(None);
@@ -270,7 +271,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Whether some linear layer whose name has this part has a bias.
-    pub fn has_bias(&self, part: &str) -> bool {
+    pub(super) fn has_bias(&self, part: &str) -> bool {
         let linear = |key: &String| key.contains(part) && !key.contains("_norm");
         let mut keys = self.gguf.tensors.keys();
         keys.any(|key| key.ends_with(".bias") && linear(key))

@@ -425,9 +425,10 @@ impl<S: ByteSource> ModelFile<S> {
             && d == width
             && self.metadata.is_none()
         {
-            let (by, more) = match rows > vocab {
-                true => (rows - vocab, "more"),
-                false => (vocab - rows, "fewer"),
+            let (by, more) = if rows > vocab {
+                (rows - vocab, "more")
+            } else {
+                (vocab - rows, "fewer")
             };
             words +=
                 &format!(", as `vocab_size` in config.json says; the file has {by} tokens {more}");
@@ -574,9 +575,10 @@ impl<S: ByteSource> ModelFile<S> {
         read_pieces(source, &entry.key, &entry.span, entry.kind, |piece| {
             quant::blocks(entry.kind, piece, |block| {
                 let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
-                let row = match permuted {
-                    true => rows::unpermuted_row(row, self.config.head_dim),
-                    false => row,
+                let row = if permuted {
+                    rows::unpermuted_row(row, self.config.head_dim)
+                } else {
+                    row
                 };
                 packed.set(row, column, &block);
                 next += 1;

@@ -297,9 +297,10 @@ enum Scaling {
 
 /// `0.1 m ln f + 1`, as of YaRN's paper.
 fn yarn_magnitude(factor: f64, mscale: f64) -> f64 {
-    match factor > 1.0 {
-        true => 0.1 * mscale * factor.ln() + 1.0,
-        false => 1.0,
+    if factor > 1.0 {
+        0.1 * mscale * factor.ln() + 1.0
+    } else {
+        1.0
     }
 }
 
@@ -342,9 +343,10 @@ fn scaled(
             let pair =
                 |turns: f64| width * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
             let [first, last] = turns.map(pair);
-            let (first, last) = match truncate {
-                true => (first.floor(), last.ceil()),
-                false => (first, last),
+            let (first, last) = if truncate {
+                (first.floor(), last.ceil())
+            } else {
+                (first, last)
             };
             let (first, last) = (first.max(0.0), last.min(width - 1.0));
             let span = if first == last { 0.001 } else { last - first };

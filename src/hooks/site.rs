@@ -130,12 +130,16 @@ pub(crate) fn ranges(layers: &BTreeSet<usize>) -> String {
             _ => runs.push((layer, layer)),
         }
     }
-    let run = |&(first, last): &(usize, usize)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
+    let run = |&(first, last): &(usize, usize)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
     };
-    match runs.is_empty() {
-        true => "none".into(),
-        false => runs.iter().map(run).collect::<Vec<_>>().join(", "),
+    if runs.is_empty() {
+        "none".into()
+    } else {
+        runs.iter().map(run).collect::<Vec<_>>().join(", ")
     }
 }

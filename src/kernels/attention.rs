@@ -67,6 +67,7 @@ impl Wgsl for RotateAndStore {
 /// hd/2 per position.
 ///
 /// Writing in place is right only if nobody else holds the cache tensors: the caller sees to it.
+#[must_use]
 pub fn rotate_and_store(
     qkv: Tensor<2>,
     (cos, sin): (Tensor<2>, Tensor<2>),
@@ -204,9 +205,12 @@ pub fn attend(
     }
     let split = parts > 1 && t <= FEW;
     let units = of.units();
-    let run = |groups, buffers: &[&CubeTensor]| match cut.quads && !cut.has_barriers() {
-        true => launch(AttendInQuad { of, split }, groups, buffers),
-        false => launch(Attend { of, split }, groups, buffers),
+    let run = |groups, buffers: &[&CubeTensor]| {
+        if cut.quads && !cut.has_barriers() {
+            launch(AttendInQuad { of, split }, groups, buffers);
+        } else {
+            launch(Attend { of, split }, groups, buffers);
+        }
     };
     if !split {
         run([units, t], &[&q, &keys, &values, &y, &turn]);

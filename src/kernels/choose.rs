@@ -108,18 +108,17 @@ impl Asked {
             u32::from(newest),
         ];
         let words = vocab.div_ceil(32);
-        let seen = match sampling.penalises() {
-            false => vec![0],
-            true => {
-                let mut seen = vec![0_u32; question.so_far.len() * words];
-                for (row, ids) in question.so_far.iter().enumerate() {
-                    // Ids outside the vocabulary are the pass's to refuse.
-                    for id in ids.iter().map(|id| *id as usize).filter(|id| *id < vocab) {
-                        seen[row * words + id / 32] |= 1 << (id % 32);
-                    }
+        let seen = if sampling.penalises() {
+            let mut seen = vec![0_u32; question.so_far.len() * words];
+            for (row, ids) in question.so_far.iter().enumerate() {
+                // Ids outside the vocabulary are the pass's to refuse.
+                for id in ids.iter().map(|id| *id as usize).filter(|id| *id < vocab) {
+                    seen[row * words + id / 32] |= 1 << (id % 32);
                 }
-                seen
             }
+            seen
+        } else {
+            vec![0]
         };
         let send = |words: Vec<u32>| {
             let length = words.len();

@@ -36,12 +36,13 @@ impl Cut {
 
     /// For the GPU that was opened.
     pub(super) fn of_this_gpu() -> Self {
-        match gpu_is_software() {
-            true => Self {
+        if gpu_is_software() {
+            Self {
                 quads: gpu_has_subgroups(),
                 ..Self::SOFTWARE
-            },
-            false => Self::HARDWARE,
+            }
+        } else {
+            Self::HARDWARE
         }
     }
 }

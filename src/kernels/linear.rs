@@ -165,12 +165,13 @@ impl Wgsl for Linear {
         });
         // Four columns of a block: where they lie, or which swap tells which of those that were read.
         let four = |j: usize| {
-            let (column, told) = match self.cut.quads {
-                true => (
+            let (column, told) = if self.cut.quads {
+                (
                     software::column(&format!("{}u", j / 4 * 4), j % 4),
                     software::told(j % 4),
-                ),
-                false => (format!("{j}u"), ""),
+                )
+            } else {
+                (format!("{j}u"), "")
             };
             row![
                 column = column,
@@ -254,9 +255,10 @@ impl Linear {
 
     /// Ranks that are read and multiplied at once.
     fn ranks_at_once(&self) -> usize {
-        match self.parts.iter().all(|part| part.rank.is_multiple_of(4)) {
-            true => 4,
-            false => 1,
+        if self.parts.iter().all(|part| part.rank.is_multiple_of(4)) {
+            4
+        } else {
+            1
         }
     }
 

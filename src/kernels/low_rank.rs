@@ -51,9 +51,10 @@ impl Wgsl for Shrink {
         });
         let parts = Value::rows(parts);
         fill(
-            match self.shared {
-                true => include_str!("shrink.wgsl"),
-                false => software::SHRINK,
+            if self.shared {
+                include_str!("shrink.wgsl")
+            } else {
+                software::SHRINK
             },
             row![
                 threads = THREADS,
@@ -79,9 +80,10 @@ pub fn shrink(x: Tensor<2>, parts: &[Tensor<2>], scales: Tensor<1>, cut: Cut) ->
     let mut buffers = vec![&x, &z, &scales];
     buffers.extend(&parts);
     let shared = cut.has_barriers();
-    let groups = match shared {
-        true => width,
-        false => width.div_ceil(THREADS),
+    let groups = if shared {
+        width
+    } else {
+        width.div_ceil(THREADS)
     };
     launch(Shrink { i, ranks, shared }, [groups, t], &buffers);
     tensor(z)

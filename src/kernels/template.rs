@@ -187,13 +187,12 @@ fn write(lines: &[&str], scope: &Scope<'_>, text: &mut String) -> Result<(), Str
             continue;
         }
         // The lines that the directive is about, and those that hold else.
-        let (then, or): (&[&str], &[&str]) = match code.trim().is_empty() {
-            false => (&[code], &[]),
-            true => {
-                let block = block(rest).ok_or_else(|| format!("`{directive}` has no end"))?;
-                rest = &rest[block.end + 1..];
-                (block.then, block.or)
-            }
+        let (then, or): (&[&str], &[&str]) = if code.trim().is_empty() {
+            let block = block(rest).ok_or_else(|| format!("`{directive}` has no end"))?;
+            rest = &rest[block.end + 1..];
+            (block.then, block.or)
+        } else {
+            (&[code], &[])
         };
         match directive.split_once(' ') {
             Some(("for", loops)) => repeat(loops, then, scope, text)?,

@@ -95,7 +95,7 @@ pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         // model has no module of.
         let inside = |key: &String| key.contains(&format!("{name}."));
         if !keys.iter().any(inside) && is_module(loader, name) {
-            let key = format!("{}<module>{name}.weight", PREFIX);
+            let key = format!("{PREFIX}<module>{name}.weight");
             return Err(loader.named_but_absent("modules_to_save", key));
         }
     }

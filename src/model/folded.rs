@@ -16,7 +16,7 @@ const SLOT: usize = 64;
 
 /// What rides along in each layer.
 #[derive(Debug)]
-pub struct Folded {
+pub(super) struct Folded {
     /// A slot for each group of each layer: the factors of its low-rank changes, and, of the
     /// last group, that of the step in the residual stream.
     scales: Tensor<1>,

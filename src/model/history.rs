@@ -164,7 +164,9 @@ impl History {
         }
         self.mix::<N>(shares, out);
         for (out, total) in out.chunks_exact_mut(self.width).zip(totals) {
-            out.iter_mut().for_each(|out| *out /= total);
+            for out in out.iter_mut() {
+                *out /= total;
+            }
         }
     }
 

@@ -64,9 +64,10 @@ pub(super) fn of_norm<'a>(
 
 /// Some rows; all of them without a copy.
 pub(super) fn rows(x: &Tensor<2>, rows: &Range<usize>) -> Tensor<2> {
-    match rows.len() == x.dims()[0] {
-        true => x.clone(),
-        false => x.clone().narrow(0, rows.start, rows.len()),
+    if rows.len() == x.dims()[0] {
+        x.clone()
+    } else {
+        x.clone().narrow(0, rows.start, rows.len())
     }
 }
 

@@ -218,12 +218,13 @@ impl Model {
             return Err(Error::BadToken { id, vocab });
         }
         let total = cache.len() + tokens.len();
-        match total > context {
-            true => Err(Error::PromptTooLong {
+        if total > context {
+            Err(Error::PromptTooLong {
                 tokens: total,
                 context,
-            }),
-            false => Ok(()),
+            })
+        } else {
+            Ok(())
         }
     }
 

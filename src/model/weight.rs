@@ -140,8 +140,9 @@ impl Weight {
             Self::Packed(weight) => {
                 let mut rows = Vec::new();
                 let ids = ids.on_host();
-                ids.iter()
-                    .for_each(|&id| weight.row(id as usize, &mut rows));
+                for &id in ids {
+                    weight.row(id as usize, &mut rows);
+                }
                 from_host(rows, weight.shape()[1])
             }
         }

@@ -19,7 +19,7 @@ pub(in super::super) struct AttendAlone {
 
 impl AttendAlone {
     /// Queries of a workgroup, all of one head.
-    pub const QUERIES: usize = 8;
+    pub(in super::super) const QUERIES: usize = 8;
 }
 
 impl Wgsl for AttendAlone {
@@ -33,9 +33,12 @@ impl Wgsl for AttendAlone {
 
     fn body(&self) -> String {
         // Four keys at a time: with quads, in the order in which the quad tells them.
-        let key = |n: usize| match self.quads {
-            true => row![place = column("base", n), told = told(n)],
-            false => row![place = format!("(base + {n}u)"), told = ""],
+        let key = |n: usize| {
+            if self.quads {
+                row![place = column("base", n), told = told(n)]
+            } else {
+                row![place = format!("(base + {n}u)"), told = ""]
+            }
         };
         fill(
             include_str!("attend_alone.wgsl"),
