@@ -283,10 +283,6 @@ impl Error {
     /// [`Error::DeviceLost`] in plain words, from the driver's message: panics, paths and
     /// backtraces stay in `details`.
     #[must_use]
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "`map_err(Error::device_lost)` passes the error itself"
-    )]
     pub fn device_lost(details: impl ToString) -> Self {
         let details = details.to_string();
         let text = details.to_lowercase();

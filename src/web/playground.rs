@@ -2,8 +2,7 @@
 #![allow(
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
-    clippy::needless_pass_by_value,
-    reason = "JavaScript calls these: errors are thrown, and values cross the border whole"
+    reason = "JavaScript calls these, and errors are thrown"
 )]
 
 use std::cell::{Cell, RefCell};

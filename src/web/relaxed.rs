@@ -79,7 +79,6 @@ fn is_faster(product: Product) -> bool {
     best_ms[1] < best_ms[0]
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is a `Product`")]
 fn product(call: Call<'_>) {
     let panels = call.panels() as u32;
     relaxed_product(

@@ -89,10 +89,6 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
 }
 
 /// Jinja2's `truncate`, which cuts at a word's end unless `killwords`.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "minijinja passes arguments by value"
-)]
 fn truncate(
     value: &Value,
     length: Option<usize>,
