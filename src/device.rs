@@ -35,7 +35,7 @@ const LAUNCHES_PER_SUBMIT: usize = 512;
 /// [`Error::DeviceUnavailable`].
 pub async fn gpu() -> Result<Device> {
     // burn registers a GPU once per program and refuses a second time, also while the first is
-    // still opening: whoever comes then waits.
+    // still opening: later callers wait.
     Ok(OPENED.get_or_try_init(open).await?.device.clone())
 }
 
@@ -64,22 +64,22 @@ struct Gpu {
 /// The GPU of this program.
 static OPENED: OnceCell<Gpu> = OnceCell::new();
 
-/// Whether the GPU that was opened is a program that imitates one on the CPU. Kernels are cut
-/// differently for it.
+/// Whether the GPU that was opened is a software adapter, which computes on the CPU. Kernels are
+/// divided differently for it.
 #[must_use]
 pub fn gpu_is_software() -> bool {
     OPENED.get().is_some_and(|gpu| gpu.software)
 }
 
-/// Whether the browser was asked for subgroups, of which wgpu does not know there.
+/// Whether the browser grants subgroups, which wgpu does not know there.
 static SUBGROUPS: AtomicBool = AtomicBool::new(false);
 
-/// Tells that the browser grants subgroups to the GPU that is opened next.
+/// Records that the browser grants subgroups to the GPU that is opened next.
 pub fn grant_subgroups() {
     SUBGROUPS.store(true, Ordering::Relaxed);
 }
 
-/// Whether kernels may let the threads of a subgroup of the GPU that was opened speak to each other.
+/// Whether kernels may use subgroup operations on the GPU that was opened.
 #[must_use]
 pub fn gpu_has_subgroups() -> bool {
     SUBGROUPS.load(Ordering::Relaxed) || OPENED.get().is_some_and(|gpu| gpu.subgroups)

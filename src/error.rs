@@ -3,6 +3,11 @@
 //! so that a page can translate or react without reading the sentence.
 
 /// Everything that can go wrong, from a truncated file to a lost GPU.
+///
+/// Fields of one name mean the same in every variant: `file` is the path or name that the user gave,
+/// `key` a tensor's name (or that of a missing file), `field` a field of a config, `found` what is
+/// there and `expected` what could be read, `why` the reason in words. Sizes have their unit in the name.
+#[allow(missing_docs, reason = "the fields are explained above, once")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -176,7 +181,7 @@ pub enum Error {
     /// A token id outside the vocabulary.
     #[error("token {id} is outside the vocabulary of {vocab}")]
     BadToken { id: u32, vocab: usize },
-    /// Text was asked of a model that came without a tokenizer.
+    /// Text was asked of a model that has no tokenizer.
     #[error("{file}: has no tokenizer; give token ids, or add tokenizer.json beside the weights")]
     NoTokenizer { file: String },
     /// The tokenizer's data cannot be used.
@@ -207,7 +212,7 @@ pub enum Error {
     Aborted,
 
     // ---- device, storage, network --------------------------------------------------------------
-    /// The asked device cannot be had.
+    /// The requested device is not available.
     #[error("device `{asked}` cannot be used: {why}")]
     DeviceUnavailable { asked: String, why: String },
     /// The device failed or was taken away while in use; the text so far is kept by the caller.
@@ -215,7 +220,7 @@ pub enum Error {
     DeviceLost {
         /// For people: see [`Error::device_lost`].
         why: &'static str,
-        /// For developers: what the device's own program said, at its length.
+        /// For developers: the driver's whole message.
         details: String,
     },
     /// The browser's storage is full.
@@ -228,7 +233,7 @@ pub enum Error {
     QuotaExceeded {
         /// Still to be written.
         needed_bytes: u64,
-        /// What the browser says, where it says something; it may be more than it then gives.
+        /// As the browser reports it, if it does; it may give less.
         available_bytes: Option<u64>,
     },
     /// The copy kept in the browser is not what was downloaded.
@@ -255,7 +260,7 @@ pub enum Error {
     Io { file: String, why: String },
 }
 
-/// What a device's program says, and what it means to whoever was writing.
+/// Words in a driver's message, and what happened in plain words.
 const DEVICE_FAILURES: &[(&[&str], &str)] = &[
     (
         &["out of memory", "outofmemory", "not enough memory"],
@@ -275,15 +280,15 @@ const DEVICE_FAILURES: &[(&[&str], &str)] = &[
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// [`Error::DeviceLost`] in plain words, from what the device's program said: panics, paths and
-    /// backtraces stay in its details.
+    /// [`Error::DeviceLost`] in plain words, from the driver's message: panics, paths and
+    /// backtraces stay in `details`.
     #[must_use]
     pub fn device_lost(details: impl ToString) -> Self {
         let details = details.to_string();
-        let said = details.to_lowercase();
+        let text = details.to_lowercase();
         let known = DEVICE_FAILURES
             .iter()
-            .find(|(words, _)| words.iter().any(|word| said.contains(word)));
+            .find(|(words, _)| words.iter().any(|word| text.contains(word)));
         Self::DeviceLost {
             why: known.map_or("it gave no result", |(_, why)| why),
             details,
@@ -358,7 +363,7 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// At most six names, so that a sentence stays a sentence.
+/// At most six names, to keep the sentence short.
 fn list(keys: &[String]) -> String {
     let shown: Vec<String> = keys.iter().take(6).map(|key| format!("`{key}`")).collect();
     match keys.len().saturating_sub(6) {
@@ -372,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_device_is_told_in_plain_words() {
+    fn a_lost_device_is_reported_in_plain_words() {
         let cases = [
             (
                 "called `Result::unwrap()` on an `Err` value: BufferAsyncError\n   0: std::backtrace\n             at /rustc/1234/library/std/src/panicking.rs:12:5",

@@ -1,5 +1,5 @@
 //! A playground for steering a small language model: adapters of the PEFT catalogue and steering
-//! vectors, each behind one signed coefficient `c`, turned while the model speaks.
+//! vectors, each with one signed coefficient `c` that can change while the model generates.
 //!
 //! # Floors
 //!

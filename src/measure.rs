@@ -81,7 +81,8 @@ pub fn log_probabilities(logits: &[f32], vocab: usize, continuation: &[u32]) -> 
         .collect()
 }
 
-/// A KL as it may be shown: rounding can leave it a little below 0, and what overflowed is none.
+/// A KL without the errors of rounding, which can leave it a little below 0; `None` where it
+/// overflowed.
 #[must_use]
 pub fn known_kl(nats: f64) -> Option<f64> {
     nats.is_finite().then_some(nats.max(0.0))

@@ -1,4 +1,4 @@
-//! From the files of a model, wherever they lie, to its weights and its text.
+//! From the files of a model, wherever they are, to its weights and its text.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,12 @@ pub async fn open<S: ByteSource>(
     picked: bool,
     source: impl Fn(&str) -> Result<S>,
 ) -> Result<(ModelFile<S>, Option<Text>)> {
-    let optional = async |name: &str| match names.iter().any(|found| found == name) {
-        true => read(&source(name)?).await.map(Some),
-        false => Ok(None),
+    let optional = async |name: &str| {
+        if names.iter().any(|found| found == name) {
+            read(&source(name)?).await.map(Some)
+        } else {
+            Ok(None)
+        }
     };
     let all = |names: &mut dyn Iterator<Item = &String>| names.map(|name| source(name)).collect();
     let (shards, index) = match folder::choose(folder, names, asked, picked)? {
@@ -36,7 +39,7 @@ pub async fn open<S: ByteSource>(
         Files::Indexed(index) => {
             let index = read(&source(&index)?).await?;
             let named = folder::shards(&index)?;
-            // Who names a file means it.
+            // A file that was named has to be one of the index's.
             if let Some(asked) = asked.filter(|asked| asked.ends_with(".safetensors"))
                 && !named.contains(asked)
             {
@@ -46,7 +49,7 @@ pub async fn open<S: ByteSource>(
                     what: "it names other files; give the folder to load these".into(),
                 });
             }
-            // Those that are not there are missed by their names.
+            // `open_folder` reports files that are not there.
             let there: Result<_> = all(&mut named.iter().filter(|name| names.contains(name)));
             (there?, Some(index))
         }
@@ -60,7 +63,7 @@ pub async fn open<S: ByteSource>(
     Ok((file, Text::from_files(&found)?))
 }
 
-/// The whole of a small file; JSON only if it can be some.
+/// The whole of a small file; a `.json` only if it can be JSON.
 async fn read<S: ByteSource>(source: &S) -> Result<Vec<u8>> {
     let bytes = usize::try_from(source.len_bytes()).unwrap_or(usize::MAX);
     let bytes = source.read_at(0, bytes).await?;

@@ -46,17 +46,17 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadOption`] names the first option outside its range.
     pub fn check(&self) -> Result<()> {
-        let in_range =
-            |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| match range
-                .contains(&value)
-            {
-                true => Ok(()),
-                false => Err(Error::BadOption {
+        let in_range = |name, value: f32, range: std::ops::RangeInclusive<f32>, expected| {
+            if range.contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::BadOption {
                     name,
                     expected,
                     found: value.to_string(),
-                }),
-            };
+                })
+            }
+        };
         in_range(
             "temperature",
             self.temperature,
@@ -88,7 +88,7 @@ impl Sampling {
         self.draw(&self.scores(logits, so_far), position)
     }
 
-    /// What the choice is made by: the logits after the penalty, divided by the temperature.
+    /// The logits after the penalty, divided by the temperature.
     fn scores<'a>(&self, logits: &'a [f32], so_far: &[u32]) -> Cow<'a, [f32]> {
         let temperature = self.divisor();
         if temperature == 0.0 && !self.penalises() {
@@ -97,7 +97,9 @@ impl Sampling {
         let mut scores = logits.to_vec();
         self.penalise(&mut scores, so_far);
         if temperature > 0.0 {
-            scores.iter_mut().for_each(|score| *score /= temperature);
+            for score in &mut scores {
+                *score /= temperature;
+            }
         }
         Cow::Owned(scores)
     }
@@ -105,9 +107,10 @@ impl Sampling {
     /// The temperature, 0 where it is so small that logits divided by it would overflow, and no noise
     /// could change which is the largest.
     pub(crate) fn divisor(&self) -> f32 {
-        match self.temperature > COLDEST {
-            true => self.temperature,
-            false => 0.0,
+        if self.temperature > COLDEST {
+            self.temperature
+        } else {
+            0.0
         }
     }
 
@@ -117,14 +120,14 @@ impl Sampling {
         }
         let (floor, key) = (self.floor(logits), noise_key(self.seed, position));
         let noisy = |id: usize| logits[id] + gumbel(key, id as u32);
-        // What the likeliest reaches, most others cannot.
+        // Tokens that cannot reach the score of the likeliest need no noise of their own.
         let likeliest = argmax(logits.iter().copied().enumerate()) as usize;
         let floor = floor.max(noisy(likeliest) - MOST_NOISE);
         let kept = (0..logits.len()).filter(|&id| logits[id] >= floor);
         argmax(kept.map(|id| (id, noisy(id))))
     }
 
-    /// Whether tokens already in the text are treated in another way.
+    /// Whether tokens already in the text are penalised.
     #[must_use]
     pub fn penalises(&self) -> bool {
         self.repetition_penalty != 1.0
@@ -141,9 +144,10 @@ impl Sampling {
             let Some(logit) = logits.get_mut(id) else {
                 continue;
             };
-            *logit = match *logit > 0.0 {
-                true => *logit / self.repetition_penalty,
-                false => *logit * self.repetition_penalty,
+            *logit = if *logit > 0.0 {
+                *logit / self.repetition_penalty
+            } else {
+                *logit * self.repetition_penalty
             };
         }
     }
@@ -162,21 +166,22 @@ impl Sampling {
             let wanted = f64::from(self.top_p) * sum(logits, logits, kept);
             floor = reach(logits, max, floor, wanted, |logit| f64::from(weight(logit)));
         }
-        match self.min_p > 0.0 {
-            true => floor.max(max + self.min_p.ln()),
-            false => floor,
+        if self.min_p > 0.0 {
+            floor.max(max + self.min_p.ln())
+        } else {
+            floor
         }
     }
 }
 
-/// The smallest of the largest logits that together weigh `wanted`, none below `floor`. Logits are
-/// sorted into drawers by their distance from the largest; only one drawer is put in order.
+/// The smallest of the largest logits whose probabilities add up to `wanted`, none below `floor`.
+/// Logits are sorted into buckets by their distance from the largest; only one bucket is sorted.
 fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32) -> f64) -> f32 {
-    const DRAWERS: usize = 512;
-    let drawer = |logit: f32| (((max - logit) * 16.0) as usize).min(DRAWERS - 1);
+    const BUCKETS: usize = 512;
+    let bucket = |logit: f32| (((max - logit) * 16.0) as usize).min(BUCKETS - 1);
     let kept = || logits.iter().copied().filter(|logit| *logit >= floor);
-    let mut weights = [0.0; DRAWERS];
-    kept().for_each(|logit| weights[drawer(logit)] += weight(logit));
+    let mut weights = [0.0; BUCKETS];
+    kept().for_each(|logit| weights[bucket(logit)] += weight(logit));
     let mut before = 0.0;
     let Some(last) = weights.iter().position(|weight| {
         before += weight;
@@ -185,21 +190,20 @@ fn reach(logits: &[f32], max: f32, floor: f32, wanted: f64, weight: impl Fn(f32)
         return floor;
     };
     before -= weights[last];
-    let mut inside: Vec<f32> = kept().filter(|logit| drawer(*logit) == last).collect();
+    let mut inside: Vec<f32> = kept().filter(|logit| bucket(*logit) == last).collect();
     inside.sort_unstable_by(|a, b| b.total_cmp(a));
     let reached = inside.iter().position(|logit| {
         before += weight(*logit);
         before >= wanted
     });
-    // Rounding can leave the last one short of what the drawer weighs.
+    // By rounding the last one may not reach the sum of the bucket.
     let last = reached.map_or(inside.last(), |at| inside.get(at));
     last.copied().unwrap_or(floor)
 }
 
 fn argmax(scores: impl Iterator<Item = (usize, f32)>) -> u32 {
-    let best = scores.fold((0, f32::NEG_INFINITY), |best, next| match next.1 > best.1 {
-        true => next,
-        false => best,
+    let best = scores.fold((0, f32::NEG_INFINITY), |best, next| {
+        if next.1 > best.1 { next } else { best }
     });
     best.0 as u32
 }
@@ -209,7 +213,7 @@ pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     largest_magnitude(numbers).is_finite()
 }
 
-/// What the noise of all tokens at a position is made from (SplitMix64).
+/// The seed of the noise of all tokens at a position (SplitMix64).
 #[must_use]
 pub fn noise_key(seed: u64, position: usize) -> [u32; 2] {
     let mut z = seed.wrapping_add((position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -237,14 +241,15 @@ fn gumbel([first, second]: [u32; 2], id: u32) -> f32 {
     // 23 bits, never 0 and never 1.
     let v = ((hash >> 9) as f32 + 0.5) / 8_388_608.0;
     // -ln(1 - v), whose logarithm is large where v is small: there the difference would lose digits.
-    let exponential = match v < 1.0 / 64.0 {
-        true => v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25))),
-        false => -(1.0 - v).ln(),
+    let exponential = if v < 1.0 / 64.0 {
+        v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25)))
+    } else {
+        -(1.0 - v).ln()
     };
     -exponential.ln()
 }
 
-/// What a step wants to know of its rows of logits, one row for each stream.
+/// What a step asks of its rows of logits, one row for each stream.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     /// How tokens are chosen.
@@ -262,12 +267,12 @@ pub struct Question<'a> {
 /// What the logits say about the next tokens.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
-    /// The first row that has no next token, since its logits, or what the choice makes of them, are
-    /// not all finite. Then there is nothing else here.
+    /// The first row that has no next token, since its logits, or its scores, are not all finite.
+    /// All else is empty then.
     pub diverged: Option<usize>,
     /// `(id, ln p(id))` of the token chosen for each row; p is before temperature and filters.
     pub chosen: Vec<(u32, f64)>,
-    /// KL(first row ‖ reference), in nats; `None` too where it is beyond what f32 logits tell.
+    /// KL(first row ‖ reference), in nats; `None` too where it is beyond the range of f32 logits.
     pub kl_nats: Option<f64>,
     /// The most probable tokens of the first row and then those of the reference, each with its
     /// probability in both; no token twice.

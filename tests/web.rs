@@ -2,6 +2,14 @@
 //! `wasm-pack test --headless --chrome` runs it with a software GPU (`webdriver.json`); in a browser
 //! without WebGPU or relaxed SIMD the tests of these say so and end.
 #![cfg(target_arch = "wasm32")]
+#![allow(
+    unreachable_pub,
+    reason = "nothing is outside of a test: `pub` is for its other modules"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what JavaScript throws says itself what went wrong"
+)]
 
 #[path = "checks/kernels.rs"]
 mod kernels;
@@ -207,7 +215,7 @@ async fn wrong_options_are_refused_by_name() {
         (r#"{"ids":[1],"cache":"forget"}"#, "bad-option"),
         (r#"{"ids":[1],"sampling":{"temperature":-1}}"#, "bad-option"),
         (r#"{"ids":[]}"#, "empty-prompt"),
-        (r#"{}"#, "no-tokenizer"),
+        ("{}", "no-tokenizer"),
         (r#"{"prompt":"Hello"}"#, "no-tokenizer"),
     ];
     for (request, code) in wrong {
@@ -359,7 +367,7 @@ async fn an_aborted_stream_says_so_and_leaves_the_model_usable() {
 }
 
 #[wasm_bindgen_test]
-async fn methods_and_memory_are_told() {
+async fn methods_and_memory_are_reported() {
     let playground = with_model(r#"{"device":"cpu"}"#).await;
     let methods = Array::from(&call(&playground, "methods", &[]).await.unwrap());
     assert!(methods.length() >= 9, "every method has its card");
@@ -414,8 +422,11 @@ async fn a_vast_adapter_that_is_refused_is_not_read() {
     let class: Function = get(&js_sys::global(), "Blob").dyn_into().unwrap();
     let blob = Reflect::construct(&class, &Array::of1(&parts)).unwrap();
     Reflect::set(&files, &"weights".into(), &blob).unwrap();
-    let told = call(&playground, "inspectAdapter", std::slice::from_ref(&files)).await;
-    assert_eq!(number(&told.unwrap(), "parameters"), f64::from(200 << 18));
+    let inspection = call(&playground, "inspectAdapter", std::slice::from_ref(&files)).await;
+    assert_eq!(
+        number(&inspection.unwrap(), "parameters"),
+        f64::from(200 << 18)
+    );
     let outcome = call(&playground, "loadAdapter", &[files]).await;
     assert_code(outcome, "no-such-module");
     let grown = heap().await - before;

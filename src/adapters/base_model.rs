@@ -1,12 +1,12 @@
-//! Whether an adapter was made for another model, as far as names tell: the family, its version and
-//! the size that a name speaks of. Everything else in a name, such as its maker, "Instruct" or the
-//! quantisation, says nothing here; and what is unknown is no reason for doubt.
+//! Whether an adapter was made for another model, judged by names: the family, its version and the
+//! size in a name. Everything else in a name, such as its maker, "Instruct" or the quantisation, is
+//! ignored; an unknown name is no mismatch.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Families by the word in their names. Words of fine-tunes such as Vicuna are left out: each grew
-/// out of one of these families, and its name does not say which.
+/// Families by the word in their names. Fine-tunes such as Vicuna are left out: each is of one of
+/// these families, and its name does not say which.
 const FAMILIES: &[&str] = &[
     "baichuan",
     "bloom",
@@ -53,27 +53,27 @@ const FAMILIES: &[&str] = &[
 /// The family whose first version goes without a number.
 const UNNUMBERED: &[&str] = &["smollm"];
 
-/// Sizes up to this factor apart are one: a 7B has 6.7 billion numbers.
+/// Sizes up to this factor apart are the same: a 7B has 6.7 billion numbers.
 const SAME_SIZE: f64 = 1.06;
-/// The same for `general.size_label`, which llama.cpp counts where no name says it, embedding and
-/// head included.
+/// The same for `general.size_label`, which llama.cpp computes where no name has a size, embedding
+/// and head included.
 const SAME_COUNT: f64 = 1.35;
 
-/// Says so when an adapter's base model, as its config names it, is of another family or size than
-/// the model, of which these names are known (paths, names, or a size alone).
+/// A warning when an adapter's base model, by the name in its config, is of another family or size
+/// than the model with these names (paths, names, or a size alone).
 pub(super) fn another(base: &str, model: &[String]) -> Option<String> {
     let asked = Known::of([base]);
     let found = Known::of(model.iter().map(String::as_str));
     if !asked.differs(&found) {
         return None;
     }
-    // The first of its names that says something.
-    let tells = |name: &&str| !Known::of([*name]).is_empty();
+    // The first of its names with a family or a size.
+    let is_known = |name: &&str| !Known::of([*name]).is_empty();
     let mut names = model.iter().map(|name| last_part(name));
     Some(format!(
         "its config names {} ({asked}) as the base, the model is {} ({found})",
         last_part(base),
-        names.find(tells).unwrap_or("another"),
+        names.find(is_known).unwrap_or("another"),
     ))
 }
 
@@ -88,10 +88,10 @@ fn last_part(path: &str) -> &str {
     cached.or_else(|| parts().next_back()).unwrap_or_default()
 }
 
-/// What names tell. Where they are of two minds all readings are kept.
+/// What names say. Where they are ambiguous all readings are kept.
 #[derive(Debug, Default)]
 struct Known {
-    /// By family its versions, none where none is told.
+    /// The versions of each family, empty where no name has one.
     families: BTreeMap<&'static str, Vec<String>>,
     /// In millions.
     sizes: Vec<f64>,
@@ -198,7 +198,7 @@ impl Known {
         if own.is_empty() || others.is_empty() {
             return false;
         }
-        // A count is rough; where a name says the size, that is meant.
+        // A count is rough; a size in a name comes first.
         let rough = self.sizes.is_empty() || other.sizes.is_empty();
         !any(&own, &others, if rough { SAME_COUNT } else { SAME_SIZE })
     }
@@ -221,17 +221,18 @@ impl fmt::Display for Known {
             size => format!("{size}M"),
         };
         let mut parts: Vec<String> = self.families.iter().map(family).collect();
-        let sizes = match self.sizes.is_empty() {
-            true => &self.counted,
-            false => &self.sizes,
+        let sizes = if self.sizes.is_empty() {
+            &self.counted
+        } else {
+            &self.sizes
         };
         parts.extend(sizes.iter().map(size));
         f.write_str(&parts.join(", "))
     }
 }
 
-/// The words of a name in lower case, each with what stands in front of it. A dot between two
-/// digits belongs to the word.
+/// The words of a name in lower case, each with the separator before it. A dot between two digits
+/// belongs to the word.
 fn words(name: &str) -> Vec<(char, String)> {
     let letters: Vec<char> = name.to_lowercase().chars().collect();
     let digit = |at: Option<usize>| {
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn another_model_is_told_from_the_same_and_the_unknown() {
+    fn another_model_is_distinguished_from_the_same_and_the_unknown() {
         let wrong = |(base, model, differs): &&(&str, &[&str], bool)| {
             said(base, model).is_some() != *differs
         };

@@ -1,9 +1,8 @@
-//! What the header of a large file of weights already says: a file that would be refused for its
-//! container, its names or its widths is refused before its numbers are in memory.
+//! Checks on the header of a large file of weights: a file that would be refused for its container,
+//! its names or its widths is refused before its numbers are in memory.
 //!
-//! The names are judged by the code that loads: it is given a file of the same names in which every
-//! tensor is one zero, and of what it then says only that counts which a name or the config is the
-//! reason for.
+//! The checks are those of loading: it is given a file of the same names in which every tensor is
+//! one zero, and only those of its errors count that a name or the config causes.
 
 use serde_json::{Map, json};
 
@@ -22,8 +21,8 @@ pub const LARGE_BYTES: u64 = 8 << 20;
 /// What mlx-lm's configs have and PEFT's have not.
 const MLX: &[u8] = b"\"lora_parameters\"";
 
-/// Refusals for which names and config are reason enough: while they are read, and while a model
-/// takes them.
+/// Errors that names and config alone can cause: while they are read, and while they are loaded for
+/// a model.
 const WHEN_READ: &[&str] = &["bad-config", "bad-option", "unexpected-keys"];
 const ALWAYS: &[&str] = &[
     "missing-key",
@@ -32,7 +31,7 @@ const ALWAYS: &[&str] = &[
     "unsupported-option",
 ];
 
-/// An adapter of which the weights' header was read, and nothing of its numbers.
+/// An adapter of whose weights only the header was read.
 #[derive(Debug)]
 pub struct Headed {
     /// The names, each with one zero in place of its tensor.
@@ -49,33 +48,31 @@ impl Headed {
     pub async fn read(files: AdapterFiles, weights: &impl ByteSource) -> Result<Self> {
         let magic = weights.len_bytes().min(4) as usize;
         let is_gguf = weights.read_at(0, magic).await? == b"GGUF";
-        let name = match is_gguf {
-            true => format!("{}.gguf", files.name),
-            false => format!("{}/adapter_model.safetensors", files.name),
+        let name = if is_gguf {
+            format!("{}.gguf", files.name)
+        } else {
+            format!("{}/adapter_model.safetensors", files.name)
         };
         let source = Named {
             name,
             source: weights,
         };
-        let (weights, shapes) = match is_gguf {
-            true => {
-                let gguf = Gguf::open(&source).await?;
-                let shapes = gguf.tensors.into_iter();
-                let shapes: Vec<_> = shapes.map(|(key, info)| (key, info.shape)).collect();
-                let zeros: Vec<_> = shapes
-                    .iter()
-                    .map(|(key, _)| (key.clone(), zero()))
-                    .collect();
-                let kept = |key: &String| !key.starts_with("tokenizer.");
-                let metadata = gguf.metadata.entries.into_iter();
-                let metadata: Vec<_> = metadata.filter(|(key, _)| kept(key)).collect();
-                (gguf::write(&metadata, &zeros)?, shapes)
-            }
-            false => {
-                let tensors = SafeTensors::open(&source).await?.tensors.into_iter();
-                let shapes: Vec<_> = tensors.map(|(key, info)| (key, info.shape)).collect();
-                (zeros(shapes.iter().map(|(key, _)| key)), shapes)
-            }
+        let (weights, shapes) = if is_gguf {
+            let gguf = Gguf::open(&source).await?;
+            let shapes = gguf.tensors.into_iter();
+            let shapes: Vec<_> = shapes.map(|(key, info)| (key, info.shape)).collect();
+            let zeros: Vec<_> = shapes
+                .iter()
+                .map(|(key, _)| (key.clone(), zero()))
+                .collect();
+            let kept = |key: &String| !key.starts_with("tokenizer.");
+            let metadata = gguf.metadata.entries.into_iter();
+            let metadata: Vec<_> = metadata.filter(|(key, _)| kept(key)).collect();
+            (gguf::write(&metadata, &zeros)?, shapes)
+        } else {
+            let tensors = SafeTensors::open(&source).await?.tensors.into_iter();
+            let shapes: Vec<_> = tensors.map(|(key, info)| (key, info.shape)).collect();
+            (zeros(shapes.iter().map(|(key, _)| key)), shapes)
         };
         Ok(Self {
             files: AdapterFiles { weights, ..files },
@@ -83,29 +80,32 @@ impl Headed {
         })
     }
 
-    /// As [`inspect`], of the names.
+    /// As [`inspect`], from the names.
     ///
     /// # Errors
     /// As [`inspect`].
     pub fn inspect(&self) -> Result<Inspection> {
-        let told = inspect(&self.files)?;
+        let inspection = inspect(&self.files)?;
         let shapes = self.shapes.iter();
         let numbers: usize = shapes
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
         // Each name was counted as the one zero that it had.
-        let parameters = told.parameters - self.shapes.len() + numbers;
-        Ok(Inspection { parameters, ..told })
+        let parameters = inspection.parameters - self.shapes.len() + numbers;
+        Ok(Inspection {
+            parameters,
+            ..inspection
+        })
     }
 
     /// Refuses what [`super::load`] would refuse for this model whatever the numbers are, as far as
-    /// that can be told from the header.
+    /// the header shows it.
     ///
     /// # Errors
     /// Those of [`super::load`].
     pub async fn check(&self, model: &Model) -> Result<()> {
         let json = self.files.config.as_deref().unwrap_or_default();
-        // mlx-lm's tensors must be turned round before they say anything.
+        // mlx-lm's tensors have to be transposed first.
         if json.windows(MLX.len()).any(|part| part == MLX) {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl Headed {
         }
     }
 
-    /// The error again if it is not the zeros' fault.
+    /// The error, unless the zeros caused it.
     fn counts(&self, error: Error) -> Result<()> {
         match error {
             Error::WrongShape {
@@ -148,7 +148,7 @@ impl Headed {
                 }),
                 None => Ok(()),
             },
-            // It is there: what is missing is a dimension of its stand-in.
+            // It is there: only its zero has fewer dimensions.
             Error::MissingKey { key, .. } if self.shapes.iter().any(|(name, _)| *name == key) => {
                 Ok(())
             }
@@ -158,7 +158,7 @@ impl Headed {
     }
 
     /// The shape of a tensor, if the layer's own width in it is not the expected one. All other
-    /// extents may follow from tensors that were zeros here.
+    /// extents may come from tensors that were zeros here.
     fn width(&self, key: &str, expected: &str) -> Option<Vec<usize>> {
         let at = match key.rsplit_once("lora_")?.1 {
             "A.weight" => 1,

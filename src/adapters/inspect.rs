@@ -18,7 +18,7 @@ use crate::weights::HostTensor;
 const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
 const SKILL_COUNTS: &[&str] = &["n_skills"];
 
-/// What `steer inspect` and the page tell of a checkpoint, without a model.
+/// What `steer inspect` and the page show of a checkpoint, without a model.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspection {
@@ -32,7 +32,7 @@ pub struct Inspection {
     pub base_model: Option<String>,
     /// Modules that it changes.
     pub modules: Vec<String>,
-    /// Blocks for which the file has entries, as `0-2, 5`; absent when its keys name none.
+    /// Blocks for which the file has tensors, as `0-2, 5`; absent when its keys name none.
     pub layers: Option<String>,
     /// The model for which it was looked at, if it was: see [`super::inspect_for`].
     pub model: Option<String>,
@@ -71,7 +71,7 @@ impl Inspection {
     }
 }
 
-/// What can be said of a checkpoint without a model, but for the refusals, which come beside it.
+/// What is known of a checkpoint without a model, and the refusals beside it.
 pub(super) fn explain(
     files: &AdapterFiles,
     config: &Config,
@@ -85,7 +85,7 @@ pub(super) fn explain(
         Ok(method) => {
             refused.extend(method.refusals(config));
             let misnamed = keys::check_names(config, method, tensors).err();
-            let is_told = misnamed.is_some();
+            let is_reported = misnamed.is_some();
             refused.extend(misnamed);
             if method.name == xlora::METHOD.name && files.expert_weights.is_none() {
                 let has = |key: &str| tensors.contains_key(key);
@@ -116,7 +116,7 @@ pub(super) fn explain(
                     refused.push(error);
                 }
             }
-            if !unused.is_empty() && !is_told {
+            if !unused.is_empty() && !is_reported {
                 let file = files.name.clone();
                 refused.push(Error::UnexpectedKeys { file, keys: unused });
             }

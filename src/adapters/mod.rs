@@ -1,8 +1,17 @@
-//! Adapters: the files of a checkpoint to an adapter of a model, what is said of them before, and the
+//! Adapters: from an adapter's files to an adapter of a model, what is said of them before, and the
 //! stack of those in use.
 //!
 //! A method makes of a checkpoint a list of [`Placed`] laws, each of which gives the effects at one
 //! site for any coefficient.
+//!
+//! ```text
+//! inspect.rs     what a checkpoint is, without a model
+//! trial.rs       the same for a model, with every refusal
+//! header.rs      the same from the header of a large file
+//! reach.rs       the blocks that an adapter acts on
+//! base_model.rs  whether it was made for another model, by names
+//! stack.rs       the adapters in use, each with its coefficient
+//! ```
 
 mod base_model;
 mod header;
@@ -63,7 +72,8 @@ impl Adapter {
         reach::reached(&self.placed)
     }
 
-    /// The same as `0-2, 5`; `none` when it acts on the embedding, the head or the last norm only.
+    /// The same in words, as `0-2, 5`; `none` when it acts on the embedding, the head or the last
+    /// norm only.
     #[must_use]
     pub fn layers_text(&self) -> String {
         ranges(&self.layers_reached())
@@ -88,7 +98,7 @@ pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter
     let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
     let mut wanted = saved::frozen(&loader);
     if pissa::matches(&config) {
-        // What is wrong with the file is told below.
+        // `load` returns the error of a bad file.
         wanted.extend(loader.targets("lora_A.weight").unwrap_or_default());
     }
     let mut weights = BTreeMap::new();
@@ -135,7 +145,9 @@ fn build(
     let left_out = reach::left_out(config, &placed);
     placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
     loader.finish()?;
-    placed.iter_mut().for_each(|placed| placed.settle(law));
+    for placed in &mut placed {
+        placed.settle(law);
+    }
     let (blocks, base_model) = (model.config().num_layers, config.base_model());
     let other = base_model
         .as_ref()

@@ -150,7 +150,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Refuses coefficients that mean nothing under a law.
+    /// Refuses coefficients outside a law's domain.
     fn check(&self, law: Law, c: f32) -> Result<()> {
         let refuse = |expected: String| Error::BadCoefficient {
             adapter: self.adapter.name.clone(),
@@ -173,7 +173,7 @@ impl Entry {
         }
     }
 
-    /// What a user sees of it.
+    /// The entry as a user sees it.
     #[must_use]
     pub fn view(&self) -> EntryView {
         EntryView {
@@ -209,14 +209,14 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Puts an adapter behind the others, at c = 0, under its default law, and returns its id.
+    /// Adds an adapter after the others, at c = 0, under its default law, and returns its id.
     pub fn add(&mut self, adapter: Adapter) -> u32 {
         self.last_id += 1;
         self.entries.push(Entry::new(self.last_id, adapter));
         self.last_id
     }
 
-    /// Puts an adapter in the place of another, say the same files read for another task: id,
+    /// Puts an adapter in the place of another, such as the same files read for another task: id,
     /// c, law, mask and switch stay. It acts from the next forward pass on.
     ///
     /// # Errors
@@ -314,9 +314,10 @@ impl Stack {
             // Not `{}`, which writes 1e20 in 21 digits.
             format!("{name} at {:?}", acting.coefficient)
         });
-        match acting.is_empty() {
-            true => "no adapter".into(),
-            false => each.collect::<Vec<_>>().join(", "),
+        if acting.is_empty() {
+            "no adapter".into()
+        } else {
+            each.collect::<Vec<_>>().join(", ")
         }
     }
 

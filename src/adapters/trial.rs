@@ -1,5 +1,5 @@
-//! Loading for the sake of what is refused: whatever is, is put aside, and loading goes on with the
-//! rest, so that all refusals come to light and not the first alone.
+//! Loading to find every refusal and not the first alone: what is refused is removed, and loading
+//! goes on with the rest.
 
 use std::collections::BTreeMap;
 
@@ -47,11 +47,11 @@ pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
                     break;
                 }
                 Ok(_) => break,
-                // Which task is the user's choice, at loading.
+                // The task is chosen when it is loaded.
                 Err(Error::BadTask { .. }) if rest.task.is_none() => rest.task = Some(0),
                 Err(error) => {
                     let goes_on = set_aside(&error, method, &mut config, &mut tensors);
-                    // What is nowhere any more may be what was put aside.
+                    // What no module has any more may be what was removed.
                     let echo = refused.iter().any(|known| same(known, &error))
                         || (is_nowhere(&error) && !goes_on && !refused.is_empty());
                     if !echo {
@@ -71,19 +71,19 @@ pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
 /// Whether two refusals are of one field or one tensor.
 fn same(known: &Error, error: &Error) -> bool {
     match (known, error) {
-        (Error::BadConfig { field: a, .. }, Error::BadConfig { field: b, .. }) => a == b,
-        (Error::MissingKey { key: a, .. }, Error::MissingKey { key: b, .. }) => a == b,
+        (Error::BadConfig { field: a, .. }, Error::BadConfig { field: b, .. })
+        | (Error::MissingKey { key: a, .. }, Error::MissingKey { key: b, .. }) => a == b,
         (a, b) => a == b,
     }
 }
 
-/// Whether it is that no module at all has a tensor.
+/// Whether an error says that no module at all has a tensor.
 fn is_nowhere(error: &Error) -> bool {
     matches!(error, Error::MissingKey { key, .. } if key.contains("<module>"))
 }
 
-/// Takes away what a refusal is about, the whole module of a tensor, and says whether there was
-/// something to take.
+/// Removes what a refusal is about, of a tensor its whole module; returns whether there was
+/// something to remove.
 fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut Tensors) -> bool {
     let before = tensors.len();
     match error {
@@ -97,8 +97,9 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
             return *file == config.file && config.remove(field);
         }
         Error::UnexpectedKeys { keys, .. } => {
-            keys.iter()
-                .for_each(|key| drop(tensors.remove(config.peft_key(key))));
+            for key in keys {
+                tensors.remove(config.peft_key(key));
+            }
         }
         Error::MissingKey { key, .. } if key.contains("<module>") => {
             let module = key.rsplit("<module>").next().unwrap_or_default();
@@ -118,7 +119,8 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
                 };
                 tensors.retain(|key, _| !inside(key));
             }
-            // A vector's step, say. What all modules share, none can do without.
+            // Such as one block's direction. A tensor that all modules share stays: none can do
+            // without it.
             None if key.starts_with("direction.") => drop(tensors.remove(key)),
             None => {}
         },
@@ -127,7 +129,7 @@ fn set_aside(error: &Error, method: &Method, config: &mut Config, tensors: &mut 
     tensors.len() < before
 }
 
-/// The module whose tensor a key is; none for what belongs to no single one.
+/// The module of a tensor; none for a tensor of several modules.
 fn module_of<'a>(method: &Method, key: &'a str) -> Option<&'a str> {
     let own = method.keys.iter().find_map(|name| key.strip_suffix(name));
     let own = own.map(|module| module.trim_end_matches('.'));

@@ -15,7 +15,7 @@ pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 /// The weights' file in an adapter's folder.
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
-/// Tasks whose answer is a class and no text, and the modules that give it.
+/// Tasks whose result is a class and no text, and the modules that compute it.
 const CLASSIFIES: &[&str] = &["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"];
 pub(super) const CLASSIFIERS: &[&str] = &["score", "classifier", "qa_outputs"];
 
@@ -28,11 +28,11 @@ pub struct Config {
     pub(crate) weights: String,
     pub(super) fields: JsonMap<String, Value>,
     pub(super) patterns: Patterns,
-    /// What stands in front of `layers` in the names that its patterns are for.
+    /// What precedes `layers` in the names that its patterns are for.
     pub(super) inside: String,
-    /// The file's own names of tensors that have PEFT's now.
+    /// The file's own names of tensors that are read under PEFT's.
     pub(super) own: BTreeMap<String, String>,
-    /// Whether it is mlx-lm's, in which a head that is the embedding follows the embedding's LoRA.
+    /// Whether it is mlx-lm's, in which a tied head follows the embedding's LoRA.
     pub(crate) is_mlx: bool,
 }
 
@@ -68,7 +68,7 @@ impl Config {
         }
     }
 
-    /// A module's path in the base that the file was trained on, for which its patterns are.
+    /// A module's path in the base that the file was trained on; its patterns match these.
     #[must_use]
     pub fn own_path(&self, path: &str) -> String {
         match path.strip_prefix("model.") {
@@ -150,7 +150,7 @@ impl Config {
         seed.ok_or_else(|| self.bad(field, "a whole number"))
     }
 
-    /// Token ids below `vocab`: `value`, which stands in the field.
+    /// The token ids below `vocab` in `value`, which is in the field.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for anything else.
@@ -175,18 +175,18 @@ impl Config {
         number.ok_or_else(|| self.bad(field, "a finite number, in f32 too"))
     }
 
-    /// `base_model_name_or_path`, where it names something.
+    /// `base_model_name_or_path`, unless it is empty.
     pub(crate) fn base_model(&self) -> Option<String> {
         let name = self.text("base_model_name_or_path").ok();
         name.filter(|name| !name.trim().is_empty())
     }
 
-    /// Lets a field go, and says whether it was there.
+    /// Removes a field; returns whether it was there.
     pub(crate) fn remove(&mut self, field: &str) -> bool {
         self.fields.shift_remove(field).is_some()
     }
 
-    /// Lets a module of `modules_to_save` go, and says whether it was there.
+    /// Removes a module of `modules_to_save`; returns whether it was there.
     pub(crate) fn remove_saved(&mut self, module: &str) -> bool {
         let field = self.fields.get_mut("modules_to_save");
         let Some(names) = field.and_then(Value::as_array_mut) else {
@@ -209,12 +209,13 @@ impl Config {
     /// [`Error::BadConfig`] naming the field that gave their number or size.
     pub fn check_divides(&self, field: &str, blocks: usize, target: &Target) -> Result<()> {
         let (i, o) = (target.i, target.o);
-        match blocks > 0 && i.is_multiple_of(blocks) && o.is_multiple_of(blocks) {
-            true => Ok(()),
-            false => Err(self.bad(
+        if blocks > 0 && i.is_multiple_of(blocks) && o.is_multiple_of(blocks) {
+            Ok(())
+        } else {
+            Err(self.bad(
                 field,
                 &format!("a divisor of {i} and {o}, the widths of {}", target.path),
-            )),
+            ))
         }
     }
 
@@ -259,10 +260,11 @@ impl Config {
     }
 
     /// A number that has to be a count above 0, after patterns.
-    fn whole(&self, field: &str, number: f32) -> Result<usize> {
-        match number >= 1.0 && number.fract() == 0.0 {
-            true => Ok(number as usize),
-            false => Err(self.bad(field, "a whole number above 0")),
+    pub(crate) fn whole(&self, field: &str, number: f32) -> Result<usize> {
+        if number >= 1.0 && number.fract() == 0.0 {
+            Ok(number as usize)
+        } else {
+            Err(self.bad(field, "a whole number above 0"))
         }
     }
 
@@ -297,7 +299,7 @@ impl Config {
         Ok(None)
     }
 
-    /// The refusal of an adapter that answers with a class.
+    /// The refusal of an adapter for a classifier.
     pub(crate) fn classifies(&self) -> Option<Error> {
         let task = self.text("task_type").ok()?;
         CLASSIFIES.contains(&&task[..]).then(|| {
@@ -307,7 +309,7 @@ impl Config {
         })
     }
 
-    /// The refusal of an option that the method of this title has, and whose value nothing honours.
+    /// The refusal of an option of the method with this title whose value is not supported.
     pub(crate) fn refuse(&self, title: &str, field: &str, why: &'static str) -> Error {
         Error::UnsupportedOption {
             file: self.file.clone(),

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{self, HostTensor, gguf, safetensors};
 
-/// Reads config and tensors, whichever container they came in, under PEFT's names. The head's width
-/// is that of the model they are for, if there is one.
+/// Reads config and tensors from any of the containers, under PEFT's names. `head_dim` is the
+/// model's, if there is one.
 pub(crate) fn read(
     files: &AdapterFiles,
     head_dim: Option<usize>,
@@ -33,12 +33,11 @@ pub(crate) fn read(
             check_gguf(&header.metadata)?;
         }
         let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
-        let (json, tensors, own) = match is_lora {
-            true => {
-                let (json, tensors, own) = gguf_lora::read(&metadata, tensors, head_dim)?;
-                (json.to_string().into_bytes(), tensors, own)
-            }
-            false => (vector.to_vec(), tensors, BTreeMap::new()),
+        let (json, tensors, own) = if is_lora {
+            let (json, tensors, own) = gguf_lora::read(&metadata, tensors, head_dim)?;
+            (json.to_string().into_bytes(), tensors, own)
+        } else {
+            (vector.to_vec(), tensors, BTreeMap::new())
         };
         let json = files.config.as_ref().unwrap_or(&json);
         let config = Config::parse(&files.name, json)?;
@@ -57,9 +56,10 @@ pub(crate) fn read(
     let config = config.map(|json| Config::parse(&files.name, json));
     let mut config = config.transpose()?;
     let is_mlx = config.as_ref().is_some_and(mlx_lora::is);
-    let file = match is_mlx {
-        true => format!("{}/{}", files.name, mlx_lora::WEIGHTS_FILE),
-        false => format!("{}/{WEIGHTS_FILE}", files.name),
+    let file = if is_mlx {
+        format!("{}/{}", files.name, mlx_lora::WEIGHTS_FILE)
+    } else {
+        format!("{}/{WEIGHTS_FILE}", files.name)
     };
     weights::check_is_weights(&file, &files.weights)?;
     let mut tensors = safetensors::read_all(&file, &files.weights)?;

@@ -1,5 +1,5 @@
-//! What PEFT 0.21.2 takes for the fields that a config leaves out and that change the forward pass.
-//! Switches that are off and patterns that are empty need no entry.
+//! PEFT 0.21.2's defaults of the fields that change the forward pass. Switches that are off and
+//! patterns that are empty need no entry.
 
 use serde_json::{Map, Value};
 
@@ -59,7 +59,7 @@ pub(crate) fn renamed(peft_type: &str) -> &str {
     known.map_or(peft_type, |(_, now)| now)
 }
 
-/// Adds to a config what its method takes for the fields that are not in it.
+/// Adds the defaults of its method to a config.
 pub(crate) fn fill(fields: &mut Map<String, Value>) {
     let peft_type = fields
         .get("peft_type")
@@ -89,7 +89,7 @@ mod tests {
                 assert_eq!(configs[name].get(field), Some(value), "{name}: {field}");
             }
         }
-        // And nothing that a method reads is left out, but what PEFT itself cannot do without.
+        // Every field that a method reads has a default, except those that PEFT requires.
         for method in crate::methods::METHODS {
             let Some(config) = configs.get(method.peft_type) else {
                 continue;

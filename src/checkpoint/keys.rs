@@ -1,5 +1,5 @@
-//! The names of a file's tensors: what stands around PEFT's own names and changes nothing is taken
-//! off, where it is one thing on all of them; what cannot be read is told from what is there.
+//! The names of a file's tensors: a prefix or wrapper around PEFT's own names that is the same on
+//! all of them is removed; files whose names cannot be read are refused with what they hold.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ pub(crate) const EMBEDDING_A: &str = "lora_embedding_A";
 /// B [d, r] of an embedding's LoRA.
 pub(crate) const EMBEDDING_B: &str = "lora_embedding_B";
 
-/// Modules that only wrap another one: of torch.compile, of FSDP, of activation checkpoints.
+/// Modules that only wrap another one: torch.compile's, FSDP's, those of activation checkpoints.
 const WRAPPERS: &[&str] = &[
     "_orig_mod",
     "_fsdp_wrapped_module",
     "_checkpoint_wrapped_module",
 ];
-/// What may stand in front of a decoder's modules: PEFT's own, DDP's, and a language model's place in
-/// one that sees or hears.
+/// What may precede a decoder's modules: PEFT's prefix, DDP's, and that of a language model inside
+/// a multimodal one.
 const AROUND: &[&str] = &[
     "base_model",
     "model",
@@ -36,13 +36,13 @@ const AROUND: &[&str] = &[
 /// A file's tensors under PEFT's names.
 pub(crate) struct Named {
     pub tensors: Tensors,
-    /// The file's own name of each that has another now.
+    /// The file's own name of each tensor that was renamed.
     pub own: BTreeMap<String, String>,
-    /// What stood in front of `layers` in the base that it was trained on, usually `model.`.
+    /// What precedes `layers` in the base that it was trained on, usually `model.`.
     pub inside: String,
 }
 
-/// The components in front of a decoder's modules, and the name from there on.
+/// The components before a decoder's modules, and the name from there on.
 fn split(key: &str) -> Option<(Vec<&str>, &str)> {
     let mut before = Vec::new();
     let mut rest = key;
@@ -112,7 +112,7 @@ fn inside(before: &[&str]) -> String {
         None => before,
     };
     let own = own.iter().filter(|part| **part != "module");
-    own.map(|part| format!("{part}.")).collect()
+    own.flat_map(|part| [part, "."]).collect()
 }
 
 /// Refuses files that are no adapter, or one that was not written whole.
@@ -173,7 +173,7 @@ pub(crate) fn check_names(config: &Config, method: &Method, tensors: &Tensors) -
     for key in tensors.keys().filter(|key| !is_known(key)) {
         let found = method.keys.iter().find_map(|parameter| {
             let (stem, end) = parameter.split_once('.').unwrap_or((parameter, ""));
-            // In front of the last word, or after it.
+            // Before the last word, or after it.
             let between =
                 name_after(key, stem).and_then(|name| name.strip_suffix(end)?.strip_suffix('.'));
             let name = between

@@ -55,18 +55,19 @@ impl<'a> Loader<'a> {
     /// [`Error::MissingKey`] unless there are `count`, and at least one.
     pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
         let experts = self.experts.take();
-        match experts.len() == count && count > 0 {
-            true => Ok(experts),
-            false => Err(Error::MissingKey {
+        if experts.len() == count && count > 0 {
+            Ok(experts)
+        } else {
+            Err(Error::MissingKey {
                 file: self.config.file.clone(),
                 key: format!("{}/", experts.len().min(count)),
                 what: format!("{count} experts are named, {} were given", experts.len()),
-            }),
+            })
         }
     }
 
-    /// Takes weights of the user's own for the `count` parts that a method mixes; `parts` names them
-    /// in the refusal.
+    /// Takes the user's weights for the `count` parts that a method mixes; `parts` names them in
+    /// the refusal.
     ///
     /// # Errors
     /// [`Error::BadOption`] unless there is one finite number for each.
@@ -83,7 +84,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Takes, unread, every tensor whose name begins so.
+    /// Marks every tensor with this prefix as taken, without reading it.
     pub fn drop_all(&self, prefix: &str) {
         let mut tensors = self.tensors.borrow_mut();
         tensors.retain(|key, _| !key.starts_with(prefix));
@@ -93,7 +94,7 @@ impl<'a> Loader<'a> {
     /// Where there is only one it need not be given.
     ///
     /// # Errors
-    /// [`Error::BadTask`] when several are there and none was chosen, or one that is not there.
+    /// [`Error::BadTask`] when there are several and none was chosen, or one that does not exist.
     pub fn task(&self, tasks: usize) -> Result<usize> {
         let asked = self.task.take();
         match asked {
@@ -110,7 +111,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Refuses a task that nothing took, for this reason.
+    /// Refuses a chosen task that the method has no use for, with this reason.
     ///
     /// # Errors
     /// [`Error::BadTask`] when one was given.
@@ -168,9 +169,10 @@ impl<'a> Loader<'a> {
             .collect::<Result<Vec<_>>>()?;
         targets.sort_by_key(|target| target.site);
         targets.dedup_by_key(|target| target.site);
-        match targets.is_empty() {
-            true => Err(self.no_module_has(&parameters.join(" or "))),
-            false => Ok(targets),
+        if targets.is_empty() {
+            Err(self.no_module_has(&parameters.join(" or ")))
+        } else {
+            Ok(targets)
         }
     }
 
@@ -198,9 +200,10 @@ impl<'a> Loader<'a> {
             })
             .collect::<Result<Vec<_>>>()?;
         blocks.sort();
-        match blocks.is_empty() {
-            true => Err(self.no_module_has(parameter)),
-            false => Ok(blocks),
+        if blocks.is_empty() {
+            Err(self.no_module_has(parameter))
+        } else {
+            Ok(blocks)
         }
     }
 
@@ -218,7 +221,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The error of a tensor that is nowhere in the file.
+    /// The error of a tensor that no module has in the file.
     pub(crate) fn no_module_has(&self, parameter: &str) -> Error {
         Error::MissingKey {
             file: self.file.clone(),
@@ -237,7 +240,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The layer of a module's path, which stands in `key`.
+    /// The layer of a module's path, which is in `key`.
     pub(crate) fn target(&self, key: &str, module: &str) -> Result<Target> {
         let config = self.model.config();
         let missing = || self.no_such_module(key);
@@ -319,12 +322,13 @@ impl<'a> Loader<'a> {
                 .collect(),
             HostData::Float(values) => values
                 .into_iter()
-                .map(
-                    |value| match value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
-                        true => Ok(value as usize),
-                        false => Err(bad(value.to_string())),
-                    },
-                )
+                .map(|value| {
+                    if value >= 0.0 && value.fract() == 0.0 && value < end as f32 {
+                        Ok(value as usize)
+                    } else {
+                        Err(bad(value.to_string()))
+                    }
+                })
                 .collect(),
         }
     }
@@ -433,7 +437,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The refusal of a tensor for a number in it.
+    /// The refusal of a tensor for one of its numbers.
     #[must_use]
     pub fn bad_value(&self, key: &str, found: String, expected: String) -> Error {
         Error::BadValue {
@@ -514,7 +518,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The same weight in host memory, for linear algebra. Where a device cannot be waited for,
-    /// whoever loads has read it before.
+    /// `load_waiting` has read it before.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device does not give it.
@@ -522,7 +526,7 @@ impl<'a> Loader<'a> {
         self.on_host(target.site, || self.base_weight(target))
     }
 
-    /// The gain of a norm, as wide as what it norms, whose new gain stands in `key`.
+    /// The gain of a norm, as wide as what it norms, whose new gain is in `key`.
     ///
     /// # Errors
     /// [`Error::NoSuchModule`] for blocks and norms that the model lacks.
@@ -583,12 +587,13 @@ impl<'a> Loader<'a> {
         {
             return Err(error);
         }
-        match keys.is_empty() {
-            true => Ok(()),
-            false => Err(Error::UnexpectedKeys {
+        if keys.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::UnexpectedKeys {
                 keys: keys.iter().map(|key| self.config.own_key(key)).collect(),
                 file: self.file,
-            }),
+            })
         }
     }
 }

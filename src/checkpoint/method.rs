@@ -1,14 +1,14 @@
-//! What a method is: its facts, how its checkpoints are read, and the card that the head of its file
-//! says it all on.
+//! What a method is: its facts, how its checkpoints are read, and the card made from the head of
+//! its file.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::config::{CLASSIFIERS, Config, is_off};
 use super::loader::Loader;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::hooks::{Delta, Law, Placed};
-use serde_json::Value;
 
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
 /// keys of the file already answer (which modules, which layers).
@@ -28,7 +28,7 @@ const COMMON_INERT: &[&str] = &[
     "revision",
     "target_modules",
     "task_type",
-    // Of PEFT before 0.3: when to merge.
+    // PEFT before 0.3: when to merge.
     "merge_weights",
     // Of the base model or its tokenizer; the tensors' shapes answer.
     "num_attention_heads",
@@ -64,15 +64,15 @@ pub struct Method {
     pub name: &'static str,
     /// `peft_type` in `adapter_config.json`.
     pub peft_type: &'static str,
-    /// Tells methods of one `peft_type` apart.
+    /// Distinguishes methods of one `peft_type`.
     pub matches: fn(&Config) -> bool,
     /// What it does to a layer.
     pub family: Family,
     /// How the coefficient acts.
     pub law: Law,
-    /// Names of its tensors behind the module path (or whole names of shared tensors).
+    /// Names of its tensors after the module path (or whole names of shared tensors).
     pub keys: &'static [&'static str],
-    /// Config fields that change the forward pass and are honoured.
+    /// Config fields that change the forward pass and are read.
     pub reads: &'static [&'static str],
     /// Config fields that only matter in training.
     pub inert: &'static [&'static str],
@@ -115,7 +115,7 @@ impl Loaded {
 }
 
 impl Method {
-    /// Refuses every field that is switched on and that nothing would honour.
+    /// Refuses every field that is switched on and that nothing reads.
     pub(crate) fn check_fields(&self, config: &Config) -> Result<()> {
         self.refusals(config).into_iter().next().map_or(Ok(()), Err)
     }
@@ -241,7 +241,7 @@ pub(crate) const fn head_len(source: &str) -> usize {
     at
 }
 
-/// Copies the head, so that the rest of the source does not end up in the program.
+/// Copies the head, so that the rest of the source is not part of the program.
 pub(crate) const fn head<const N: usize>(source: &str) -> [u8; N] {
     let mut out = [0; N];
     let mut at = 0;

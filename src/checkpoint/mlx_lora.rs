@@ -5,9 +5,8 @@
 //! y = W x + s·(x A) B          A [i, r], B [r, o]: PEFT's transposed
 //! DoRA: the same row lengths m as PEFT's, s·B A added to W
 //! ```
-//! A head that is the embedding follows the embedding's LoRA, which it does not in PEFT.
-//! What a file says of s depends on when it was written: until June 2024 it was scale·α/r, since
-//! then it is scale.
+//! A tied head follows the embedding's LoRA, which it does not in PEFT. s depends on when a file
+//! was written: until June 2024 it was scale·α/r, since then it is scale.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +29,7 @@ pub(crate) fn is(config: &Config) -> bool {
     config.get(PARAMETERS).is_some() && config.get("peft_type").is_none()
 }
 
-/// For each name of PEFT's the file's own.
+/// The file's own name for each of PEFT's.
 type Names = BTreeMap<String, String>;
 
 /// Config and tensors as PEFT would have written them.

@@ -1,5 +1,18 @@
-//! A checkpoint on its way in: its config, its tensors, the method it belongs to, and strictness about
-//! all three.
+//! From an adapter's files to what a method reads: config and tensors, each used once or refused.
+//!
+//! ```text
+//! files.rs      the files, as bytes
+//! container.rs  PEFT's folder, mlx-lm's or a GGUF file -> config and tensors
+//! mlx_lora.rs   mlx-lm's names -> PEFT's
+//! gguf_lora.rs  llama.cpp's names -> PEFT's
+//! keys.rs       names of tensors without wrappers and prefixes
+//! config.rs     adapter_config.json, by field
+//! defaults.rs   PEFT's defaults for it
+//! patterns.rs   patterns of module names, matched as PEFT matches them
+//! method.rs     what a method is, and its card
+//! target.rs     a linear layer that has tensors
+//! loader.rs     hands the tensors to a method
+//! ```
 
 mod config;
 mod container;

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 
 use fancy_regex::{Regex, RegexBuilder};
 
-/// Steps back after which a pattern is given up: a name has some 40 letters.
+/// Backtracking steps after which a pattern is refused: a name has some 40 letters.
 const STEPS: usize = 100_000;
-/// The most that a pattern may take once it is read, in bytes.
+/// The largest size of a compiled pattern, in bytes.
 const SIZE: usize = 1 << 18;
 
 /// What is wrong with a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Python would not read it, or it is too large.
+    /// Python would refuse it, or it is too large.
     NotAPattern,
-    /// Look-around and repetitions that try too much.
+    /// Look-around, and repetitions that backtrack too often.
     TooManySteps,
 }
 
-/// Patterns that were read once, for all the names they are tried on.
+/// Patterns compiled once, for all the names they are tried on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patterns {
     read: RefCell<BTreeMap<String, Result<Regex, Fault>>>,
@@ -84,7 +84,7 @@ fn plain(key: &str) -> Option<Vec<Option<char>>> {
     Some(name)
 }
 
-/// What stands in front of this ending.
+/// What precedes this ending.
 fn is_ending<'a>(path: &'a str, name: &[Option<char>]) -> Option<&'a str> {
     let mut letters = path.char_indices().rev();
     let mut cut = path.len();
@@ -98,8 +98,9 @@ fn is_ending<'a>(path: &'a str, name: &[Option<char>]) -> Option<&'a str> {
     Some(&path[..cut])
 }
 
-/// The same pattern for an engine that reads some signs otherwise than Python: `\Z` is the very
-/// end, no letter but Python's may be escaped, and in `[…]` there are neither sets nor operators.
+/// The same pattern for an engine that reads some characters differently from Python: `\Z` is the
+/// very end, only Python's letters may be escaped, and in `[…]` there are neither sets nor
+/// operators.
 fn from_python(pattern: &str) -> Option<String> {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern.chars().peekable();
@@ -195,7 +196,7 @@ mod tests {
             "no dot before"
         );
         assert_eq!(patterns.ends_after_dot(PATH, r"[qk]_proj"), Ok(true));
-        // In front of an alternative `.*\.` binds to the first.
+        // Before an alternative `.*\.` binds to the first.
         assert_eq!(patterns.ends_after_dot(PATH, "k_proj|.*q_proj"), Ok(true));
     }
 

@@ -5,7 +5,7 @@ use crate::hooks::Site;
 /// A linear layer that a checkpoint adapts.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where it is.
+    /// Its site.
     pub site: Site,
     /// Its path, `model.layers.0.self_attn.q_proj`.
     pub path: String,

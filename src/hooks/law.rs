@@ -155,7 +155,7 @@ impl Placed {
         }
     }
 
-    /// For what comes along with a method and has one way to act under any of its laws.
+    /// For what a method brings along that acts in one way under all of its laws.
     #[must_use]
     pub(crate) fn always(mut self) -> Self {
         self.always = true;

@@ -1,4 +1,4 @@
-//! Which layers and which modules of them an adapter may touch.
+//! Which layers and modules an adapter may change.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -49,9 +49,10 @@ impl Mask {
                 found: name.into(),
             })
         };
-        let modules = match is_all(modules) {
-            true => Vec::new(),
-            false => modules.split(',').map(module).collect::<Result<_>>()?,
+        let modules = if is_all(modules) {
+            Vec::new()
+        } else {
+            modules.split(',').map(module).collect::<Result<_>>()?
         };
         Ok(Self {
             layers: range,
@@ -72,8 +73,8 @@ impl Mask {
         kind && block
     }
 
-    /// The mask as it is for an adapter that acts on `sites` of a model of so many blocks: all
-    /// blocks are "all". With it come remarks on what it leaves out without naming it.
+    /// The mask for an adapter that acts on `sites` of a model with so many blocks, in which all
+    /// blocks are "all", and remarks on what it leaves out without naming it.
     ///
     /// # Errors
     /// [`Error::BadOption`] for blocks that the model lacks, and for a mask that leaves the adapter
@@ -130,13 +131,14 @@ impl Mask {
         }
         if !chosen.iter().any(|&site| self.allows(site)) {
             let expected = "all, or blocks in which it acts";
-            return match self.modules.is_empty() {
-                true => refuse("layers", &asked, expected),
-                false => refuse(
+            return if self.modules.is_empty() {
+                refuse("layers", &asked, expected)
+            } else {
+                refuse(
                     "mask",
                     &self.to_string(),
                     "one that leaves it somewhere to act",
-                ),
+                )
             };
         }
         let blockless: Vec<Site> = chosen
@@ -150,7 +152,7 @@ impl Mask {
                 places(&blockless)
             ));
         }
-        // Of linear layers it goes without saying that only those named are meant.
+        // For linear layers no remark is needed: those that are not named are left out.
         let unnamed: Vec<Site> = sites
             .iter()
             .copied()
@@ -177,9 +179,10 @@ impl Mask {
     #[must_use]
     pub fn modules_text(&self) -> String {
         let names: Vec<&str> = self.modules.iter().map(|module| module.name()).collect();
-        match names.is_empty() {
-            true => "all".into(),
-            false => names.join(","),
+        if names.is_empty() {
+            "all".into()
+        } else {
+            names.join(",")
         }
     }
 }

@@ -12,7 +12,8 @@ use super::mask::Mask;
 use super::plan::{LayerPlan, SitePlan};
 use super::site::Site;
 
-/// One adapter that acts, and how: two sets of these that differ compute different numbers.
+/// One adapter that acts, and how: passes under two different lists of these compute different
+/// numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Acting {
     /// Its handle.
@@ -30,12 +31,12 @@ pub struct Acting {
 /// The adapters that were active, in stack order, and how they acted; empty for the base.
 pub type Stamp = Rc<[Acting]>;
 
-/// A gate and the pass that it listens to.
+/// A gate and the pass that it reads.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    /// What weighs.
+    /// The gate.
     pub gate: Rc<Gate>,
-    /// What acts in the pass that it reads.
+    /// The effects in the pass that it reads.
     pub scout: Rc<Steering>,
 }
 
@@ -45,17 +46,17 @@ pub struct Steering {
     /// Changes of the embedding.
     pub embedding: Vec<Lookup>,
     layers: Vec<LayerPlan>,
-    /// Changes of the gain of the norm in front of the head.
+    /// Changes of the gain of the norm before the head.
     pub gains: Vec<Tensor<1>>,
     /// The plan of the output head.
     pub head: SitePlan,
-    /// What must weigh experts before each pass.
+    /// Gates that weight experts, run before each pass.
     pub gates: Vec<Listener>,
     stamp: Stamp,
     /// Whether a tensor among them tracks gradients.
     tracks_gradients: bool,
     none: LayerPlan,
-    /// What an executor made of it, once for all passes.
+    /// What an executor prepared, once for all passes.
     memo: OnceCell<Rc<dyn Any>>,
 }
 
@@ -76,14 +77,14 @@ impl Steering {
         }
     }
 
-    /// What an executor gathers out of the plans of all layers, made at the first call and kept: one
-    /// kind of thing for each steering.
+    /// What an executor prepares from the plans of all layers, made at the first call and kept; one
+    /// type for each steering.
     pub(crate) fn memo<T: 'static>(&self, make: impl FnOnce(&[LayerPlan]) -> T) -> Option<&T> {
         let made = self.memo.get_or_init(|| Rc::new(make(&self.layers)));
         made.downcast_ref()
     }
 
-    /// Whether a pass depends on which tokens it reads in other ways than by the base's embeddings.
+    /// Whether a pass depends on the ids of its tokens beyond the base's embeddings.
     #[must_use]
     pub fn reads_tokens(&self) -> bool {
         !self.embedding.is_empty() || !self.gates.is_empty()

@@ -26,7 +26,7 @@ impl Reflections {
             }
             units.push(unit(v));
         }
-        // Second vectors of a pair are replaced by what stands upright on the first.
+        // Second vectors of a pair are replaced by their part orthogonal to the first.
         let mut angles = vec![0.0; r];
         for k in (1..r).step_by(2) {
             let along = dot(&units[k - 1], &units[k]).clamp(-1.0, 1.0);
@@ -78,7 +78,7 @@ impl Reflections {
     pub(crate) fn turned(&self, c: f64) -> Matrix {
         let r = self.angles.len();
         let rotation = |k: usize| {
-            // H_a H_b turns by −2∠(a, b) in the plane of a and the upright direction.
+            // H_a H_b rotates by −2∠(a, b) in the plane of a and the direction orthogonal to it.
             let (sin, cos) = (2.0 * c * self.angles[k + 1]).sin_cos();
             let mut rotation = vec![vec![0.0; r]; r];
             rotation[k][k] = cos - 1.0;
@@ -88,9 +88,10 @@ impl Reflections {
             rotation
         };
         let pairs = (0..r).step_by(2);
-        match c < 0.0 {
-            true => self.product(pairs.rev().map(rotation)),
-            false => self.product(pairs.map(rotation)),
+        if c < 0.0 {
+            self.product(pairs.rev().map(rotation))
+        } else {
+            self.product(pairs.map(rotation))
         }
     }
 
@@ -104,7 +105,7 @@ impl Reflections {
     }
 }
 
-/// A vector of no length has no direction to mirror along; it then mirrors nothing.
+/// A vector of length 0 has no direction and reflects nothing.
 fn unit(v: Vec<f64>) -> Vec<f64> {
     let length = dot(&v, &v).sqrt();
     v.into_iter()

@@ -95,18 +95,25 @@ pub(crate) fn exponential(a: &Matrix) -> Matrix {
 pub(crate) fn solve(mut m: Matrix, mut sides: Matrix) -> Matrix {
     let r = m.len();
     for k in 0..r {
-        let pivot = (k..r).fold(k, |best, at| match m[at][k].abs() > m[best][k].abs() {
-            true => at,
-            false => best,
+        let pivot = (k..r).fold(k, |best, at| {
+            if m[at][k].abs() > m[best][k].abs() {
+                at
+            } else {
+                best
+            }
         });
         m.swap(k, pivot);
-        sides.iter_mut().for_each(|n| n.swap(k, pivot));
+        for n in &mut sides {
+            n.swap(k, pivot);
+        }
         for row in (0..r).filter(|row| *row != k) {
             let factor = m[row][k] / m[k][k];
             let pivot = m[k].clone();
             let columns = m[row].iter_mut().zip(pivot);
             columns.for_each(|(x, pivot)| *x -= factor * pivot);
-            sides.iter_mut().for_each(|n| n[row] -= factor * n[k]);
+            for n in &mut sides {
+                n[row] -= factor * n[k];
+            }
         }
     }
     for n in &mut sides {

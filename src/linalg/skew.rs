@@ -13,13 +13,15 @@ impl Skew {
     /// Of finite numbers.
     pub(crate) fn new(k: &Matrix) -> Self {
         let apply = |x: &[f64]| -> Vec<f64> { k.iter().map(|row| dot(row, x)).collect() };
-        // −K² is symmetric and nowhere negative, and its eigenvectors lie in the planes that K turns.
+        // −K² is symmetric and positive semidefinite, and its eigenvectors lie in the planes that K
+        // rotates.
         let squared = |x: &[f64]| apply(&apply(x)).into_iter().map(|x| -x).collect();
         let turn = |q: Vec<f64>| {
             let mut w = apply(&q);
             let speed = norm(&w);
-            w.iter_mut()
-                .for_each(|x| *x /= speed.max(f64::MIN_POSITIVE));
+            for x in &mut w {
+                *x /= speed.max(f64::MIN_POSITIVE);
+            }
             (speed, q, w)
         };
         let basis = strongest(squared, k.len(), k.len());
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_exponential_is_one_of_them() {
-        // Of the first, one κ comes twice and the fifth dimension stands still.
+        // In the first, one κ occurs twice and the fifth dimension is fixed.
         let twice = skew(&[0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7, 0.0, 0.0], 5);
         let above: Vec<f32> = (0..28)
             .map(|k| ((k * 7 + 3) % 11) as f32 / 4.0 - 1.3)

@@ -1,6 +1,6 @@
 //! The strongest directions of a weight: host maths in f64.
 
-/// A symmetric tridiagonal matrix: its diagonal, and what is beside it.
+/// A symmetric tridiagonal matrix: its diagonal and its off-diagonal.
 type Tridiagonal = (Vec<f64>, Vec<f64>);
 
 /// Thin factors `(A [r, i], B [o, r])` whose product B A is the best approximation of rank r to
@@ -18,22 +18,24 @@ pub(crate) fn truncated(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f32>, V
         }
         x
     };
-    // Q spans what is strongest on the narrower side; W Q Qᵀ or Q Qᵀ W is the approximation.
+    // Q spans the strongest directions of the narrower side; W Q Qᵀ or Q Qᵀ W is the approximation.
     let narrow = i <= o;
-    let q = match narrow {
-        true => strongest(|x| by_column(&by_row(x)), i, r),
-        false => strongest(|y| by_row(&by_column(y)), o, r),
+    let q = if narrow {
+        strongest(|x| by_column(&by_row(x)), i, r)
+    } else {
+        strongest(|y| by_row(&by_column(y)), o, r)
     };
-    let other: Vec<Vec<f64>> = match narrow {
-        true => q.iter().map(|x| by_row(x)).collect(),
-        false => q.iter().map(|y| by_column(y)).collect(),
+    let other: Vec<Vec<f64>> = if narrow {
+        q.iter().map(|x| by_row(x)).collect()
+    } else {
+        q.iter().map(|y| by_column(y)).collect()
     };
     let (a, b) = if narrow { (q, other) } else { (other, q) };
     stacked(&a, &b)
 }
 
-/// Thin factors `(A [r, i], B [o, r])` of what the span of W's first r columns holds of W
-/// `[o, i]`: the first r rows and columns of its QR decomposition.
+/// Thin factors `(A [r, i], B [o, r])` of W `[o, i]` projected onto the span of its first r
+/// columns: the first r rows and columns of its QR decomposition.
 pub(crate) fn leading_columns(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f32>, Vec<f32>) {
     let column = |k: usize| -> Vec<f64> { (0..o).map(|row| w[row * i + k].into()).collect() };
     let mut q: Vec<Vec<f64>> = Vec::with_capacity(r);
@@ -44,7 +46,9 @@ pub(crate) fn leading_columns(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f
         // A column inside the span of those before it adds no direction.
         let left = norm(&v);
         if left > 1e-9 * length {
-            v.iter_mut().for_each(|x| *x /= left);
+            for x in &mut v {
+                *x /= left;
+            }
             q.push(v);
         } else {
             q.push(vec![0.0; o]);
@@ -66,8 +70,8 @@ fn stacked(a: &[Vec<f64>], b: &[Vec<f64>]) -> (Vec<f32>, Vec<f32>) {
     (a, b.collect())
 }
 
-/// The r eigenvectors of largest eigenvalue of a symmetric, nowhere negative operator on `[n]`, by
-/// Lanczos' method with every vector kept upright on all before it.
+/// The r eigenvectors of largest eigenvalue of a symmetric positive semidefinite operator on `[n]`,
+/// by Lanczos' method with full reorthogonalisation.
 pub(crate) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) -> Vec<Vec<f64>> {
     let r = r.min(n);
     let mut state = 1_u64;
@@ -86,7 +90,9 @@ pub(crate) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) 
     let mut check = (2 * r + 16).min(n);
     loop {
         let length = norm(&next);
-        next.iter_mut().for_each(|x| *x /= length);
+        for x in &mut next {
+            *x /= length;
+        }
         basis.push(next);
         let last = &basis[basis.len() - 1];
         next = apply(last);
@@ -95,7 +101,7 @@ pub(crate) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) 
         let mut rest = norm(&next);
         let largest = diagonal.iter().fold(0.0_f64, |max, x| max.max(*x));
         if rest <= 1e-14 * largest && basis.len() < n {
-            // The space so far maps into itself: go on in what is left.
+            // The space so far is invariant: go on in its complement.
             rest = 0.0;
             next = random();
             upright(&mut next, &basis);
@@ -166,7 +172,7 @@ fn eigen((mut d, mut e): Tridiagonal) -> (Vec<f64>, Vec<Vec<f64>>) {
     (d, vectors)
 }
 
-/// Takes from v what lies in the span of orthonormal vectors; twice, against rounding.
+/// Subtracts from v its part in the span of orthonormal vectors; twice, against rounding.
 fn upright(v: &mut [f64], basis: &[Vec<f64>]) {
     for q in basis.iter().chain(basis) {
         add(v, -dot(v, q), q);

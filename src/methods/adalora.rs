@@ -15,8 +15,8 @@
 //! Linear: c multiplies the whole added term. rank_pattern says which of the init_r directions
 //! each module kept; s stays that of init_r.
 //! # Intuition
-//! LoRA in the form of a singular value decomposition. While it trains, directions with little
-//! to say are taken from some layers, so that what may be spent goes where it helps.
+//! LoRA in the form of a singular value decomposition. During training, directions that matter
+//! little are pruned from some layers, so that the budget goes where it helps.
 
 use serde_json::Value;
 
@@ -75,9 +75,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let b = loader.host(&loader.key(target, "lora_B"), [target.o, r])?;
         let e = loader.host(&loader.key(target, "lora_E"), [r, 1])?;
         if r == 0 {
-            return Ok(Vec::new()); // this layer had to give all its directions away
+            return Ok(Vec::new()); // all directions of this layer were pruned
         }
-        // PEFT takes the rank itself where α is not positive.
+        // PEFT takes the rank in place of α where α is not positive.
         let alpha = if alpha > 0.0 { alpha } else { r as f32 };
         Ok(vec![Delta::LowRank {
             a: loader.upload(a, [r, target.i]),

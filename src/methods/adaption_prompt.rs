@@ -33,7 +33,7 @@ pub const METHOD: Method = Method {
     law: Law::Gate,
     keys: &[PROMPT, GATE],
     reads: &["adapter_len"],
-    // Which layers are the top ones, the keys tell.
+    // The keys say which layers these are.
     inert: &["adapter_layers"],
     doc: room_doc!("adaption_prompt.rs"),
     load,

@@ -135,8 +135,8 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     })
 }
 
-/// What the names of a module's singular vectors begin with; its authors' code accepts them with
-/// and without what PEFT puts in front of a path.
+/// The prefix of a module's singular vectors; the authors' code accepts paths with and without
+/// PEFT's prefix.
 fn bases(loader: &Loader<'_>, target: &Target) -> Result<String> {
     let path = target.path.replace('.', "_");
     let name = |prefix: &str| format!("svd_bases.{prefix}{path}");

@@ -13,8 +13,8 @@
 //! Gate: c is the length of the step. While v was trained its sign was drawn at random in every
 //! step, so +c and −c were trained alike; the authors measure at ±1 and ±2.
 //! # Intuition
-//! Two answers, one wanted and one not: the arrow is trained until adding it makes the wanted one
-//! likelier and taking it away the other. One arrow so serves both ways.
+//! Two answers, one wanted and one not: the vector is trained until adding it makes the wanted one
+//! likelier, and subtracting it the other. So one vector serves both directions.
 
 use super::control_vector::{DIRECTION, directions};
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};

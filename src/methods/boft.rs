@@ -17,7 +17,7 @@
 //! at the price of a second base product.
 //! # Intuition
 //! Small groups of inputs are turned, shuffled and turned again, as a butterfly network lets every
-//! number reach every other one. A few small rotations so act like one large one.
+//! number reach every other one. So a few small rotations act like one large one.
 //! # Differs from PEFT
 //! The number of factors is the file's: without CUDA PEFT trains one, whatever the config says.
 
@@ -56,7 +56,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     };
     let layers = loader.targets("boft_R")?.into_iter().map(read);
     let layers = layers.collect::<Result<Vec<_>>>()?;
-    let turns = layers
+    let is_geodesic = layers
         .iter()
         .all(|(_, _, gains)| gains.iter().all(|gain| *gain > 0.0));
     let place = |(target, factors, gains): (Target, Factors, Vec<f32>)| {
@@ -73,7 +73,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             })]
         };
         let turned = move |c: f32| {
-            // Behind the product but in front of the bias, which s leaves alone.
+            // After the product and before the bias, which s leaves alone.
             let gain = Effect::Weight(Delta::RowGain {
                 gain: (exponent.clone() * c).exp() - 1.0,
                 scale: 1.0,
@@ -81,18 +81,23 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             let maps = factors.maps(c).into_iter().map(Effect::Input);
             maps.chain([gain]).collect()
         };
-        match turns {
-            true => Placed::new(target.site, turned)
+        if is_geodesic {
+            Placed::new(target.site, turned)
                 .within_powers_of(&gains)
-                .or(Law::Linear, linear),
-            false => Placed::new(target.site, linear).cannot(
+                .or(Law::Linear, linear)
+        } else {
+            Placed::new(target.site, linear).cannot(
                 Law::Geodesic,
                 "one of its gains is not above 0 and has no powers",
-            ),
+            )
         }
     };
     Ok(Loaded {
-        law: if turns { Law::Geodesic } else { Law::Linear },
+        law: if is_geodesic {
+            Law::Geodesic
+        } else {
+            Law::Linear
+        },
         placed: layers.into_iter().map(place).collect(),
     })
 }

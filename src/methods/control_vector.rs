@@ -51,10 +51,11 @@ pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loade
         let layer = layer
             .filter(|&layer| layer < config.num_layers)
             .ok_or_else(|| loader.no_such_module(&key))?;
-        // Some write it as the one row that it is.
-        let direction = match loader.shape(&key).is_some_and(|shape| shape.len() == 2) {
-            true => loader.shared(&key, [1, config.hidden_size])?.squeeze_dim(0),
-            false => loader.shared(&key, [config.hidden_size])?,
+        // Some files have it as a matrix of one row.
+        let direction = if loader.shape(&key).is_some_and(|shape| shape.len() == 2) {
+            loader.shared(&key, [1, config.hidden_size])?.squeeze_dim(0)
+        } else {
+            loader.shared(&key, [config.hidden_size])?
         };
         Ok(Placed::new(Site::Residual(layer), move |scale| {
             vec![Effect::Residual(Shift {

@@ -15,8 +15,8 @@
 //! 1 it is PEFT's forward pass, below 0 attention moves away from them. The base model alone reads
 //! the virtual tokens, also when other adapters act beside this one.
 //! # Intuition
-//! It starts from examples in plain words, as one would put them in front of a question, and nudges
-//! each word a little in the direction that makes the answers better.
+//! It starts from examples in plain words, as one would write them before a question, and moves the
+//! embedding of each word a little in the direction that makes the answers better.
 
 use super::virtual_tokens::{self, EMBEDDINGS};
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
@@ -47,5 +47,5 @@ pub const METHOD: Method = Method {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
-    Ok(virtual_tokens::in_front(loader, embeddings))
+    Ok(virtual_tokens::with_prompt(loader, embeddings))
 }

@@ -15,8 +15,8 @@
 //! # Coefficient
 //! Linear: c multiplies λ, the strength that the method itself sets apart from the directions.
 //! # Intuition
-//! LoRA with every direction brought to length one, so that a single number λ says how far the
-//! layer moves. Turning c is turning that number.
+//! LoRA with every direction scaled to length one, so that a single number λ says how far the layer
+//! moves. c scales that number.
 
 use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
 use crate::error::Result;
@@ -42,7 +42,8 @@ const SHORTEST: f32 = 1e-4;
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |target: Target| {
-        let r = loader.config.patterned("rank_pattern", &target.path, "r")? as usize;
+        let r = loader.config.patterned("rank_pattern", &target.path, "r")?;
+        let r = loader.config.whole("r", r)?;
         let a = loader.tensor(&target, "delora_A", [r, target.i])?;
         let b = loader.tensor(&target, "delora_B", [target.o, r])?;
         let lambda = loader.tensor(&target, "delora_lambda", [1])?;

@@ -15,13 +15,13 @@
 //! ```
 //! # Coefficient
 //! Linear: c multiplies the whole change of the weight, length and direction together, so that
-//! c = 0 is the base (scaling only B A would leave (m/‖W‖)∘W behind).
+//! c = 0 is the base (if c scaled only B A, c = 0 would be (m/‖W‖)∘W).
 //! # Intuition
-//! A low-rank change turns each row of the weight, and a separate number sets the row's length.
-//! Direction and length can so be learned apart. An embedding's columns take the place of the rows.
+//! A low-rank change turns each row of the weight, and a separate number sets the row's length. So
+//! direction and length are learned separately. An embedding's columns take the place of the rows.
 //! # Differs from PEFT
 //! ‖V‖ needs the base weight; it is read once while loading, dequantised if the file is quantised.
-//! An adapted embedding is kept as a second one of its size.
+//! Of an adapted embedding a second one of its size is kept.
 
 use super::lora::{INERT, READS, check_init};
 use super::lora_factors::{FACTORS, Factors, scale, started};
@@ -54,7 +54,7 @@ pub const METHOD: Method = Method {
 };
 
 const MAGNITUDE: &str = "lora_magnitude_vector";
-/// As PEFT has it in memory, and some tools write it.
+/// Its name in memory in PEFT, which some tools write.
 const IN_MEMORY: &str = "lora_magnitude_vector.weight";
 
 /// The name that m has in this file.

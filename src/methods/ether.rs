@@ -17,8 +17,8 @@
 //! # Invariant
 //! ‖x H‖ = ‖x‖
 //! # Intuition
-//! One mirror in front of each part of the input. However it is trained it stays a mirror, which
-//! changes every layer by the same amount and cannot run away.
+//! One mirror before each part of the input. However it is trained it stays a mirror, so it changes
+//! every layer by the same amount and cannot diverge.
 //! # Differs from the paper's code
 //! For nb > 1 that code cuts W into blocks of rows instead of columns; here the blocks are those
 //! of the paper, on the input.

@@ -7,8 +7,8 @@ use crate::hooks::{Effect, Gate, Site};
 /// What the names of the network's tensors begin with.
 pub(crate) const CLASSIFIER: &str = "base_model.internal_xlora_classifier.";
 
-/// Weight and bias of a linear layer of the network. In between lie a ReLU and, where there is any,
-/// a dropout, which count.
+/// Weight and bias of a linear layer of the network. The ReLU between two of them, and a dropout if
+/// there is one, count in the numbers of their names.
 fn keys(config: &Config, at: usize) -> [String; 2] {
     let step = if config.flag("xlora_dropout_p") { 3 } else { 2 };
     ["weight", "bias"].map(|part| format!("{CLASSIFIER}layers.{}.{part}", at * step))
@@ -42,9 +42,10 @@ pub(crate) fn read(
 ) -> Result<Gate> {
     let config = loader.config;
     check(config, |key| loader.shape(key).is_some())?;
-    let slots = match config.flag("layerwise_scalings") {
-        true => layers,
-        false => 1,
+    let slots = if config.flag("layerwise_scalings") {
+        layers
+    } else {
+        1
     };
     let depth = config.count("xlora_depth")?;
     let linear = |at: usize| {
@@ -68,9 +69,10 @@ pub(crate) fn read(
         true => Some(config.number("softmax_temperature")?),
         false => None,
     };
-    let top = match config.flag("top_k_lora") {
-        true => Some(config.count("top_k_lora")?),
-        false => None,
+    let top = if config.flag("top_k_lora") {
+        Some(config.count("top_k_lora")?)
+    } else {
+        None
     };
     if top.is_some_and(|top| top > experts) {
         return Err(config.bad(

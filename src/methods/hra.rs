@@ -19,8 +19,8 @@
 //! # Invariant
 //! ‖M x‖ = ‖x‖
 //! # Intuition
-//! Mirrors in front of the layer: two mirrors together turn the picture. Nothing gets louder or
-//! quieter, it only points elsewhere.
+//! Mirrors before the layer: two mirrors together rotate the input. Nothing gets longer or shorter,
+//! it only points in another direction.
 
 use std::rc::Rc;
 

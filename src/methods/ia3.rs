@@ -38,7 +38,7 @@ pub const METHOD: Method = Method {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |target: Target| {
-        // The shape tells on which side the gains act; a square [1, 1] cannot occur.
+        // The shape says on which side the gains act; a square [1, 1] cannot occur.
         let on_input = loader.extent(&target, "ia3_l", 0)? == 1;
         let (shape, width) = if on_input {
             ([1, target.i], target.i)

@@ -16,8 +16,8 @@
 //! Linear in the difference from the base's gain. Under the power law −c divides by what c
 //! multiplies by; that needs γ' of the sign of γ.
 //! # Intuition
-//! In front of every layer stands a row of volume knobs, one for each number of the residual
-//! stream. Only those are turned.
+//! Before every layer there is a row of volume knobs, one for each number of the residual stream.
+//! Only those are trained.
 
 use burn::tensor::Tensor;
 
@@ -62,9 +62,10 @@ pub(crate) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
         .filter_map(norm)
         .collect::<Result<Vec<_>>>()?;
     norms.sort();
-    match norms.is_empty() && !loader.any(KEY) {
-        true => Err(loader.no_module_has(KEY)),
-        false => Ok(norms),
+    if norms.is_empty() && !loader.any(KEY) {
+        Err(loader.no_module_has(KEY))
+    } else {
+        Ok(norms)
     }
 }
 

@@ -15,7 +15,7 @@
 //! module (rank_pattern, alpha_pattern).
 //! # Intuition
 //! One small matrix is repeated like a tile, each tile multiplied by one number of another small
-//! matrix. A few hundred numbers so reach every weight of the layer.
+//! matrix. So a few hundred numbers reach every weight of the layer.
 
 use burn::tensor::Tensor;
 
@@ -81,12 +81,13 @@ fn first_extent(
     let whole_is_there = loader.shape(&loader.key(target, whole)).is_some();
     let name = if whole_is_there { whole } else { thin };
     let extent = loader.extent(target, name, dim)?;
-    match extent > 0 && width.is_multiple_of(extent) {
-        true => Ok(extent),
-        false => Err(loader.wrong_shape(
+    if extent > 0 && width.is_multiple_of(extent) {
+        Ok(extent)
+    } else {
+        Err(loader.wrong_shape(
             &loader.key(target, name),
             format!("a divisor of {width} in dimension {dim}"),
-        )),
+        ))
     }
 }
 

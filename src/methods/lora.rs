@@ -17,10 +17,11 @@
 //! # Coefficient
 //! Linear: c multiplies the whole added term. r and α may differ per module (rank_pattern,
 //! alpha_pattern). Rows of trainable_token_indices move from the old embedding to the trained one.
-//! A head that is the embedding takes no part in the embedding's LoRA, as in PEFT, but in the rows.
+//! A tied head does not follow the embedding's LoRA, as in PEFT, but it does follow the rows.
 //! # Intuition
 //! Reads the input along a few directions and adds a few other directions to the output in
-//! proportion. Small files can still turn the whole layer, as long as the turn needs few directions.
+//! proportion. A small file can still change the whole layer, as long as the change needs few
+//! directions.
 
 use super::lora_factors::{FACTORS, Factors, started};
 use super::tokens;
@@ -32,7 +33,7 @@ use crate::hooks::{Delta, Law, Placed};
 pub const METHOD: Method = Method {
     name: "lora",
     peft_type: "LORA",
-    matches: |config| !config.flag("use_dora") && !started(config).is_some(),
+    matches: |config| !config.flag("use_dora") && started(config).is_none(),
     family: Family::LowRank,
     law: Law::Linear,
     keys: KEYS,
@@ -51,8 +52,8 @@ pub(crate) const KEYS: &[&str] = &[
     tokens::ROWS,
 ];
 
-/// What VeLoRA and MonteCLoRA keep in the file, each with the config's field that names it. Only
-/// training uses it.
+/// Tensors that VeLoRA and MonteCLoRA keep in the file, each with its field of the config. Only
+/// training uses them.
 const OF_TRAINING: [(&str, &str); 2] = [
     ("velora_config", ".lora_velora_embed"),
     ("monteclora_config", ".lora_monteclora_sampler."),
@@ -90,7 +91,7 @@ pub(crate) const INERT: &[&str] = &[
     "monteclora_config",
 ];
 
-/// Ways of initialising that also change the base weights, so that the file alone says nothing.
+/// Initialisations that also change the base weights, without which the file means nothing.
 const CHANGES_BASE: &[&str] = &["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 /// Refuses files whose numbers are relative to other base weights than the model's.
@@ -99,15 +100,12 @@ pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
         .get("init_lora_weights")
         .and_then(|value| value.as_str())
         .unwrap_or("");
-    match CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
-        true => Err(method.unsupported(
-            config,
-            "init_lora_weights",
-            "its numbers are relative to a changed base; save it again with \
-             path_initial_model_for_weight_conversion",
-        )),
-        false => Ok(()),
+    if CHANGES_BASE.iter().any(|name| init.starts_with(name)) {
+        let why = "its numbers are relative to a changed base; save it again with \
+                   path_initial_model_for_weight_conversion";
+        return Err(method.unsupported(config, "init_lora_weights", why));
     }
+    Ok(())
 }
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {

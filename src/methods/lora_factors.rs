@@ -1,4 +1,4 @@
-//! The two factors that all kinds of LoRA share, and how they began.
+//! The two factors that all kinds of LoRA share, and their initial values.
 
 use burn::tensor::Tensor;
 
@@ -9,17 +9,18 @@ use crate::hooks::Delta;
 /// One without the other is refused.
 pub(super) const FACTORS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
 
-/// How a LoRA or DoRA of PiSSA or OLoRA began.
+/// How a LoRA or DoRA was initialised, if by PiSSA or OLoRA.
 pub(super) fn started(config: &Config) -> Option<String> {
     Some(start(config)).filter(|init| init == "pissa" || init == "olora")
 }
 
 fn start(config: &Config) -> String {
     let init = config.text("init_lora_weights").unwrap_or_default();
-    // PEFT takes only the one in any case.
-    match init.eq_ignore_ascii_case("olora") {
-        true => "olora".into(),
-        false => init,
+    // PEFT reads this value alone in upper or lower case.
+    if init.eq_ignore_ascii_case("olora") {
+        "olora".into()
+    } else {
+        init
     }
 }
 
@@ -39,7 +40,7 @@ impl Factors {
         Self::of_rank(loader, target, rank, scale)
     }
 
-    /// As [`Self::read`], with a rank and a scale of their own.
+    /// As [`Self::read`], with the given rank and scale.
     pub(super) fn of_rank(
         loader: &Loader<'_>,
         target: &Target,
@@ -47,9 +48,10 @@ impl Factors {
         scale: f32,
     ) -> Result<Self> {
         let config = loader.config;
-        let bias = match config.flag("lora_bias") {
-            true => Some(loader.tensor(target, "lora_B.bias", [target.o])?),
-            false => None,
+        let bias = if config.flag("lora_bias") {
+            Some(loader.tensor(target, "lora_B.bias", [target.o])?)
+        } else {
+            None
         };
         Ok(Self {
             a: loader.tensor(target, "lora_A.weight", [rank, target.i])?,
@@ -77,13 +79,44 @@ impl Factors {
 /// A module's own r, and s = α/r or α/√r.
 pub(super) fn scale(config: &Config, target: &Target) -> Result<(usize, f32)> {
     let rank = config.patterned("rank_pattern", &target.path, "r")?;
-    if rank < 1.0 {
-        return Err(config.bad("r", "a rank above 0 for every layer"));
+    if rank < 1.0 || rank.fract() != 0.0 {
+        return Err(config.bad("r", "a rank above 0 for every layer, a whole number"));
     }
     let alpha = config.patterned("alpha_pattern", &target.path, "lora_alpha")?;
-    let divisor = match config.flag("use_rslora") {
-        true => rank.sqrt(),
-        false => rank,
+    let divisor = if config.flag("use_rslora") {
+        rank.sqrt()
+    } else {
+        rank
     };
     Ok((rank as usize, alpha / divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Projection;
+    use crate::hooks::Site;
+
+    #[test]
+    fn a_rank_is_a_whole_number_above_0() {
+        let target = Target {
+            site: Site::Linear(0, Projection::Q),
+            path: "model.layers.0.self_attn.q_proj".into(),
+            i: 16,
+            o: 16,
+            key: "base_model.model.model.layers.0.self_attn.q_proj".into(),
+        };
+        let of = |r: &str, pattern: &str| {
+            let json = format!(
+                r#"{{"peft_type": "LORA", "r": {r}, "lora_alpha": 6, "rank_pattern": {pattern}}}"#
+            );
+            scale(&Config::parse("a", json.as_bytes()).expect("JSON"), &target)
+        };
+        assert_eq!(of("3", "{}").expect("a rank"), (3, 2.0));
+        assert_eq!(of("8", r#"{"q_proj": 2}"#).expect("a rank"), (2, 3.0));
+        for (r, pattern) in [("0", "{}"), ("2.5", "{}"), ("8", r#"{"q_proj": 2.5}"#)] {
+            let error = of(r, pattern).expect_err(r);
+            assert!(error.to_string().contains("a whole number"), "{error}");
+        }
+    }
 }

@@ -1,6 +1,17 @@
-//! One file per method: its facts, its formula, and what becomes of its tensors at any coefficient.
+//! One file per method: its facts, its formula, and one function from a checkpoint to a list of
+//! [`Placed`](crate::hooks::Placed) laws, each of which gives the effect at one site for any
+//! coefficient. Adding a method: write its file, put its name into the two lists below.
 //!
-//! Adding a method: write its file, put its name into the two lists below.
+//! ```text
+//! lora_factors.rs    A and B, and the scale, of all kinds of LoRA
+//! tokens.rs          rows of embeddings, and LoRA of an embedding
+//! virtual_tokens.rs  trained embeddings before the text
+//! spectrum.rs        changes inside a weight's own singular directions
+//! saved.rs           modules that were trained whole
+//! gate.rs            the gate of X-LoRA
+//! topk.rs            which of equal numbers torch's topk takes
+//! torch_random.rs    the numbers that torch draws from a seed
+//! ```
 
 pub(crate) mod gate;
 mod lora_factors;

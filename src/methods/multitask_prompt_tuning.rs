@@ -18,8 +18,8 @@
 //! 1 it is PEFT's forward pass for the chosen task, below 0 attention moves away from them. The
 //! base model alone reads the virtual tokens, also when other adapters act beside this one.
 //! # Intuition
-//! One opening speech serves many tasks; each task only says which of its notes to play louder. It
-//! must be told which task is meant.
+//! One prompt serves many tasks; each task only scales the numbers of it. The user has to choose a
+//! task.
 
 use burn::tensor::Tensor;
 
@@ -61,7 +61,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let of_task = |all: Tensor<3>| all.narrow(0, task, 1).squeeze_dim::<2>(0);
     let columns = of_task(loader.shared(COLUMNS, [tasks, n, k])?);
     let rows = of_task(loader.shared(ROWS, [tasks, k, d])?);
-    Ok(virtual_tokens::in_front(
+    Ok(virtual_tokens::with_prompt(
         loader,
         shared * columns.matmul(rows),
     ))

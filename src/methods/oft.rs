@@ -20,7 +20,7 @@
 //! ‖x R‖ = ‖x‖, nearly so with Neumann
 //! # Intuition
 //! The input is turned in small groups of numbers before the layer reads it. Angles between inputs
-//! stay what they were, so that what the layer has learned is kept and only looks elsewhere.
+//! stay what they were, so that what the layer has learned is kept and only its direction changes.
 //! # Differs from PEFT
 //! The two formulas turn in opposite directions, as in PEFT; a file means the one of its config.
 
@@ -57,7 +57,7 @@ pub const METHOD: Method = Method {
 const LINEAR: &str = "oft_R.weight";
 const EMBEDDING: &str = "oft_embedding_R.weight";
 
-/// Where the series converges at all, 64 terms are closer to its sum than f32 can tell.
+/// Where the series converges at all, 64 terms are closer to its sum than f32 can resolve.
 const MOST_TERMS: usize = 64;
 
 const DIVERGES: &str = "beyond it the Neumann series of this checkpoint no longer converges";
@@ -147,15 +147,14 @@ fn terms(config: &Config) -> Result<Option<usize>> {
     let version = config.text("peft_version").unwrap_or_default();
     let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
     let version: [u32; 2] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
-    match version < [0, 18] {
-        true => Err(config.bad(
-            "peft_version",
-            "0.18 or newer with use_cayley_neumann, whose series was another one before; train it again",
-        )),
-        false => match config.count("num_cayley_neumann_terms")? {
-            terms if terms <= MOST_TERMS => Ok(Some(terms)),
-            _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
-        },
+    if version < [0, 18] {
+        let expected = "0.18 or newer with use_cayley_neumann, whose series was another one \
+                        before; train it again";
+        return Err(config.bad("peft_version", expected));
+    }
+    match config.count("num_cayley_neumann_terms")? {
+        terms if terms <= MOST_TERMS => Ok(Some(terms)),
+        _ => Err(config.bad("num_cayley_neumann_terms", "at most 64")),
     }
 }
 
@@ -174,9 +173,10 @@ impl Angles {
             let expected = format!("[blocks, b(b−1)/2] with b a divisor of {}", target.i);
             return Err(loader.wrong_shape(&key, expected));
         }
-        let count = match config.flag("block_share") {
-            true => 1,
-            false => target.i / b,
+        let count = if config.flag("block_share") {
+            1
+        } else {
+            target.i / b
         };
         let above = loader.host(&key, [count, above])?;
         let of_block = above.len() / count;

@@ -1,4 +1,4 @@
-//! P-tuning: embeddings in front of the text, trained as the output of a small network. Liu et al. 2021.
+//! P-tuning: embeddings before the text, trained as the output of a small network. Liu et al. 2021.
 //! <https://arxiv.org/abs/2103.10385>
 //!
 //! # Formula
@@ -15,8 +15,8 @@
 //! 1 it is PEFT's forward pass, below 0 attention moves away from them. The base model alone reads
 //! the virtual tokens, also when other adapters act beside this one.
 //! # Intuition
-//! Searching for words that were never written goes better when one network proposes all of them.
-//! Once it has proposed, only the words are kept.
+//! Virtual tokens are easier to train when one network produces all of them. After training only
+//! its output is kept.
 
 use super::virtual_tokens::{self, EMBEDDINGS};
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
@@ -44,5 +44,5 @@ pub const METHOD: Method = Method {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
-    Ok(virtual_tokens::in_front(loader, embeddings))
+    Ok(virtual_tokens::with_prompt(loader, embeddings))
 }

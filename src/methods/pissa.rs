@@ -17,10 +17,11 @@
 //! Linear: c multiplies the difference between what was trained and where training began.
 //! # Intuition
 //! A LoRA that takes over the strongest part of the layer and trains that itself, instead of
-//! something new beside it. The file holds that part as it became, so its start has to go.
+//! something new beside it. The file holds that part as trained, so its initial value is
+//! subtracted.
 //! # Cost
 //! Loading decomposes each weight of the base, as the device has it; a base that is quantised
-//! otherwise than the one that was trained gives a slightly other start.
+//! differently from the trained one gives a slightly different start.
 //! # Differs from PEFT
 //! Files saved with path_initial_model_for_weight_conversion are plain LoRA. pissa_niter_N starts
 //! from random numbers that no file keeps, corda and lora_ga from data: these are refused.
@@ -87,7 +88,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let (r, scale) = scale(config, target)?;
         let r = r.min(i).min(o);
         let mut deltas = Factors::of_rank(loader, target, r, scale)?.deltas();
-        // With an adapted head PEFT saves the weight that is left of it: `saved` reads that.
+        // With an adapted head PEFT saves the rest of its weight: `saved` reads that.
         let left = loader.key(target, "base_layer.weight");
         if loader.shape(&left).is_some() {
             return Ok(deltas);

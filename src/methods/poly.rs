@@ -15,12 +15,12 @@
 //! ```
 //! # Coefficient
 //! Linear: c multiplies the added product of the chosen task (`task`, from 0; n_tasks of them).
-//! Weights of your own, one for each skill, take the task's place: ŵ_s is then that number in every
-//! layer and split. They are not normalised, as what the router makes of a task sums to 1 already;
-//! all of them doubled is four times the change, since ŵ is in A and in B.
+//! Given weights, one for each skill, replace those of a task: ŵ_s is then that number in every
+//! layer and split. They are not normalised, while a router's sum to 1. Doubling all of them is
+//! four times the change, since ŵ is in A and in B.
 //! # Intuition
-//! A few small adapters are skills; every task mixes them in its own proportions, and in each
-//! layer anew. Choosing another task draws other proportions from the same skills.
+//! A few small adapters are skills; every task mixes them in its own proportions, which differ from
+//! layer to layer. Another task mixes the same skills in other proportions.
 
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
 use crate::error::Result;
@@ -99,7 +99,9 @@ fn routed(logits: &[f32], skills: usize) -> Vec<f32> {
         .collect();
     for split in share.chunks_mut(skills) {
         let sum = split.iter().sum::<f32>() + 1e-12;
-        split.iter_mut().for_each(|w| *w /= sum);
+        for w in split {
+            *w /= sum;
+        }
     }
     share
 }

@@ -1,4 +1,4 @@
-//! Prompt tuning: trained embeddings in front of the text. Lester et al. 2021.
+//! Prompt tuning: trained embeddings before the text. Lester et al. 2021.
 //! <https://arxiv.org/abs/2104.08691>
 //!
 //! # Formula
@@ -39,5 +39,5 @@ pub const METHOD: Method = Method {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
-    Ok(virtual_tokens::in_front(loader, embeddings))
+    Ok(virtual_tokens::with_prompt(loader, embeddings))
 }

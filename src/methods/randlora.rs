@@ -23,8 +23,8 @@
 //! # Cost
 //! One whole matrix per module.
 //! # Differs from PEFT
-//! PEFT multiplies rows counted (p, q) with columns counted (q, p), and so does this. The copies
-//! of A and B that it writes into every layer are passed over. Files without A and B
+//! PEFT multiplies rows counted (p, q) with columns counted (q, p), and so does this. The copies of
+//! A and B that it writes into every layer are not read. Files without A and B
 //! (save_projection = false) are completed from the seed as torch draws on a CPU with bfloat16.
 
 use burn::tensor::Tensor;
@@ -83,9 +83,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let delta = left
             .reshape([m, count * r])
             .matmul(right.reshape([r * count, n]));
-        let delta = match n == target.i {
-            true => delta,
-            false => delta.transpose(),
+        let delta = if n == target.i {
+            delta
+        } else {
+            delta.transpose()
         };
         Ok(vec![Delta::Dense { delta, scale }])
     })
@@ -108,9 +109,10 @@ fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>
         loader.check_extent(target, "randlora_lambda", 0, r)?;
     }
     let mut random = TorchRandom::new(config.seed("projection_prng_key")?);
-    let share = match config.flag("very_sparse") {
-        true => Some(1.0 / (n as f64).sqrt()),
-        false => config.flag("sparse").then_some(1.0 / 3.0),
+    let share = if config.flag("very_sparse") {
+        Some(1.0 / (n as f64).sqrt())
+    } else {
+        config.flag("sparse").then_some(1.0 / 3.0)
     };
     let (a, b) = match share {
         Some(share) => (

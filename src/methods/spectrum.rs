@@ -1,12 +1,13 @@
 //! Changes of a weight inside some of its own singular directions: `ΔW(c) = L N(c) R`, where only
 //! the small N depends on the coefficient.
 
-use crate::checkpoint::Loader;
-use crate::hooks::{Delta, Effect, Law, Placed, Site};
-use crate::linalg::matrix::{self, Matrix};
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
+
+use crate::checkpoint::Loader;
+use crate::hooks::{Delta, Effect, Law, Placed, Site};
+use crate::linalg::matrix::{self, Matrix};
 
 /// L `[o, r]`, R `[r, i]` and c -> N `[r, r]`, under the spectral law and, on request, the linear
 /// one.

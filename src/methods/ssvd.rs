@@ -16,7 +16,7 @@
 //! <module>.ssvd_layer.K_vec   [k(k−1)/2], the numbers above the diagonal of the skew-symmetric K
 //! ```
 //! ESPnet, where it is published, saves whole models only; these are the names of its layer's
-//! tensors behind `ssvd_layer.`, and the config is `{"peft_type": "SSVD"}`. `convert/ssvd.py` makes
+//! tensors after `ssvd_layer.`, and the config is `{"peft_type": "SSVD"}`. `convert/ssvd.py` makes
 //! such files. U and V are in them since K is written in them: another decomposition of the same
 //! weight has other signs.
 //! # Coefficient
@@ -25,8 +25,8 @@
 //! where it does exactly: (I − 2K)^c turns each plane of K by c·atan 2κ and stretches it by
 //! (1 + 4κ²)^(c/2), and S·((S + σ(g)·s)/S)^c; or linear, c·(W(1) − W).
 //! # Intuition
-//! A layer hears some patterns and answers with others, more or less loudly. Trained is what it
-//! listens to and how loudly it answers; the answers stay its own.
+//! A layer responds to some input patterns with output patterns of its own, more or less strongly.
+//! Training changes the inputs and the strengths; the output patterns stay.
 
 use std::cell::OnceCell;
 
@@ -88,9 +88,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let change = move |new: &[f64], turned: &Matrix, old: &[f64]| {
             let new = matrix::matmul(&matrix::diagonal(new), turned);
             let change = matrix::add(&new, &matrix::scaled(&matrix::diagonal(old), -1.0));
-            match flipped {
-                true => matrix::transposed(&change),
-                false => change,
+            if flipped {
+                matrix::transposed(&change)
+            } else {
+                change
             }
         };
         let stretch = |kappa: f64| (2.0 * kappa).hypot(1.0);
@@ -120,9 +121,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             });
             change(&moved, &turned, &old)
         };
-        let (left, right) = match flipped {
-            true => (v.transpose(), u.transpose()),
-            false => (u, v),
+        let (left, right) = if flipped {
+            (v.transpose(), u.transpose())
+        } else {
+            (u, v)
         };
         let log_polar = spectrum::change(loader, left.clone(), right.clone(), log_polar);
         let placed = spectrum::placed(loader, target.site, left, right, spectral);

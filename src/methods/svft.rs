@@ -22,7 +22,7 @@
 //! Linear: c multiplies W' − W, with the base's weights as the device has them.
 //! # Intuition
 //! The layer is seen in its own coordinates, from input patterns to output patterns, each with a
-//! strength. Trained is only how strong they are and how a few of them mix.
+//! strength. Only these strengths are trained, and how a few of the patterns mix.
 //! # Cost
 //! One whole matrix per module; U and V make the file as large as the layers it changes.
 

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::hooks::{Delta, Effect, Lookup, Placed, Site};
 
 /// The trained rows of every module that has `parameter`, which holds whole rows and no
-/// differences. `ids` tells which rows they are. On a model whose head is the embedding, the
-/// embedding's rows are the head's too, unless the file has some for the head.
+/// differences. `ids` says which rows they are. On a model with a tied head, the embedding's rows
+/// are the head's too, unless the file has some for the head.
 pub(super) fn trained_rows(
     loader: &Loader<'_>,
     parameter: &str,
@@ -81,7 +81,7 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     trained_rows(loader, ROWS, |target| {
         let own = listed.and_then(Value::as_object).and_then(|modules| {
             let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
-            // A head that is the embedding may have the embedding's rows a second time.
+            // A tied head may have the embedding's rows a second time.
             let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
             let embedding = |(name, _): &(&String, &Value)| tied && name.ends_with("embed_tokens");
             let entries = || modules.iter();
@@ -92,8 +92,8 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     })
 }
 
-/// Refuses rows that the config names and the file lacks, as PEFT does. A head that is the embedding
-/// needs none of its own where the same ids are named for both.
+/// Refuses rows that the config names and the file lacks, as PEFT does. A tied head needs none of
+/// its own where the same ids are named for both.
 fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>) -> Result<()> {
     let tied = loader.model.config().tie_word_embeddings;
     let modules: Vec<(&str, &Value)> = match listed {
@@ -115,15 +115,15 @@ fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>
         }
         let parameter = format!("{name}.{ROWS}");
         if !loader.any(&parameter) {
-            let key = format!("{}<module>{parameter}", PREFIX);
+            let key = format!("{PREFIX}<module>{parameter}");
             return Err(loader.named_but_absent(field, key));
         }
     }
     Ok(())
 }
 
-/// LoRA of the embedding: a token's own r numbers, through B. The head stays as it is, also where
-/// it is the embedding, but in a file of mlx-lm's.
+/// LoRA of the embedding: a token's own r numbers, through B. A tied head does not follow it,
+/// except in mlx-lm's files.
 pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     if !loader.any(A) {
         return Ok(Vec::new());

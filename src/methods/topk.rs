@@ -1,6 +1,6 @@
 //! Where several numbers tie for the last place among the k largest, as bfloat16 logits do, torch's
-//! topk takes those that its C++ library's partial sorts happen to leave in front, and a checkpoint's
-//! numbers depend on which. So those sorts are here, step by step.
+//! topk takes those that the partial sorts of the C++ library happen to leave first, and a
+//! checkpoint's result depends on which. So those sorts are here, step by step.
 
 type Pair = (f32, usize);
 
@@ -11,9 +11,10 @@ fn before(x: Pair, y: Pair) -> bool {
 /// Places of the k largest numbers, in no order; 0 < k ≤ their count.
 pub(super) fn places(values: &[f32], k: usize) -> Vec<usize> {
     let mut pairs: Vec<Pair> = values.iter().copied().zip(0..).collect();
-    match k * 64 <= pairs.len() {
-        true => select_by_heap(&mut pairs, k),
-        false => select(&mut pairs, k - 1),
+    if k * 64 <= pairs.len() {
+        select_by_heap(&mut pairs, k);
+    } else {
+        select(&mut pairs, k - 1);
     }
     pairs[..k].iter().map(|pair| pair.1).collect()
 }
@@ -55,10 +56,7 @@ fn select(all: &mut [Pair], nth: usize) {
             all.swap(low, high);
             low += 1;
         }
-        match low <= nth {
-            true => first = low,
-            false => last = low,
-        }
+        if low <= nth { first = low } else { last = low }
     }
     for at in first + 1..last {
         let front = before(all[at], all[first]);
@@ -70,7 +68,7 @@ fn select(all: &mut [Pair], nth: usize) {
     }
 }
 
-/// std::__heap_select: the k first of all in front.
+/// std::__heap_select: the first k of all, moved to the start.
 fn select_by_heap(all: &mut [Pair], k: usize) {
     let (heap, rest) = all.split_at_mut(k);
     for at in (0..k / 2).rev() {

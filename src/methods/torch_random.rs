@@ -1,6 +1,6 @@
-//! The numbers that torch's CPU generator draws, for methods that store a seed instead of a
-//! matrix: MT19937 as published by Matsumoto and Nishimura (1998), and torch's ways of making
-//! floats of it.
+//! The numbers that torch's CPU generator draws, for methods that store a seed instead of a matrix:
+//! MT19937 as published by Matsumoto and Nishimura (1998), and torch's conversions of its output to
+//! floats.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ const N: usize = 624;
 const M: usize = 397;
 
 /// `torch.Generator().manual_seed(seed)`
-pub struct TorchRandom {
+pub(super) struct TorchRandom {
     state: [u32; N],
     at: usize,
 }
@@ -16,7 +16,7 @@ pub struct TorchRandom {
 impl TorchRandom {
     /// Seeds the generator with the low 32 bits, as torch does.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut state = [0_u32; N];
         state[0] = seed as u32;
         for i in 1..N {
@@ -29,7 +29,7 @@ impl TorchRandom {
     }
 
     /// The next 32 random bits.
-    pub fn bits(&mut self) -> u32 {
+    pub(super) fn bits(&mut self) -> u32 {
         if self.at == N {
             for i in 0..N {
                 let joined =
@@ -49,7 +49,7 @@ impl TorchRandom {
 
     /// `torch.empty(n).uniform_(-bound, bound)` with the bound of Kaiming's rule for a layer of
     /// `fan_in` inputs, `√3·√2/√fan_in`.
-    pub fn kaiming_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
+    pub(super) fn kaiming_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
         let bound = (3_f64.sqrt() * (2_f64.sqrt() / (fan_in as f64).sqrt())) as f32;
         let span = bound + bound;
         (0..n)
@@ -59,7 +59,7 @@ impl TorchRandom {
 
     /// `torch.nn.init.kaiming_uniform_(a=√5)` of n numbers in bfloat16, `±1/√fan_in`: drawn in
     /// f32 with one rounding, then rounded; what would become the upper end becomes the lower.
-    pub fn bf16_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
+    pub(super) fn bf16_uniform(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
         let bound = (3_f64.sqrt() * ((2.0_f64 / 6.0).sqrt() / (fan_in as f64).sqrt())) as f32;
         let end = half::bf16::from_f32(bound);
         let mut draw = || {
@@ -72,7 +72,7 @@ impl TorchRandom {
 
     /// Of n numbers of `torch.rand` the lowest and the highest half of `share` as −1 and 1, the
     /// others as 0.
-    pub fn signs(&mut self, n: usize, share: f64) -> Vec<f32> {
+    pub(super) fn signs(&mut self, n: usize, share: f64) -> Vec<f32> {
         let (low, high) = ((share / 2.0) as f32, (1.0 - share / 2.0) as f32);
         let mut draw = || {
             let x = (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24);
@@ -83,7 +83,7 @@ impl TorchRandom {
 
     /// The first k numbers of `torch.randperm(n)`, for n below 2³²/20, where torch draws 32 bits
     /// for each.
-    pub fn shuffle_start(&mut self, n: usize, k: usize) -> Vec<usize> {
+    pub(super) fn shuffle_start(&mut self, n: usize, k: usize) -> Vec<usize> {
         let mut moved = HashMap::new();
         let mut draw = |at: usize| {
             let other = at + self.bits() as usize % (n - at).max(1);

@@ -1,4 +1,4 @@
-//! Trainable tokens: the embeddings of chosen tokens, trained anew. PEFT 2025.
+//! Trainable tokens: the embeddings of chosen tokens are trained. PEFT 2025.
 //! <https://huggingface.co/docs/peft/package_reference/trainable_tokens>
 //!
 //! # Formula

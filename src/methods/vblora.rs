@@ -21,9 +21,9 @@
 //! # Intuition
 //! All layers build their adapter from one small box of vectors. A layer only says which pieces
 //! it takes and how it blends them, so the file hardly grows with the model.
-//! # Differs from PEFT
-//! Where logits tie for the last of the topk places, which 16-bit files can bring, the first of
-//! them is taken; torch's choice depends on how it was built.
+//! # Ties
+//! Where logits tie for the last of the topk places, as in 16-bit files, the choice is torch's on a
+//! CPU (`topk.rs`).
 
 use std::iter;
 
@@ -88,9 +88,10 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     if bank.topk > vectors {
         return Err(config.bad("topk", &format!("at most num_vectors, {vectors}")));
     }
-    let parameter = match bank.only_topk {
-        true => "vblora_logits_A_topk_indices",
-        false => "vblora_logits_A",
+    let parameter = if bank.only_topk {
+        "vblora_logits_A_topk_indices"
+    } else {
+        "vblora_logits_A"
     };
     Loaded::linear(loader, &[parameter], |target| {
         config.check_divides("vector_length", length, target)?;

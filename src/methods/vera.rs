@@ -15,8 +15,8 @@
 //! # Coefficient
 //! Linear: c multiplies λ_b.
 //! # Intuition
-//! All layers share two random matrices that nobody trained; each layer only learns which of
-//! their directions to use and how much. Two short lists of numbers can so stand for a whole layer.
+//! All layers share two random matrices that nobody trained; each layer only learns which of their
+//! directions to use and how much. So two short lists of numbers stand for a whole layer.
 //! # Differs from PEFT
 //! Files without the matrices (save_projection = false) are completed from the seed
 //! projection_prng_key, with the numbers that torch's CPU generator draws.

@@ -1,6 +1,6 @@
-//! Virtual tokens: trained embeddings in front of the text, shared by the methods that differ only
-//! in how they were trained. Attention looks back, never ahead, so what every layer keeps of the
-//! virtual tokens does not depend on the text: their keys and values are computed once.
+//! Virtual tokens: trained embeddings before the text, shared by the methods that differ only in
+//! how they were trained. Attention is causal, so what a layer keeps of the virtual tokens does not
+//! depend on the text: their keys and values are computed once.
 
 use burn::tensor::Tensor;
 
@@ -17,7 +17,7 @@ pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
     let field = "num_virtual_tokens";
     match loader.config.count(field)? {
         n if n > EXTRA_POSITIONS => {
-            let why = "up to 1024 virtual tokens fit in front of the text here";
+            let why = "up to 1024 virtual tokens fit before the text here";
             Err(method.unsupported(loader.config, field, why))
         }
         n => Ok(n),
@@ -30,8 +30,9 @@ pub(super) fn embeddings(loader: &Loader<'_>, method: &Method) -> Result<Tensor<
     loader.shared(EMBEDDINGS, [n, loader.model.config().hidden_size])
 }
 
-/// Runs the base model over the virtual tokens and lets every layer see what it keeps of them.
-pub(super) fn in_front(loader: &Loader<'_>, embeddings: Tensor<2>) -> Loaded {
+/// Runs the base model over the virtual tokens and gives every layer the keys and values that it
+/// keeps of them.
+pub(super) fn with_prompt(loader: &Loader<'_>, embeddings: Tensor<2>) -> Loaded {
     let kept = loader.model.keys_values(embeddings);
     let place = |(layer, (keys, values))| in_layer(layer, keys, values);
     Loaded {
@@ -40,7 +41,7 @@ pub(super) fn in_front(loader: &Loader<'_>, embeddings: Tensor<2>) -> Loaded {
     }
 }
 
-/// Keys and values `[kv_heads, n, hd]` in front of one layer's own.
+/// Keys and values `[kv_heads, n, hd]` before one layer's own.
 pub(super) fn in_layer(layer: usize, keys: Tensor<3>, values: Tensor<3>) -> Placed {
     Placed::new(Site::Attention(layer), move |coefficient| {
         let (keys, values) = (keys.clone(), values.clone());

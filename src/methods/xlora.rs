@@ -1,9 +1,9 @@
-//! X-LoRA: a mixture of LoRA experts, weighted anew for every token. Buehler and Buehler 2024.
+//! X-LoRA: a mixture of LoRA experts, with new weights for every token. Buehler and Buehler 2024.
 //! <https://arxiv.org/abs/2402.07148>
 //!
 //! # Formula
 //! ```text
-//! h = what the model makes of the text while every expert has the weight scaling_pass_value
+//! h = the last hidden state while every expert has the weight scaling_pass_value
 //! w = gate(h): Linear, ReLU, …, Linear; softmax(·/T); the k largest, alone or softmaxed again
 //! y = W x + c·g·Σ_e w_e·s_e·B_e A_e x,   g = global_scaling_weight
 //! ```
@@ -14,15 +14,15 @@
 //! 0/, 1/, …                                       the experts, ordinary LoRA folders
 //! ```
 //! # Coefficient
-//! Gate: c multiplies g. The weights are those of the trained gate at any c. Weights of your own
-//! take the gate's place and are the same for every token; then nothing is computed twice.
+//! Gate: c multiplies g. The weights are those of the trained gate at any c. Given weights replace
+//! the gate's and are the same for every token; then nothing is computed twice.
 //! # Intuition
-//! Several specialists and a chairman, who listens first and then says, word by word, how much
-//! each of them is heard.
+//! Several specialists and a gate, which reads the text first and then decides, token by token, how
+//! much each of them counts.
 //! # Differs from PEFT
 //! Both passes keep what they computed of earlier tokens; PEFT computes all of it again for every
 //! token, to the same numbers. PEFT 0.21.2 leaves layers.0 of the gate out of the file, as it takes
-//! the 0 for the name of an expert; such a file is refused unless weights of your own are given.
+//! the 0 for the name of an expert; such a file is refused unless weights are given.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -72,7 +72,7 @@ struct Layer {
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
     let names = config.get("adapters").and_then(|names| names.as_object());
-    let experts = names.map_or(0, |names| names.len());
+    let experts = names.map_or(0, serde_json::Map::len);
     let layers = layers(loader, experts)?;
     let global = config.number("global_scaling_weight")?;
     let weights = match loader.expert_weights("experts", experts)? {
@@ -89,9 +89,9 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |(number, layer): (usize, &Layer)| {
         let deltas = match &weights {
             Err(own) => with_weights(&layer.experts, |expert| own[expert] * global),
-            Ok(heard) => {
+            Ok(gate) => {
                 let slot = if layerwise { number } else { 0 };
-                let weights = ExpertWeights::Gate(heard.clone(), slot);
+                let weights = ExpertWeights::Gate(gate.clone(), slot);
                 mixed(loader, layer, weights, global)
             }
         };
@@ -133,7 +133,7 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
     Ok(by_site.into_iter().map(layer).collect())
 }
 
-/// The model with every expert at scaling_pass_value, which the gate listens to.
+/// The effects of the pass that the gate reads: every expert at scaling_pass_value.
 fn scout(
     config: &Config,
     layers: &[Layer],
@@ -144,17 +144,17 @@ fn scout(
     if weight == 0.0 {
         return Ok(Vec::new());
     }
-    // All are equally heavy, so which of them are the heaviest is torch's choice.
-    let kept = match config.flag("top_k_lora") {
-        true => {
-            let top = config.count("top_k_lora")?.min(experts);
-            topk::places(&vec![weight; experts], top)
-        }
-        false => (0..experts).collect(),
+    // All weights are equal, so which of them are the largest depends on torch's sort.
+    let kept = if config.flag("top_k_lora") {
+        let top = config.count("top_k_lora")?.min(experts);
+        topk::places(&vec![weight; experts], top)
+    } else {
+        (0..experts).collect()
     };
-    let each = match config.flag("enable_softmax_topk") {
-        true => 1.0 / kept.len() as f32,
-        false => weight,
+    let each = if config.flag("enable_softmax_topk") {
+        1.0 / kept.len() as f32
+    } else {
+        weight
     };
     let weight = |expert: usize| f32::from(u8::from(kept.contains(&expert))) * each * global;
     let each = layers.iter().flat_map(|layer| {
@@ -164,7 +164,7 @@ fn scout(
     Ok(each.collect())
 }
 
-/// The experts of a layer with weights that stay.
+/// The experts of a layer with fixed weights.
 fn with_weights(experts: &[(usize, Factors)], weight: impl Fn(usize) -> f32) -> Vec<Delta> {
     let each = experts.iter().flat_map(|(expert, factors)| {
         let deltas = factors.deltas().into_iter();

@@ -331,12 +331,11 @@ pub(super) fn attend(
             let seen = window.map_or(0, |window| seen.saturating_sub(window))..seen;
             let together = TOGETHER * history.width;
             for (q, out) in q.chunks(together).zip(out.chunks_mut(together)) {
+                let seen = seen.clone();
                 match q.len() / history.width {
-                    TOGETHER => {
-                        history.attend::<TOGETHER>(q, scale, seen.clone(), &mut shares, out)
-                    }
-                    2 => history.attend::<2>(q, scale, seen.clone(), &mut shares, out),
-                    _ => history.attend::<1>(q, scale, seen.clone(), &mut shares, out),
+                    TOGETHER => history.attend::<TOGETHER>(q, scale, seen, &mut shares, out),
+                    2 => history.attend::<2>(q, scale, seen, &mut shares, out),
+                    _ => history.attend::<1>(q, scale, seen, &mut shares, out),
                 }
             }
         }

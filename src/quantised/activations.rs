@@ -11,7 +11,7 @@ const LARGEST: f32 = 32639.0;
 /// Adding this to a float of at most 2²² leaves the nearest integer in its low bits.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// Rows `x [t, cols]`, arranged so that the numbers which the products meet together lie together.
+/// Rows `x [t, cols]`, in the order in which the products read them.
 #[derive(Debug)]
 pub struct Activations {
     tokens: usize,
@@ -41,8 +41,8 @@ pub(super) struct Tiled<const T: usize> {
 }
 
 impl Activations {
-    /// Rounds `x [t, cols]`, whose width is a multiple of 32. A block that holds an infinity or
-    /// NaN gives a factor that is no number either, so neither can vanish.
+    /// Rounds `x [t, cols]`, whose width is a multiple of 32. A block with an infinity or NaN has a
+    /// factor that is not finite either, so neither can vanish.
     #[must_use]
     pub fn new(x: &[f32], cols: usize) -> Self {
         let tokens = x.len() / cols.max(1);
@@ -58,7 +58,7 @@ impl Activations {
         }
     }
 
-    /// In bytes, for those who multiply bytes.
+    /// In bytes, for products of bytes.
     pub(super) fn words(&self) -> &[i32] {
         self.words.get_or_init(|| match &self.tiles {
             Tiles::One(x) => words(x),
@@ -123,7 +123,7 @@ fn words<const T: usize>(x: &Tiled<T>) -> Vec<i32> {
                 let codes: [i16; 4] = bytemuck::cast(pairs.map(|pair| pair[t]));
                 let high = codes.map(|code| ((i32::from(code) + 128) >> 8) as i8);
                 words.push(bytemuck::cast(high));
-                // What is left has the code's own low byte.
+                // The rest has the code's own low byte.
                 low[t] = bytemuck::cast(codes.map(|code| code as i8));
             }
         }

@@ -32,7 +32,7 @@ impl FourInBytes {
 /// times the sum of the codes.
 pub const WORDS: usize = 2 * BLOCK / 4 + 2;
 
-/// Everything that a product reads and writes.
+/// All that a product reads and writes.
 #[derive(Debug)]
 pub struct Call<'a> {
     /// `[panels · blocks]`
@@ -61,17 +61,17 @@ impl Call<'_> {
     }
 }
 
-/// Who multiplies.
+/// Computes a product.
 pub type Product = fn(Call<'_>);
 
 static PRODUCT: OnceLock<Product> = OnceLock::new();
 
-/// Lets matrices that are packed from now on be multiplied by `product`; the first one stays.
+/// Sets the product of matrices that are packed from now on; only the first call counts.
 pub fn multiply_bytes_with(product: Product) {
     PRODUCT.get_or_init(|| product);
 }
 
-/// Who multiplies bytes, if anybody does.
+/// The product of bytes, if there is one.
 #[must_use]
 pub fn byte_product() -> Option<Product> {
     PRODUCT.get().copied()

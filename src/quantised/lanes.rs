@@ -5,84 +5,84 @@ use wide::{f32x4, i16x8, i32x4, u16x8};
 
 /// Eight numbers of 16 bits, as four pairs.
 #[derive(Debug, Clone, Copy)]
-pub struct Pairs(i16x8);
+pub(crate) struct Pairs(i16x8);
 
 /// Four sums of 32 bits.
 #[derive(Debug, Clone, Copy)]
-pub struct Sums(i32x4);
+pub(crate) struct Sums(i32x4);
 
 /// Four floats.
 #[derive(Debug, Clone, Copy)]
-pub struct Floats(f32x4);
+pub(crate) struct Floats(f32x4);
 
 impl Pairs {
     #[inline(always)]
-    pub fn load(x: [i32; 4]) -> Self {
+    pub(crate) fn load(x: [i32; 4]) -> Self {
         Self(cast(i32x4::new(x)))
     }
 
     /// One pair, four times.
     #[inline(always)]
-    pub fn splat(x: i32) -> Self {
+    pub(crate) fn splat(x: i32) -> Self {
         Self(cast(i32x4::splat(x)))
     }
 
     /// Bits `4N .. 4N + 4` of each number.
     #[inline(always)]
-    pub fn nibbles<const N: i32>(self) -> Self {
+    pub(crate) fn nibbles<const N: i32>(self) -> Self {
         let shifted: u16x8 = cast::<_, u16x8>(self.0) >> (4 * N);
         Self(cast(shifted & u16x8::splat(15)))
     }
 
     /// The low byte of each number, with its sign.
     #[inline(always)]
-    pub fn low_bytes(self) -> Self {
+    pub(crate) fn low_bytes(self) -> Self {
         Self((self.0 << 8) >> 8)
     }
 
     /// The high byte of each number, with its sign.
     #[inline(always)]
-    pub fn high_bytes(self) -> Self {
+    pub(crate) fn high_bytes(self) -> Self {
         Self(self.0 >> 8)
     }
 }
 
 impl Sums {
-    pub const ZERO: Self = Self(i32x4::ZERO);
+    pub(crate) const ZERO: Self = Self(i32x4::ZERO);
 
     /// `self + x₀y₀ + x₁y₁` for each of the four pairs.
     #[inline(always)]
-    pub fn add_products(self, x: Pairs, y: Pairs) -> Self {
+    pub(crate) fn add_products(self, x: Pairs, y: Pairs) -> Self {
         Self(self.0 + x.0.dot(y.0))
     }
 
     #[inline(always)]
-    pub fn to_floats(self) -> Floats {
+    pub(crate) fn to_floats(self) -> Floats {
         Floats(f32x4::from_i32x4(self.0))
     }
 }
 
 impl Floats {
-    pub const ZERO: Self = Self(f32x4::ZERO);
+    pub(crate) const ZERO: Self = Self(f32x4::ZERO);
 
     #[inline(always)]
-    pub fn load(x: [f32; 4]) -> Self {
+    pub(crate) fn load(x: [f32; 4]) -> Self {
         Self(f32x4::new(x))
     }
 
     #[inline(always)]
-    pub fn store(self) -> [f32; 4] {
+    pub(crate) fn store(self) -> [f32; 4] {
         self.0.to_array()
     }
 
     #[inline(always)]
-    pub fn splat(x: f32) -> Self {
+    pub(crate) fn splat(x: f32) -> Self {
         Self(f32x4::splat(x))
     }
 
     /// The sum of each.
     #[inline(always)]
-    pub fn sum_each(x: [Self; 4]) -> Self {
+    pub(crate) fn sum_each(x: [Self; 4]) -> Self {
         let [x, y, z, w] = f32x4::transpose(x.map(|x| x.0));
         Self((x + y) + (z + w))
     }

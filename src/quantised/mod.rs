@@ -155,7 +155,7 @@ enum PackedCodes {
 }
 
 impl Packed {
-    /// A matrix of zeros, to be filled with [`Self::set`]. `None` if the memory is not there, or
+    /// A matrix of zeros, to be filled with [`Self::set`]. `None` if there is not enough memory, or
     /// when `cols` is not a multiple of 32.
     #[must_use]
     pub fn new(rows: usize, cols: usize, width: Width) -> Option<Self> {
@@ -224,7 +224,7 @@ impl Packed {
         [self.rows, self.cols]
     }
 
-    /// Memory, in bytes: all of it is read for a product.
+    /// Memory, in bytes; a product reads all of it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let codes = match &self.codes {
@@ -253,7 +253,7 @@ impl Packed {
         }
     }
 
-    /// W in f32 `[rows, cols]`, for those whose formula needs it.
+    /// W in f32 `[rows, cols]`, for methods whose formula needs it.
     #[must_use]
     pub fn dequantise(&self) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.rows * self.cols);
@@ -291,14 +291,14 @@ impl Packed {
             tile,
         });
         y.truncate(x.tokens() * width);
-        // Rows that only fill up are left out.
-        match width == self.rows {
-            true => y,
-            false => y
-                .chunks_exact(width)
+        // Rows of padding are left out.
+        if width == self.rows {
+            y
+        } else {
+            y.chunks_exact(width)
                 .flat_map(|y| &y[..self.rows])
                 .copied()
-                .collect(),
+                .collect()
         }
     }
 
@@ -318,8 +318,8 @@ impl Packed {
         values
     }
 
-    /// One tile of tokens: every weight is read once and used from registers, R of the panel's at a
-    /// time, so that the sums of all tokens find room beside them.
+    /// One tile of tokens: every weight is read once into registers, R of the panel's at a time, so
+    /// that the sums of all tokens are in registers too.
     fn few<C: Codes<P>, const P: usize, const T: usize, const R: usize, const OFFSET: bool>(
         &self,
         codes: &[C],
@@ -332,9 +332,10 @@ impl Packed {
         let blocks = self.cols / BLOCK;
         for (panel, codes) in codes.chunks_exact(blocks).enumerate() {
             let scales = &self.scales[panel * blocks..][..blocks];
-            let offsets = match OFFSET {
-                true => &self.offsets[panel * blocks..][..blocks],
-                false => scales,
+            let offsets = if OFFSET {
+                &self.offsets[panel * blocks..][..blocks]
+            } else {
+                scales
             };
             let mut sums = [[Floats::ZERO; REGISTERS]; T];
             let weights = codes.iter().zip(scales.iter().zip(offsets));
@@ -359,7 +360,7 @@ impl Packed {
         }
     }
 
-    /// Many tiles of tokens: a block of weights is widened once and meets all of them.
+    /// Many tiles of tokens: a block of weights is widened once for all of them.
     fn many<C: Codes<P>, const P: usize, const T: usize, const OFFSET: bool>(
         &self,
         codes: &[C],
@@ -397,7 +398,7 @@ impl Packed {
         }
     }
 
-    /// Writes the results of a panel; rows and tokens that only fill up are left out.
+    /// Writes the results of a panel; rows and tokens of padding are left out.
     fn write(&self, y: &mut [f32], token: usize, panel: usize, sums: &[Floats; REGISTERS]) {
         let first = panel * PANEL;
         let count = PANEL.min(self.rows - first);

@@ -18,10 +18,10 @@ use crate::text::Text;
 
 /// Prompt tokens per forward pass, so that a long prompt can be stopped and shows its progress.
 const PREFILL_TOKENS: usize = 128;
-/// The same on a GPU that a program imitates, which takes seconds for more.
+/// The same on a software GPU, which takes seconds for more.
 const SOFTWARE_PREFILL_TOKENS: usize = 32;
 
-/// A stream under way. Dropping it stops it.
+/// A generation under way. Dropping it stops it.
 #[derive(Debug)]
 pub struct Generation {
     pub(super) model: Rc<Model>,
@@ -36,9 +36,9 @@ pub struct Generation {
     pub(super) base: Option<Stream>,
     /// The base model reading the steered text, once the two texts differ.
     pub(super) shadow: Option<Stream>,
-    /// On a GPU: the pass behind the newest token, which all lanes' caches hold already.
+    /// On a GPU: the pass after the newest token; the caches of its lanes hold that token already.
     pub(super) ahead: Option<Ahead>,
-    /// Why nothing more can be said.
+    /// The error that ended it.
     pub(super) failed: Option<Error>,
 }
 
@@ -54,8 +54,8 @@ impl Generation {
         self.request.cache = cache;
     }
 
-    /// Lets the stream start from a cache that holds the whole prompt but its last token; whatever
-    /// steered its entries is kept.
+    /// Starts from a cache that holds the whole prompt but its last token, under whatever steering
+    /// it was computed.
     ///
     /// # Errors
     /// [`Error::BadOption`] when the cache holds another number of tokens.
@@ -89,8 +89,9 @@ impl Generation {
     /// Computes the next step; `None` when every stream has ended.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] when results cannot be read back; [`Error::Diverged`], from then on for
-    /// ever, when the logits of one of the streams are no longer finite, so that there is no next token.
+    /// [`Error::DeviceLost`] when results cannot be read back; [`Error::Diverged`], at this and
+    /// every later call, when the logits of one of the streams are no longer finite, so that there
+    /// is no next token.
     pub async fn next(&mut self) -> Result<Option<Step>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -152,7 +153,7 @@ impl Generation {
             shadow.ids.push(step.id);
         }
         if splits || ends(&steered_step) || ends(&base_step) {
-            // Other streams go on now than those that run ahead.
+            // The pass that runs ahead is not of the streams that go on.
             self.roll_back();
         } else {
             self.resolve();
@@ -183,7 +184,7 @@ impl Generation {
         }))
     }
 
-    /// Ends all streams: one of those that took part in a pass has no next token.
+    /// Ends all streams: row `row` of a pass has no next token.
     fn fail(&mut self, row: usize, taking: Taking, steering: &Steering) -> Error {
         self.ahead = None;
         let lanes = self.lanes().into_iter().zip(taking.each()).enumerate();
@@ -191,7 +192,7 @@ impl Generation {
         let mut acting = Vec::new();
         if let Some((0, (Some(lane), _))) = lane {
             acting.extend_from_slice(steering.stamp());
-            // What acted while its cache was filled is in it.
+            // The cache depends on what acted while it was filled.
             let before = lane.cache.stamps().iter().flat_map(|(_, stamp)| &**stamp);
             for one in before {
                 let same =
@@ -220,8 +221,8 @@ impl Generation {
             .is_some_and(|base| base.ids != self.steered.ids)
     }
 
-    /// Gives the base its own stream. Until now no adapter has acted, so all that the steered
-    /// stream computed is the base's too.
+    /// Gives the base its own stream. No adapter has acted yet, so the base's is a copy of the
+    /// steered stream.
     fn fork_base(&mut self) {
         if self.base.is_some() || !self.request.compare {
             return;
@@ -229,8 +230,8 @@ impl Generation {
         self.base = Some(self.steered.clone());
     }
 
-    /// The base's cache behind the steered text. At the first difference only the newest token,
-    /// which no cache holds yet, is another.
+    /// A stream of the base that reads the steered text, made at the first difference: only the
+    /// newest token differs then, which no cache holds yet.
     fn fork_shadow(&self) -> Option<Stream> {
         let mut shadow = self.base.clone()?;
         shadow.ids.clone_from(&self.steered.ids);
@@ -238,7 +239,7 @@ impl Generation {
         Some(shadow)
     }
 
-    /// Steered stream, base, and base behind the steered text, as far as they are there.
+    /// The steered stream, the base's, and the base reading the steered text, as far as they exist.
     fn lanes(&self) -> [Option<&Stream>; 3] {
         let base = self.base.as_ref().filter(|_| self.request.compare);
         [Some(&self.steered), base, self.shadow.as_ref()]
@@ -288,10 +289,9 @@ impl Generation {
         each.collect()
     }
 
-    /// Reads one more piece of a long prompt, in the stream that has read the least of those that
-    /// have one before them.
+    /// Reads one more piece of a long prompt, in the stream that has read the least.
     async fn prefill(&mut self, steering: &Steering, base: &Steering) -> Result<Option<Step>> {
-        // A GPU would take all pieces at once and be heard of after the last: it is waited for.
+        // Passes are queued on a GPU: without waiting for each, there would be no progress to show.
         let on_gpu = self.model.is_on_gpu();
         let (positions, piece_tokens) = match on_gpu && gpu_is_software() {
             true => (Positions::Last, SOFTWARE_PREFILL_TOKENS),
@@ -331,7 +331,7 @@ impl Generation {
         }))
     }
 
-    /// What a pass of these lanes is asked, for the token at `position`.
+    /// The question to the logits of a pass of these lanes, for the token at `position`.
     fn question(&self, position: usize, taking: Taking) -> Question<'_> {
         let lanes = self.lanes().into_iter().zip(taking.each());
         let so_far: Vec<&[u32]> = lanes
@@ -356,7 +356,8 @@ impl Generation {
         }
     }
 
-    /// The same for a GPU, if it can answer. With `newest`, each lane has a token more than we know.
+    /// The same for a GPU, if its kernel can answer it. With `newest`, each lane has one more token,
+    /// whose id only the GPU knows.
     fn asked(&self, position: usize, taking: Taking, newest: bool) -> Option<Asked> {
         let question = self.question(position, taking);
         if !self.model.is_on_gpu() || !Asked::suits(&question) {
@@ -367,7 +368,7 @@ impl Generation {
         Some(Asked::new(&question, shadow, newest, vocab, &device))
     }
 
-    /// Begins to compute what waits in all streams, in one pass.
+    /// Starts one pass over the waiting tokens of all streams.
     fn encode(&mut self, steering: &Steering, base: &Steering) -> Result<Pending> {
         let waits = |lane: Option<&Stream>| lane.is_some_and(|lane| lane.waiting() > 0);
         let [steered, own, shadow] = self.lanes().map(waits);
@@ -392,8 +393,9 @@ impl Generation {
         Ok(Pending { taking, answer })
     }
 
-    /// Begins to compute the token behind the one that is `pending`, whose id only the GPU knows, so
-    /// that the GPU never waits for us. `None` where that token must be known first, or is the last.
+    /// Starts the pass after the token of `pending`, whose id only the GPU knows, so that the GPU
+    /// never waits for the host. `None` where the host must know that token first, or where it is
+    /// the last.
     fn encode_ahead(
         &mut self,
         pending: &Pending,
@@ -403,7 +405,7 @@ impl Generation {
         let Answering::Gpu { ids, .. } = &pending.answer else {
             return Ok(None);
         };
-        // In a browser a software GPU holds back what is read until all that was submitted is done.
+        // In a browser a software GPU returns what is read only after all submitted work is done.
         let holds_back = cfg!(target_arch = "wasm32") && gpu_is_software();
         if holds_back || self.index + 1 >= self.max_tokens || steering.reads_tokens() {
             return Ok(None);
@@ -444,7 +446,7 @@ impl Generation {
         }
     }
 
-    /// Tells the caches which tokens [`Self::encode_ahead`] gave them.
+    /// Gives the caches the ids of the tokens that [`Self::encode_ahead`] added.
     fn resolve(&mut self) {
         let Some(Ahead { pending, .. }) = &self.ahead else {
             return;

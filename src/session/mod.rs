@@ -1,8 +1,8 @@
 //! A loaded model, its text, its stack of adapters, and the streams they produce.
 //!
-//! Nothing here reads files, knows the time or a browser. A [`Generation`] owns its share of the
-//! session, so coefficients may change while one of its steps is under way: they act from the
-//! next step on.
+//! Nothing here reads files, a clock or a browser. A [`Generation`] shares the model and the stack
+//! with the session, so coefficients may change while one of its steps is under way: they act from
+//! the next step on.
 
 mod generation;
 mod passes;
@@ -30,9 +30,10 @@ use crate::model::{Model, Positions, Weights};
 use crate::sample::{Question, Sampling, all_finite};
 use crate::text::Text;
 use crate::weights::ByteSource;
+
 use stream::Stream;
 
-/// A model ready to speak.
+/// A loaded model, ready to generate.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// The weights.
@@ -43,13 +44,13 @@ pub struct Session {
     pub stack: Rc<RefCell<Stack>>,
 }
 
-/// How far loading is.
+/// The stage of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoadState {
     /// Weights go to the device.
     Uploading,
-    /// First tokens are computed, so that the user's are not slower.
+    /// A few tokens are computed, so that the user's first ones are not slower.
     WarmingUp,
     /// Done.
     Ready,
@@ -68,8 +69,8 @@ pub struct LoadProgress {
 }
 
 impl Session {
-    /// Loads weights to a device and runs a few tokens. `text` is what lies beside safetensors
-    /// weights; a GGUF file brings its own.
+    /// Loads weights to a device and runs a few tokens. `text` is read from the files beside
+    /// safetensors weights; a GGUF file has its own.
     ///
     /// # Errors
     /// What reading and the device report.
@@ -90,7 +91,7 @@ impl Session {
                 state,
                 bytes,
                 total_bytes,
-            })
+            });
         };
         let uploaded = |bytes| report(LoadState::Uploading, bytes);
         let model = Model::load(file, device, weights, uploaded).await?;
@@ -125,7 +126,7 @@ impl Session {
         })
     }
 
-    /// Starts a stream.
+    /// Starts a generation.
     ///
     /// # Errors
     /// Options outside their range, an empty prompt, one beyond the context, text without a
@@ -160,11 +161,10 @@ impl Session {
         })
     }
 
-    /// Whether logits `[n, vocab]` behind the tokens from `first` on can be told, which the stack's
-    /// adapters had a part in as far as `steering` has them.
+    /// Checks logits `[n, vocab]` of the tokens from `first` on, computed under `steering`.
     ///
     /// # Errors
-    /// [`Error::Diverged`] names the first token behind which they are not all finite.
+    /// [`Error::Diverged`] names the first token whose logits are not all finite.
     pub fn check_logits(&self, logits: &[f32], first: usize, steering: &Steering) -> Result<()> {
         let mut rows = logits.chunks(self.model.config().vocab_size);
         match rows.position(|row| !all_finite(row)) {

@@ -1,5 +1,5 @@
 //! Passes that are under way while the host does other things: on a GPU the pass after the newest
-//! token begins before anybody knows that token.
+//! token starts before the host knows that token.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub(super) struct Pending {
 pub(super) enum Answering {
     /// The logits, one row for each lane.
     Host(Tensor<2>),
-    /// The chosen ids, one for each lane, and what is being read of them.
+    /// The chosen ids, one for each lane, and the answer that is being read back.
     Gpu {
         ids: Tensor<1, Int>,
         answer: Pin<Box<dyn Future<Output = Result<Answer>>>>,

@@ -1,11 +1,11 @@
-//! What to say, and how.
+//! What to generate, and how.
 
 use serde::{Deserialize, Serialize};
 
 use crate::sample::Sampling;
 use crate::text::Message;
 
-/// What to say, and how.
+/// What to generate, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Request {
@@ -13,7 +13,7 @@ pub struct Request {
     pub prompt: Option<String>,
     /// A conversation to answer, through the model's chat template.
     pub chat: Option<Vec<Message>>,
-    /// Token ids to continue; beats the other two.
+    /// Token ids to continue; used before the other two.
     pub ids: Option<Vec<u32>>,
     /// Tokens at most.
     pub max_tokens: usize,
@@ -23,9 +23,9 @@ pub struct Request {
     pub stop: Vec<String>,
     /// What happens to cached keys and values when coefficients change.
     pub cache: CachePolicy,
-    /// Whether the base model speaks beside the steered one.
+    /// Whether the base model generates beside the steered one.
     pub compare: bool,
-    /// Whether the KL goes on behind the first difference (a third forward pass per token).
+    /// Whether the KL goes on after the first difference (a third forward pass per token).
     pub kl_after_split: bool,
     /// How many of the most probable tokens to report for each step.
     pub top: usize,

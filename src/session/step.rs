@@ -29,13 +29,13 @@ pub enum Step {
         /// Prompt tokens in all.
         total_tokens: usize,
     },
-    /// Each stream that still speaks said one token.
+    /// Each stream that has not ended gave one token.
     Token {
         /// Counts tokens from 0.
         index: usize,
-        /// The steered stream, while it speaks.
+        /// The steered stream, until it ends.
         steered: Option<LaneStep>,
-        /// The base stream, while it speaks.
+        /// The base stream, until it ends.
         base: Option<LaneStep>,
         /// KL(steered ‖ base) of the next-token distributions after the steered text, in nats; `None`
         /// too where the logits lie so far apart that it overflows.
@@ -67,9 +67,9 @@ pub struct LaneStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finish {
-    /// The model said so.
+    /// The model gave an end-of-text token.
     EndOfText,
-    /// The asked number of tokens is reached.
+    /// The requested number of tokens is reached.
     Length,
     /// The model's context is full before that.
     Context,

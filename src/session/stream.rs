@@ -1,10 +1,9 @@
-//! One text in the making, and which of three such texts take part in a pass.
+//! One text being generated, and which of the three take part in a pass.
 
+use super::step::Finish;
 use crate::hooks::Steering;
 use crate::model::{self, KvCache, Model};
 use crate::text::{Speech, Text};
-
-use super::step::Finish;
 
 /// Which streams take part in a pass: the steered text, the base's own, and the base reading the
 /// steered text.
@@ -22,10 +21,10 @@ impl Taking {
     }
 }
 
-/// One text in the making and its cache.
+/// One text being generated, and its cache.
 #[derive(Debug, Clone)]
 pub(super) struct Stream {
-    /// Prompt and answer; those behind `cache.len()` are still to be computed.
+    /// Prompt and answer; those from `cache.len()` on are still to be computed.
     pub(super) ids: Vec<u32>,
     pub(super) cache: KvCache,
     pub(super) speech: Speech,
@@ -54,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// What is waiting, for a pass of the model; `None` after the end.
+    /// The waiting tokens as a lane of a pass; `None` after the end.
     pub(super) fn pass<'a>(&'a mut self, steering: &'a Steering) -> Option<model::Lane<'a>> {
         (self.waiting() > 0).then(|| model::Lane {
             tokens: &self.ids[self.cache.len()..],

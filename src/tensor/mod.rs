@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::device;
 
-/// The same numbers to divide by, but NaN for an infinity: dividing by that would give 0, which looks
-/// like a result.
+/// The same numbers, but NaN for an infinity: a division by infinity gives 0, which looks like a
+/// result.
 pub(crate) fn telling<const D: usize>(divisor: Tensor<D>) -> Tensor<D> {
     divisor.clone() * 0.0 + divisor
 }

@@ -3,19 +3,20 @@
 use crate::quantised::Floats;
 
 /// `h += y`
-pub fn add(h: &mut [f32], y: &[f32]) {
+pub(crate) fn add(h: &mut [f32], y: &[f32]) {
     h.iter_mut().zip(y).for_each(|(h, y)| *h += y);
 }
 
 /// `x / √(mean x² + ε) ∘ γ` for rows as wide as γ; NaN for a row whose squares overflow, which would
 /// all become 0 and look like a result.
-pub fn rms_norm(h: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
+pub(crate) fn rms_norm(h: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
     let mut x = Vec::with_capacity(h.len());
     for row in h.chunks_exact(gamma.len()) {
         let mean = dot(row, row) / row.len() as f32;
-        let scale = match mean.is_finite() {
-            true => 1.0 / (mean + epsilon).sqrt(),
-            false => f32::NAN,
+        let scale = if mean.is_finite() {
+            1.0 / (mean + epsilon).sqrt()
+        } else {
+            f32::NAN
         };
         x.extend(row.iter().zip(gamma).map(|(h, gamma)| h * scale * gamma));
     }
@@ -23,7 +24,7 @@ pub fn rms_norm(h: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
 }
 
 /// `gate = silu(gate) ∘ up`
-pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         *gate = *gate / (1.0 + exp(-*gate)) * up;
     }
@@ -31,7 +32,7 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
 
 /// `x Wᵀ` for W `[o, i]` and two or three rows of `x [t, i]`: each number of W is read once for all of
 /// them.
-pub fn products(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
+pub(crate) fn products(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
     match x.len() / i {
         2 => products_of::<2>(w, x, i),
         _ => products_of::<3>(w, x, i),
@@ -65,7 +66,13 @@ fn products_of<const T: usize>(w: &[f32], x: &[f32], i: usize) -> Vec<f32> {
 }
 
 /// `y += scale · (x Aᵀ) Bᵀ` for `x [t, i]`, `y [t, o]`, A `[r, i]` and B `[o, r]`.
-pub fn low_rank([i, o, r]: [usize; 3], y: &mut [f32], x: &[f32], [a, b]: [&[f32]; 2], scale: f32) {
+pub(crate) fn low_rank(
+    [i, o, r]: [usize; 3],
+    y: &mut [f32],
+    x: &[f32],
+    [a, b]: [&[f32]; 2],
+    scale: f32,
+) {
     let mut z = Vec::with_capacity(r);
     for (x, y) in x.chunks_exact(i).zip(y.chunks_exact_mut(o)) {
         z.clear();
@@ -104,9 +111,9 @@ fn add_product(y: &mut [f32], b: &[f32], z: &[f32]) {
     }
 }
 
-/// Exponentials of the first `seen` scores, less the largest, and their sum; 0 behind them. The
-/// scores are a multiple of four.
-pub fn softmax(scores: &mut [f32], seen: usize) -> f32 {
+/// Replaces the first `seen` scores by their exponentials, less the largest, and the rest by 0;
+/// returns the sum. The number of scores is a multiple of four.
+pub(crate) fn softmax(scores: &mut [f32], seen: usize) -> f32 {
     scores[seen..].fill(f32::NEG_INFINITY);
     let mut largest = [f32::NEG_INFINITY; 4];
     for scores in scores.as_chunks::<4>().0 {
@@ -150,7 +157,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// eˣ within 2 units in the last place, without branches or calls, so that loops over it become
 /// SIMD: `2ⁿ · e^r` with |r| ≤ ln 2 / 2, and Cephes' polynomial for e^r. Saturates outside ±87.
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

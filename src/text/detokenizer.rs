@@ -1,10 +1,11 @@
 //! Token ids back to text, all at once or as they arrive.
 
 use std::sync::Arc;
+
 use tokenizers::{DecoderWrapper, Tokenizer};
 
-/// Decodes a growing list of tokens. The pieces, put together, are what [`super::Text::decode`]
-/// gives for the whole list; a character is held back until all its bytes are there.
+/// Decodes a growing list of tokens. The pieces together are what [`super::Text::decode`] gives for
+/// the whole list; a character is held back until all its bytes are there.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
@@ -27,7 +28,8 @@ impl Detokenizer {
         }
     }
 
-    /// Takes the next token; gives the text that can no longer change, often one word, sometimes none.
+    /// Takes the next token; returns the text that can no longer change, often one word, sometimes
+    /// none.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
         let added = self.tokenizer.get_added_vocabulary();
@@ -54,6 +56,7 @@ impl Detokenizer {
     }
 
     /// The rest: U+FFFD for what was held back and never became a character.
+    #[must_use]
     pub fn finish(self) -> String {
         let text = decode(&self.tokenizer, &self.ids, self.skip_special);
         text.get(self.emitted..).unwrap_or_default().to_owned()
@@ -62,11 +65,11 @@ impl Detokenizer {
 
 /// Token ids to text, all at once.
 pub(super) fn decode(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> String {
-    // No decoder that a causal model uses can fail.
+    // No decoder of a causal model can fail.
     tokenizer.decode(ids, skip_special).unwrap_or_default()
 }
 
-/// Whether the decoder takes tokens for strings of bytes, as GPT-2's does.
+/// Whether the decoder reads tokens as bytes, as GPT-2's does.
 pub(super) fn is_byte_level(tokenizer: &Tokenizer) -> bool {
     matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)))
 }

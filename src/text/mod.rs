@@ -39,16 +39,16 @@ pub struct Text {
     named: Arc<BTreeMap<String, String>>,
 }
 
-/// The tokens put around a text that is to be continued.
+/// The tokens added around a text that is to be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Around {
     /// Those of the post-processor of `tokenizer.json`.
     PostProcessor,
-    /// Those that llama.cpp puts there.
+    /// Those that llama.cpp adds.
     Tokens { bos: Option<u32>, eos: Option<u32> },
 }
 
-/// Tokens that end an answer, besides the one that the file calls `eos`.
+/// Tokens that end an answer, besides the file's `eos`.
 const STOP_TOKENS: [&str; 10] = [
     "<|im_end|>",
     "<|eot_id|>",

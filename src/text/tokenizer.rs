@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
-use crate::weights::not_weights;
 use serde_json::Value;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -18,6 +16,9 @@ use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
     Tokenizer,
 };
+
+use crate::error::{Error, Result};
+use crate::weights::not_weights;
 
 /// The error for `tokenizer.json`.
 pub(super) fn bad_json(why: &impl ToString) -> Error {
@@ -237,7 +238,7 @@ fn splitting(pre: &str) -> Option<(&'static [&'static str], bool, bool)> {
         }
         "llama3" | "llama-v3" | "llama-bpe" | "falcon3" => (&[LLAMA3], true, true),
         "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (&[QWEN2], false, false),
-        // What llama.cpp does with files from before the field existed.
+        // llama.cpp's default for files from before the field existed.
         "default" => (
             &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
             false,
@@ -287,8 +288,8 @@ pub(super) fn byte_level_bpe(
 }
 
 /// SentencePiece's BPE (`tokenizer.ggml.model` = llama): a piece's score says how early it is
-/// merged, whichever two pieces make it. Spaces are written as U+2581, one is put in front of the
-/// text, and what has no piece is spelled in bytes.
+/// merged, whichever two pieces make it. Spaces are written as U+2581, one is put before the text,
+/// and what has no piece is spelled in bytes.
 pub(super) fn sentence_piece_bpe(
     vocab: Vocab,
     tokens: &[String],

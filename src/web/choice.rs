@@ -42,7 +42,7 @@ pub struct AdapterFacts {
     pub architecture: String,
     /// A longer name, where the browser reports one.
     pub description: String,
-    /// Whether it is a program that imitates a GPU on the CPU.
+    /// Whether it is a software adapter, which computes on the CPU.
     pub is_fallback: bool,
     /// Optional WebGPU features.
     pub features: Vec<String>,
@@ -108,10 +108,10 @@ impl AdapterFacts {
     }
 }
 
-/// Decides. `Err` only when WebGPU was insisted on and cannot be had.
+/// Decides. `Err` only when WebGPU was asked for and is not available.
 ///
 /// # Errors
-/// [`Error::DeviceUnavailable`] with the reason that the CPU would have been chosen for.
+/// [`Error::DeviceUnavailable`] with the reason for which the CPU would have been chosen.
 pub fn choose(facts: &GpuFacts, wish: Wish, allow_software: bool) -> Result<Choice> {
     if wish == Wish::Cpu {
         return Ok(cpu("the CPU was asked for".to_owned()));
@@ -173,7 +173,7 @@ fn obstacle(facts: &GpuFacts, allow_software: bool) -> Option<String> {
         ));
     }
     // Without timestamps, creating the compute stream panics in a browser: it cannot block to
-    // measure time, and measures even when nothing asks it to.
+    // measure time, and does so even when nothing asks for it.
     if !adapter
         .features
         .iter()

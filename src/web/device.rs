@@ -45,7 +45,7 @@ pub(super) struct Started {
     pub(super) device: Device,
     /// Whether it is a GPU, which can be lost.
     pub(super) gpu: bool,
-    /// How the model's weights are to be kept on it.
+    /// How the model's weights are kept on it.
     pub(super) weights: Weights,
     /// `DeviceInfo`.
     pub(super) about: JsValue,
@@ -54,7 +54,8 @@ pub(super) struct Started {
 /// Chooses and opens the device that `CreateOptions` ask for.
 ///
 /// # Errors
-/// [`Error::BadOption`]; [`Error::DeviceUnavailable`] when WebGPU was insisted on.
+/// [`Error::BadOption`]; [`Error::DeviceUnavailable`] when WebGPU was asked for and is not
+/// available.
 pub(super) async fn start(value: &JsValue) -> Result<Started> {
     let expected = "{ device?: \"auto\" | \"webgpu\" | \"cpu\", allowSoftwareGpu?: boolean, \
                     exact?: boolean }";

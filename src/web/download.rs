@@ -36,7 +36,7 @@ pub(super) struct Fetched {
     pub(super) sha256: String,
     /// Why it is not kept in the browser, if it is not.
     pub(super) note: Option<String>,
-    /// What was wrong with the copy that was kept before, if something was.
+    /// What was wrong with the copy that was kept before, if it was damaged.
     pub(super) damage: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Fetched {
 /// # Errors
 /// [`Error::Network`], [`Error::QuotaExceeded`], [`Error::HashMismatch`], [`Error::Aborted`],
 /// [`Error::DamagedCopy`] when such a copy cannot be fetched again, [`Error::Io`] when another tab
-/// is at it.
+/// has the file open.
 pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fetched> {
     let storage = if want.cache {
         Storage::open().await
@@ -324,14 +324,9 @@ async fn receive(
 
 /// Without storage: the browser holds the pieces as one blob, outside of the module's memory.
 async fn fetch_unkept(want: &Want<'_>, note: String) -> Result<Fetched> {
-    let mut body = match Body::open(want, &Plan::Fresh).await? {
-        Some(body) => body,
-        None => {
-            return Err(network(
-                want.url,
-                "the server answered a range that nobody asked",
-            ));
-        }
+    let Some(mut body) = Body::open(want, &Plan::Fresh).await? else {
+        let why = "the server answered a range that nobody asked";
+        return Err(network(want.url, why));
     };
     let total_bytes = body.total_bytes.unwrap_or(0);
     let (mut hasher, mut at, mut merged) = (Sha256::new(), 0, 0);
@@ -376,7 +371,7 @@ impl Body {
             match Self::open(want, plan).await {
                 Ok(Some(body)) => return Ok(body),
                 Ok(None) => *plan = Plan::Fresh,
-                // Another origin's server may not admit `If-Range`: do without it.
+                // Another origin's server may not allow `If-Range`: ask without it.
                 Err(error @ Error::Network { .. }) => match plan {
                     Plan::Resume {
                         from_bytes,

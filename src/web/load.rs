@@ -97,9 +97,11 @@ pub(super) async fn load_folder(
     let (mut file, text) = open_model("the folder", &names, None, true, source).await?;
     let path = |(_, file): &(String, File)| get(file, "webkitRelativePath").as_string();
     let folder = files.iter().find_map(path).unwrap_or_default();
-    let folder = folder.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let folder = folder.split_once('/').map(|(folder, _)| folder.to_owned());
     let name = get(options, "name").as_string().or(folder);
-    name.into_iter().for_each(|name| file.also_called(name));
+    if let Some(name) = name {
+        file.also_called(name);
+    }
     let text = match (text, file.metadata()) {
         (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
         (text, _) => text,
@@ -136,9 +138,9 @@ struct Origin {
     /// Of the files.
     bytes: u64,
     sha256: Option<String>,
-    /// Why no copy is kept, if none is.
+    /// Why no copy is kept, if that is so.
     note: Option<String>,
-    /// What was wrong with the copy that was kept before, if something was.
+    /// What was wrong with the copy that was kept before, if it was damaged.
     damage: Option<String>,
 }
 
@@ -238,10 +240,7 @@ async fn load(
         width: config.hidden_size,
         context: config.context,
         has_tokenizer: loaded.text.is_some(),
-        has_chat_template: loaded
-            .text
-            .as_ref()
-            .is_some_and(|text| text.has_chat_template()),
+        has_chat_template: loaded.text.as_ref().is_some_and(Text::has_chat_template),
         unused_tensors: file.unused().to_vec(),
         warnings: origin
             .damage

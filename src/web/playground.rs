@@ -1,4 +1,9 @@
 //! The exported class.
+#![allow(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "JavaScript calls these, and errors are thrown"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -161,7 +161,7 @@ pub fn judge(file: &str, found: &str, kept: Option<&str>) -> Result<()> {
     }
 }
 
-/// The error of a download that was to replace a damaged copy: without a connection it is about the
+/// The error of a download that was to replace a damaged copy: without a connection it names the
 /// damage.
 #[must_use]
 pub fn after_damage(file: &str, damage: Option<String>, error: Error) -> Error {
@@ -211,7 +211,9 @@ pub fn stored_name(url: &str) -> String {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+    bytes.iter().flat_map(digits).map(char::from).collect()
 }
 
 fn same(left: &str, right: &str) -> bool {
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_connection_the_damage_is_told() {
+    fn without_a_connection_the_damage_is_reported() {
         let network = || Error::Network {
             url: "https://a/m".to_owned(),
             why: "no route".to_owned(),

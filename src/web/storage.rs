@@ -45,7 +45,7 @@ impl Kept {
     }
 }
 
-/// `CachedModel`: what the page is told of a kept file.
+/// `CachedModel`: a kept file, as the page sees it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listed {

@@ -13,7 +13,7 @@ use crate::weights::ByteSource;
 /// Bytes of a block: what one damaged byte costs, and what a read of one byte takes.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-/// The first bytes of the file of sums; another version of it is as good as none.
+/// The first bytes of the file of sums; a file of another version is not used.
 const MAGIC: &[u8; 8] = b"xxh64-1M";
 
 /// The sums of a file's blocks; the last block may be shorter.
@@ -56,7 +56,7 @@ impl Sums {
         (file_bytes / BLOCK_BYTES as u64).min(self.0.len() as u64) * BLOCK_BYTES as u64
     }
 
-    /// Whether a block is what it was.
+    /// Whether a block matches its sum.
     #[must_use]
     pub fn holds(&self, block: usize, bytes: &[u8]) -> bool {
         self.0.get(block) == Some(&xxh64(bytes))
@@ -114,12 +114,12 @@ impl Summing {
 pub struct Checked<S> {
     source: S,
     sums: Option<Sums>,
-    /// Which blocks were found to be what they were.
+    /// Which blocks have been checked.
     good: RefCell<Vec<bool>>,
 }
 
 impl<S: ByteSource> Checked<S> {
-    /// With the sums of a kept copy, or without any for a file that is nobody's copy.
+    /// With the sums of a kept copy; without any for a file that is no copy.
     pub fn new(source: S, sums: Option<Sums>) -> Self {
         let blocks = sums.as_ref().map_or(0, |sums| sums.0.len());
         Self {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_anywhere_in_a_touched_block_is_told_and_elsewhere_is_not_read() {
+    fn damage_anywhere_in_a_touched_block_is_reported_and_elsewhere_is_not_read() {
         let file = file();
         let sums = sums(&file, 4096);
         let mut damaged = file.clone();

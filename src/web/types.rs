@@ -34,7 +34,7 @@ export type ErrorCode =
 export interface CreateOptions {
   /** `auto` takes WebGPU where it is good and the CPU otherwise. */
   device?: "auto" | "webgpu" | "cpu";
-  /** Whether a GPU imitated on the CPU will do. It is slower than the CPU path. */
+  /** Whether a software GPU, which computes on the CPU, may be used. It is slower than the CPU path. */
   allowSoftwareGpu?: boolean;
   /** `true` widens all weights to f32 on the CPU. Otherwise the CPU keeps quantised weights as the
    * file has them, which is faster, takes a fifth of the memory, and rounds activations to 16 bits. */
@@ -47,7 +47,7 @@ export interface DeviceInfo {
   name: string;
   /** Why this device was chosen, in words. */
   why: string;
-  /** Whether it is a GPU imitated on the CPU. */
+  /** Whether it is a software GPU, which computes on the CPU. */
   software: boolean;
   /** WebGPU features of the adapter; on the CPU `relaxed-simd` where it is used. */
   features: string[];

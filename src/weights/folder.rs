@@ -1,5 +1,5 @@
-//! Which files of a folder are the model, by their names alone, so that a terminal and a page choose
-//! alike: as transformers 5 does for safetensors, as llama.cpp does for GGUF.
+//! Which files of a folder are the model, by their names alone, so that the program and the page
+//! choose the same ones: as transformers 5 does for safetensors, as llama.cpp does for GGUF.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub const CONFIG: &str = "config.json";
 /// The name of weights that are one file.
 pub const WEIGHTS: &str = "model.safetensors";
-/// What says which files weights in several files are.
+/// The index of weights in several files.
 pub const INDEX: &str = "model.safetensors.index.json";
 
 /// Files of an adapter, never of a model.
@@ -34,10 +34,10 @@ pub enum Files {
 
 /// Chooses among the files of a folder.
 ///
-/// `names` are paths from the folder on, with `/` between their parts; what lies deeper is never
-/// chosen, only told about. `asked` is the file of the folder that was named in its place, if one was.
-/// `picked` says that somebody chose the files one by one: then a few that no rule knows are taken
-/// as they are. `folder` is what the folder is called in messages.
+/// `names` are paths from the folder on, with `/` between their parts; files of subfolders are
+/// never chosen, only named in errors. `asked` is the file that was named in place of the folder,
+/// if one was. `picked` says that a user chose the files one by one: then a few whose names follow
+/// no rule are taken as they are. `folder` is the folder's name in messages.
 ///
 /// # Errors
 /// [`Error::MissingKey`] with what is there instead and what to do, [`Error::UnsupportedModel`] for
@@ -134,7 +134,7 @@ impl Folder<'_> {
             });
             Ok(Files::Gguf(siblings.collect()))
         } else {
-            // Whatever it is called, what it is not will be said when it is opened.
+            // Of any name: opening it will say what it is not.
             Ok(Files::Gguf(vec![asked.into()]))
         }
     }
@@ -143,12 +143,12 @@ impl Folder<'_> {
         if self.has(CONFIG) {
             return Ok(files);
         }
-        let what = "it tells the model's sizes: put it beside the weights";
-        Err(self.missing(CONFIG, what.into()))
+        let what = "it has the model's sizes: put it beside the weights";
+        Err(self.missing(CONFIG, what))
     }
 
-    /// [`Error::MissingKey`] that ends with what there is.
-    fn missing(&self, key: &str, what: String) -> Error {
+    /// An [`Error::MissingKey`] that ends with a list of the files that there are.
+    fn missing(&self, key: &str, what: &str) -> Error {
         Error::MissingKey {
             file: self.name.into(),
             key: key.into(),
@@ -170,13 +170,13 @@ impl Folder<'_> {
 
     fn without_index(&self, first: &str, others: &[String]) -> Error {
         if others.iter().any(|name| is_shard(name)) {
-            let what = "these weights are in several files, and it tells which: fetch it from \
+            let what = "these weights are in several files, and it says which: fetch it from \
                         where they are from";
-            return self.missing(INDEX, what.into());
+            return self.missing(INDEX, what);
         }
         let what =
             format!("give the path of the weights themselves, such as {first}, or rename them");
-        self.missing(WEIGHTS, what)
+        self.missing(WEIGHTS, &what)
     }
 
     fn without_weights(&self) -> Error {
@@ -203,37 +203,34 @@ impl Folder<'_> {
         let key = if self.has(CONFIG) { WEIGHTS } else { CONFIG };
         if deeper.is_empty() {
             let what = "a model is a .gguf file, or a folder of config.json and safetensors";
-            return self.missing(key, what.into());
+            return self.missing(key, what);
         }
         let deeper: Vec<String> = deeper
             .into_iter()
             .map(|sub| format!("{}/{sub}", self.name))
             .collect();
-        self.missing(
-            key,
-            format!(
-                "a folder inside has such files: give {}",
-                few(&deeper, " or ")
-            ),
-        )
+        let what = format!(
+            "a folder inside has such files: give {}",
+            few(&deeper, " or ")
+        );
+        self.missing(key, &what)
     }
 
     fn pickled(&self, name: &str) -> Error {
         Error::MissingKey {
             file: self.name.into(),
             key: WEIGHTS.into(),
-            what: match name.starts_with("pytorch_model") {
-                // Knows of shards, and which names belong to the same tensor.
-                true => format!(
+            what: if name.starts_with("pytorch_model") {
+                // transformers reads shards and shared tensors.
+                format!(
                     "{name} may run programs when it is opened and is not read here: convert it \
                      with python -c \"from transformers import AutoModelForCausalLM as M; \
                      M.from_pretrained('{0}').save_pretrained('{0}')\"",
                     self.name
-                ),
-                false => {
-                    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-                    format!("{name} is {}", PICKLED.replace("NAME", stem))
-                }
+                )
+            } else {
+                let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+                format!("{name} is {}", PICKLED.replace("NAME", stem))
             },
         }
     }
@@ -353,7 +350,7 @@ mod tests {
             let found = chosen(names, asked, false);
             assert_eq!(found.as_ref(), Ok(&expected), "{names:?}, {asked:?}");
         }
-        // What somebody picked by hand need not have these names.
+        // Files that a user picked need not have these names.
         let picked = chosen(&[CONFIG, "mine.safetensors"], None, true);
         let mine = Files::Safetensors(vec!["mine.safetensors".into()]);
         assert_eq!(picked, Ok(mine));
@@ -361,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_model_is_told_with_what_is_there_and_what_to_do() {
+    fn what_is_no_model_is_refused_with_what_is_there_and_what_to_do() {
         let table: [(&[&str], Option<&str>, &[&str]); 13] = [
             (&[], None, &["config.json", "there is nothing"]),
             (&[WEIGHTS], None, &["config.json", "model.safetensors"]),

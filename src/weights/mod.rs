@@ -20,9 +20,11 @@ pub use source::Bytes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::NativeFile;
 
-use crate::error::{Error, Result};
-use quant::Kind;
 use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+use quant::Kind;
 
 /// Random access to the bytes of one file: a native file, a browser `Blob`, a buffer.
 #[allow(
@@ -86,7 +88,7 @@ impl Span {
     }
 }
 
-/// Reads and dequantises a tensor piece by piece: the result and one piece live at once.
+/// Reads and dequantises a tensor piece by piece: the result and one piece are in memory at once.
 /// [`Error::NotFinite`] as in [`read_pieces`].
 pub(crate) async fn read_floats<S: ByteSource>(
     source: &S,
@@ -144,22 +146,23 @@ pub(crate) fn check_finite(
     bytes: &[u8],
     first: u64,
 ) -> Result<()> {
-    // VB-LoRA writes ln 0 for the vectors that were not chosen; their share is 0.
-    let may_be_ln_0 = ["vblora_logits_A", "vblora_logits_B"];
-    let may_be_ln_0 = may_be_ln_0.into_iter().any(|end| key.ends_with(end));
+    // VB-LoRA writes −∞ for the vectors that were not chosen; their weight is 0.
+    let may_be_infinite = ["vblora_logits_A", "vblora_logits_B"];
+    let may_be_infinite = may_be_infinite.into_iter().any(|end| key.ends_with(end));
     let mut before = 0;
     loop {
         let rest = bytes.get(before * kind.block_bytes()..).unwrap_or_default();
         let Some((at, found)) = quant::not_finite(kind, rest) else {
             return Ok(());
         };
-        if may_be_ln_0 && found == f64::NEG_INFINITY && kind.block_len() == 1 {
+        if may_be_infinite && found == f64::NEG_INFINITY && kind.block_len() == 1 {
             before += at + 1;
             continue;
         }
-        let mut found = match found.is_finite() {
-            true => format!("{found:e}, infinite in f32,"),
-            false => found.to_string(),
+        let mut found = if found.is_finite() {
+            format!("{found:e}, infinite in f32,")
+        } else {
+            found.to_string()
         };
         if kind.block_len() > 1 {
             found = format!("{found} as the scale of a block");
@@ -173,7 +176,7 @@ pub(crate) fn check_finite(
     }
 }
 
-/// Says so when two tensors share bytes: a file that does is damaged or made to confuse.
+/// Refuses two tensors that share bytes: such a file is damaged or made to deceive.
 fn check_overlap<'a>(file: &str, spans: impl Iterator<Item = (&'a str, &'a Span)>) -> Result<()> {
     let mut spans: Vec<_> = spans.filter(|(_, span)| span.bytes > 0).collect();
     spans.sort_by_key(|(_, span)| span.offset);
@@ -206,8 +209,8 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// What a file is that was put in the place of weights or of a config, and what to do about it: a
-/// phrase that goes after "this is". Its first 512 bytes are enough.
+/// What a file is that has been given in place of weights or a config, and what to do about it: a
+/// phrase that follows "this is". Its first 512 bytes are enough.
 pub(crate) fn not_weights(head: &[u8]) -> Option<&'static str> {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let text = text.trim_ascii_start();
@@ -247,9 +250,10 @@ pub(crate) fn not_weights(head: &[u8]) -> Option<&'static str> {
     // A zip archive since PyTorch 1.6, a bare pickle before. The length of a safetensors header may
     // begin as a pickle does, but ends in zeros.
     let pickle = matches!(head, [0x80, 2..=5, _, _, rest @ ..] if !rest.starts_with(&[0; 4]));
-    match head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
-        true => Some(PICKLED),
-        false => None,
+    if head.starts_with(b"PK\x03\x04") || (pickle && head.len() >= 8) {
+        Some(PICKLED)
+    } else {
+        None
     }
 }
 

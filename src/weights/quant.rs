@@ -4,9 +4,10 @@
 //! needed to scale them: a factor `d`, in some formats an offset `m`, both `f16`, and in the
 //! 256-wide "K" formats one more small factor for each group of 16 or 32 numbers.
 
+use half::{bf16, f16};
+
 use crate::error::{Error, Result};
 use crate::quantised::{BLOCK, Block, Width};
-use half::{bf16, f16};
 
 /// How the numbers of a tensor are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,12 +133,12 @@ impl Kind {
     }
 }
 
-/// The first number that is not finite as an `f32`, and its place among the numbers of `bytes`. Of a
-/// block this is its d or m, in the place of the block's first number: with one of them no number
-/// of the block is finite, and without all are.
+/// The first number that is not finite as an `f32`, and its place among the numbers of `bytes`. Of
+/// a block this is its d or m, in the place of the block's first number: if one of them is not
+/// finite no number of the block is, else all are.
 #[must_use]
 pub fn not_finite(kind: Kind, bytes: &[u8]) -> Option<(usize, f64)> {
-    /// Looks at many items at once; which of them it was is asked only when there is one.
+    /// Checks many items at once; only if one of them is not finite is it looked for.
     fn first<const B: usize>(bytes: &[u8], widen: impl Fn([u8; B]) -> f32) -> Option<usize> {
         let items = bytes.as_chunks::<B>().0;
         let bad = |item: &[u8; B]| widen(*item).to_bits() & INFINITE == INFINITE;
@@ -380,7 +381,7 @@ fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
     std::array::from_fn(|n| f32::from(q[n] as i8) * d)
 }
 
-/// What the codes of IQ4_NL stand for.
+/// The values of the codes of IQ4_NL.
 const IQ4_NL_VALUES: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];

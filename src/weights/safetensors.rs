@@ -4,14 +4,16 @@
 //! shapes, types and ranges must agree with itself and fill the file exactly, as the format asks.
 //! Format: <https://github.com/huggingface/safetensors#format>
 
+use std::collections::BTreeMap;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
 use crate::error::{Error, Result};
 use crate::weights::quant::{self, Kind};
 use crate::weights::{
     ByteSource, HostData, HostTensor, Span, check_finite, check_overlap, elements, not_weights,
     read_floats, shown,
 };
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use std::collections::BTreeMap;
 
 /// Bytes of the header's length, at the start of the file.
 const PREFIX_BYTES: u64 = 8;

@@ -90,7 +90,8 @@ pub(crate) fn joined<S: ByteSource>(parts: Vec<(Gguf, S)>) -> Result<Vec<(Gguf, 
     Ok(parts.map(|(_, _, gguf, source)| (gguf, source)).collect())
 }
 
-/// Says which part is not there, by the name that it has beside `file`, which is part `this`.
+/// The error for a part that is not there, with its file name as it would be beside `file`, which
+/// is part `this`.
 fn missing(file: &str, this: u64, absent: u64, count: u64) -> Error {
     Error::MissingKey {
         file: file.into(),

@@ -1,4 +1,4 @@
-//! Products of quantised matrices against plain arithmetic, by whoever multiplies.
+//! Products of quantised matrices against plain arithmetic, with any of the products.
 
 use steering_playground::quantised::{Activations, BLOCK, Block, Packed, Product, Width};
 

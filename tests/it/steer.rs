@@ -122,6 +122,30 @@ fn numeric_options_are_refused_by_name_and_range() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Too many values are refused before the model is opened: here it does not exist.
+#[test]
+fn options_beyond_the_adapters_are_refused_first() {
+    for (option, value) in [
+        ("coeff", "1"),
+        ("task", "0"),
+        ("experts", "none"),
+        ("law", "linear"),
+        ("layers", "all"),
+        ("modules", "all"),
+    ] {
+        let given = format!("--{option}");
+        let run = steer(&[
+            "logits", "--model", "nowhere", "--tokens", "1", &given, value,
+        ]);
+        let error = said(&run.stderr);
+        let expected = format!("`{option}` is 1 for 0, expected at most one for each --adapter");
+        assert!(
+            !run.status.success() && error.contains(&expected),
+            "{option}: {error}"
+        );
+    }
+}
+
 #[test]
 fn options_of_an_adapter_are_refused_and_nothing_panics() {
     let (base, adapter) = (path("base"), path("lora"));
@@ -182,6 +206,8 @@ fn inspect_shows_whole_names_and_takes_a_model() {
     }
     let gguf = dir.join("v1.5-lora.final.GGUF");
     std::fs::copy(golden_dir().join("lora_untied/llama_cpp.gguf"), &gguf).expect("a copy");
+    // Another adapter's, which has no part in the GGUF file.
+    std::fs::write(dir.join("adapter_config.json"), "{}").expect("a file");
     let inspect = |args: &[&str]| -> serde_json::Value {
         let run = steer(&[&["inspect", "--json"], args].concat());
         assert!(run.status.success(), "{}", said(&run.stderr));
@@ -194,11 +220,9 @@ fn inspect_shows_whole_names_and_takes_a_model() {
         (&found["layers"], &found["layersReached"]),
         (&"0-1".into(), &serde_json::Value::Null)
     );
-    assert_eq!(
-        inspect(&[&gguf.to_string_lossy()])["name"],
-        "v1.5-lora.final",
-        "a file"
-    );
+    let found = inspect(&[&gguf.to_string_lossy()]);
+    assert_eq!(found["name"], "v1.5-lora.final", "a file");
+    assert!(found["method"].is_object(), "its own config: {found}");
     assert_eq!(
         inspect(&[&format!("{adapter}/")])["name"],
         "v1.5-lora.final",

@@ -38,7 +38,9 @@ pub(crate) fn adapter_files(path: &Path) -> Result<AdapterFiles> {
             return adapter_files(folder);
         }
         // A GGUF file needs no config.
-        let is_gguf = path.extension().is_some_and(|ext| ext == "gguf");
+        let is_gguf = path
+            .extension()
+            .is_some_and(|ext| ext.eq_ignore_ascii_case("gguf"));
         let config = Some(folder.join(CONFIG_FILE)).filter(|config| !is_gguf && config.exists());
         let files = files_of(path, path, config)?;
         let is_folders_own =

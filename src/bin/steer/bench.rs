@@ -27,13 +27,13 @@ pub(crate) struct Bench {
     /// Prompt tokens to read.
     #[arg(long, default_value_t = 128, allow_hyphen_values = true, value_parser = count("prefill"))]
     prefill: usize,
-    /// Tokens to say in each round.
+    /// Tokens to generate in each round.
     #[arg(long, default_value_t = 32, allow_hyphen_values = true, value_parser = count("decode"))]
     decode: usize,
     /// Rounds, in which the base, the steered model and both in lockstep take turns.
     #[arg(long, default_value_t = 3, allow_hyphen_values = true, value_parser = whole::<usize>("rounds"))]
     rounds: usize,
-    /// Time the base behind 2048 tokens too.
+    /// Time the base after 2048 tokens too.
     #[arg(long)]
     long: bool,
     /// Print JSON.
@@ -188,7 +188,7 @@ pub(crate) async fn run(args: &Bench) -> Result<()> {
         let ratio = workload.median(ALL) / workloads[0].median(ALL);
         (format!("{}_over_base", workload.name), json!(ratio))
     });
-    // The arguments' own way: with the adapters, if there are any.
+    // As the arguments ask: with the adapters, if there are any.
     let own = workloads.iter().find(|workload| workload.name == "steered");
     let own = own.unwrap_or(&workloads[0]);
     let mut report = json!({
@@ -259,6 +259,7 @@ async fn deviation(
     let [(fast, fast_ids), (exact, exact_ids)] = found.as_slice() else {
         return Ok(Value::Null);
     };
+    // In the total order NaN is the largest.
     let differences = fast
         .iter()
         .zip(exact)
@@ -266,7 +267,7 @@ async fn deviation(
     let mut pairs = fast_ids.iter().zip(exact_ids);
     Ok(json!({
         "positions": ids.len(),
-        "largest_logit_difference": differences.fold(0.0, f32::max),
+        "largest_logit_difference": differences.max_by(f32::total_cmp),
         "greedy_tokens": exact_ids.len(),
         "first_different_token": pairs.position(|(fast, exact)| fast != exact),
     }))

@@ -49,7 +49,7 @@ pub(crate) struct Generate {
     /// A text that ends the answer, with special tokens as they are spelled; repeat for several.
     #[arg(long)]
     stop: Vec<String>,
-    /// Let the base model speak beside the steered one.
+    /// Let the base model generate beside the steered one.
     #[arg(long)]
     compare: bool,
     /// Print JSON.

@@ -20,6 +20,7 @@ use crate::args::{DeviceArg, Experts, SessionArgs, Task};
 /// The model of the arguments with its adapters, at their coefficients. Prints warnings and notes on
 /// standard error.
 pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
+    check_counts(args)?;
     let device = open_device(args.device).await?;
     let weights = if args.fast {
         Weights::Quantised
@@ -54,6 +55,11 @@ pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
         }
         stack.set_coefficient(id, args.coefficients.get(at).copied().unwrap_or(1.0))?;
     }
+    Ok(session)
+}
+
+/// Refuses more values of an option than there are adapters.
+fn check_counts(args: &SessionArgs) -> Result<()> {
     for (name, given) in [
         ("coeff", args.coefficients.len()),
         ("task", args.tasks.len()),
@@ -70,7 +76,7 @@ pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
             });
         }
     }
-    Ok(session)
+    Ok(())
 }
 
 async fn open_device(device: DeviceArg) -> Result<Device> {

@@ -56,7 +56,7 @@ struct Cli {
 enum Command {
     /// Continue a text or answer a chat.
     Generate(Generate),
-    /// Print the logits behind given tokens.
+    /// Print the logits after given tokens.
     Logits(Logits),
     /// Explain an adapter folder.
     Inspect(Inspect),
@@ -64,7 +64,7 @@ enum Command {
     Extract(Extract),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
     Export(Export),
-    /// Record what a model says along the coefficients of adapters, for a page to play.
+    /// Record what a model generates along the coefficients of adapters, for a page to play.
     Record(Record),
     /// Measure loading, prefill and decoding.
     Bench(Bench),

@@ -34,7 +34,7 @@ pub(crate) struct Record {
     out: PathBuf,
 }
 
-/// What to record. Nothing has a default: the plan states everything that the file depends on.
+/// What to record. Nothing has a default: the plan states all that the file depends on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Plan {

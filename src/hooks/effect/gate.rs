@@ -1,5 +1,5 @@
-//! What weighs the experts of a mixture, token by token: a small network that reads what a scout,
-//! the model with fixed weights, makes of the text.
+//! The gate of a mixture, which weights its experts token by token: a small network that reads the
+//! last hidden state of a first pass, in which the weights are fixed.
 
 use std::rc::Rc;
 
@@ -8,18 +8,18 @@ use burn::tensor::{Tensor, activation};
 use super::Effect;
 use crate::hooks::site::Site;
 
-/// The network and what it listens to.
+/// The network and the pass that it reads.
 #[derive(Debug)]
 pub struct Gate {
     /// Weight `[o, i]` and bias `[o]` of each linear layer.
     pub layers: Vec<(Tensor<2>, Tensor<1>)>,
-    /// How many experts it weighs.
+    /// How many experts it weights.
     pub experts: usize,
     /// T of the softmax over all experts, if there is one.
     pub temperature: Option<f32>,
-    /// How many experts, the heaviest, keep their weight.
+    /// How many experts, those of largest weight, keep it.
     pub top: Option<usize>,
-    /// Whether those that keep a weight share 1 among them, by softmax.
+    /// Whether the kept weights are normalised by softmax.
     pub softmax_top: bool,
     /// The effects of the pass whose last hidden state the network reads.
     pub scout: Vec<(Site, Effect)>,
@@ -31,8 +31,8 @@ impl Gate {
     #[must_use]
     pub fn weigh(&self, h: Tensor<2>) -> Tensor<3> {
         let t = h.dims()[0];
-        // 0, or NaN: a GPU's maximum with 0 would lose it.
-        let told = h.clone().sum_dim(1) * 0.0;
+        // 0, or NaN where h is not finite: on a GPU the maximum of NaN and 0 is 0.
+        let nan_or_zero = h.clone().sum_dim(1) * 0.0;
         let linear = |h: Tensor<2>, (weight, bias): &(Tensor<2>, Tensor<1>)| {
             h.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
         };
@@ -50,7 +50,7 @@ impl Gate {
             weights = activation::softmax(weights / temperature, 2);
         }
         if let Some(top) = self.top {
-            // An expert's place is the number of those that are heavier.
+            // An expert's rank is the number of those with a larger weight.
             let shape = [t, slots, e, e];
             let others = weights.clone().unsqueeze_dim::<4>(2).expand(shape);
             let own = weights.clone().unsqueeze_dim::<4>(3).expand(shape);
@@ -62,7 +62,7 @@ impl Gate {
             let kept = weights.mask_fill(out.clone(), -1e30);
             weights = activation::softmax(kept, 2).mask_fill(out, 0.0);
         }
-        weights + told.unsqueeze_dim(2)
+        weights + nan_or_zero.unsqueeze_dim(2)
     }
 }
 
@@ -73,7 +73,7 @@ impl Gate {
     reason = "a tensor handle is large; there is one for each layer"
 )]
 pub enum ExpertWeights {
-    /// Not known before the pass: slot of a gate.
+    /// Not known before the pass: the slot of a gate.
     Gate(Rc<Gate>, usize),
     /// Of this pass, for each token and each row of A: `[t, r]`.
     Now(Tensor<2>),

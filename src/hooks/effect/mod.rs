@@ -63,7 +63,7 @@ pub enum Delta {
         b: Tensor<2>,
         /// `[r]`, between A and B
         mid: Option<Tensor<1>>,
-        /// `[o]`, behind B
+        /// `[o]`, after B
         out: Option<Tensor<1>>,
         /// carries the coefficient
         scale: f32,
@@ -91,7 +91,7 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
-    /// `scale · ((x Aᵀ) ∘ w) Bᵀ`: experts side by side, weighted anew for every token.
+    /// `scale · ((x Aᵀ) ∘ w) Bᵀ`: experts side by side, with weights of their own for every token.
     Experts {
         /// A `[r, i]`, r the sum over all experts
         a: Tensor<2>,
@@ -113,8 +113,8 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
-    /// `scale · (out(W in(x)) − W x)`: the base layer between maps, for maps that c cannot weigh
-    /// one by one. It costs a second base product.
+    /// `scale · (out(W in(x)) − W x)`: the base layer between maps, where c scales the whole and
+    /// not each map. It costs a second base product.
     Mapped {
         /// in
         inputs: Vec<Map>,
@@ -138,18 +138,19 @@ impl Delta {
     #[must_use]
     pub fn product(a: Tensor<2>, b: Tensor<2>, scale: f32) -> Self {
         let ([r, i], [o, _]) = (a.dims(), b.dims());
-        match r * (i + o) < i * o {
-            true => Self::LowRank {
+        if r * (i + o) < i * o {
+            Self::LowRank {
                 a,
                 b,
                 mid: None,
                 out: None,
                 scale,
-            },
-            false => Self::Dense {
+            }
+        } else {
+            Self::Dense {
                 delta: b.matmul(a),
                 scale,
-            },
+            }
         }
     }
 
@@ -401,7 +402,7 @@ impl Shift {
 /// have a row.
 #[derive(Debug, Clone)]
 pub struct Lookup {
-    /// `[rows, d]`, or `[rows, r]` in front of B
+    /// `[rows, d]`, or `[rows, r]` before B
     table: Tensor<2>,
     /// token -> row; without it, the token's id is the row
     rows: Option<Rc<HashMap<u32, i32>>>,
@@ -412,7 +413,7 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// Rows for all tokens, `[vocabulary, d]`, or `[vocabulary, r]` in front of B `[d, r]`.
+    /// Rows for all tokens, `[vocabulary, d]`, or `[vocabulary, r]` before B `[d, r]`.
     #[must_use]
     pub fn table(table: Tensor<2>, b: Option<Tensor<2>>) -> Self {
         Self {
@@ -477,8 +478,8 @@ impl Lookup {
     }
 }
 
-/// Keys and values that every query of a layer sees besides the sequence's own. The keys are as the
-/// queries meet them: nothing rotates them any more.
+/// Keys and values that every query of a layer sees besides the sequence's own. The keys are final:
+/// no rotation by position is applied to them.
 #[derive(Debug, Clone)]
 pub struct ExtraKeyValue {
     /// `[kv_heads, n, hd]`
@@ -494,15 +495,15 @@ pub struct ExtraKeyValue {
 /// How extra keys and values join the sequence's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Join {
-    /// In front of it, in one softmax: `attn₀ + c·(attn_with_extra − attn₀)`. The sequence then
-    /// counts its positions from n on.
+    /// Before it, in one softmax: `attn₀ + c·(attn_with_extra − attn₀)`. The sequence then counts
+    /// its positions from n on.
     InFront,
     /// Beside it, in a softmax of their own: `attn₀ + c·attn_extra`. Positions stay.
     Beside,
 }
 
 impl ExtraKeyValue {
-    /// By how many positions the queries stand later when they meet these keys.
+    /// How many positions are added to those of the text while it attends to these keys.
     #[must_use]
     pub fn offset(&self) -> usize {
         match self.join {

@@ -13,8 +13,8 @@ use super::json::tojson;
 use super::methods::call_method;
 use super::python::{Side, View, pad, python_text};
 
-/// Work that a chat template may do; ordinary ones need a few thousand. Strings count too (one
-/// unit for 64 bytes), so this also bounds memory.
+/// The fuel of a chat template; ordinary ones need a few thousand. Strings count too (one unit for
+/// 64 bytes), so this also bounds memory.
 const TEMPLATE_FUEL: u64 = 1_000_000;
 
 pub(super) fn environment() -> Result<Environment<'static>, Error> {

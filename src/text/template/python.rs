@@ -7,7 +7,7 @@ use minijinja::{Error, State};
 
 use super::{MAX_DEPTH, invalid};
 
-/// The result of `dict.items()` and the like: written out, it begins with its name.
+/// The result of `dict.items()` and the like, whose text begins with its name.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) name: &'static str,

@@ -1,6 +1,8 @@
 //! The header: a file's first bytes to metadata and tensor table, with every count and offset checked
 //! against the file's length.
 
+use std::collections::BTreeMap;
+
 use super::{
     ARRAY, Array, BOOL, DEFAULT_ALIGNMENT, Gguf, MAGIC, MAX_DIMS, Metadata, STRING, TensorInfo,
     Value,
@@ -8,10 +10,9 @@ use super::{
 use crate::error::{Error, Result};
 use crate::weights::quant::Kind;
 use crate::weights::{Span, check_overlap, elements, not_weights, shown};
-use std::collections::BTreeMap;
 
 const ALIGNMENT_KEY: &str = "general.alignment";
-/// Arrays inside arrays: nobody writes more than two levels.
+/// Depth of arrays inside arrays; no known file has more than two levels.
 const MAX_DEPTH: usize = 4;
 
 /// Why parsing ended early.
@@ -31,7 +32,7 @@ impl From<Error> for Stop {
 
 pub(super) type Parsed<T> = Result<T, Stop>;
 
-/// Walks over the first bytes of a file.
+/// Reads through the first bytes of a file.
 struct Cursor<'a> {
     file: &'a str,
     bytes: &'a [u8],

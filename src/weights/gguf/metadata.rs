@@ -1,8 +1,9 @@
 //! The key-value part of a GGUF file.
 
+use std::collections::BTreeMap;
+
 use super::{ARRAY, BOOL, STRING};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
 
 macro_rules! values {
     ($($name:ident($kind:ty) = $code:literal,)*) => {

@@ -11,8 +11,8 @@
 //! of gigabytes costs a few megabytes to open. Nothing is allocated for a count that the file's
 //! length cannot hold.
 
-/// Hands the numbers that GGUF stores as they are to a macro: variant, type and code of each. The
-/// types that hold them, reading and writing are made from this one list.
+/// Passes GGUF's numeric types to a macro: variant, type and code of each. Enums, reading and
+/// writing are made from this one list.
 macro_rules! for_numbers {
     ($make:ident) => {
         $make! {
@@ -34,13 +34,16 @@ mod header;
 mod metadata;
 mod write;
 
+pub use metadata::{Array, Metadata, Value};
+pub use write::write;
+
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::weights::quant::{Kind, dequantise};
 use crate::weights::{ByteSource, HostData, HostTensor, Span, check_finite, read_floats};
+
 use header::{Stop, parse};
-pub use metadata::{Array, Metadata, Value};
-use std::collections::BTreeMap;
-pub use write::write;
 
 // Codes of the value types that are not numbers.
 const BOOL: u32 = 7;

@@ -48,9 +48,9 @@ pub fn write(metadata: &[(String, Value)], tensors: &[(String, HostTensor)]) -> 
         }
         out.extend(Kind::F32.ggml().to_le_bytes());
         out.extend((data.len() as u64).to_le_bytes());
-        values
-            .iter()
-            .for_each(|value| data.extend(value.to_le_bytes()));
+        for value in values {
+            data.extend(value.to_le_bytes());
+        }
         data.resize(data.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
     }
     out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
@@ -73,7 +73,9 @@ macro_rules! write_values {
             match array {
                 $(Array::$name(items) => {
                     write_count(out, $code, items.len());
-                    items.iter().for_each(|item| out.extend(item.to_le_bytes()));
+                    for item in items {
+out.extend(item.to_le_bytes());
+}
                 })*
                 Array::Bool(items) => {
                     write_count(out, BOOL, items.len());
@@ -81,11 +83,15 @@ macro_rules! write_values {
                 }
                 Array::String(items) => {
                     write_count(out, STRING, items.len());
-                    items.iter().for_each(|item| write_string(out, item));
+                    for item in items {
+write_string(out, item);
+}
                 }
                 Array::Array(items) => {
                     write_count(out, ARRAY, items.len());
-                    items.iter().for_each(|item| write_array(out, item));
+                    for item in items {
+write_array(out, item);
+}
                 }
             }
         }
