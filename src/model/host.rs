@@ -2,8 +2,8 @@
 //!
 //! The small steps between the products (norm, rotation, attention, SwiGLU, low-rank changes) cost
 //! more as tensor operations than as loops. All other effects are those of the tensor executor, which
-//! also runs blocks where an adapter gives extra keys and values or changes a norm, and those of
-//! configs that ask for more than a plain block.
+//! also runs blocks where an adapter gives extra keys and values or changes a norm, and all blocks of
+//! decoders that ask for more than [`Host::suits`] says.
 
 use std::cell::OnceCell;
 
@@ -13,10 +13,10 @@ use super::lanes::{self, Plans};
 use super::layer::Pass;
 use super::linear::{Linear, steered};
 use super::weight::Weight;
-use crate::arch::{DecoderConfig, Norm, Projection};
+use crate::arch::{Activation, DecoderConfig, Norm, Projection, RopeConfig};
 use crate::hooks::{LayerPlan, Shift, SitePlan};
 use crate::quantised::Activations;
-use crate::tensor::slices::{self, add};
+use crate::tensor::slices::{self, add, add_scaled};
 use crate::tensor::{from_host, on_host, to_host};
 
 /// Rows of activations, rounded once for all the products that read them.
@@ -39,7 +39,7 @@ impl Rows {
     /// `x Wᵀ + b` and the effects of the plans, `[t, o]`.
     fn through(&self, linear: &Linear, plans: &Plans<SitePlan>) -> Vec<f32> {
         let mapped = plans.iter().any(|(_, plan)| !plan.inputs.is_empty());
-        let (Weight::Packed(weight), None, false) = (&linear.weight, &linear.bias, mapped) else {
+        let (Weight::Packed(weight), false) = (&linear.weight, mapped) else {
             let x = from_host(self.values.clone(), self.width);
             return to_host(linear.forward_lanes(x, plans));
         };
@@ -48,7 +48,9 @@ impl Rows {
             .get_or_init(|| Activations::new(&self.values, self.width));
         let mut y = weight.product(codes);
         let o = weight.shape()[0];
-        for (rows, plan) in plans.iter().filter(|(_, plan)| !plan.is_empty()) {
+        let bias = linear.bias.as_ref();
+        let acts = |plan: &SitePlan| bias.is_some() || !plan.is_empty();
+        for (rows, plan) in plans.iter().filter(|(_, plan)| acts(plan)) {
             let x = &self.values[rows.start * self.width..rows.end * self.width];
             let y = &mut y[rows.start * o..rows.end * o];
             if let Some(parts) = plan.low_rank() {
@@ -58,10 +60,15 @@ impl Rows {
                         on_host(b, |b| slices::low_rank(widths, y, x, [a, b], scale));
                     });
                 }
+                if let Some(bias) = bias {
+                    on_host(bias, |bias| {
+                        y.chunks_exact_mut(o).for_each(|row| add(row, bias));
+                    });
+                }
                 continue;
             }
             let (x, base) = (from_host(x.to_vec(), self.width), from_host(y.to_vec(), o));
-            y.copy_from_slice(&to_host(steered(&x, base, &linear.weight, None, plan)));
+            y.copy_from_slice(&to_host(steered(&x, base, &linear.weight, bias, plan)));
         }
         y
     }
@@ -71,6 +78,14 @@ impl Rows {
 pub(super) struct Host<'a, 'r>(pub(super) Pass<'a, 'r>);
 
 impl Host<'_, '_> {
+    /// Whether it can run the blocks of such a decoder.
+    pub(super) fn suits(config: &DecoderConfig) -> bool {
+        let whole = |rope: &RopeConfig| rope.inverse_wavelengths.len() * 2 == config.head_dim;
+        config.ropes.iter().all(whole)
+            && config.activation != Activation::Gelu
+            && config.attention_cap.is_none()
+    }
+
     /// Whether it can run these plans: they have no extra keys and values and leave the norms alone.
     pub(super) fn runs(plans: &Plans<LayerPlan>) -> bool {
         let mut plans = plans.iter();
@@ -105,14 +120,19 @@ impl Executor for Host<'_, '_> {
 
     fn attend(&mut self, [mut q, mut k, v]: [Vec<f32>; 3]) -> Rows {
         let config = self.0.config;
+        let of_layer = config.layers[self.0.layer];
+        if config.qk_norm.is_some() {
+            q = self.0.block.norm(Norm::Query).on_host(&q);
+            k = self.0.block.norm(Norm::Key).on_host(&k);
+        }
         let (heads, kv_heads, hd) = (config.num_heads, config.num_kv_heads, config.head_dim);
         let mut mixed = Vec::with_capacity(q.len());
         for run in self.0.runs.iter_mut() {
             let of = |width: usize| run.rows.start * width..run.rows.end * width;
             let (q, k) = (&mut q[of(heads * hd)], &mut k[of(kv_heads * hd)]);
-            if let Some(rope) = &run.rope {
-                rope.rotate(q, heads, hd);
-                rope.rotate(k, kv_heads, hd);
+            if let (Some(ropes), Some(rope)) = (&run.ropes, of_layer.rope) {
+                ropes[rope].rotate(q, heads, hd);
+                ropes[rope].rotate(k, kv_heads, hd);
             }
             let v = &v[of(kv_heads * hd)];
             run.cache.append_on_host(self.0.layer, &run.turn, k, v);
@@ -121,7 +141,7 @@ impl Executor for Host<'_, '_> {
                 q,
                 heads,
                 config.attention_scale as f32,
-                config.layers[self.0.layer].window,
+                of_layer.window,
                 history,
             ));
         }
@@ -131,7 +151,11 @@ impl Executor for Host<'_, '_> {
     fn gated(&mut self, x: Rows) -> Rows {
         let mut inner = self.through(Projection::Gate, &x);
         let up = self.through(Projection::Up, &x);
-        slices::swiglu(&mut inner, &up);
+        match self.0.config.activation {
+            Activation::Silu => slices::swiglu(&mut inner, &up),
+            Activation::GeluTanh => slices::geglu_tanh(&mut inner, &up),
+            Activation::Gelu => unreachable!("such a decoder does not suit"),
+        }
         Rows::new(inner, self.0.config.intermediate_size)
     }
 
@@ -144,7 +168,12 @@ impl Executor for Host<'_, '_> {
         let Rows {
             mut values, width, ..
         } = h;
-        add(&mut values, &y.values);
+        let scale = self.0.config.residual_scale;
+        if scale == 1.0 {
+            add(&mut values, &y.values);
+        } else {
+            add_scaled(&mut values, &y.values, scale as f32);
+        }
         Rows::new(values, width)
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Run<'a> {
     pub cache: &'a mut KvCache,
     pub turn: Turn,
     /// For blocks that run over host memory.
-    pub rope: Option<HostRope>,
+    pub ropes: Option<Vec<HostRope>>,
     pub steering: &'a Steering,
 }
 

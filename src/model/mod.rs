@@ -32,6 +32,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::kernels;
+use host::Host;
 use layer::Block;
 use norm::RmsNorm;
 use rope::Ropes;
@@ -144,7 +145,7 @@ impl Model {
     fn on_host(&self) -> bool {
         self.weights == Weights::Quantised
             && !self.embed_tokens.is_on_gpu()
-            && self.config.is_plain()
+            && Host::suits(&self.config)
     }
 
     /// Numbers of tokens whose passes warm a model up: on a GPU, as many as make it build every

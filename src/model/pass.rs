@@ -174,7 +174,7 @@ impl Model {
         }
         let turn = cache.begin(rows.len(), steering.stamp());
         Run {
-            rope: cache.is_on_host().then(|| turn.host_rope(&self.ropes)),
+            ropes: cache.is_on_host().then(|| turn.host_ropes(&self.ropes)),
             rows,
             cache,
             turn,
@@ -288,7 +288,8 @@ impl Model {
     ) -> Tensor<2> {
         let block = &self.layers[layer];
         let is_tracked = h.is_autodiff() || runs.iter().any(|run| run.steering.tracks_gradients());
-        let on_host = !is_tracked && runs.iter().all(|run| run.rope.is_some()) && Host::runs(plans);
+        let on_host =
+            !is_tracked && runs.iter().all(|run| run.ropes.is_some()) && Host::runs(plans);
         let pass = Pass {
             block,
             layer,

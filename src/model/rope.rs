@@ -43,6 +43,11 @@ impl Ropes {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ropes.len()
+    }
+
     /// The tables of a rope for `positions` positions at least.
     pub(super) fn tables(&self, rope: usize, positions: usize) -> Tables {
         let rope = &self.ropes[rope];

@@ -82,13 +82,16 @@ impl Turn {
         }
     }
 
-    /// The same of the first rope in host memory.
-    pub(super) fn host_rope(&self, ropes: &Ropes) -> HostRope {
-        let (cos, sin) = self.rotations(ropes, 0, 0);
-        HostRope {
-            cos: to_host(cos),
-            sin: to_host(sin),
-        }
+    /// The same of each rope in host memory.
+    pub(super) fn host_ropes(&self, ropes: &Ropes) -> Vec<HostRope> {
+        let each = (0..ropes.len()).map(|rope| {
+            let (cos, sin) = self.rotations(ropes, rope, 0);
+            HostRope {
+                cos: to_host(cos),
+                sin: to_host(sin),
+            }
+        });
+        each.collect()
     }
 
     /// `[t, start + t]`: 0 where a query sees a key, [`UNSEEN`] ahead and where the window ends;

@@ -23,10 +23,26 @@ pub(crate) fn rms_norm(h: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
     x
 }
 
+/// `h += by · y`
+pub(crate) fn add_scaled(h: &mut [f32], y: &[f32], by: f32) {
+    h.iter_mut().zip(y).for_each(|(h, y)| *h += by * y);
+}
+
 /// `gate = silu(gate) ∘ up`
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         *gate = *gate / (1.0 + exp(-*gate)) * up;
+    }
+}
+
+/// `gate = gelu(gate) ∘ up`, by the hyperbolic tangent: `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`,
+/// which is `x / (1 + e^−2z)` for that z.
+pub(crate) fn geglu_tanh(gate: &mut [f32], up: &[f32]) {
+    const TWICE: f32 = 1.595_769_2;
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        let twice_z = TWICE * (x + 0.044_715 * x * x * x);
+        *gate = x / (1.0 + exp(-twice_z)) * up;
     }
 }
 
@@ -177,7 +193,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, rms_norm};
+    use super::{exp, geglu_tanh, rms_norm};
 
     #[test]
     fn a_norm_that_overflows_is_no_number() {
@@ -185,6 +201,23 @@ mod tests {
         let found = rms_norm(&rows, &[1.0, 1.0], 1e-5);
         assert!(found[..2].iter().all(|x| x.is_finite()), "{found:?}");
         assert!(found[2..].iter().all(|x| x.is_nan()), "{found:?}");
+    }
+
+    #[test]
+    fn gelu_is_the_tanh_formula() {
+        for step in -1200..=1200 {
+            let x = step as f32 / 100.0;
+            let mut found = [x];
+            geglu_tanh(&mut found, &[1.0]);
+            let x = f64::from(x);
+            let z = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            let expected = x / 2.0 * (1.0 + z.tanh());
+            assert!(
+                (f64::from(found[0]) - expected).abs() < 1e-6 * x.abs().max(1.0),
+                "gelu({x}) is {}, not {expected}",
+                found[0]
+            );
+        }
     }
 
     #[test]
