@@ -24,7 +24,7 @@ use super::template::{Value, factor, fill, row};
 pub const STREAMS: usize = 3;
 /// Tokens that are computed at once in passes of more than [`STREAMS`] that fill no whole tile.
 const SMALL_TILE: usize = STREAMS + 1;
-/// Numbers of tokens in whose passes every pipeline of the base is built, but for the two of long
+/// Numbers of tokens in whose passes every pipeline of the base is built, but for those of long
 /// contexts: whole tiles and one token, a small tile, and the other numbers of streams.
 pub const WARM_UP_TOKENS: [usize; 4] = [Cut::SOFTWARE.tile + 1, SMALL_TILE, 2, STREAMS];
 
