@@ -134,6 +134,22 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Refuses a field that is not even `null`, where its absence means a number to transformers.
+    pub fn stated(&self, field: &str, what: &str) -> Result<()> {
+        match self.fields.contains_key(field) {
+            true => Ok(()),
+            false => Err(self.missing(field, what)),
+        }
+    }
+
+    /// A size; the default only where the field is absent, `null` being none.
+    pub fn size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
+        match self.fields.contains_key(field) {
+            true => self.optional_size(field),
+            false => Ok(Some(default)),
+        }
+    }
+
     /// Whether there is anything.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

@@ -5,9 +5,10 @@
 //! places.rs      the places in it that adapters know
 //! names.rs       what a family calls them, in Hugging Face's files and llama.cpp's
 //! family.rs      what a family is, and which one a config belongs to
-//! llama.rs       the families, one file each
+//! llama.rs       the families, one file each: mistral.rs, qwen2.rs, qwen3.rs, smollm3.rs
 //! sizes.rs       what all of them read alike: sizes
 //! rope.rs        ... and rotary embeddings with their scalings
+//! windows.rs     ... and which layers see how far
 //! fields.rs      JSON objects and GGUF metadata, with errors that name the field
 //! rows.rs        llama.cpp's order of rows
 //! model_file.rs  files -> config and tensors
@@ -24,8 +25,13 @@ mod places;
 mod rope;
 pub(crate) mod rows;
 mod sizes;
+mod windows;
 
 mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+mod smollm3;
 
 pub use config::{Activation, Biases, DecoderConfig, LayerConfig, QkNorm, RopeConfig};
 pub use family::config_from_json;
@@ -35,4 +41,11 @@ pub use names::{Names, Stack};
 pub use places::{Norm, NormPlaces, Projection};
 
 /// Every family.
-static FAMILIES: &[&family::Family] = &[&llama::FAMILY];
+static FAMILIES: &[&family::Family] = &[
+    // In front of Mistral, whose files llama.cpp calls Llama.
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &smollm3::FAMILY,
+];
