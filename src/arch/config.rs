@@ -39,6 +39,8 @@ pub struct DecoderConfig {
     pub norms: NormPlaces,
     /// Added to every gain of the file: 1 where it holds `w` of `1 + w`.
     pub gain_offset: f32,
+    /// Added to every gain of an adapter: these are Hugging Face's, whichever file the model is in.
+    pub adapter_gain_offset: f32,
     /// The norm of queries and keys, if there is one.
     pub qk_norm: Option<QkNorm>,
     /// What the MLP does to its gate.

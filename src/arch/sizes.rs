@@ -167,6 +167,7 @@ fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderC
         rms_norm_eps: 0.0,
         norms: NormPlaces::Before,
         gain_offset: 0.0,
+        adapter_gain_offset: 0.0,
         qk_norm: None,
         activation: Activation::Silu,
         attention_scale: (head_dim as f64).sqrt().recip(),
