@@ -89,11 +89,15 @@ impl DecoderConfig {
             && self.layers.iter().all(rotates)
     }
 
-    /// The name of a norm in its block, as Hugging Face writes it.
+    /// The width of a norm of a block, which is that of its gain.
     #[must_use]
-    pub fn norm_name(&self, norm: Norm) -> &'static str {
-        let name = self.family.norm(norm);
-        name.unwrap_or_else(|| unreachable!("a family names the norms of its blocks"))
+    pub fn norm_width(&self, norm: Norm) -> usize {
+        match (norm, self.qk_norm) {
+            (Norm::Query | Norm::Key, Some(QkNorm::Head)) => self.head_dim,
+            (Norm::Query, _) => self.q_width(),
+            (Norm::Key, _) => self.kv_width(),
+            _ => self.hidden_size,
+        }
     }
 
     /// Every tensor of such a model: bare name and shape, slowest dimension first. `all_biases` adds
@@ -102,8 +106,9 @@ impl DecoderConfig {
         let d = self.hidden_size;
         let mut all = vec![("embed_tokens.weight".into(), vec![self.vocab_size, d])];
         for layer in 0..self.num_layers {
-            for (_, norm, _) in self.family.norms {
-                all.push((format!("layers.{layer}.{norm}.weight"), vec![d]));
+            for (norm, path, _) in self.family.norms {
+                let width = self.norm_width(*norm);
+                all.push((format!("layers.{layer}.{path}.weight"), vec![width]));
             }
             for (projection, linear, _) in self.family.linears {
                 let (i, o) = projection.widths(self);

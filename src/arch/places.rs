@@ -54,7 +54,7 @@ impl Projection {
     }
 }
 
-/// The norms of a block; a family has two or all of them.
+/// The norms of a block; a family has some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Norm {
     /// `input_layernorm`, in front of attention.
@@ -65,26 +65,15 @@ pub enum Norm {
     AfterAttention,
     /// On what the MLP adds.
     AfterMlp,
+    /// `self_attn.q_norm`, on queries before they are rotated.
+    Query,
+    /// `self_attn.k_norm`, on keys before they are rotated.
+    Key,
 }
 
 impl Norm {
     /// How many there can be.
-    pub const COUNT: usize = 4;
-
-    /// Those of a block whose norms stand there.
-    #[must_use]
-    pub fn of(places: NormPlaces) -> &'static [Self] {
-        match places {
-            NormPlaces::Before => &[Self::Input, Self::PostAttention],
-            NormPlaces::After => &[Self::AfterAttention, Self::AfterMlp],
-            NormPlaces::Around => &[
-                Self::Input,
-                Self::AfterAttention,
-                Self::PostAttention,
-                Self::AfterMlp,
-            ],
-        }
-    }
+    pub const COUNT: usize = 6;
 }
 
 /// Where the norms of a block stand.

@@ -117,14 +117,20 @@ fn inside(before: &[&str]) -> String {
 
 /// Refuses files that are no adapter, or one that was not written whole.
 pub(crate) fn check(file: &str, tensors: &Tensors) -> Result<()> {
-    let site = |key: &String| {
+    let path = |key: &String| {
         let path = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
-        let path = format!("model.{}", path.strip_prefix("model.").unwrap_or(path));
-        let known = Site::parse(&path).or(Site::parse_norm(&path));
-        known.or((path == "model.lm_head").then_some(Site::Head))
+        Some(format!(
+            "model.{}",
+            path.strip_prefix("model.").unwrap_or(path)
+        ))
     };
+    let site = |key: &String| Site::parse(&path(key)?);
     let is_own = |key: &String| {
-        site(key).is_some() || key.ends_with("_norm.weight") || key.ends_with("inv_freq")
+        let module = path(key);
+        site(key).is_some()
+            || module.is_some_and(|path| path == "model.lm_head" || Site::is_norm(&path))
+            || key.ends_with("_norm.weight")
+            || key.ends_with("inv_freq")
     };
     let mut keys = tensors.keys();
     let linear = keys.find(|key| matches!(site(key), Some(Site::Linear(..))));

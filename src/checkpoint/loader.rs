@@ -522,17 +522,22 @@ impl<'a> Loader<'a> {
         self.on_host(target.site, || self.base_weight(target))
     }
 
-    /// The gain `[d]` of a norm, whose new gain stands in `key`.
+    /// The gain of a norm, as wide as what it norms, whose new gain stands in `key`.
     ///
     /// # Errors
-    /// [`Error::NoSuchModule`] for blocks that the model lacks.
+    /// [`Error::NoSuchModule`] for blocks and norms that the model lacks.
     pub fn base_gain(&self, site: Site, key: &str) -> Result<Tensor<1>> {
-        let inside = |layer| layer < self.model.config().num_layers;
-        match site {
-            Site::Norm(norm) if norm.is_none_or(|(layer, _)| inside(layer)) => {
-                Ok(self.model.gain(norm))
+        let Site::Norm(norm) = site else {
+            return Err(self.no_such_module(key));
+        };
+        let config = self.model.config();
+        match norm {
+            Some((layer, place))
+                if layer >= config.num_layers || config.family.norm(place).is_none() =>
+            {
+                Err(self.no_such_module(key))
             }
-            _ => Err(self.no_such_module(key)),
+            _ => Ok(self.model.gain(norm)),
         }
     }
 

@@ -43,8 +43,9 @@ impl Mask {
                 name: "modules",
                 expected: "all, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
                            down_proj, lm_head, embed_tokens, input_layernorm, \
-                           post_attention_layernorm, norm, attention (what prefixes and prompts \
-                           act on), residual (what vectors act on), with commas",
+                           post_attention_layernorm, q_norm, k_norm, norm, attention (what \
+                           prefixes and prompts act on), residual (what vectors act on), with \
+                           commas",
                 found: name.into(),
             })
         };

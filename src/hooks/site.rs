@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::arch::{Norm, Projection, all_names};
+use crate::arch::{Names, Norm, Projection, all_names};
 
 /// Where an effect acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,15 +36,22 @@ impl Site {
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
 
-    /// The site of a norm, from its path in Hugging Face's names of any family.
+    /// The site of a norm, from its path in a family's names: the same path is another place in
+    /// another family.
     #[must_use]
-    pub fn parse_norm(path: &str) -> Option<Self> {
+    pub fn parse_norm(names: &Names, path: &str) -> Option<Self> {
         if path == "model.norm" {
             return Some(Self::Norm(None));
         }
         let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
-        let norm = all_names().find_map(|names| names.norm_at(rest))?;
+        let norm = names.norm_at(rest)?;
         Some(Self::Norm(Some((layer.parse().ok()?, norm))))
+    }
+
+    /// Whether this path is a norm's in some family.
+    #[must_use]
+    pub fn is_norm(path: &str) -> bool {
+        all_names().any(|names| Self::parse_norm(names, path).is_some())
     }
 
     /// What kind of place it is.
@@ -96,6 +103,10 @@ impl Module {
             Self::Embedding,
             Self::Norm(Some(Norm::Input)),
             Self::Norm(Some(Norm::PostAttention)),
+            Self::Norm(Some(Norm::AfterAttention)),
+            Self::Norm(Some(Norm::AfterMlp)),
+            Self::Norm(Some(Norm::Query)),
+            Self::Norm(Some(Norm::Key)),
             Self::Norm(None),
             Self::Attention,
             Self::Residual,
@@ -114,6 +125,8 @@ impl Module {
             Self::Norm(Some(Norm::PostAttention)) => "post_attention_layernorm",
             Self::Norm(Some(Norm::AfterAttention)) => "after_attention_layernorm",
             Self::Norm(Some(Norm::AfterMlp)) => "after_mlp_layernorm",
+            Self::Norm(Some(Norm::Query)) => "q_norm",
+            Self::Norm(Some(Norm::Key)) => "k_norm",
             Self::Norm(None) => "norm",
             Self::Attention => "attention",
             Self::Residual => "residual",

@@ -8,8 +8,9 @@
 //! ```
 //! # Shapes
 //! ```text
-//! <norm>.ln_tuning_layers.weight   γ' [d], of model.norm and of each block's input_layernorm and
-//!                                  post_attention_layernorm
+//! <norm>.ln_tuning_layers.weight   γ' [d], of model.norm and of the norms of each block, such as
+//!                                  input_layernorm and post_attention_layernorm; of q_norm and
+//!                                  k_norm as wide as what they norm
 //! ```
 //! # Coefficient
 //! Linear in the difference from the base's gain. Under the power law −c divides by what c
@@ -43,10 +44,11 @@ pub(crate) const KEY: &str = "ln_tuning_layers.weight";
 
 /// The norms that a file changes, and their keys, in model order.
 pub(crate) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
+    let names = loader.model.config().family;
     let norm = |key: String| {
         let path = key.strip_suffix(KEY)?.strip_suffix('.')?;
         let path = path.strip_prefix(PREFIX);
-        let site = path.and_then(Site::parse_norm);
+        let site = path.and_then(|path| Site::parse_norm(names, path));
         Some(match site {
             Some(site) => Ok((site, key)),
             // A linear layer or an embedding may be trained whole as well: `saved` reads those.
@@ -67,10 +69,10 @@ pub(crate) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
 }
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
-    let d = loader.model.config().hidden_size;
     let place = |(site, key): (Site, String)| {
-        let trained = loader.host(&key, [d])?;
         let base = loader.base_gain_on_host(site, &key)?;
+        let d = base.len();
+        let trained = loader.host(&key, [d])?;
         let change: Vec<f32> = trained
             .iter()
             .zip(&base)

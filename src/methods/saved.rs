@@ -19,8 +19,7 @@ pub(crate) fn module(key: &str) -> Option<&str> {
     let module = module.strip_suffix(".token_adapter").unwrap_or(module);
     let module = module.strip_suffix(".ln_tuning_layers").unwrap_or(module);
     let path = module.strip_prefix(PREFIX)?;
-    Site::parse(path).or(Site::parse_norm(path))?;
-    Some(module)
+    (Site::parse(path).is_some() || Site::is_norm(path)).then_some(module)
 }
 
 /// The key of the copy that this one repeats: with save_embedding_layers or bias = "all" PEFT writes
@@ -102,9 +101,12 @@ pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     for key in &keys {
         let Some(module) = module(key) else { continue };
-        if let Some(site) = module.strip_prefix(PREFIX).and_then(Site::parse_norm) {
-            let change = loader.shared(key, [loader.model.config().hidden_size])?
-                - loader.base_gain(site, key)?;
+        let path = module.strip_prefix(PREFIX).unwrap_or(module);
+        if Site::is_norm(path) {
+            let names = loader.model.config().family;
+            let site = Site::parse_norm(names, path).ok_or_else(|| loader.no_such_module(key))?;
+            let base = loader.base_gain(site, key)?;
+            let change = loader.shared(key, base.dims())? - base;
             placed.push(Placed::new(site, move |c| {
                 vec![Effect::Gain(change.clone() * c)]
             }));

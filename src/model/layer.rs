@@ -24,8 +24,6 @@ pub(super) const GROUPS: [&[Projection]; 4] = [
 pub(super) struct Block {
     /// By [`Norm`]; those that stand nowhere in this family are absent.
     pub(super) norms: [Option<RmsNorm>; Norm::COUNT],
-    /// Of queries and keys.
-    pub(super) qk_norms: Option<[RmsNorm; 2]>,
     /// By [`Projection`].
     pub(super) linears: [Linear; 7],
     /// On a GPU, where the kernels can run this block: the weights of each of [`GROUPS`] on top of each

@@ -8,7 +8,7 @@ use super::linear::Linear;
 use super::norm::RmsNorm;
 use super::rope::Ropes;
 use super::weight::{Arithmetic, Weight, Weights};
-use crate::arch::{DecoderConfig, ModelFile, Norm, Projection, QkNorm};
+use crate::arch::{DecoderConfig, ModelFile, Norm, Projection};
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Packed;
@@ -102,25 +102,12 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
             linears.push(Linear { weight, bias });
         }
         let mut norms = [const { None }; Norm::COUNT];
-        for place in Norm::of(config.norms) {
-            let path = format!("model.layers.{layer}.{}", config.norm_name(*place));
-            norms[*place as usize] = Some(self.norm(&path, config.hidden_size).await?);
+        for (place, path, _) in config.family.norms {
+            let path = format!("model.layers.{layer}.{path}");
+            norms[*place as usize] = Some(self.norm(&path, config.norm_width(*place)).await?);
         }
-        let widths = config.qk_norm.map(|over| match over {
-            QkNorm::Head => [config.head_dim; 2],
-            QkNorm::Whole => [config.q_width(), config.kv_width()],
-        });
-        let qk_norms = match widths {
-            Some([q, k]) => {
-                let path = |name| format!("model.layers.{layer}.self_attn.{name}");
-                let q = self.norm(&path("q_norm"), q).await?;
-                Some([q, self.norm(&path("k_norm"), k).await?])
-            }
-            None => None,
-        };
         Ok(Block {
             norms,
-            qk_norms,
             linears: linears
                 .try_into()
                 .unwrap_or_else(|_| unreachable!("seven projections")),

@@ -99,7 +99,7 @@ impl Model {
         self.layers[layer].linear(projection)
     }
 
-    /// The gain `[d]` of a norm: of a block, or, without one, of the norm in front of the head.
+    /// The gain of a norm: of a block, or, without one, of the norm in front of the head.
     #[must_use]
     pub fn gain(&self, norm: Option<(usize, Norm)>) -> Tensor<1> {
         let norm = match norm {

@@ -42,13 +42,6 @@ impl RmsNorm {
         (x / telling(length)) * gain.unsqueeze()
     }
 
-    /// Each head of `x [t, heads, hd]` by itself, with the gain `[hd]`.
-    pub(super) fn heads(&self, x: Tensor<3>) -> Tensor<3> {
-        let [t, heads, hd] = x.dims();
-        let x = self.with_gain(x.reshape([t * heads, hd]), self.gain.clone());
-        x.reshape([t, heads, hd])
-    }
-
     /// The same over slices in host memory: `x [t, width] -> [t, width]`.
     pub(super) fn on_host(&self, x: &[f32]) -> Vec<f32> {
         let gain = to_host(self.gain.clone());

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::block::Executor;
 use super::lanes::{self, Run};
-use super::layer::{Pass, moved};
+use super::layer::{Block, Pass, moved};
 use super::rope::rotate;
 use crate::arch::{Activation, DecoderConfig, Norm, Projection, QkNorm};
 use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
@@ -111,15 +111,8 @@ pub(super) fn attend(
     let groups = heads / kv_heads;
     let of_layer = config.layers[*layer];
 
-    let (mut q, mut k) = (q, k);
-    if let (Some([q_norm, k_norm]), Some(QkNorm::Whole)) = (&block.qk_norms, config.qk_norm) {
-        (q, k) = (q_norm.forward(q, &[]), k_norm.forward(k, &[]));
-    }
-    let mut q = q.reshape([t, heads, hd]);
-    let mut k = k.reshape([t, kv_heads, hd]);
-    if let (Some([q_norm, k_norm]), Some(QkNorm::Head)) = (&block.qk_norms, config.qk_norm) {
-        (q, k) = (q_norm.heads(q), k_norm.heads(k));
-    }
+    let q = normed(q, block, Norm::Query, plan, config).reshape([t, heads, hd]);
+    let k = normed(k, block, Norm::Key, plan, config).reshape([t, kv_heads, hd]);
     let v = v.reshape([t, kv_heads, hd]);
     // Queries stand `offset` places later where an adapter puts keys in front.
     let turned = |x: Tensor<3>, offset: usize| match of_layer.rope {
@@ -155,6 +148,28 @@ pub(super) fn attend(
         .reshape([kv_heads, groups, t, hd])
         .permute([2, 0, 1, 3])
         .reshape([t, heads * hd])
+}
+
+/// Queries or keys of all heads, `[t, heads·hd]`, normed where the family norms them: each head by
+/// itself or all together.
+fn normed(
+    x: Tensor<2>,
+    block: &Block,
+    place: Norm,
+    plan: &LayerPlan,
+    config: &DecoderConfig,
+) -> Tensor<2> {
+    let Some(over) = config.qk_norm else {
+        return x;
+    };
+    let [t, width] = x.dims();
+    let rows = match over {
+        QkNorm::Head => t * width / config.head_dim,
+        QkNorm::Whole => t,
+    };
+    let changes = [(0..rows, &plan.gains[place as usize])];
+    let x = x.reshape([rows, t * width / rows]);
+    block.norm(place).forward(x, &changes).reshape([t, width])
 }
 
 /// Beside: `attn₀ + c·attn_extra`. In front: `attn₀ + c·w·(attn_extra − attn₀)`, where `w` is the

@@ -220,8 +220,8 @@ impl Playground {
 
     /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which modules
     /// (`"q_proj,v_proj"`, `"all"`; also `lm_head`, `embed_tokens`, `input_layernorm`,
-    /// `post_attention_layernorm`, `norm`, `attention`, `residual`) an adapter acts, from the next
-    /// token on. What leaves it nowhere to act is refused with `bad-option`, and the old mask stays.
+    /// `post_attention_layernorm`, `q_norm`, `k_norm`, `norm`, `attention`, `residual`) an adapter
+    /// acts, from the next token on. What leaves it nowhere to act is refused with `bad-option`, and the old mask stays.
     #[wasm_bindgen(js_name = setMask)]
     pub fn set_mask(&self, id: u32, layers: &str, modules: &str) -> Result<()> {
         let mask = Mask::parse(layers, modules)?;

@@ -45,8 +45,8 @@ pub(crate) struct SessionArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) layers: Vec<String>,
     /// Modules on which the adapter at the same place acts: q_proj,v_proj or all. Besides linear
-    /// layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, norm, attention
-    /// (prefixes, prompts), residual (vectors).
+    /// layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, q_norm, k_norm,
+    /// norm, attention (prefixes, prompts), residual (vectors).
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) modules: Vec<String>,
 }
