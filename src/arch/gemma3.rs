@@ -44,6 +44,8 @@ pub(super) static FAMILY: Family = Family {
                 "post_feedforward_layernorm",
                 "post_ffw_norm",
             ),
+            (Norm::Query, "self_attn.q_norm", "attn_q_norm"),
+            (Norm::Key, "self_attn.k_norm", "attn_k_norm"),
         ],
         stacks: &[],
         permuted: false,

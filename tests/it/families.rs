@@ -22,7 +22,7 @@ use crate::common::golden_dir;
 const TOLERANCE: f32 = 2e-4;
 
 /// A model's folder, and the file in it that says what the model is: a config or a GGUF.
-const CASES: [(&str, &str); 6] = [
+const CASES: &[(&str, &str)] = &[
     ("llama_rope_linear", "config.json"),
     ("llama_rope_llama3", "config.json"),
     // As transformers 4 wrote it.
@@ -30,6 +30,15 @@ const CASES: [(&str, &str); 6] = [
     ("llama_rope_llama3", "model.gguf"),
     ("llama_rope_yarn", "config.json"),
     ("llama_rope_yarn", "model.gguf"),
+    ("gemma", "config.json"),
+    ("gemma2", "config.json"),
+    ("gemma3", "config.json"),
+    ("gemma3", "config_4.json"),
+    ("gemma3", "model.gguf"),
+    ("granite", "model.gguf"),
+    ("granite4", "config.json"),
+    ("granite4", "config_4.json"),
+    ("olmo2", "config.json"),
 ];
 
 #[derive(Deserialize)]
@@ -38,6 +47,7 @@ struct Expected {
     logits_last: Vec<f32>,
     greedy: Vec<u32>,
     logits_after_greedy: Vec<f32>,
+    #[serde(default)]
     if_ignored: std::collections::BTreeMap<String, f32>,
 }
 
@@ -116,7 +126,7 @@ fn best(logits: &[f32]) -> u32 {
 fn every_family_equals_transformers() {
     // The slices of the quantised path round keys and values to half precision.
     for (weights, tolerance) in [(Weights::Dense, TOLERANCE), (Weights::Quantised, 5e-3)] {
-        for (name, file) in CASES {
+        for &(name, file) in CASES {
             let expected = expected(name);
             let session = session(&open(name, file), weights);
             let mut cache = session.model.new_cache();
@@ -141,9 +151,11 @@ fn every_family_equals_transformers() {
 /// What these models are there for shows in their logits.
 #[test]
 fn without_its_scaling_a_model_says_something_different() {
-    for (name, file) in CASES {
+    for &(name, file) in CASES {
         let expected = expected(name);
-        let moved = expected.if_ignored["no_scaling"];
+        let Some(moved) = expected.if_ignored.get("no_scaling") else {
+            continue;
+        };
         if file.ends_with(".gguf") {
             continue;
         }
