@@ -49,6 +49,9 @@ pub struct DecoderConfig {
     pub attention_scale: f64,
     /// Multiplies the embeddings of tokens, s_e.
     pub embedding_scale: f64,
+    /// Multiplies embeddings that an adapter puts in front of the text: s_e where transformers scales
+    /// all that the first block gets, 1 where its table of tokens does.
+    pub virtual_scale: f64,
     /// Multiplies what a block adds to the residual stream, s_r.
     pub residual_scale: f64,
     /// Divides the logits, s_l.

@@ -3,7 +3,8 @@
 //!
 //! What differs from Llama:
 //!
-//! - **Scales**, four of them: embeddings times `embedding_multiplier`, what a block adds times
+//! - **Scales**, four of them: embeddings (of an adapter's virtual tokens too) times
+//!   `embedding_multiplier`, what a block adds times
 //!   `residual_multiplier`, scores times `attention_multiplier` in place of `1/√hd`, logits divided by
 //!   `logits_scaling`. Without its field each is 1 in config.json; in GGUF the scores have `1/√hd` then.
 //! - **Granite 4** (`granitemoehybrid`) has gate and up in one tensor, its width is
@@ -100,9 +101,11 @@ fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> 
     let scale = |field| Ok(fields.optional_positive(field)?.unwrap_or(1.0));
     let flag = |field| Ok(fields.flag(field)?.unwrap_or(false));
     let attention_bias = flag("attention_bias")?;
+    let embedding_scale = scale("embedding_multiplier")?;
     let mut config = DecoderConfig {
         ropes: vec![rope::from_json(fields, &config)?],
-        embedding_scale: scale("embedding_multiplier")?,
+        embedding_scale,
+        virtual_scale: embedding_scale,
         residual_scale: scale("residual_multiplier")?,
         attention_scale: scale("attention_multiplier")?,
         logit_divisor: scale("logits_scaling")?,
@@ -166,9 +169,11 @@ fn from_gguf(keys: &Keys<'_>, names: &'static Names) -> Result<DecoderConfig> {
         None | Some(0.0) => Ok(default),
         Some(_) => keys.positive(field, ""),
     };
+    let embedding_scale = scale("embedding_scale", 1.0)?;
     let mut config = DecoderConfig {
         ropes: vec![rope::from_gguf(keys, &config)?],
-        embedding_scale: scale("embedding_scale", 1.0)?,
+        embedding_scale,
+        virtual_scale: embedding_scale,
         residual_scale: scale("residual_scale", 1.0)?,
         attention_scale: scale("attention.scale", config.attention_scale)?,
         logit_divisor: keys.positive("logit_scale", "by which logits are divided")?,

@@ -172,6 +172,7 @@ fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderC
         activation: Activation::Silu,
         attention_scale: (head_dim as f64).sqrt().recip(),
         embedding_scale: 1.0,
+        virtual_scale: 1.0,
         residual_scale: 1.0,
         logit_divisor: 1.0,
         attention_cap: None,

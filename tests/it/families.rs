@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use pollster::block_on;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use steering_playground::arch::ModelFile;
+use steering_playground::Error;
+use steering_playground::arch::{DecoderConfig, ModelFile, config_from_json};
 use steering_playground::device::{self, read_back};
 use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
@@ -177,4 +178,85 @@ fn without_its_scaling_a_model_says_something_different() {
             "{name}: {off} is not {told}"
         );
     }
+}
+
+/// The config of a golden model with some fields changed; `null` takes a field away.
+fn changed(name: &str, changes: Value) -> Result<DecoderConfig, Error> {
+    let mut config = config(name, "config.json");
+    let fields = config.as_object_mut().expect("an object");
+    for (field, value) in changes.as_object().expect("an object") {
+        match value {
+            Value::Null => fields.remove(field),
+            value => fields.insert(field.clone(), value.clone()),
+        };
+    }
+    config_from_json(config.to_string().as_bytes())
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_its_field() {
+    let flat = json!({"rope_type": "default", "rope_theta": 1e6});
+    for (name, field, value) in [
+        ("gemma", "use_bidirectional_attention", json!(true)),
+        ("gemma", "hidden_act", json!("relu")),
+        ("gemma", "head_dim", json!(null)),
+        ("gemma2", "hidden_activation", json!("relu")),
+        ("gemma2", "layer_types", json!(["full_attention"])),
+        ("gemma2", "layer_types", json!(["a", "b", "c", "d"])),
+        ("gemma3", "model_type", json!("gemma3")),
+        ("gemma3", "rope_parameters", flat),
+        (
+            "gemma3",
+            "rope_scaling",
+            json!({"type": "linear", "factor": 8}),
+        ),
+        ("granite4", "num_local_experts", json!(8)),
+        ("granite4", "num_local_experts", json!(null)),
+        (
+            "granite4",
+            "layer_types",
+            json!(["attention", "mamba", "attention"]),
+        ),
+        ("granite4", "layer_types", json!(["attention"])),
+        ("granite4", "layer_types", json!(null)),
+        ("granite4", "position_embedding_type", json!("learned")),
+        ("olmo2", "hidden_act", json!("gelu")),
+    ] {
+        let mut changes = json!({});
+        changes[field] = value;
+        let error = changed(name, changes).expect_err(field).to_string();
+        let told = match field {
+            "rope_scaling" => "rope_parameters",
+            _ => field,
+        };
+        assert!(error.contains(told), "{name}, {field}: {error}");
+    }
+}
+
+#[test]
+fn absent_fields_are_what_transformers_makes_of_them() {
+    for (name, changes) in [
+        (
+            "gemma2",
+            json!({"layer_types": null, "tie_word_embeddings": null}),
+        ),
+        ("gemma3", json!({"layer_types": null})),
+        ("gemma3", json!({"rope_parameters": null})),
+        ("gemma3", json!({"rope_parameters": {"full_attention": {}}})),
+        ("granite4", json!({"rope_parameters": null})),
+    ] {
+        let plain = changed(name, json!({})).expect("a config");
+        assert_eq!(plain, changed(name, changes).expect("a config"), "{name}");
+    }
+    let absent = json!({"attn_logit_softcapping": null, "final_logit_softcapping": null,
+        "sliding_window": null, "query_pre_attn_scalar": null});
+    let config = changed("gemma2", absent).expect("a config");
+    let caps = (config.attention_cap, config.logit_cap);
+    assert_eq!(caps, (Some(50.0), Some(30.0)));
+    assert_eq!(config.layers[0].window, Some(4096));
+    assert_eq!(config.attention_scale, 1.0 / 16.0);
+    let nope = json!({"position_embedding_type": null, "attention_multiplier": null});
+    let config = changed("granite4", nope).expect("a config");
+    assert!(config.layers.iter().all(|layer| layer.rope.is_none()));
+    assert_eq!(config.attention_scale, 1.0);
 }
