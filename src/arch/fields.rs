@@ -155,6 +155,11 @@ impl<'a> Json<'a> {
         self.fields.is_empty()
     }
 
+    /// Whether the field is there and says `null`.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(Value::is_null)
+    }
+
     /// What stands there.
     pub fn present(&self, field: &str) -> Option<&'a Value> {
         let known = |known: &Vec<&str>| known.contains(&field);

@@ -29,7 +29,7 @@ pub(super) static FAMILY: Family = Family {
     model_types: &["mistral"],
     architectures: &["MistralForCausalLM", "MistralModel"],
     json: Card {
-        reads: &["sliding_window", TYPES],
+        reads: &["sliding_window", windows::JSON],
         only: &[
             Only::text("hidden_act", "silu", "silu"),
             Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
@@ -39,8 +39,6 @@ pub(super) static FAMILY: Family = Family {
     gguf: llama::GGUF,
 };
 
-const TYPES: &str = "layer_types";
-
 fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> {
     fields.stated("num_key_value_heads", sizes::NO_DEFAULT)?;
     let config = sizes::from_json(fields, names)?;
@@ -49,10 +47,10 @@ fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> 
         ..config
     };
     let window = fields.size_or("sliding_window", 4096)?;
-    windows::of_layers(fields, &mut config, window, |_| true)?;
+    windows::give(fields, &mut config, window, |_| true)?;
     if config.layers.iter().any(|layer| layer.window != window) {
         let supported = "sliding_attention in every layer, as transformers computes a Mistral";
-        return Err(fields.refuse(TYPES, "full_attention", supported));
+        return Err(fields.refuse(windows::JSON, "full_attention", supported));
     }
     Ok(config)
 }

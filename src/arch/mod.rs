@@ -5,10 +5,10 @@
 //! places.rs      the places in it that adapters know
 //! names.rs       what a family calls them, in Hugging Face's files and llama.cpp's
 //! family.rs      what a family is, and which one a config belongs to
-//! llama.rs       the families, one file each: mistral.rs, qwen2.rs, qwen3.rs, smollm3.rs
+//! llama.rs       the families, one file each
 //! sizes.rs       what all of them read alike: sizes
 //! rope.rs        ... and rotary embeddings with their scalings
-//! windows.rs     ... and which layers see how far
+//! windows.rs     ... and which blocks see a window of keys only
 //! fields.rs      JSON objects and GGUF metadata, with errors that name the field
 //! rows.rs        llama.cpp's order of rows
 //! model_file.rs  files -> config and tensors
@@ -27,8 +27,13 @@ pub(crate) mod rows;
 mod sizes;
 mod windows;
 
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod granite;
 mod llama;
 mod mistral;
+mod olmo2;
 mod qwen2;
 mod qwen3;
 mod smollm3;
@@ -42,9 +47,14 @@ pub use places::{Norm, NormPlaces, Projection};
 
 /// Every family.
 static FAMILIES: &[&family::Family] = &[
-    // In front of Mistral, whose files llama.cpp calls Llama.
+    // Before Mistral, whose files llama.cpp calls Llama.
     &llama::FAMILY,
+    &gemma::FAMILY,
+    &gemma2::FAMILY,
+    &gemma3::FAMILY,
+    &granite::FAMILY,
     &mistral::FAMILY,
+    &olmo2::FAMILY,
     &qwen2::FAMILY,
     &qwen3::FAMILY,
     &smollm3::FAMILY,

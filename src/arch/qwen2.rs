@@ -31,7 +31,7 @@ pub(super) static FAMILY: Family = Family {
         reads: &[
             "use_sliding_window",
             "sliding_window",
-            "layer_types",
+            windows::JSON,
             "max_window_layers",
         ],
         only: &[
@@ -67,9 +67,9 @@ fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> 
 
 /// Windows in the last layers, which Qwen3 has too.
 pub(super) fn windows_from_json(fields: &Json<'_>, config: &mut DecoderConfig) -> Result<()> {
-    let window = windows::optional(fields, Some(4096))?;
+    let window = windows::in_use(fields, Some(4096))?;
     let first = fields.unsigned("max_window_layers")?.unwrap_or(28);
-    windows::of_layers(fields, config, window, |layer| layer as u64 >= first)
+    windows::give(fields, config, window, |layer| layer as u64 >= first)
 }
 
 fn from_gguf(keys: &Keys<'_>, names: &'static Names) -> Result<DecoderConfig> {

@@ -17,7 +17,7 @@ use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
 use super::places::Norm;
-use super::{llama, qwen2, rope, sizes};
+use super::{llama, qwen2, rope, sizes, windows};
 use crate::error::Result;
 
 pub(super) static FAMILY: Family = Family {
@@ -41,7 +41,7 @@ pub(super) static FAMILY: Family = Family {
             "attention_bias",
             "use_sliding_window",
             "sliding_window",
-            "layer_types",
+            windows::JSON,
             "max_window_layers",
         ],
         only: &[

@@ -38,7 +38,7 @@ pub(super) static FAMILY: Family = Family {
             "no_rope_layer_interval",
             "use_sliding_window",
             "sliding_window",
-            "layer_types",
+            windows::JSON,
         ],
         only: &[
             Only::text("hidden_act", "silu", "silu"),
@@ -73,9 +73,9 @@ fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> 
             every(interval.unwrap_or(INTERVAL), &mut config);
         }
     }
-    let window = windows::optional(fields, None)?;
+    let window = windows::in_use(fields, None)?;
     let unturned: Vec<bool> = config.layers.iter().map(|one| one.rope.is_none()).collect();
-    windows::of_layers(fields, &mut config, window, |layer| unturned[layer])?;
+    windows::give(fields, &mut config, window, |layer| unturned[layer])?;
     Ok(config)
 }
 
