@@ -134,9 +134,30 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Refuses a field that is not even `null`, where its absence means a number to transformers.
+    pub fn stated(&self, field: &str, what: &str) -> Result<()> {
+        match self.fields.contains_key(field) {
+            true => Ok(()),
+            false => Err(self.missing(field, what)),
+        }
+    }
+
+    /// A size; the default only where the field is absent, `null` being none.
+    pub fn size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
+        match self.fields.contains_key(field) {
+            true => self.optional_size(field),
+            false => Ok(Some(default)),
+        }
+    }
+
     /// Whether there is anything.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// Whether the field is there and says `null`.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(Value::is_null)
     }
 
     /// What stands there.
