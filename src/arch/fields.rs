@@ -135,18 +135,20 @@ impl<'a> Json<'a> {
     }
 
     /// Refuses a field that is not even `null`, where its absence means a number to transformers.
-    pub fn stated(&self, field: &str, what: &str) -> Result<()> {
-        match self.fields.contains_key(field) {
-            true => Ok(()),
-            false => Err(self.missing(field, what)),
+    pub(super) fn stated(&self, field: &str, what: &str) -> Result<()> {
+        if self.fields.contains_key(field) {
+            Ok(())
+        } else {
+            Err(self.missing(field, what))
         }
     }
 
     /// A size; the default only where the field is absent, `null` being none.
-    pub fn size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
-        match self.fields.contains_key(field) {
-            true => self.optional_size(field),
-            false => Ok(Some(default)),
+    pub(super) fn size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
+        if self.fields.contains_key(field) {
+            self.optional_size(field)
+        } else {
+            Ok(Some(default))
         }
     }
 
@@ -156,7 +158,7 @@ impl<'a> Json<'a> {
     }
 
     /// Whether the field is there and says `null`.
-    pub fn is_null(&self, field: &str) -> bool {
+    pub(super) fn is_null(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(Value::is_null)
     }
 

@@ -87,9 +87,12 @@ fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> 
     let window = fields.optional_size("sliding_window")?;
     let windowed = windows::from_json(fields, config.num_layers, PERIOD)?;
     // `null` is no cap.
-    let cap = |field, default| match fields.is_null(field) {
-        true => Ok(None),
-        false => Ok(Some(fields.optional_positive(field)?.unwrap_or(default))),
+    let cap = |field, default| {
+        if fields.is_null(field) {
+            Ok(None)
+        } else {
+            Ok(Some(fields.optional_positive(field)?.unwrap_or(default)))
+        }
     };
     Ok(DecoderConfig {
         ropes: vec![rope::from_json(fields, &config)?],
@@ -123,9 +126,10 @@ pub(super) fn attention_scale(fields: &Json<'_>) -> Result<f64> {
 
 /// The same where only the sizes tell it; the 27B of a generation is known by its blocks.
 pub(super) fn gguf_attention_scale(config: &DecoderConfig, blocks_of_27b: usize) -> f64 {
-    let width = match config.num_layers == blocks_of_27b {
-        true => config.hidden_size / config.num_heads,
-        false => config.head_dim,
+    let width = if config.num_layers == blocks_of_27b {
+        config.hidden_size / config.num_heads
+    } else {
+        config.head_dim
     };
     (width as f64).sqrt().recip()
 }

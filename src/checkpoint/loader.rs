@@ -561,7 +561,9 @@ impl<'a> Loader<'a> {
     pub fn gain_on_host(&self, key: &str, width: usize) -> Result<Vec<f32>> {
         let offset = self.model.config().adapter_gain_offset;
         let mut gain = self.host(key, [width])?;
-        gain.iter_mut().for_each(|gain| *gain += offset);
+        for gain in &mut gain {
+            *gain += offset;
+        }
         Ok(gain)
     }
 

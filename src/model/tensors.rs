@@ -200,9 +200,10 @@ fn mix_in(
         Join::InFront => {
             let share = log_sum_exp(extra_scores) - log_sum_exp(scores.clone());
             // Of a query that sees none of these keys it is so low that not every sigmoid is a number.
-            let share = match is_masked {
-                true => share.clamp_min(-100.0),
-                false => share,
+            let share = if is_masked {
+                share.clamp_min(-100.0)
+            } else {
+                share
             };
             (attended - base.clone()) * activation::sigmoid(share)
         }

@@ -17,6 +17,10 @@ type MaskOf = (Option<usize>, Option<usize>);
 
 /// What the queries of a turn see of some keys.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there is one for each layer of a pass"
+)]
 pub(super) enum Seen {
     /// All of them, each query.
     All,

@@ -233,8 +233,8 @@ fn layers(config: &DecoderConfig) -> String {
 /// What published models have in their config.json, whole but for `architectures`.
 #[test]
 fn configs_of_published_models_are_read() {
-    let llama = json!({"attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 128000,
-        "eos_token_id": [128001, 128008, 128009], "head_dim": 64, "hidden_act": "silu",
+    let llama = json!({"attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 128_000,
+        "eos_token_id": [128_001, 128_008, 128_009], "head_dim": 64, "hidden_act": "silu",
         "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192,
         "max_position_embeddings": 131_072, "mlp_bias": false, "model_type": "llama",
         "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8,
