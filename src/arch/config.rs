@@ -39,6 +39,8 @@ pub struct DecoderConfig {
     pub norms: NormPlaces,
     /// Added to every gain of the file: 1 where it holds `w` of `1 + w`.
     pub gain_offset: f32,
+    /// Added to every gain of an adapter: these are Hugging Face's, whichever file the model is in.
+    pub adapter_gain_offset: f32,
     /// The norm of queries and keys, if there is one.
     pub qk_norm: Option<QkNorm>,
     /// What the MLP does to its gate.
@@ -47,6 +49,9 @@ pub struct DecoderConfig {
     pub attention_scale: f64,
     /// Multiplies the embeddings of tokens, s_e.
     pub embedding_scale: f64,
+    /// Multiplies embeddings that an adapter puts in front of the text: s_e where transformers scales
+    /// all that the first block gets, 1 where its table of tokens does.
+    pub virtual_scale: f64,
     /// Multiplies what a block adds to the residual stream, s_r.
     pub residual_scale: f64,
     /// Divides the logits, s_l.

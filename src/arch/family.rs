@@ -128,7 +128,9 @@ pub(crate) fn all_names() -> impl Iterator<Item = &'static Names> + Clone {
 
 /// llama.cpp's names of all families, for messages.
 pub(crate) fn known_to_gguf() -> String {
-    let names: Vec<&str> = all_names().map(|names| names.gguf).collect();
+    let mut names: Vec<&str> = all_names().map(|names| names.gguf).collect();
+    names.sort_unstable();
+    names.dedup();
     names.join(", ")
 }
 

@@ -134,9 +134,32 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Refuses a field that is not even `null`, where its absence means a number to transformers.
+    pub(super) fn stated(&self, field: &str, what: &str) -> Result<()> {
+        if self.fields.contains_key(field) {
+            Ok(())
+        } else {
+            Err(self.missing(field, what))
+        }
+    }
+
+    /// A size; the default only where the field is absent, `null` being none.
+    pub(super) fn size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
+        if self.fields.contains_key(field) {
+            self.optional_size(field)
+        } else {
+            Ok(Some(default))
+        }
+    }
+
     /// Whether there is anything.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// Whether the field is there and says `null`.
+    pub(super) fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(Value::is_null)
     }
 
     /// What stands there.

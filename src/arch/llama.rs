@@ -22,19 +22,8 @@ pub(super) static FAMILY: Family = Family {
     names: Names {
         family: "llama",
         gguf: "llama",
-        linears: &[
-            (Projection::Q, "self_attn.q_proj", "attn_q"),
-            (Projection::K, "self_attn.k_proj", "attn_k"),
-            (Projection::V, "self_attn.v_proj", "attn_v"),
-            (Projection::O, "self_attn.o_proj", "attn_output"),
-            (Projection::Gate, "mlp.gate_proj", "ffn_gate"),
-            (Projection::Up, "mlp.up_proj", "ffn_up"),
-            (Projection::Down, "mlp.down_proj", "ffn_down"),
-        ],
-        norms: &[
-            (Norm::Input, "input_layernorm", "attn_norm"),
-            (Norm::PostAttention, "post_attention_layernorm", "ffn_norm"),
-        ],
+        linears: LINEARS,
+        norms: &[INPUT_NORM, MLP_NORM],
         stacks: &[],
         permuted: true,
     },
@@ -49,33 +38,59 @@ pub(super) static FAMILY: Family = Family {
         ],
         config: from_json,
     },
-    gguf: Card {
-        reads: &[],
-        only: &[
-            Only::number("expert_count", 0.0, "models without experts"),
-            Only::flag("attention.causal", true, "causal attention"),
-            Only::number("logit_scale", 1.0, UNSCALED),
-            Only::number("residual_scale", 1.0, UNSCALED),
-            Only::number("embedding_scale", 1.0, UNSCALED),
-        ],
-        config: from_gguf,
-    },
+    gguf: GGUF,
+};
+
+/// What the linear layers are called.
+pub(super) const LINEARS: &[(Projection, &str, &str)] = &[
+    (Projection::Q, "self_attn.q_proj", "attn_q"),
+    (Projection::K, "self_attn.k_proj", "attn_k"),
+    (Projection::V, "self_attn.v_proj", "attn_v"),
+    (Projection::O, "self_attn.o_proj", "attn_output"),
+    (Projection::Gate, "mlp.gate_proj", "ffn_gate"),
+    (Projection::Up, "mlp.up_proj", "ffn_up"),
+    (Projection::Down, "mlp.down_proj", "ffn_down"),
+];
+
+/// The norm before attention.
+pub(super) const INPUT_NORM: (Norm, &str, &str) = (Norm::Input, "input_layernorm", "attn_norm");
+
+/// The norm before the MLP.
+pub(super) const MLP_NORM: (Norm, &str, &str) =
+    (Norm::PostAttention, "post_attention_layernorm", "ffn_norm");
+
+/// The metadata of llama.cpp.
+pub(super) const GGUF: Card<fn(&Keys<'_>, &'static Names) -> Result<DecoderConfig>> = Card {
+    reads: &[],
+    only: &[
+        Only::number("expert_count", 0.0, "models without experts"),
+        Only::flag("attention.causal", true, "causal attention"),
+        Only::number("logit_scale", 1.0, UNSCALED),
+        Only::number("residual_scale", 1.0, UNSCALED),
+        Only::number("embedding_scale", 1.0, UNSCALED),
+    ],
+    config: from_gguf,
 };
 
 const UNSCALED: &str = "1 or no such field";
 
 fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> {
     let config = sizes::from_json(fields, names)?;
-    let flag = |field| Ok(fields.flag(field)?.unwrap_or(false));
-    let attention_bias = flag("attention_bias")?;
     Ok(DecoderConfig {
         ropes: vec![rope::from_json(fields, &config)?],
-        biases: Biases {
-            qkv: attention_bias,
-            o: attention_bias,
-            mlp: flag("mlp_bias")?,
-        },
+        biases: biases(fields)?,
         ..config
+    })
+}
+
+/// `attention_bias` and `mlp_bias`.
+pub(super) fn biases(fields: &Json<'_>) -> Result<Biases> {
+    let flag = |field| Ok(fields.flag(field)?.unwrap_or(false));
+    let attention_bias = flag("attention_bias")?;
+    Ok(Biases {
+        qkv: attention_bias,
+        o: attention_bias,
+        mlp: flag("mlp_bias")?,
     })
 }
 

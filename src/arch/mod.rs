@@ -8,6 +8,7 @@
 //! llama.rs       the families, one file each
 //! sizes.rs       what all of them read alike: sizes
 //! rope.rs        ... and rotary embeddings with their scalings
+//! windows.rs     ... and which blocks see a window of keys only
 //! fields.rs      JSON objects and GGUF metadata, with errors that name the field
 //! rows.rs        llama.cpp's order of rows
 //! model_file.rs  files -> config and tensors
@@ -24,8 +25,18 @@ mod places;
 mod rope;
 pub(crate) mod rows;
 mod sizes;
+mod windows;
 
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod granite;
 mod llama;
+mod mistral;
+mod olmo2;
+mod qwen2;
+mod qwen3;
+mod smollm3;
 
 pub use config::{Activation, Biases, DecoderConfig, LayerConfig, QkNorm, RopeConfig};
 pub use family::config_from_json;
@@ -35,4 +46,16 @@ pub use names::{Names, Stack};
 pub use places::{Norm, NormPlaces, Projection};
 
 /// Every family.
-static FAMILIES: &[&family::Family] = &[&llama::FAMILY];
+static FAMILIES: &[&family::Family] = &[
+    // Before Mistral, whose files llama.cpp calls Llama.
+    &llama::FAMILY,
+    &gemma::FAMILY,
+    &gemma2::FAMILY,
+    &gemma3::FAMILY,
+    &granite::FAMILY,
+    &mistral::FAMILY,
+    &olmo2::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &smollm3::FAMILY,
+];

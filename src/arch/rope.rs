@@ -56,8 +56,17 @@ const KINDS: &str = "default, linear, llama3, yarn, or a factor of 1";
 /// The rotary embedding of config.json: `rope_theta` and `rope_scaling`, or since transformers 5
 /// `rope_parameters`.
 pub(super) fn from_json(fields: &Json<'_>, config: &DecoderConfig) -> Result<RopeConfig> {
+    from_json_or(fields, config, DEFAULT_THETA)
+}
+
+/// The same for a family with another default of theta.
+pub(super) fn from_json_or(
+    fields: &Json<'_>,
+    config: &DecoderConfig,
+    default_theta: f64,
+) -> Result<RopeConfig> {
     let theta = fields.optional_positive("rope_theta")?;
-    let theta = theta.unwrap_or(DEFAULT_THETA);
+    let theta = theta.unwrap_or(default_theta);
     let read = |field: &str| {
         let inside = fields.object(field)?.filter(|inside| !inside.is_empty());
         let read = |inside| parameters(fields, &inside, theta, config);

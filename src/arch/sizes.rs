@@ -35,6 +35,10 @@ pub(super) const GGUF: &[&str] = &[
     "attention.layer_norm_rms_epsilon",
 ];
 
+/// What a field that must be there is, where transformers would take that of one size of the family.
+pub(super) const NO_DEFAULT: &str =
+    "a size of the model, which is not the same for all of its family";
+
 /// More blocks than any model has: what a file says is not yet compared with the tensors it holds.
 pub(super) const MAX_LAYERS: usize = 1 << 16;
 
@@ -102,8 +106,10 @@ pub(super) fn from_gguf(keys: &Keys<'_>, family: &'static Names) -> Result<Decod
         rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon", "the norms' epsilon")?,
         tie_word_embeddings: !keys.gguf.tensors.contains_key("output.weight"),
         biases: Biases {
-            qkv: keys.has_bias("attn_"),
-            o: keys.has_bias("attn_"),
+            qkv: ["attn_q.", "attn_k.", "attn_v."]
+                .into_iter()
+                .any(|part| keys.has_bias(part)),
+            o: keys.has_bias("attn_output."),
             mlp: keys.has_bias("ffn_"),
         },
         ..plain(family, num_layers, head_dim)
@@ -167,10 +173,12 @@ fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderC
         rms_norm_eps: 0.0,
         norms: NormPlaces::Before,
         gain_offset: 0.0,
+        adapter_gain_offset: 0.0,
         qk_norm: None,
         activation: Activation::Silu,
         attention_scale: (head_dim as f64).sqrt().recip(),
         embedding_scale: 1.0,
+        virtual_scale: 1.0,
         residual_scale: 1.0,
         logit_divisor: 1.0,
         attention_cap: None,

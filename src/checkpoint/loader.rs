@@ -554,6 +554,19 @@ impl<'a> Loader<'a> {
         self.on_host(site, || gain.unsqueeze())
     }
 
+    /// Takes a trained gain `[width]`, as it multiplies: adapters for some families hold less.
+    ///
+    /// # Errors
+    /// As [`Self::host`].
+    pub fn gain_on_host(&self, key: &str, width: usize) -> Result<Vec<f32>> {
+        let offset = self.model.config().adapter_gain_offset;
+        let mut gain = self.host(key, [width])?;
+        for gain in &mut gain {
+            *gain += offset;
+        }
+        Ok(gain)
+    }
+
     fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Vec<f32>> {
         if let Some(weight) = self.weights.borrow_mut().remove(&site) {
             return Ok(weight);

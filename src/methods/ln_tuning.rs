@@ -73,7 +73,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |(site, key): (Site, String)| {
         let base = loader.base_gain_on_host(site, &key)?;
         let d = base.len();
-        let trained = loader.host(&key, [d])?;
+        let trained = loader.gain_on_host(&key, d)?;
         let change: Vec<f32> = trained
             .iter()
             .zip(&base)

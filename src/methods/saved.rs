@@ -106,7 +106,8 @@ pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
             let names = loader.model.config().family;
             let site = Site::parse_norm(names, path).ok_or_else(|| loader.no_such_module(key))?;
             let base = loader.base_gain(site, key)?;
-            let change = loader.shared(key, base.dims())? - base;
+            let [width] = base.dims();
+            let change = loader.upload(loader.gain_on_host(key, width)?, [width]) - base;
             placed.push(Placed::new(site, move |c| {
                 vec![Effect::Gain(change.clone() * c)]
             }));

@@ -78,7 +78,7 @@ impl Model {
             tokens.extend(lane.tokens);
             runs.push(self.run(first..tokens.len(), lane.cache, steering));
         }
-        let h = self.embedded(Ids::Host(&tokens));
+        let h = self.embed_tokens.select(Ids::Host(&tokens));
         let changes: Vec<_> = runs
             .iter()
             .map(|run| (run.rows.clone(), run.steering))
@@ -94,6 +94,7 @@ impl Model {
                 changed(h, &tokens[first..row], steering)
             },
         );
+        let h = scaled(h, self.config.embedding_scale);
         self.logits(h, runs, positions)
     }
 
@@ -117,7 +118,8 @@ impl Model {
         let runs = each
             .map(|(row, (cache, steering))| self.run(row..row + 1, cache, steering))
             .collect();
-        let h = self.embedded(Ids::Device(ids));
+        let h = self.embed_tokens.select(Ids::Device(ids));
+        let h = scaled(h, self.config.embedding_scale);
         Ok(self.logits(h, runs, Positions::Last))
     }
 
@@ -205,7 +207,8 @@ impl Model {
         let mut cache = self.new_cache();
         let base = Steering::base();
         let run = self.run(0..embeddings.dims()[0], &mut cache, &base);
-        self.blocks(embeddings, &mut [run], |_, _| {});
+        let h = scaled(embeddings, self.config.virtual_scale);
+        self.blocks(h, &mut [run], |_, _| {});
         cache.into_layers()
     }
 
@@ -253,14 +256,10 @@ impl Model {
         (!weights.is_empty()).then(|| steering.weighed(&weights))
     }
 
-    /// The base's embeddings, `[t, d]`.
-    fn embedded(&self, ids: Ids) -> Tensor<2> {
-        scaled(self.embed_tokens.select(ids), self.config.embedding_scale)
-    }
-
-    /// The embeddings of `tokens`, changed: `[t, d]`.
+    /// The embeddings of `tokens`, changed and then scaled, as PEFT scales changes too: `[t, d]`.
     fn embed(&self, tokens: &[u32], steering: &Steering) -> Tensor<2> {
-        changed(self.embedded(Ids::Host(tokens)), tokens, steering)
+        let h = self.embed_tokens.select(Ids::Host(tokens));
+        scaled(changed(h, tokens, steering), self.config.embedding_scale)
     }
 
     /// Runs all blocks over `h [t, d]`, the rows of all lanes. `tap` sees every block's output.
@@ -310,7 +309,7 @@ impl Model {
     }
 }
 
-/// The embeddings `h [t, d]` of `tokens`, changed.
+/// The embeddings `h [t, d]` of `tokens` as the table has them, changed.
 fn changed(h: Tensor<2>, tokens: &[u32], steering: &Steering) -> Tensor<2> {
     let changes = steering.embedding.iter();
     changes.fold(h, |h, change| change.apply(h, tokens))

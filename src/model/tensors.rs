@@ -7,6 +7,7 @@ use super::block::Executor;
 use super::lanes::{self, Run};
 use super::layer::{Block, Pass, moved};
 use super::rope::rotate;
+use super::turn::Seen;
 use crate::arch::{Activation, DecoderConfig, Norm, Projection, QkNorm};
 use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
 
@@ -129,20 +130,26 @@ pub(super) fn attend(
             .permute([1, 2, 0, 3])
             .reshape([kv_heads, groups * t, hd])
     };
-    let total = keys.dims()[1];
     let scores = by_kv_head(turned(q.clone(), 0)).matmul(keys.swap_dims(1, 2));
     let mut scores = capped(scores, config.attention_cap);
     if let Some(mask) = turn.mask(of_layer.window) {
-        scores = (scores.reshape([kv_heads, groups, t, total]) + mask.unsqueeze()).reshape([
-            kv_heads,
-            groups * t,
-            total,
-        ]);
+        scores = masked(scores, mask);
     }
     let mut mixed = activation::softmax(scores.clone(), 2).matmul(values);
     for extra in &plan.extra {
+        let seen = match extra.join {
+            Join::InFront => turn.seen_in_front(of_layer.window, extra.offset()),
+            Join::Beside => Seen::All,
+        };
+        let mask = match seen {
+            Seen::All => None,
+            Seen::None => continue,
+            Seen::Some(mask) => Some(mask),
+        };
         let q = by_kv_head(turned(q.clone(), extra.offset()));
-        mixed = mix_in(mixed, &scores, q, extra, config.attention_cap);
+        let extra_scores = q.matmul(extra.keys.clone().swap_dims(1, 2));
+        let extra_scores = capped(extra_scores, config.attention_cap);
+        mixed = mix_in(mixed, &scores, extra_scores, mask, extra);
     }
     mixed
         .reshape([kv_heads, groups, t, hd])
@@ -178,20 +185,37 @@ fn normed(
 fn mix_in(
     base: Tensor<3>,
     scores: &Tensor<3>,
-    q: Tensor<3>,
+    extra_scores: Tensor<3>,
+    mask: Option<Tensor<2>>,
     extra: &ExtraKeyValue,
-    cap: Option<f64>,
 ) -> Tensor<3> {
-    let extra_scores = capped(q.matmul(extra.keys.clone().swap_dims(1, 2)), cap);
+    let is_masked = mask.is_some();
+    let extra_scores = match mask {
+        Some(mask) => masked(extra_scores, mask),
+        None => extra_scores,
+    };
     let attended = activation::softmax(extra_scores.clone(), 2).matmul(extra.values.clone());
     let step = match extra.join {
         Join::Beside => attended,
         Join::InFront => {
             let share = log_sum_exp(extra_scores) - log_sum_exp(scores.clone());
+            // Of a query that sees none of these keys it is so low that not every sigmoid is a number.
+            let share = if is_masked {
+                share.clamp_min(-100.0)
+            } else {
+                share
+            };
             (attended - base.clone()) * activation::sigmoid(share)
         }
     };
     base + step * extra.coefficient
+}
+
+/// Scores `[kv, groups·t, keys]` plus a mask `[t, keys]`.
+fn masked(scores: Tensor<3>, mask: Tensor<2>) -> Tensor<3> {
+    let ([kv_heads, rows, keys], [t, _]) = (scores.dims(), mask.dims());
+    let by_group = scores.reshape([kv_heads, rows / t, t, keys]) + mask.unsqueeze();
+    by_group.reshape([kv_heads, rows, keys])
 }
 
 /// `ln Σ exp` over the last dimension, `[a, b, n] -> [a, b, 1]`.

@@ -11,6 +11,25 @@ use crate::tensor::to_host;
 /// infinity it is a number that every shader compiler must honour.
 const UNSEEN: f32 = -1e30;
 
+/// The window, `None` for all keys, and the number of keys in front of the sequence that are meant,
+/// `None` for its own.
+type MaskOf = (Option<usize>, Option<usize>);
+
+/// What the queries of a turn see of some keys.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there is one for each layer of a pass"
+)]
+pub(super) enum Seen {
+    /// All of them, each query.
+    All,
+    /// None of them, no query.
+    None,
+    /// What this, `[t, keys]`, leaves of the scores to which it is added.
+    Some(Tensor<2>),
+}
+
 /// The place of a pass in its sequence.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -25,8 +44,8 @@ pub(super) struct Turn {
     /// Of the first rope, cut out when asked for: the kernels read the tables, and cutting is a launch
     /// in front of what is sent to a GPU.
     first: OnceCell<(Tensor<3>, Tensor<3>)>,
-    /// Of each window, `None` for all keys: what is added to the scores.
-    masks: RefCell<Vec<(Option<usize>, Tensor<2>)>>,
+    /// What is added to scores.
+    masks: RefCell<Vec<(MaskOf, Tensor<2>)>>,
     device: Device,
 }
 
@@ -102,20 +121,38 @@ impl Turn {
         if self.t == 1 && window.is_none() {
             return None;
         }
-        let mut masks = self.masks.borrow_mut();
-        if let Some((_, mask)) = masks.iter().find(|(of, _)| *of == window) {
-            return Some(mask.clone());
+        Some(self.masked((window, None), total, |query, key| {
+            key <= query && window.is_none_or(|window| key + window > query)
+        }))
+    }
+
+    /// What this turn's queries see of `n` keys in front of the sequence, whose positions then count from
+    /// n on.
+    pub(super) fn seen_in_front(&self, window: Option<usize>, n: usize) -> Seen {
+        let last = self.start + self.t + n;
+        let Some(window) = window.filter(|window| *window < last) else {
+            return Seen::All;
+        };
+        if self.start + 1 >= window {
+            return Seen::None;
         }
-        let values: Vec<f32> = (self.start..total)
-            .flat_map(|query| {
-                (0..total).map(move |key| {
-                    let seen = key <= query && window.is_none_or(|window| key + window > query);
-                    if seen { 0.0 } else { UNSEEN }
-                })
-            })
+        Seen::Some(self.masked((Some(window), Some(n)), n, |query, key| {
+            key + window > query + n
+        }))
+    }
+
+    /// `[t, keys]`: 0 where a query, at its position, sees a key, [`UNSEEN`] elsewhere.
+    fn masked(&self, of: MaskOf, keys: usize, seen: impl Fn(usize, usize) -> bool) -> Tensor<2> {
+        let mut masks = self.masks.borrow_mut();
+        if let Some((_, mask)) = masks.iter().find(|(known, _)| *known == of) {
+            return mask.clone();
+        }
+        let seen = &seen;
+        let values: Vec<f32> = (self.start..self.start + self.t)
+            .flat_map(|query| (0..keys).map(move |key| if seen(query, key) { 0.0 } else { UNSEEN }))
             .collect();
-        let mask = Tensor::from_data(TensorData::new(values, [self.t, total]), &self.device);
-        masks.push((window, mask.clone()));
-        Some(mask)
+        let mask = Tensor::from_data(TensorData::new(values, [self.t, keys]), &self.device);
+        masks.push((of, mask.clone()));
+        mask
     }
 }

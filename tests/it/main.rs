@@ -9,6 +9,7 @@ mod common;
 mod contract;
 mod docs;
 mod families;
+mod family_adapters;
 mod floors;
 mod golden;
 mod gpu;
