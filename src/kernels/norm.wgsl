@@ -4,6 +4,7 @@ const THREADS = {{threads}}u;
 const D = {{d}}u; // numbers of a row
 const EPSILON = {{epsilon}};
 const BY: f32 = {{by}}; // s //! if by
+const SHIFT_SCALE = {{shift_scale}}; //! if shift
 
 var<workgroup> parts: array<f32, THREADS>;
 
@@ -29,6 +30,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         y[row + k] = x[row + k] * scale * gamma[k]
             * BY //! if by
             + h[row + k] //! if added
+//! if shift
+            + slot[SHIFT_SCALE] * shift[k] //! if not row
+            + select(0.0, slot[SHIFT_SCALE] * shift[k], group.y == {{row}}) //! if row
+//! end
         ;
     }
 }

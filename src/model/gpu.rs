@@ -234,8 +234,12 @@ impl Executor for Gpu<'_, '_> {
             let y = self.norm(place, &y);
             return self.add(h, y);
         }
+        let shift = self.steered.as_ref().and_then(Steered::shift);
+        let shift = shift.filter(|_| place == Norm::AfterMlp);
+        self.stepped = shift.is_some();
         let (to, gain) = ((h, self.residual_scale()), norm.gain.clone());
-        kernels::add_normed(to, y, gain, norm.epsilon as f32)
+        let epsilon = norm.epsilon as f32;
+        kernels::add_normed(to, y, gain, epsilon, shift.unwrap_or_default())
     }
 
     fn add_projected(&mut self, h: Tensor<2>, projection: Projection, x: Tensor<2>) -> Tensor<2> {

@@ -335,13 +335,30 @@ pub async fn norm(device: &Device, t: usize, d: usize) {
     let y = kernels::norm(on.clone(), gamma.clone(), 1e-5);
     let found = read_back(y).await.expect("read");
     assert_close(&found, &expected, &format!("norm {t}x{d}"));
-    for by in [1.0, 0.22] {
-        let h = noise(t * d, 4);
+    let (h, step) = (noise(t * d, 4), noise(d, 5));
+    let scales = upload(&[-0.5; 64], [64], device);
+    for (by, stepped, row) in [
+        (1.0, false, None),
+        (0.22, false, None),
+        (1.0, true, None),
+        (0.22, true, Some(t - 1)),
+    ] {
         let to = (upload(&h, [t, d], device), by);
-        let y = kernels::add_normed(to, on.clone(), gamma.clone(), 1e-5);
-        let sum: Vec<f32> = h.iter().zip(&expected).map(|(h, y)| h + by * y).collect();
+        let riders = Riders {
+            shift: stepped.then(|| (upload(&step, [d], device), scales.clone())),
+            row,
+            ..Riders::default()
+        };
+        let y = kernels::add_normed(to, on.clone(), gamma.clone(), 1e-5, riders);
+        let number = |at: usize| {
+            let acts = stepped && row.is_none_or(|row| row == at / d);
+            let step = if acts { -0.5 * step[at % d] } else { 0.0 };
+            h[at] + by * expected[at] + step
+        };
+        let sum: Vec<f32> = (0..t * d).map(number).collect();
         let found = read_back(y).await.expect("read");
-        assert_close(&found, &sum, &format!("norm {t}x{d}, {by} of it added"));
+        let what = format!("norm {t}x{d}, {by} of it added, step {stepped} of row {row:?}");
+        assert_close(&found, &sum, &what);
     }
 }
 
