@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
+use steering_playground::extract;
 use steering_playground::hooks::Steering;
 use steering_playground::kernels::launches;
 use steering_playground::model::{Positions, Weights};
@@ -227,15 +229,30 @@ fn numbers(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
     numbers
 }
 
-/// What a token of the base launches.
-fn launched(session: &Session, ids: &[u32]) -> u64 {
-    let base = Steering::base();
+/// A step in every block of the model.
+fn steps(session: &Session) -> AdapterFiles {
+    let config = session.model.config();
+    let step = |layer: usize| {
+        let numbers = (0..config.hidden_size).map(|at| ((at * 7 + layer) % 5) as f32 / 5.0 - 0.4);
+        (format!("direction.{layer}"), numbers.collect())
+    };
+    let steps = (0..config.num_layers).map(step).collect();
+    AdapterFiles {
+        name: "steps".into(),
+        config: Some(extract::adapter_config(session).into()),
+        weights: extract::to_safetensors(&steps).expect("writes"),
+        ..AdapterFiles::default()
+    }
+}
+
+/// What a token launches.
+fn launched(session: &Session, ids: &[u32], steering: &Steering) -> u64 {
     let mut cache = session.model.new_cache();
     let mut pass = |ids: &[u32]| {
         let before = launches();
         let pass = session
             .model
-            .forward(ids, &mut cache, &base, Positions::Last);
+            .forward(ids, &mut cache, steering, Positions::Last);
         pass.expect("runs");
         launches() - before
     };
@@ -243,7 +260,8 @@ fn launched(session: &Session, ids: &[u32]) -> u64 {
     pass(&ids[..1])
 }
 
-/// The base and every adapter of it at c = ±1, in parts of the largest logit.
+/// The base, a step in every block, which costs no launch, and every adapter of the goldens at c = ±1, in
+/// parts of the largest logit.
 #[test]
 fn every_family_is_the_same_on_a_gpu() {
     if lacks_gpu() {
@@ -259,6 +277,9 @@ fn every_family_is_the_same_on_a_gpu() {
             continue;
         }
         let sessions = [device::cpu(), device.clone()].map(|device| model(&folder, &device));
+        let layers = sessions[1].model.config().num_layers as u64;
+        let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
+        let expected = expected.map(|(_, each)| each * layers + OTHER_LAUNCHES);
         let mut compare = |what: &str, steering: [&Steering; 2]| {
             let found = [0, 1].map(|at| numbers(&sessions[at], &ids, steering[at]));
             let largest = found[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
@@ -267,11 +288,19 @@ fn every_family_is_the_same_on_a_gpu() {
             if apart.is_nan() || apart > TOLERANCE {
                 failures.push(format!("{name}, {what}: {apart:.1e} apart"));
             }
+            if ["base", "steps at 1"].contains(&what) {
+                let launched = Some(launched(&sessions[1], &ids, steering[1]));
+                if launched != expected {
+                    let told = format!("{launched:?} launches, not {expected:?}");
+                    failures.push(format!("{name}, {what}: {told}"));
+                }
+            }
         };
         let base = Steering::base();
         compare("base", [&base, &base]);
-        for adapter in folders(&families.join("adapters").join(&*name)) {
-            let files = adapter_files(&adapter);
+        let adapters = folders(&families.join("adapters").join(&*name));
+        let files = adapters.iter().map(|adapter| adapter_files(adapter));
+        for files in std::iter::once(steps(&sessions[0])).chain(files) {
             let mut stacks = sessions.each_ref().map(|session| {
                 let mut stack = Stack::default();
                 stack.add(adapters::load(&files, &session.model).expect("loads"));
@@ -285,14 +314,6 @@ fn every_family_is_the_same_on_a_gpu() {
                 let what = format!("{} at {c}", files.name);
                 compare(&what, [&*steering[0], &*steering[1]]);
             }
-        }
-        let layers = sessions[1].model.config().num_layers as u64;
-        let launched = launched(&sessions[1], &ids);
-        let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
-        let expected = expected.map(|(_, each)| each * layers + OTHER_LAUNCHES);
-        println!("{name}: {launched} launches for {layers} blocks");
-        if expected != Some(launched) {
-            failures.push(format!("{name}: {launched} launches, not {expected:?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
