@@ -108,3 +108,13 @@ fn adapters_of_every_family_equal_peft() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// The norms of queries and keys that another family has are no modules of this one.
+#[test]
+fn a_norm_that_the_family_lacks_is_refused() {
+    let families = golden_dir().join("families");
+    let session = model(&families.join("qwen2"));
+    let files = adapter_files(&families.join("adapters/qwen3/ln_tuning"));
+    let error = adapters::load(&files, &session.model).expect_err("refused");
+    assert!(error.to_string().contains("k_norm"), "{error}");
+}
