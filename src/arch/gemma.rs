@@ -17,7 +17,7 @@ use super::config::{Activation, Biases, DecoderConfig};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
-use super::places::Norm;
+use super::places::{Norm, Projection};
 use super::{rope, sizes};
 use crate::error::Result;
 
