@@ -210,6 +210,17 @@ struct Splitting {
     bos: bool,
 }
 
+impl Splitting {
+    fn steps(&self) -> Result<Vec<PreTokenizerWrapper>, String> {
+        let patterns = self.patterns.iter().map(|pattern| {
+            let pattern = SplitPattern::Regex((*pattern).into());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+            Ok(split.map_err(|error| error.to_string())?.into())
+        });
+        patterns.collect()
+    }
+}
+
 /// The splitting of a name, as llama.cpp knows it. The expressions are those of the models'
 /// `tokenizer.json`, which llama.cpp in part simplifies.
 fn splitting(pre: &str) -> Option<Splitting> {
@@ -274,13 +285,7 @@ pub(super) fn byte_level_bpe(
         ));
     };
     let pieces = Pieces::with_merges(tokens, merges, splitting.whole_words)?;
-
-    let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
-    for pattern in splitting.patterns {
-        let pattern = SplitPattern::Regex((*pattern).into());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-        steps.push(split.map_err(|error| error.to_string())?.into());
-    }
+    let mut steps = splitting.steps()?;
     steps.push(ByteLevel::new(false, false, false).into());
     let mut tokenizer = Tokenizer::new(Vocabulary::Pieces(pieces));
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(steps)));
@@ -333,4 +338,71 @@ pub(super) fn sentence_piece_bpe(
     tokenizer.with_normalizer(Some(Normalizers::new(normalizers)));
     tokenizer.with_decoder(Some(Decoders::new(decoders)));
     Ok((tokenizer, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use tokenizers::pre_tokenizers::sequence::Sequence;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::splitting;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        texts: Vec<String>,
+        /// The texts with a `¦` between two parts, for each name.
+        ways: BTreeMap<String, Vec<String>>,
+    }
+
+    fn parts(pre: &str, text: &str) -> String {
+        let splitting = splitting(pre).expect("a known name");
+        let mut parts = PreTokenizedString::from(text);
+        let steps = Sequence::new(splitting.steps().expect("the expressions are right"));
+        steps.pre_tokenize(&mut parts).expect("splits");
+        let parts = parts.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        let parts: Vec<&str> = parts.into_iter().map(|(part, ..)| part).collect();
+        parts.join("¦")
+    }
+
+    /// `tests/fixtures/make_splittings.py`
+    #[test]
+    fn every_name_splits_as_hugging_face_s_tokenizers_split() {
+        let fixture = include_str!("../../tests/fixtures/splittings.json");
+        let fixture: Fixture = serde_json::from_str(fixture).expect("the fixture reads");
+        assert_eq!(fixture.ways.len(), 9);
+        let mut wrong = Vec::new();
+        for (pre, expected) in &fixture.ways {
+            for (text, expected) in fixture.texts.iter().zip(expected) {
+                let found = parts(pre, text);
+                if found != *expected {
+                    wrong.push(format!("{pre}: {found:?}, expected {expected:?}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn names_of_one_splitting_differ_in_bos_and_whole_words() {
+        for (name, like, whole_words, bos) in [
+            ("exaone4", "gpt-2", false, false),
+            ("refact", "smollm", false, false),
+            ("falcon-h1", "llama-bpe", true, true),
+            ("lfm2", "llama-bpe", true, true),
+            ("dbrx", "llama-bpe", false, false),
+            ("smaug-bpe", "llama-bpe", false, false),
+            ("tekken", "tekken", true, true),
+            ("gpt-4o", "gpt-4o", false, false),
+            ("minicpm5", "minicpm5", true, false),
+            ("deepseek-v3", "hunyuan-dense", false, false),
+        ] {
+            let [found, like] = [name, like].map(|name| splitting(name).expect("a known name"));
+            assert_eq!(found.patterns, like.patterns, "{name}");
+            assert_eq!((found.whole_words, found.bos), (whole_words, bos), "{name}");
+        }
+        assert!(splitting("kimi-k2").is_none());
+    }
 }
