@@ -4,7 +4,7 @@ use steering_playground::text::{Message, Text};
 use steering_playground::weights::gguf::{Array, Value};
 
 use super::{
-    check, fixture, folder, goldens, metadata, read, sentence_piece_pairs, string, strings,
+    SentencePiece, check, fixture, folder, goldens, metadata, read, sentence_piece_pairs, string, strings,
     tiny_gguf, tiny_json, tiny_pairs,
 };
 
@@ -30,6 +30,17 @@ fn a_sentence_piece_vocabulary_gives_sentence_piece_s_ids() {
         &read(sentence_piece_pairs(&piece)),
         &piece.cases,
     );
+}
+
+/// No space in front of a text, and runs of spaces and line ends as tokens of their own
+/// (`tests/fixtures/make_gemma_pieces.py`).
+#[test]
+fn a_vocabulary_with_gemma_s_flags_gives_sentence_piece_s_ids() {
+    let piece: SentencePiece =
+        serde_json::from_slice(&fixture("gemma_pieces.json")).expect("the fixture reads");
+    let mut pairs = sentence_piece_pairs(&piece);
+    pairs.push(("add_space_prefix", Value::Bool(false)));
+    check("gemma", &read(pairs), &piece.cases);
 }
 
 #[test]
