@@ -23,8 +23,8 @@ pub use detokenizer::Detokenizer;
 use detokenizer::{decode, is_byte_level};
 use model::Tokenizer;
 pub use speech::Speech;
-pub use template::Message;
 use template::render;
+pub use template::{Message, Variables};
 use tokenizer::{add_tokens, bad_json, byte_level_bpe, read_folder, read_json, sentence_piece_bpe};
 
 /// A model's tokenizer, chat template and special ids. Cheap to clone.
@@ -276,15 +276,15 @@ impl Text {
         Ok(ids)
     }
 
-    /// A chat to token ids, through [`Self::chat`]. In a folder that is all: transformers leaves
+    /// A chat to token ids, through [`Self::chat_with`]. In a folder that is all: transformers leaves
     /// it to the template to spell out the beginning-of-sequence token. In a GGUF file, as in
     /// llama.cpp, [`Self::encode`] puts it there; where the template spells it out, there is
     /// still only one.
     ///
     /// # Errors
-    /// As [`Self::chat`] and [`Self::encode`].
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let rendered = self.chat(messages)?;
+    /// As [`Self::chat_with`] and [`Self::encode`].
+    pub fn encode_chat(&self, messages: &[Message], variables: &Variables) -> Result<Vec<u32>> {
+        let rendered = self.chat_with(messages, variables)?;
         let Around::Tokens { bos, eos } = self.around else {
             return self.encode(&rendered, false);
         };
@@ -329,8 +329,18 @@ impl Text {
     /// # Errors
     /// [`Error::NoChatTemplate`], or [`Error::BadChatTemplate`] with the template's own complaint.
     pub fn chat(&self, messages: &[Message]) -> Result<String> {
+        self.chat_with(messages, &Variables::new())
+    }
+
+    /// As [`Self::chat`], with variables that the template reads, such as `enable_thinking`. One that
+    /// it does not read changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::chat`]; also for a variable that is called `messages`.
+    pub fn chat_with(&self, messages: &[Message], variables: &Variables) -> Result<String> {
         let template = self.template.as_deref().ok_or(Error::NoChatTemplate)?;
-        render(template, messages, &self.named).map_err(|error| Error::BadChatTemplate {
+        let rendered = render(template, messages, &self.named, variables);
+        rendered.map_err(|error| Error::BadChatTemplate {
             why: error.to_string(),
         })
     }

@@ -1,11 +1,11 @@
 //! Tokenizers of GGUF files and of `tokenizer.json`: the ids of a text, and which are refused.
 
-use steering_playground::text::{Message, Text};
+use steering_playground::text::{Message, Text, Variables};
 use steering_playground::weights::gguf::{Array, Value};
 
 use super::{
-    SentencePiece, check, fixture, folder, goldens, metadata, read, sentence_piece_pairs, string, strings,
-    tiny_gguf, tiny_json, tiny_pairs,
+    SentencePiece, check, fixture, folder, goldens, metadata, read, sentence_piece_pairs, string,
+    strings, tiny_gguf, tiny_json, tiny_pairs,
 };
 
 #[test]
@@ -85,7 +85,10 @@ fn a_gguf_file_s_chat_begins_with_one_bos() {
         pairs.extend(more.iter().cloned());
         let text = read(pairs);
         let plain = text.encode("the", true).expect("encodes");
-        (plain, text.encode_chat(&chat).expect("encodes"))
+        (
+            plain,
+            text.encode_chat(&chat, &Variables::new()).expect("encodes"),
+        )
     };
     let with = "{{ bos_token }}{{ messages[0].content }}";
     let without = "{{ messages[0].content }}";
