@@ -5,6 +5,7 @@
 //! Hugging Face folder ([`Text::from_files`]).
 
 mod detokenizer;
+mod json_model;
 mod model;
 mod pieces;
 mod speech;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::{
     DecoderWrapper, Model, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Result,
@@ -24,16 +23,10 @@ pub(super) type Tokenizer = TokenizerImpl<
 /// What gives the parts of a text their ids.
 #[derive(Debug)]
 pub(super) enum Vocabulary {
-    /// A GGUF file's.
+    /// A GGUF file's, and almost any BPE of a `tokenizer.json`.
     Pieces(Pieces),
-    /// That of `tokenizer.json`.
+    /// Any other of a `tokenizer.json`.
     Library(ModelWrapper),
-}
-
-impl<'de> Deserialize<'de> for Vocabulary {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        ModelWrapper::deserialize(deserializer).map(Self::Library)
-    }
 }
 
 impl Model for Vocabulary {

@@ -1,4 +1,4 @@
-//! The vocabulary and the merges of a GGUF file as a model of the library's, in a few flat arrays.
+//! A vocabulary and its merges in a few flat arrays.
 //!
 //! The library's own BPE takes every merge as two strings and keeps every token as two more: 80 MB
 //! and 0.6 s for a vocabulary like Gemma's, of 262,144 tokens. This needs 11 MB and 0.1 s. The ids are
@@ -15,124 +15,146 @@ use tokenizers::Token;
 /// No id, no place.
 const NONE: u32 = u32::MAX;
 
-/// Tokens, and which two of them are merged first.
-pub(super) struct Pieces {
-    /// The texts of all tokens, one after the other.
+/// Many short texts, one after the other.
+#[derive(Default)]
+pub(super) struct Texts {
     text: String,
-    /// Where each token's text ends.
+    /// Where each ends.
     ends: Vec<u32>,
-    by_text: Table,
-    order: Order,
 }
 
-/// Which two pieces are merged first.
-enum Order {
-    /// A byte-level BPE: by a list of pairs.
-    Merges {
-        /// Left piece, right piece, and what they make; the first merges first.
-        merges: Vec<[u32; 3]>,
-        by_pair: Table,
-        /// Whether a word that is a token skips the merges.
-        whole_words: bool,
-    },
-    /// SentencePiece's BPE: by the score of what two pieces make, the highest first.
-    Scores {
-        /// NaN for a token that no merge makes.
-        scores: Vec<f32>,
-        /// Stands for characters that have neither a token nor tokens for their bytes.
-        unknown: Option<u32>,
-    },
-}
-
-impl Pieces {
-    fn new(tokens: &[String], order: Order) -> Result<Self, String> {
-        let bytes = tokens.iter().map(String::len).sum();
-        let mut pieces = Self {
+impl Texts {
+    pub(super) fn with_capacity(bytes: usize, count: usize) -> Self {
+        Self {
             text: String::with_capacity(bytes),
-            ends: Vec::with_capacity(tokens.len()),
-            by_text: Table::for_items(tokens.len()),
-            order,
-        };
-        for (id, token) in (0..).zip(tokens) {
-            let start = pieces.text.len();
-            match token.as_str() {
-                // As in llama.cpp.
-                "" => pieces.text.push_str(&format!("[EMPTY_{id}]")),
-                token => pieces.text.push_str(token),
-            }
-            let end = u32::try_from(pieces.text.len());
-            pieces.ends.push(end.map_err(|_| "it is beyond 4 GB")?);
-            let Self {
-                text,
-                ends,
-                by_text,
-                ..
-            } = &mut pieces;
-            let token = &text[start..];
-            // Two ids for one token would make decoding and encoding disagree; llama.cpp refuses
-            // them too.
-            if let Some(first) = by_text.insert(token, id, |id| text_of(text, ends, id)) {
-                return Err(format!("token {token:?} occurs twice, as {first} and {id}"));
-            }
+            ends: Vec::with_capacity(count),
         }
-        Ok(pieces)
     }
 
-    /// A byte-level BPE. `whole_words`: a word that is a token skips the merges.
-    pub(super) fn with_merges(
-        tokens: &[String],
-        merges: &[String],
-        whole_words: bool,
-    ) -> Result<Self, String> {
-        let order = Order::Merges {
-            merges: Vec::new(),
-            by_pair: Table::for_items(merges.len()),
-            whole_words,
-        };
-        let mut pieces = Self::new(tokens, order)?;
-        let id = |token: &str| {
-            let missing = || format!("a merge needs the token {token:?}, which is not there");
-            pieces.id(token).ok_or_else(missing)
-        };
-        let mut found: Vec<[u32; 3]> = Vec::with_capacity(merges.len());
-        for merge in merges {
-            let (left, right) = merge
-                .split_once(' ')
-                .ok_or("a merge is not two tokens with a space between them")?;
-            found.push([id(left)?, id(right)?, id(&[left, right].concat())?]);
-        }
-        if let Order::Merges {
-            merges, by_pair, ..
-        } = &mut pieces.order
-        {
-            *merges = found;
-            for (rank, &[left, right, _]) in (0..).zip(merges.iter()) {
-                by_pair.insert((left, right), rank, |rank| pair_of(merges, rank));
-            }
-        }
-        Ok(pieces)
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
-    /// SentencePiece's BPE. `scores` are NaN for tokens that no merge makes.
-    pub(super) fn with_scores(
-        tokens: &[String],
-        scores: Vec<f32>,
-        unknown: Option<u32>,
-    ) -> Result<Self, String> {
-        Self::new(tokens, Order::Scores { scores, unknown })
+    pub(super) fn push(&mut self, text: &str) -> Result<(), String> {
+        self.text.push_str(text);
+        let end = u32::try_from(self.text.len()).map_err(|_| "its texts are beyond 4 GB")?;
+        self.ends.push(end);
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
+    pub(super) fn get(&self, index: u32) -> Option<&str> {
+        ((index as usize) < self.len()).then(|| self.at(index))
+    }
+
+    /// As [`Self::get`], for one that is there.
+    fn at(&self, index: u32) -> &str {
+        let index = index as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start as usize..self.ends[index] as usize]
+    }
+}
+
+/// Tokens, and which two of them are merged first.
+pub(super) struct Pieces {
+    texts: Texts,
+    by_text: Table,
+    spelling: Spelling,
+    order: Order,
+}
+
+/// What becomes of a word and its characters before the merges.
+#[derive(Default)]
+pub(super) struct Spelling {
+    /// Whether a word that is a token skips the merges.
+    pub(super) whole_words: bool,
+    /// Whether a character without a token is spelled in bytes, `<0x00>` to `<0xFF>`.
+    pub(super) bytes: bool,
+    /// Stands for characters that have neither; they are left out where there is none.
+    pub(super) unknown: Option<u32>,
+    /// Whether one unknown token stands for several characters in a row.
+    pub(super) fuse_unknown: bool,
+}
+
+/// Which two pieces are merged first.
+enum Order {
+    /// By a list of pairs.
+    Merges {
+        /// Left piece, right piece, and what they make; the first merges first.
+        merges: Vec<[u32; 3]>,
+        by_pair: Table,
+    },
+    /// SentencePiece's: by the score of what two pieces make, the highest first. NaN for a token
+    /// that no merge makes.
+    Scores(Vec<f32>),
+}
+
+impl Pieces {
+    fn new(texts: Texts, order: Order, spelling: Spelling) -> Result<Self, String> {
+        let mut by_text = Table::for_items(texts.len());
+        for id in 0..texts.len() as u32 {
+            // Two ids for one token would make decoding and encoding disagree; llama.cpp refuses
+            // them too.
+            let token = texts.at(id);
+            if let Some(first) = by_text.insert(token, id, |id| texts.at(id)) {
+                return Err(format!("token {token:?} occurs twice, as {first} and {id}"));
+            }
+        }
+        Ok(Self {
+            texts,
+            by_text,
+            spelling,
+            order,
+        })
+    }
+
+    /// A BPE by a list of pairs, the first to merge first.
+    pub(super) fn with_merges<'a>(
+        texts: Texts,
+        pairs: impl ExactSizeIterator<Item = Option<(&'a str, &'a str)>>,
+        spelling: Spelling,
+    ) -> Result<Self, String> {
+        let mut merges: Vec<[u32; 3]> = Vec::with_capacity(pairs.len());
+        let mut by_pair = Table::for_items(pairs.len());
+        let mut pieces = Self::new(texts, Order::Scores(Vec::new()), spelling)?;
+        let id = |token: &str| {
+            let missing = || format!("a merge needs the token {token:?}, which is not there");
+            pieces.id(token).ok_or_else(missing)
+        };
+        for (rank, pair) in (0..).zip(pairs) {
+            let (left, right) =
+                pair.ok_or("a merge is not two tokens with a space between them")?;
+            let made = id(&[left, right].concat())?;
+            let (left, right) = (id(left)?, id(right)?);
+            merges.push([left, right, made]);
+            by_pair.insert((left, right), rank, |rank| pair_of(&merges, rank));
+        }
+        pieces.order = Order::Merges { merges, by_pair };
+        Ok(pieces)
+    }
+
+    /// SentencePiece's BPE. `scores` are NaN for tokens that no merge makes.
+    pub(super) fn with_scores(
+        texts: Texts,
+        scores: Vec<f32>,
+        spelling: Spelling,
+    ) -> Result<Self, String> {
+        Self::new(texts, Order::Scores(scores), spelling)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
     pub(super) fn text(&self, id: u32) -> Option<&str> {
-        ((id as usize) < self.len()).then(|| text_of(&self.text, &self.ends, id))
+        self.texts.get(id)
     }
 
     pub(super) fn id(&self, token: &str) -> Option<u32> {
-        let text = |id| text_of(&self.text, &self.ends, id);
-        self.by_text.find(token, text).ok()
+        self.by_text.find(token, |id| self.texts.at(id)).ok()
     }
 
     /// What two neighbours become, if they can be merged.
@@ -140,14 +162,12 @@ impl Pieces {
         let left = &word.parts[at as usize];
         let right = word.parts.get(left.next as usize)?;
         let (rank, made) = match &self.order {
-            Order::Merges {
-                merges, by_pair, ..
-            } => {
+            Order::Merges { merges, by_pair } => {
                 let pair = |rank| pair_of(merges, rank);
                 let rank = by_pair.find((left.id, right.id), pair).ok()?;
                 (rank, merges[rank as usize][2])
             }
-            Order::Scores { scores, .. } => {
+            Order::Scores(scores) => {
                 let made = self.id(&word.text[left.start..right.end])?;
                 let score = scores.get(made as usize).filter(|score| !score.is_nan())?;
                 (!ascending(*score), made)
@@ -169,48 +189,47 @@ impl Pieces {
         for (at, c) in text.char_indices() {
             let bytes = c.len_utf8();
             let character = &text[at..at + bytes];
-            let Order::Scores { unknown, .. } = &self.order else {
-                // A byte-level vocabulary has all characters that bytes are written with.
-                if let Some(id) = self.id(character) {
-                    word.push(id, character, bytes);
+            if let Some(id) = self.id(character) {
+                self.push_unknown(&mut word, &mut unknown_bytes);
+                word.push(id, character, bytes);
+            } else if let Some(ids) = self.bytes(character) {
+                // As in the library, unknown characters before these come after them.
+                for id in ids {
+                    word.push(id, self.texts.at(id), 1);
                 }
-                continue;
-            };
-            let names = || character.bytes().map(|byte| format!("<0x{byte:02X}>"));
-            let ids: Option<Vec<(u32, usize)>> = match self.id(character) {
-                Some(id) => Some(vec![(id, bytes)]),
-                None => names().map(|name| Some((self.id(&name)?, 1))).collect(),
-            };
-            if ids.is_none() {
+            } else {
+                if !self.spelling.fuse_unknown {
+                    self.push_unknown(&mut word, &mut unknown_bytes);
+                }
                 unknown_bytes += bytes;
             }
-            let last = at + bytes == text.len();
-            if let Some(id) = unknown
-                && unknown_bytes > 0
-                && (ids.is_some() || last)
-            {
-                word.push(*id, self.text(*id).unwrap_or_default(), unknown_bytes);
-                unknown_bytes = 0;
-            }
-            for (id, bytes) in ids.into_iter().flatten() {
-                word.push(id, self.text(id).unwrap_or_default(), bytes);
-            }
         }
+        self.push_unknown(&mut word, &mut unknown_bytes);
         word
     }
-}
 
-impl Pieces {
+    /// The tokens of a character's bytes, if there are all.
+    fn bytes(&self, character: &str) -> Option<Vec<u32>> {
+        let names = character.bytes().map(|byte| format!("<0x{byte:02X}>"));
+        self.spelling
+            .bytes
+            .then(|| names.map(|name| self.id(&name)).collect())?
+    }
+
+    fn push_unknown(&self, word: &mut Word, bytes: &mut usize) {
+        let bytes = std::mem::take(bytes);
+        if let Some(id) = self.spelling.unknown
+            && bytes > 0
+        {
+            word.push(id, self.texts.at(id), bytes);
+        }
+    }
+
     /// The tokens of a text that was split from a longer one.
     pub(super) fn tokenize(&self, text: &str) -> Vec<Token> {
-        let whole_words = matches!(
-            self.order,
-            Order::Merges {
-                whole_words: true,
-                ..
-            }
-        );
-        if whole_words && let Some(id) = self.id(text) {
+        if self.spelling.whole_words
+            && let Some(id) = self.id(text)
+        {
             return vec![Token::new(id, text.to_owned(), (0, text.len()))];
         }
         let mut word = self.spell(text);
@@ -227,8 +246,7 @@ impl Pieces {
         let parts = word.parts.iter().filter(|part| part.id != NONE);
         let tokens = parts.map(|part| {
             let end = start + part.bytes;
-            let text = self.text(part.id).unwrap_or_default();
-            let token = Token::new(part.id, text.to_owned(), (start, end));
+            let token = Token::new(part.id, self.texts.at(part.id).to_owned(), (start, end));
             start = end;
             token
         });
@@ -239,15 +257,9 @@ impl Pieces {
 impl fmt::Debug for Pieces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Pieces");
-        shown.field("tokens", &self.ends.len());
+        shown.field("tokens", &self.len());
         shown.finish_non_exhaustive()
     }
-}
-
-fn text_of<'a>(text: &'a str, ends: &[u32], id: u32) -> &'a str {
-    let id = id as usize;
-    let start = id.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start as usize..ends[id] as usize]
 }
 
 fn pair_of(merges: &[[u32; 3]], rank: u32) -> (u32, u32) {
@@ -367,7 +379,7 @@ impl Table {
         }
     }
 
-    /// Adds a number; gives the one that is already there for the same item.
+    /// Adds a number; gives the one that is already there for the same item, which stays.
     fn insert<T: Hash + Eq>(&mut self, item: T, number: u32, of: impl Fn(u32) -> T) -> Option<u32> {
         match self.find(item, of) {
             Ok(first) => Some(first),
@@ -384,7 +396,7 @@ mod tests {
     use tokenizers::Model;
     use tokenizers::models::bpe::{BPE, Merges, Vocab};
 
-    use super::Pieces;
+    use super::{Pieces, Spelling, Texts};
 
     /// xorshift64: the same vocabularies in every run.
     struct Noise(u64);
@@ -425,6 +437,14 @@ mod tests {
         (tokens, merges)
     }
 
+    fn texts(tokens: &[String]) -> Texts {
+        let mut texts = Texts::default();
+        for token in tokens {
+            texts.push(token).expect("is short");
+        }
+        texts
+    }
+
     fn text(noise: &mut Noise) -> String {
         let length = noise.below(30);
         (0..length)
@@ -457,11 +477,22 @@ mod tests {
         for round in 0..200 {
             let (tokens, merges) = vocabulary(&mut noise);
             let whole_words = round % 2 == 0;
-            let words =
-                |(left, right): &(usize, usize)| format!("{} {}", tokens[*left], tokens[*right]);
-            let words: Vec<String> = merges.iter().map(words).collect();
-            let pieces = Pieces::with_merges(&tokens, &words, whole_words).expect("builds");
-            let library = library(&tokens, &merges).ignore_merges(whole_words).build();
+            let pairs = merges.iter();
+            let pairs = pairs.map(|(left, right)| Some((&*tokens[*left], &*tokens[*right])));
+            let unknown = round % 3 > 0;
+            let spelling = Spelling {
+                whole_words,
+                unknown: unknown.then_some(0),
+                fuse_unknown: round % 5 > 2,
+                ..Spelling::default()
+            };
+            let mut builder = library(&tokens, &merges).ignore_merges(whole_words);
+            builder = builder.fuse_unk(spelling.fuse_unknown);
+            if unknown {
+                builder = builder.unk_token("<unk>".into());
+            }
+            let pieces = Pieces::with_merges(texts(&tokens), pairs, spelling).expect("builds");
+            let library = builder.build();
             compare(&pieces, &library.expect("the library builds"), &mut noise);
         }
     }
@@ -497,7 +528,13 @@ mod tests {
             if unknown.is_some() {
                 builder = builder.unk_token("<unk>".into());
             }
-            let pieces = Pieces::with_scores(&tokens, scores, unknown).expect("builds");
+            let spelling = Spelling {
+                bytes: true,
+                unknown,
+                fuse_unknown: true,
+                ..Spelling::default()
+            };
+            let pieces = Pieces::with_scores(texts(&tokens), scores, spelling).expect("builds");
             compare(
                 &pieces,
                 &builder.build().expect("the library builds"),
@@ -508,10 +545,9 @@ mod tests {
 
     #[test]
     fn the_least_merge_comes_first_and_the_first_place_of_two_equal_ones() {
-        let words =
-            |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).into()).collect() };
-        let tokens = words(&["a", "b", "ab", "ba", "aba"]);
-        let pieces = Pieces::with_merges(&tokens, &words(&["b a", "a b", "ab a"]), false);
+        let tokens = ["a", "b", "ab", "ba", "aba"].map(str::to_owned);
+        let pairs = [("b", "a"), ("a", "b"), ("ab", "a")].map(Some).into_iter();
+        let pieces = Pieces::with_merges(texts(&tokens), pairs, Spelling::default());
         let pieces = pieces.expect("builds");
         let found =
             |text| -> Vec<u32> { pieces.tokenize(text).iter().map(|token| token.id).collect() };

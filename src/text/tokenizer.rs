@@ -18,7 +18,7 @@ use tokenizers::{
 };
 
 use super::model::{Tokenizer, Vocabulary};
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Spelling, Texts};
 
 /// The error for `tokenizer.json`.
 pub(super) fn bad_json(why: &impl ToString) -> Error {
@@ -273,6 +273,19 @@ fn splitting(pre: &str) -> Option<Splitting> {
     })
 }
 
+/// The tokens of a GGUF file; empty ones get a name, as in llama.cpp.
+fn texts(tokens: &[String]) -> Result<Texts, String> {
+    let bytes = tokens.iter().map(String::len).sum();
+    let mut texts = Texts::with_capacity(bytes, tokens.len());
+    for (id, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "" => texts.push(&format!("[EMPTY_{id}]"))?,
+            token => texts.push(token)?,
+        }
+    }
+    Ok(texts)
+}
+
 /// GPT-2's byte-level BPE (`tokenizer.ggml.model` = gpt2), and whether prompts begin with bos.
 pub(super) fn byte_level_bpe(
     tokens: &[String],
@@ -284,7 +297,12 @@ pub(super) fn byte_level_bpe(
             "`tokenizer.ggml.pre` is {pre}, a splitting that is not known here"
         ));
     };
-    let pieces = Pieces::with_merges(tokens, merges, splitting.whole_words)?;
+    let spelling = Spelling {
+        whole_words: splitting.whole_words,
+        ..Spelling::default()
+    };
+    let pairs = merges.iter().map(|merge| merge.split_once(' '));
+    let pieces = Pieces::with_merges(texts(tokens)?, pairs, spelling)?;
     let mut steps = splitting.steps()?;
     steps.push(ByteLevel::new(false, false, false).into());
     let mut tokenizer = Tokenizer::new(Vocabulary::Pieces(pieces));
@@ -319,8 +337,16 @@ pub(super) fn sentence_piece_bpe(
     {
         return Err("its scores are all equal and give no order of merging".into());
     }
-    let unknown = types.iter().position(|kind| *kind == UNKNOWN);
-    let pieces = Pieces::with_scores(tokens, scores, unknown.map(|id| id as u32))?;
+    let unknown = (0..).zip(types).find(|(_, kind)| **kind == UNKNOWN);
+    let spelling = Spelling {
+        bytes: true,
+        unknown: unknown
+            .map(|(id, _)| id)
+            .filter(|id| (*id as usize) < tokens.len()),
+        fuse_unknown: true,
+        ..Spelling::default()
+    };
+    let pieces = Pieces::with_scores(texts(tokens)?, scores, spelling)?;
 
     let replace = |from: &str, to: &str| Replace::new(from, to).map_err(|error| error.to_string());
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
