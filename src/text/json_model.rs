@@ -41,7 +41,8 @@ impl<'de> Visitor<'de> for Model {
             read.insert(key, value);
         }
         let model = ModelWrapper::deserialize(Value::Object(read));
-        model.map(Vocabulary::Library).map_err(A::Error::custom)
+        let model = model.map_err(A::Error::custom)?;
+        Ok(Vocabulary::Library(Box::new(model)))
     }
 }
 
@@ -143,7 +144,7 @@ impl Bpe {
             builder = builder.end_of_word_suffix(suffix.clone());
         }
         let model = builder.build().map_err(|error| error.to_string())?;
-        Ok(Vocabulary::Library(ModelWrapper::BPE(model)))
+        Ok(Vocabulary::Library(Box::new(ModelWrapper::BPE(model))))
     }
 }
 

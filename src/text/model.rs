@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use tokenizers::models::bpe::BPE;
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::{
     DecoderWrapper, Model, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Result,
@@ -26,7 +27,7 @@ pub(super) enum Vocabulary {
     /// A GGUF file's, and almost any BPE of a `tokenizer.json`.
     Pieces(Pieces),
     /// Any other of a `tokenizer.json`.
-    Library(ModelWrapper),
+    Library(Box<ModelWrapper>),
 }
 
 impl Model for Vocabulary {
@@ -77,7 +78,7 @@ impl Model for Vocabulary {
 
     fn get_trainer(&self) -> TrainerWrapper {
         match self {
-            Self::Pieces(_) => ModelWrapper::BPE(Default::default()).get_trainer(),
+            Self::Pieces(_) => ModelWrapper::BPE(BPE::default()).get_trainer(),
             Self::Library(model) => model.get_trainer(),
         }
     }

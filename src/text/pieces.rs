@@ -154,7 +154,7 @@ impl Pieces {
     }
 
     pub(super) fn id(&self, token: &str) -> Option<u32> {
-        self.by_text.find(token, |id| self.texts.at(id)).ok()
+        self.by_text.find(&token, |id| self.texts.at(id)).ok()
     }
 
     /// What two neighbours become, if they can be merged.
@@ -164,7 +164,7 @@ impl Pieces {
         let (rank, made) = match &self.order {
             Order::Merges { merges, by_pair } => {
                 let pair = |rank| pair_of(merges, rank);
-                let rank = by_pair.find((left.id, right.id), pair).ok()?;
+                let rank = by_pair.find(&(left.id, right.id), pair).ok()?;
                 (rank, merges[rank as usize][2])
             }
             Order::Scores(scores) => {
@@ -367,13 +367,13 @@ impl Table {
     }
 
     /// The number of `item`, or the free slot where it belongs. `of` gives what a number stands for.
-    fn find<T: Hash + Eq>(&self, item: T, of: impl Fn(u32) -> T) -> Result<u32, usize> {
+    fn find<T: Hash + Eq>(&self, item: &T, of: impl Fn(u32) -> T) -> Result<u32, usize> {
         let last = self.slots.len() - 1;
-        let mut slot = self.hasher.hash_one(&item) as usize & last;
+        let mut slot = self.hasher.hash_one(item) as usize & last;
         loop {
             match self.slots[slot] {
                 NONE => return Err(slot),
-                number if of(number) == item => return Ok(number),
+                number if of(number) == *item => return Ok(number),
                 _ => slot = (slot + 1) & last,
             }
         }
@@ -381,7 +381,7 @@ impl Table {
 
     /// Adds a number; gives the one that is already there for the same item, which stays.
     fn insert<T: Hash + Eq>(&mut self, item: T, number: u32, of: impl Fn(u32) -> T) -> Option<u32> {
-        match self.find(item, of) {
+        match self.find(&item, of) {
             Ok(first) => Some(first),
             Err(slot) => {
                 self.slots[slot] = number;

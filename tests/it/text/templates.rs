@@ -218,10 +218,9 @@ fn llama_cpp_s_templates_render_as_transformers_renders_them() {
 
     fn short(text: &str) -> String {
         let digest = Sha256::digest(text.as_bytes());
-        digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let bytes = digest[..16].iter();
+        let hex: Vec<String> = bytes.map(|byte| format!("{byte:02x}")).collect();
+        hex.concat()
     }
 
     let Some(folder) = std::env::var_os("PLAYGROUND_TEMPLATES").map(PathBuf::from) else {
