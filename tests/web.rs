@@ -19,6 +19,7 @@ mod quantised;
 use std::collections::BTreeMap;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
+use steering_playground::arch::QkNorm;
 use steering_playground::device;
 use steering_playground::kernels::Cut;
 use steering_playground::web::{Playground, relaxed};
@@ -555,9 +556,26 @@ async fn kernels_equal_the_host() {
     )
     .await;
     for place in [(0, 1), (0, 17), (16, 2), (2047, 1), (2031, 17)] {
-        kernels::attention(&device, [9, 3, 64], place, &cuts).await;
+        kernels::attention(&device, [9, 3, 64], place, kernels::PLAIN, &cuts).await;
+    }
+    // What other families ask for.
+    for (norm, window, place) in [
+        (QkNorm::Head, 5, (16, 2)),
+        (QkNorm::Whole, 300, (600, 2)),
+        (QkNorm::Head, 5, (0, 17)),
+    ] {
+        let how = kernels::Attention {
+            norm: Some(norm),
+            rotates: norm == QkNorm::Head,
+            window: Some(window),
+            cap: Some(0.5),
+        };
+        kernels::attention(&device, [6, 2, 8], place, how, &cuts).await;
     }
     for cut in cuts {
+        kernels::biases(&device, Kind::Q4_1, 2, cut).await;
+        kernels::biases(&device, Kind::F32, 17, cut).await;
+        kernels::head_norm_overflows(&device, cut).await;
         kernels::riders(&device, 2, [8, 4], Some(1), cut).await;
         kernels::riders(&device, 20, [8, 5], None, cut).await;
     }

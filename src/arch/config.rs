@@ -74,24 +74,6 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
-    /// Whether a block is one that every executor runs: norms in front of attention and MLP alone,
-    /// SwiGLU, no caps, no windows, rotation of whole heads in every layer, nothing scaled.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        let rotates = |layer: &LayerConfig| {
-            let rope = layer.rope.and_then(|at| self.ropes.get(at));
-            layer.window.is_none()
-                && layer.rope == Some(0)
-                && rope.is_some_and(|rope| rope.inverse_wavelengths.len() * 2 == self.head_dim)
-        };
-        self.norms == NormPlaces::Before
-            && self.qk_norm.is_none()
-            && self.activation == Activation::Silu
-            && self.residual_scale == 1.0
-            && self.attention_cap.is_none()
-            && self.layers.iter().all(rotates)
-    }
-
     /// The width of a norm of a block, which is that of its gain.
     #[must_use]
     pub fn norm_width(&self, norm: Norm) -> usize {

@@ -14,6 +14,8 @@ const COLUMNS = {{columns}}u;    // fours that a thread sums
 const ACROSS = HD4 / COLUMNS;    // threads that sum all columns
 const PARTS = {{parts}}u;        // such rows of threads: each takes other keys
 const SUMS = TOGETHER * COLUMNS; // of a thread
+const CAP: f32 = {{cap}};        // of scores //! if cap
+const WINDOW = {{window}}u;      // keys that a query sees //! if window
 
 // A number for each head.
 alias Each = {{each}};
@@ -60,7 +62,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //! end
         }
 //! for i in own
-        score{{i}} = select(Each(-1e30), score{{i}} * SCALE, lane + {{i}}u * THREADS < count);
+        score{{i}} = CAP - 2.0 * CAP / (1.0 + exp(score{{i}} * (2.0 * SCALE / CAP))); //! if cap
+        score{{i}} = select(
+            Each(-1e30),
+            score{{i}} * SCALE, //! if not cap
+            score{{i}}, //! if cap
+            lane + {{i}}u * THREADS < count
+        );
 //! end
         tops[lane] = {{top}};
         workgroupBarrier();

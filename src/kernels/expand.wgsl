@@ -1,4 +1,4 @@
-// y[t, first + o] += Σ_r B[o, r]·z[t, r] for every part: a thread for each number of y.
+// y[t, first + o] += s · Σ_r B[o, r]·z[t, r] for every part: a thread for each number of y.
 
 const THREADS = {{threads}}u;
 const O = {{o}}u;       // numbers of a row of y
@@ -16,5 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 //! end
-    y[group.y * O + row] += sum;
+    y[group.y * O + row] += sum
+        * {{by}} //! if by
+    ;
 }

@@ -7,7 +7,7 @@ use super::template::Value;
 /// Keys that a workgroup looks at together.
 pub(super) const KEYS: usize = 256;
 
-/// The shape of a decoder's attention, and what its scores are multiplied by.
+/// The shape of a decoder's attention, and what becomes of its scores.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
     /// Query heads.
@@ -18,6 +18,8 @@ pub struct Heads {
     pub head_dim: usize,
     /// The factor of a query times a key, 1/√hd in most models.
     pub scale: f32,
+    /// Scores are `cap · tanh(score / cap)`.
+    pub cap: Option<f32>,
 }
 
 impl Heads {
@@ -53,10 +55,18 @@ impl Heads {
         format!("{:e}", self.scale)
     }
 
+    /// The cap as WGSL has it; empty where there is none.
+    pub(super) fn cap_text(&self) -> String {
+        self.cap.map_or(String::new(), |cap| format!("{cap:e}"))
+    }
+
     /// By bits, so that what is equal also hashes alike.
-    fn key(&self) -> [usize; 4] {
-        let bits = self.scale.to_bits() as usize;
-        [self.heads, self.kv_heads, self.head_dim, bits]
+    fn key(&self) -> ([usize; 3], u32, Option<u32>) {
+        (
+            [self.heads, self.kv_heads, self.head_dim],
+            self.scale.to_bits(),
+            self.cap.map(f32::to_bits),
+        )
     }
 }
 
@@ -89,7 +99,8 @@ pub(super) fn attention_buffers(split: bool) -> Vec<(&'static str, &'static str)
     buffers
 }
 
-/// Which keys a workgroup takes: [`KEYS`] if they are split, else all.
+/// Which keys a workgroup takes: those of [`KEYS`] that the query sees if they are split, else all that
+/// it sees.
 pub(super) fn span() -> Value {
     Value::File(include_str!("span.wgsl"))
 }

@@ -6,6 +6,7 @@ const KEYS = {{keys}}u;
 const HEADS = {{heads}}u;
 const HD4 = {{hd4}}u;    // fours of a head
 const ROW = HEADS * HD4; // fours of a row of y
+const WINDOW = {{window}}u; // keys that a query sees //! if window
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -17,7 +18,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var top = -1e30;
     var sum = 0.0;
     var mixed = vec4<f32>();
-    for (var part = first; part < first + parts; part += 1u) {
+//! if window
+    let total = u32(turn[0]) + t + 1u;
+    let unseen = (total - min(total, WINDOW)) / KEYS;
+//! end
+    for (
+        var part = first
+        + unseen //! if window
+        ; part < first + parts; part += 1u
+    ) {
         let end = ends[part * HEADS + k / HD4];
         let most = max(top, end.x);
         let fade = exp(top - most);

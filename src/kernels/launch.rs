@@ -1,9 +1,9 @@
 //! From WGSL text and burn tensors to a launch on the tensors' device.
 
+use std::cell::Cell;
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -20,13 +20,15 @@ use burn_std::{DType, Shape};
 
 use crate::error::{Error, Result};
 
-/// Launches of this module's kernels since the program started.
-static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Launches of this module's kernels by this thread.
+    static LAUNCHES: Cell<u64> = const { Cell::new(0) };
+}
 
-/// Launches of hand-written kernels since the program started.
+/// Launches of hand-written kernels by this thread since it started.
 #[must_use]
 pub fn launches() -> u64 {
-    LAUNCHES.load(Ordering::Relaxed)
+    LAUNCHES.get()
 }
 
 /// What a kernel is made for: everything that its text depends on. Two kernels that are equal
@@ -108,7 +110,7 @@ pub(super) fn launch<W: Wgsl>(kernel: W, groups: [usize; 2], buffers: &[&CubeTen
             arguments.with_buffer(tensor.handle.clone().binding())
         });
     let count = CubeCount::Static(groups[0] as u32, groups[1] as u32, 1);
-    LAUNCHES.fetch_add(1, Ordering::Relaxed);
+    LAUNCHES.set(LAUNCHES.get() + 1);
     buffers[0]
         .client
         .launch(Box::new(Kernel(kernel)), count, arguments);

@@ -2,9 +2,9 @@
 //!
 //! | buffer | shape |
 //! |---|---|
-//! | `words`, `scales` | W `[o, i]` as [`Packed`] has it; no scales for f32 |
+//! | `words`, `scales` | W `[o, i]` as [`Packed`] has it; no scales for f32 without biases |
 //! | `x` | `[t, i]` |
-//! | `y` | `[t, o]`; `[t, o/2]` with [`After::SwiGlu`] |
+//! | `y` | `[t, o]`; `[t, o/2]` with [`After::Glu`] |
 //! | `residual` | `[t, o]`, with [`After::Residual`] |
 //! | `z`, `b0`, `b1`, `b2` | `[t, Σ r]` and B `[rows, r]` of the parts, with [`Riders::low_rank`] |
 //! | `shift`, `slot` | `[o]` and the factors, with [`Riders::shift`] |
@@ -18,13 +18,13 @@ use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
 use super::packed::{BLOCK, EIGHT_OFFSET, Format, Packed, word_type};
 use super::software;
-use super::template::{Value, fill, row};
+use super::template::{Value, factor, fill, row};
 
 /// Streams in lockstep whose tokens are computed at once.
 pub const STREAMS: usize = 3;
 /// Tokens that are computed at once in passes of more than [`STREAMS`] that fill no whole tile.
 const SMALL_TILE: usize = STREAMS + 1;
-/// Numbers of tokens in whose passes every pipeline of the base is built, but for the two of long
+/// Numbers of tokens in whose passes every pipeline of the base is built, but for those of long
 /// contexts: whole tiles and one token, a small tile, and the other numbers of streams.
 pub const WARM_UP_TOKENS: [usize; 4] = [Cut::SOFTWARE.tile + 1, SMALL_TILE, 2, STREAMS];
 
@@ -38,11 +38,20 @@ pub enum After {
     /// Nothing.
     #[default]
     Plain,
-    /// The residual stream `[t, o]` is added.
-    Residual(Tensor<2>),
-    /// The upper half of the rows gates the lower: `silu(y[.., ..o/2]) ∘ y[.., o/2..]`,
+    /// The residual stream h `[t, o]` and a factor s: `h + s·y`.
+    Residual(Tensor<2>, f32),
+    /// The upper half of the rows gates the lower: `gate(y[.., ..o/2]) ∘ y[.., o/2..]`,
     /// `[t, o/2]`.
-    SwiGlu,
+    Glu(Gate),
+}
+
+/// What a gated product does to its gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// `x · sigmoid(x)`
+    Silu,
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`
+    GeluTanh,
 }
 
 /// Effects that ride along with a product: they cost no launch of their own.
@@ -70,8 +79,8 @@ struct Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Epilogue {
     Plain,
-    Residual,
-    SwiGlu,
+    Residual { by_bits: u32 },
+    Glu(Gate),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,6 +95,8 @@ struct Linear {
     /// Tokens of one workgroup.
     tile: usize,
     cut: Cut,
+    /// Whether biases are added.
+    bias: bool,
     after: Epilogue,
     parts: Vec<Part>,
     z_width: usize,
@@ -102,11 +113,11 @@ impl Wgsl for Linear {
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
         let mut buffers = vec![("words", word_type(self.format))];
         // What a kernel does not read is not part of its layout, and must not be bound.
-        if self.format != Format::Float {
+        if self.reads_scales() {
             buffers.push(("scales", "u32"));
         }
         buffers.extend([("x", "vec4<f32>"), ("y", "f32")]);
-        if self.after == Epilogue::Residual {
+        if matches!(self.after, Epilogue::Residual { .. }) {
             buffers.push(("residual", "f32"));
         }
         if !self.parts.is_empty() {
@@ -188,9 +199,18 @@ impl Wgsl for Linear {
                 four = self.format == Format::Four,
                 eight = self.format == Format::Eight,
                 float = self.format == Format::Float,
-                plain = self.after == Epilogue::Plain,
-                residual = self.after == Epilogue::Residual,
-                swiglu = self.after == Epilogue::SwiGlu,
+                residual = matches!(self.after, Epilogue::Residual { .. }),
+                by = match self.after {
+                    Epilogue::Residual { by_bits } => factor(f32::from_bits(by_bits)),
+                    _ => String::new(),
+                },
+                silu = self.after == Epilogue::Glu(Gate::Silu),
+                gelu_tanh = self.after == Epilogue::Glu(Gate::GeluTanh),
+                bias = if self.bias {
+                    self.format.scales(self.stored, self.i)
+                } else {
+                    0
+                },
                 barrier = self.cut.has_barriers(),
                 quads = self.cut.quads,
                 place = software::PLACE,
@@ -221,10 +241,15 @@ impl Wgsl for Linear {
 }
 
 impl Linear {
+    /// Whether the buffer of factors and biases is read.
+    fn reads_scales(&self) -> bool {
+        self.format != Format::Float || self.bias
+    }
+
     /// Numbers per token of y.
     fn lines(&self) -> usize {
         match self.after {
-            Epilogue::SwiGlu => self.o / 2,
+            Epilogue::Glu(_) => self.o / 2,
             _ => self.o,
         }
     }
@@ -232,7 +257,7 @@ impl Linear {
     /// Numbers of y that one thread computes for each token.
     fn thread_lines(&self) -> usize {
         match self.after {
-            Epilogue::SwiGlu => (self.cut.rows / 2).max(1),
+            Epilogue::Glu(_) => (self.cut.rows / 2).max(1),
             _ => self.cut.rows,
         }
     }
@@ -241,7 +266,7 @@ impl Linear {
     fn rows(&self) -> Vec<(usize, usize)> {
         let lines = 0..self.thread_lines();
         let mut rows: Vec<_> = lines.clone().map(|line| (line, 0)).collect();
-        if self.after == Epilogue::SwiGlu {
+        if matches!(self.after, Epilogue::Glu(_)) {
             let half = self.lines();
             rows.extend(lines.map(|line| (line, half)));
         }
@@ -292,7 +317,8 @@ impl Linear {
     }
 }
 
-/// `y = W x` and what follows: `[t, o]`, with [`After::SwiGlu`] `[t, o/2]`.
+/// `y = W x`, with the biases if there are any, and what follows: `[t, o]`, with [`After::Glu`]
+/// `[t, o/2]`.
 ///
 /// Low-rank riders, and those that name a row, want at most [`STREAMS`] rows of x.
 #[must_use]
@@ -300,8 +326,11 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
     let t = x.dims()[0];
     let (epilogue, residual) = match after {
         After::Plain => (Epilogue::Plain, None),
-        After::Residual(h) => (Epilogue::Residual, Some(buffer(h))),
-        After::SwiGlu => (Epilogue::SwiGlu, None),
+        After::Residual(h, by) => {
+            let by_bits = by.to_bits();
+            (Epilogue::Residual { by_bits }, Some(buffer(h)))
+        }
+        After::Glu(gate) => (Epilogue::Glu(gate), None),
     };
     let Riders {
         low_rank,
@@ -318,6 +347,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         o: weight.o,
         tile,
         cut: weight.cut,
+        bias: weight.bias,
         after: epilogue,
         parts: parts
             .iter()
@@ -344,7 +374,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
         let residual = residual.as_ref().map(|h| from_row(h, start, lines));
         let mut buffers = vec![&words];
-        if weight.format != Format::Float {
+        if kernel.reads_scales() {
             buffers.push(&scales);
         }
         buffers.extend([&x, &y]);
@@ -371,9 +401,20 @@ mod tests {
             quads: true,
             ..Cut::SOFTWARE
         };
+        let afters = [
+            Epilogue::Plain,
+            Epilogue::Residual {
+                by_bits: 1.0_f32.to_bits(),
+            },
+            Epilogue::Residual {
+                by_bits: 0.25_f32.to_bits(),
+            },
+            Epilogue::Glu(Gate::Silu),
+            Epilogue::Glu(Gate::GeluTanh),
+        ];
         for format in [Format::Four, Format::Eight, Format::Float] {
             for cut in [Cut::HARDWARE, Cut::SOFTWARE, quads] {
-                for after in [Epilogue::Plain, Epilogue::Residual, Epilogue::SwiGlu] {
+                for (after, bias) in afters.into_iter().flat_map(|a| [(a, false), (a, true)]) {
                     for (ranks, row) in [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)] {
                         let part = |(n, rank)| Part {
                             first: 8 * n,
@@ -388,6 +429,7 @@ mod tests {
                             o: 96,
                             tile: 3,
                             cut,
+                            bias,
                             after,
                             z_width: ranks.iter().sum(),
                             shift: !ranks.is_empty(),
@@ -398,6 +440,10 @@ mod tests {
                         let written = text.matches("\ny[").count();
                         assert_eq!(written, 3 * kernel.thread_lines(), "{kernel:?}");
                         assert_eq!(text.contains("quadSwapX"), cut.quads, "{kernel:?}");
+                        let biases = text.matches("bitcast<f32>(scales[").count();
+                        let rows = if bias { kernel.rows().len() } else { 0 };
+                        assert_eq!(biases, rows, "{kernel:?}");
+                        assert_eq!(text.contains("* BY"), after == afters[2], "{kernel:?}");
                         for (buffer, _) in kernel.buffers() {
                             assert!(text.contains(&format!("{buffer}[")), "{buffer}: {kernel:?}");
                         }

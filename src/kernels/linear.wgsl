@@ -1,6 +1,6 @@
 // y = W x for TILE tokens, with what follows it in a block. A thread computes some rows of W, which are
-// lines of y or, with `swiglu`, pairs of rows that make one line; SPLIT threads share the blocks of a row
-// and meet at a barrier.
+// lines of y or, with `silu` or `gelu_tanh`, pairs of rows that make one line; SPLIT threads share the
+// blocks of a row and meet at a barrier.
 //
 // A block of 32 columns: the codes times x, then the block's factor, and its offset times the sum of x.
 // Codes are not shifted to their place: the numbers of x are scaled down instead, once for all rows, by
@@ -18,6 +18,13 @@ const AT_ONCE = {{at_once}}u;          // lines of one thread, LANES apart
 const TILE = {{tile}}u;
 const SUMS = {{rows_at_once}}u * TILE; // of one thread
 const SHIFT_SCALE = {{shift_scale}};
+const BIAS = {{bias}}u; // where biases lie, behind the factors //! if bias
+const BY: f32 = {{by}}; // times y, before the residual stream //! if by
+//! if gelu_tanh
+// Half of 1 + tanh(√(2/π) (x + 0.044715 x³)) is 1 / (1 + exp(x (ONE + CUBE x²))).
+const ONE = -1.5957691216057308;
+const CUBE = -0.07135481627260025;
+//! end
 // How far codes are shifted in their word, for each byte of it.
 //! if four
 const DOWN = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
@@ -120,6 +127,12 @@ fn main(
 //! end
 //! for l in lines_at_once
     if line + {{l}}u * LANES < LINES {
+//!   if bias
+//!     for r in l.rows
+        let bias{{r.row}} = bitcast<f32>(scales[BIAS + row{{r.row}}]);
+        acc{{r.row}}_{{t}} += bias{{r.row}}; //! for t in tile
+//!     end
+//!   end
         // Low-rank changes of the line's rows.
 //!   for r in l.rows, p in parts
         if line + {{r.out}}u >= {{p.first}}u && line + {{r.out}}u < {{p.end}}u {
@@ -137,9 +150,11 @@ fn main(
 //!   end
 //!   for t in tokens
         y[(token + {{t}}u) * LINES + line + {{l}}u * LANES] =
-            acc{{l}}_{{t}} //! if plain
-            acc{{l}}_{{t}} + residual[(token + {{t}}u) * LINES + line + {{l}}u * LANES] //! if residual
-            acc{{l}}_{{t}} / (1.0 + exp(-acc{{l}}_{{t}})) * acc{{l.up}}_{{t}} //! if swiglu
+            acc{{l}}_{{t}}
+            * BY //! if by
+            + residual[(token + {{t}}u) * LINES + line + {{l}}u * LANES] //! if residual
+            / (1.0 + exp(-acc{{l}}_{{t}})) * acc{{l.up}}_{{t}} //! if silu
+            / (1.0 + exp(acc{{l}}_{{t}} * (ONE + CUBE * acc{{l}}_{{t}} * acc{{l}}_{{t}}))) * acc{{l.up}}_{{t}} //! if gelu_tanh
             + slot[SHIFT_SCALE] * shift[line + {{l}}u * LANES] //! if t.shifted
         ;
 //!   end

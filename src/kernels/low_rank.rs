@@ -1,5 +1,5 @@
-//! Low-rank changes: `z = scale · A x` for all that share an input in one launch, and `y += B z` for
-//! passes of many tokens. Where few tokens pass, the second half rides along with the product
+//! Low-rank changes: `z = scale · A x` for all that share an input in one launch, and `y += s · B z`
+//! for passes of many tokens. Where few tokens pass, the second half rides along with the product
 //! ([`linear`](super::linear())).
 //!
 //! For x `[t, i]`, A `[r, i]` and B `[o, r]`: z is `[t, Σ r]`, the parts side by side, and y `[t, …]` is
@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use super::cut::Cut;
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
 use super::software;
-use super::template::{Value, fill, row};
+use super::template::{Value, factor, fill, row};
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
@@ -95,6 +95,7 @@ struct Expand {
     z_width: usize,
     /// First row, rows and rank.
     parts: Vec<[usize; 3]>,
+    by_bits: u32,
 }
 
 impl Wgsl for Expand {
@@ -118,16 +119,17 @@ impl Wgsl for Expand {
                 threads = THREADS,
                 o = self.o,
                 z_width = self.z_width,
+                by = factor(f32::from_bits(self.by_bits)),
                 parts = Value::rows(parts),
             ],
         )
     }
 }
 
-/// `y[t, first + o] += Σ_r B[o, r]·z[t, r]` for every part, in place: nobody else may hold
+/// `y[t, first + o] += by · Σ_r B[o, r]·z[t, r]` for every part, in place: nobody else may hold
 /// `y [t, …]`.
 #[must_use]
-pub fn expand(y: Tensor<2>, changes: &LowRank) -> Tensor<2> {
+pub fn expand(y: Tensor<2>, changes: &LowRank, by: f32) -> Tensor<2> {
     let [t, o] = y.dims();
     let parts = changes.parts.iter().map(|(first, b)| {
         let [rows, rank] = b.dims();
@@ -137,6 +139,7 @@ pub fn expand(y: Tensor<2>, changes: &LowRank) -> Tensor<2> {
         o,
         z_width: changes.z.dims()[1],
         parts: parts.collect(),
+        by_bits: by.to_bits(),
     };
     let (y, z) = (buffer(y), buffer(changes.z.clone()));
     let b = changes.parts.iter().map(|(_, b)| buffer(b.clone()));
@@ -160,7 +163,16 @@ mod tests {
             assert_eq!(text.contains("workgroupBarrier"), shared);
         }
         let (o, z_width, parts) = (96, 13, vec![[0, 40, 8], [64, 32, 5]]);
-        let text = Expand { o, z_width, parts }.body();
-        assert!(text.contains("if row >= 64u && row < 96u {"));
+        for (by, scaled) in [(1.0_f32, false), (0.25, true)] {
+            let kernel = Expand {
+                o,
+                z_width,
+                parts: parts.clone(),
+                by_bits: by.to_bits(),
+            };
+            let text = kernel.body();
+            assert!(text.contains("if row >= 64u && row < 96u {"));
+            assert_eq!(text.contains("* 2.5e-1"), scaled);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! tensors go in and come out: RMSNorm, a linear layer over quantised weights with what follows it
 //! in a block fused to it, the rotary embedding with the cache write, attention with a
 //! running softmax, and the choice of the next token. A block is eight launches, nine for few tokens
-//! over long contexts. Low-rank changes and steps in the residual stream ride along: the first cost
+//! over long contexts, and two more where norms stand around attention and MLP. Low-rank changes and steps in the residual stream ride along: the first cost
 //! one short launch for each input that they share, the second none.
 //!
 //! A kernel is two files: `linear.wgsl` is what the GPU runs, `linear.rs` says what it is filled with
@@ -21,12 +21,12 @@ mod packed;
 mod software;
 mod template;
 
-pub use attention::{attend, rotate_and_store};
+pub use attention::{Before, HeadNorm, attend, rotate_and_store};
 pub use choose::Asked;
 pub use cut::Cut;
 pub use heads::Heads;
 pub use launch::{contiguous, is_gpu, launches, unshared};
-pub use linear::{After, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
+pub use linear::{After, Gate, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
 pub use low_rank::{LowRank, expand, shrink};
-pub use norm::norm;
+pub use norm::{add_normed, norm};
 pub use packed::{Packed, rows};

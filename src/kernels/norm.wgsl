@@ -1,8 +1,10 @@
-// y = x / √(mean(x²) + ε) ∘ γ: a workgroup for each row.
+// y = x / √(mean(x²) + ε) ∘ γ, or h + s·y: a workgroup for each row.
 
 const THREADS = {{threads}}u;
 const D = {{d}}u; // numbers of a row
 const EPSILON = {{epsilon}};
+const BY: f32 = {{by}}; // s //! if by
+const SHIFT_SCALE = {{shift_scale}}; //! if shift
 
 var<workgroup> parts: array<f32, THREADS>;
 
@@ -25,6 +27,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let bits = bitcast<u32>(mean);
     let scale = select(inverseSqrt(mean), bitcast<f32>(bits | 0x7fc00000u), bits >= 0x7f800000u);
     for (var k = lane; k < D; k += THREADS) {
-        y[row + k] = x[row + k] * scale * gamma[k];
+        y[row + k] = x[row + k] * scale * gamma[k]
+            * BY //! if by
+            + h[row + k] //! if added
+//! if shift
+            + slot[SHIFT_SCALE] * shift[k] //! if not row
+            + select(0.0, slot[SHIFT_SCALE] * shift[k], group.y == {{row}}) //! if row
+//! end
+        ;
     }
 }

@@ -39,6 +39,14 @@ impl Format {
             Self::Float => 32,
         }
     }
+
+    /// Words of factors of o rows of i numbers.
+    pub(super) fn scales(self, o: usize, i: usize) -> usize {
+        match self {
+            Self::Four | Self::Eight => i / BLOCK * o,
+            Self::Float => 1,
+        }
+    }
 }
 
 /// Rows of a matrix on the GPU: W `[o, i]`.
@@ -47,8 +55,11 @@ pub struct Packed {
     pub(super) format: Format,
     /// `[i/32, words/4, rows, 4]` 32-bit words.
     pub(super) words: Tensor<1, Int>,
-    /// `[i/32, rows]` pairs of f16, factor and offset; one word for [`Format::Float`].
+    /// `[i/32, rows]` pairs of f16, factor and offset; one word for [`Format::Float`]. Behind them, if
+    /// there are any, the biases, f32: a launch has no room for a buffer more.
     pub(super) scales: Tensor<1, Int>,
+    /// Whether products add the biases.
+    pub(super) bias: bool,
     /// Rows that lie in the buffers.
     pub(super) rows: usize,
     /// The first of ours.
@@ -73,6 +84,13 @@ impl Packed {
     /// widened to f32.
     #[must_use]
     pub fn new(parts: &[(Kind, &[u8])], i: usize, device: &Device) -> Self {
+        Self::with_biases(parts, &[], i, device)
+    }
+
+    /// As [`Self::new`], with a bias for every row, or none. They are added in products of all rows;
+    /// [parts](Self::part) and lookups leave them out.
+    #[must_use]
+    pub fn with_biases(parts: &[(Kind, &[u8])], biases: &[f32], i: usize, device: &Device) -> Self {
         let format = match parts[0].0 {
             _ if parts.iter().any(|(kind, _)| *kind != parts[0].0) => Format::Float,
             Kind::Q4_0 | Kind::Q4_1 => Format::Four,
@@ -86,14 +104,7 @@ impl Packed {
         let o: usize = parts.iter().map(rows_of).sum();
         let quads = format.words() / 4;
         let mut words = vec![0_i32; blocks * quads * o * 4];
-        let mut scales = vec![
-            0_i32;
-            if format == Format::Float {
-                1
-            } else {
-                blocks * o
-            }
-        ];
+        let mut scales = vec![0_i32; format.scales(o, i)];
         let mut row = 0;
         for part in parts {
             let (kind, bytes) = *part;
@@ -126,6 +137,7 @@ impl Packed {
             }
             row += rows;
         }
+        scales.extend(biases.iter().map(|bias| bias.to_bits().cast_signed()));
         let int = |words: Vec<i32>| {
             let length = words.len();
             Tensor::from_data(TensorData::new(words, [length]), device)
@@ -134,6 +146,7 @@ impl Packed {
             format,
             words: int(words),
             scales: int(scales),
+            bias: !biases.is_empty(),
             rows: o,
             first: 0,
             o,
@@ -142,7 +155,7 @@ impl Packed {
         }
     }
 
-    /// Some of the rows; the buffers are shared.
+    /// Some of the rows, without biases; the buffers are shared.
     #[must_use]
     pub fn part(&self, rows: Range<usize>) -> Self {
         let first = self.first + rows.start;
@@ -150,6 +163,7 @@ impl Packed {
         Self {
             first,
             o,
+            bias: false,
             ..self.clone()
         }
     }

@@ -1,5 +1,5 @@
-// Rotary embedding of the queries and keys of one token, and the cache write: a thread for each pair of
-// numbers. `turn` is (position of the first token, capacity, tokens).
+// Rotary embedding of the queries and keys of one token, where they have one, and the cache write: a thread
+// for each pair of numbers. `turn` is (position of the first token, capacity, tokens).
 
 const THREADS = {{threads}}u;
 const HEADS = {{heads}}u;
@@ -25,10 +25,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         values[to + HALF] = b;
         return;
     }
+//! if rotates
     let c = cosine[position * HALF + k];
     let s = sine[position * HALF + k];
     let first = a * c - b * s;
     let second = b * c + a * s;
+//! else
+    let first = a;
+    let second = b;
+//! end
     if head >= HEADS {
         let to = ((head - HEADS) * u32(turn[1]) + position) * HD + k;
         keys[to] = first;

@@ -75,6 +75,15 @@ impl Value {
     }
 }
 
+/// A factor as WGSL has it; empty, which `if` takes for no, where it changes nothing.
+pub(super) fn factor(by: f32) -> String {
+    if by == 1.0 {
+        String::new()
+    } else {
+        format!("{by:e}")
+    }
+}
+
 /// The text of a kernel. The files are part of the program: one that does not fit its values is a
 /// slip in the program, which the kernels' tests find.
 pub(super) fn fill(file: &str, values: Row) -> String {

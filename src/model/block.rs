@@ -42,7 +42,13 @@ pub(super) trait Executor {
     /// `h + s · y`, s the residual scale.
     fn add(&mut self, h: Self::Rows, y: Self::Rows) -> Self::Rows;
 
-    /// `h + s · W x`, for executors that do both at once.
+    /// `h + s · norm(y)`, for executors that do both at once.
+    fn add_normed(&mut self, h: Self::Rows, place: Norm, y: Self::Rows) -> Self::Rows {
+        let y = self.norm(place, &y);
+        self.add(h, y)
+    }
+
+    /// `h + s · W x`, likewise.
     fn add_projected(
         &mut self,
         h: Self::Rows,
@@ -91,6 +97,5 @@ fn after<E: Executor>(
         return on.add_projected(h, projection, x);
     }
     let y = on.project(projection, x);
-    let y = on.norm(place, &y);
-    on.add(h, y)
+    on.add_normed(h, place, y)
 }

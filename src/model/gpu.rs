@@ -1,21 +1,23 @@
-//! A block on a GPU: eight launches where nothing steers.
+//! A block on a GPU: eight launches where nothing steers, ten where norms stand around attention and
+//! MLP. Decoders that ask for more than [`Gpu::suits`] says run over tensors.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::block::Executor;
 use super::folded::Folded;
 use super::lanes;
-use super::layer::{GROUPS, Pass, moved};
-use super::tensors::attend;
-use crate::arch::{DecoderConfig, Norm, Projection};
-use crate::hooks::SitePlan;
-use crate::kernels::{self, After, Cut, Heads, LowRank, Packed, Riders, STREAMS};
+use super::layer::{GROUPS, Pass, Stacks, moved};
+use super::tensors::{activated, attend, scaled};
+use crate::arch::{Activation, DecoderConfig, Norm, Projection, RopeConfig};
+use crate::hooks::{LayerPlan, SitePlan};
+use crate::kernels::{
+    self, After, Before, Cut, Gate, HeadNorm, Heads, LowRank, Packed, Riders, STREAMS,
+};
 
 /// A block in a pass, over the kernels. Lanes beside each other have one row each.
 pub(super) struct Gpu<'a, 'r> {
     pass: Pass<'a, 'r>,
-    /// The weights of each of [`GROUPS`].
-    stacks: &'a [Packed; 4],
+    stacks: &'a Stacks,
     steered: Option<Steered<'r>>,
     /// Whether the step of the residual stream rode along with the last product.
     stepped: bool,
@@ -28,7 +30,15 @@ const GATE_UP: usize = 2;
 const DOWN: usize = 3;
 
 impl<'a, 'r> Gpu<'a, 'r> {
-    pub(super) fn new(pass: Pass<'a, 'r>, stacks: &'a [Packed; 4]) -> Self {
+    /// Whether it can run the blocks of such a decoder.
+    pub(super) fn suits(config: &DecoderConfig) -> bool {
+        let whole = |rope: &RopeConfig| rope.inverse_wavelengths.len() * 2 == config.head_dim;
+        config.ropes.iter().all(whole)
+            && gate(config.activation).is_some()
+            && config.head_dim.is_multiple_of(4)
+    }
+
+    pub(super) fn new(pass: Pass<'a, 'r>, stacks: &'a Stacks) -> Self {
         Self {
             steered: Steered::find(&pass),
             pass,
@@ -42,7 +52,7 @@ impl<'a, 'r> Gpu<'a, 'r> {
         group.all(|&projection| {
             let plans = self.pass.plans.iter();
             let mut plans = plans.map(|(_, plan)| plan.linear(projection));
-            plans.all(SitePlan::is_empty) && self.pass.block.linear(projection).bias.is_none()
+            plans.all(SitePlan::is_empty)
         })
     }
 
@@ -52,7 +62,7 @@ impl<'a, 'r> Gpu<'a, 'r> {
         if self.is_base(group) {
             return Some(None);
         }
-        let cut = self.stacks[QKV].cut;
+        let cut = self.cut();
         Some(Some(self.steered.as_ref()?.low_rank(x, group, cut)?))
     }
 
@@ -65,7 +75,46 @@ impl<'a, 'r> Gpu<'a, 'r> {
         low_rank: Option<LowRank>,
     ) -> Tensor<2> {
         let row = self.steered.as_ref().and_then(|steered| steered.row);
-        product(x, &self.stacks[group], after, low_rank, row)
+        product(x, self.weight(group), after, low_rank, row)
+    }
+
+    fn weight(&self, group: usize) -> &Packed {
+        &self.stacks.groups[group]
+    }
+
+    fn cut(&self) -> Cut {
+        self.weight(QKV).cut
+    }
+
+    /// `s`
+    fn residual_scale(&self) -> f32 {
+        self.pass.config.residual_scale as f32
+    }
+
+    /// What the MLP does to its gate.
+    fn gate(&self) -> Gate {
+        let known = gate(self.pass.config.activation);
+        known.unwrap_or_else(|| unreachable!("such a decoder does not suit"))
+    }
+
+    /// The norm of each lane's queries and keys, with what adapters add to the gains.
+    fn head_norms(&self) -> Vec<Option<HeadNorm>> {
+        let lane = |plan: &LayerPlan| {
+            let base = self.stacks.gains.as_ref()?;
+            let changes = [Norm::Query, Norm::Key].map(|place| &plan.gains[place as usize]);
+            let gains = if changes.iter().all(|changes| changes.is_empty()) {
+                base.clone()
+            } else {
+                let places = [Norm::Query, Norm::Key].map(|place| self.pass.block.norm(place));
+                let each = places.iter().zip(changes);
+                let each = each.map(|(norm, changes)| norm.changed(changes));
+                Tensor::cat(each.collect(), 0)
+            };
+            let epsilon = self.pass.config.rms_norm_eps as f32;
+            Some(HeadNorm { gains, epsilon })
+        };
+        let plans = self.pass.plans.iter();
+        plans.map(|(_, plan)| lane(plan)).collect()
     }
 
     /// A group layer by layer, where more acts than can ride along.
@@ -122,25 +171,38 @@ impl Executor for Gpu<'_, '_> {
             });
             return lanes::join(each.collect());
         }
-        let cut = self.stacks[QKV].cut;
-        let ropes = self.pass.ropes;
+        let cut = self.cut();
+        let (ropes, of_layer) = (self.pass.ropes, config.layers[layer]);
         let heads = Heads {
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
             scale: config.attention_scale as f32,
+            cap: config.attention_cap.map(|cap| cap as f32),
         };
-        let each = self.pass.runs.iter_mut().map(|run| {
+        let norms = self.head_norms();
+        let each = self.pass.runs.iter_mut().zip(norms).map(|(run, norm)| {
             let (keys, values) = run.cache.take(layer, &run.turn);
             let (keys, values) = (kernels::unshared(keys), kernels::unshared(values));
             let q = kernels::rotate_and_store(
                 lanes::rows(&qkv, &run.rows),
-                run.turn.tables(ropes, 0),
+                Before {
+                    norm,
+                    rotation: of_layer.rope.map(|rope| run.turn.tables(ropes, rope)),
+                },
                 (&keys, &values),
                 run.turn.place(),
                 heads,
+                cut,
             );
-            let mixed = kernels::attend(q, (&keys, &values), run.turn.place(), heads, cut);
+            let mixed = kernels::attend(
+                q,
+                (&keys, &values),
+                run.turn.place(),
+                heads,
+                of_layer.window,
+                cut,
+            );
             run.cache.put(layer, keys, values);
             mixed
         });
@@ -149,31 +211,50 @@ impl Executor for Gpu<'_, '_> {
 
     fn gated(&mut self, x: Tensor<2>) -> Tensor<2> {
         match self.low_rank(&x, GATE_UP) {
-            Some(changes) => self.product(x, GATE_UP, After::SwiGlu, changes),
-            None => swiglu(&self.one_by_one(&x, GATE_UP)),
+            Some(changes) => self.product(x, GATE_UP, After::Glu(self.gate()), changes),
+            None => gated(&self.one_by_one(&x, GATE_UP), self.gate()),
         }
     }
 
     fn project(&mut self, projection: Projection, x: Tensor<2>) -> Tensor<2> {
-        let plans = lanes::of_site(self.pass.plans, projection);
-        self.pass.block.linear(projection).forward_lanes(x, &plans)
+        let group = alone(projection);
+        match self.low_rank(&x, group) {
+            Some(changes) => self.product(x, group, After::Plain, changes),
+            None => self.one_by_one(&x, group),
+        }
     }
 
     fn add(&mut self, h: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
-        h + y
+        h + scaled(y, self.pass.config.residual_scale)
+    }
+
+    fn add_normed(&mut self, h: Tensor<2>, place: Norm, y: Tensor<2>) -> Tensor<2> {
+        let norm = self.pass.block.norm(place);
+        if gains(self.pass.plans, place).any(|changes| !changes.is_empty()) {
+            let y = self.norm(place, &y);
+            return self.add(h, y);
+        }
+        let shift = self.steered.as_ref().and_then(Steered::shift);
+        let shift = shift.filter(|_| place == Norm::AfterMlp);
+        self.stepped = shift.is_some();
+        let (to, gain) = ((h, self.residual_scale()), norm.gain.clone());
+        let epsilon = norm.epsilon as f32;
+        kernels::add_normed(to, y, gain, epsilon, shift.unwrap_or_default())
     }
 
     fn add_projected(&mut self, h: Tensor<2>, projection: Projection, x: Tensor<2>) -> Tensor<2> {
-        let group = if projection == Projection::O { O } else { DOWN };
+        let group = alone(projection);
         let Some(changes) = self.low_rank(&x, group) else {
-            return h + self.one_by_one(&x, group);
+            let y = self.one_by_one(&x, group);
+            return self.add(h, y);
         };
+        let after = After::Residual(h, self.residual_scale());
         let shift = self.steered.as_ref().and_then(Steered::shift);
         if let (DOWN, None, Some(shift)) = (group, &changes, shift) {
             self.stepped = true;
-            return kernels::linear(x, &self.stacks[DOWN], After::Residual(h), shift);
+            return kernels::linear(x, self.weight(DOWN), after, shift);
         }
-        self.product(x, group, After::Residual(h), changes)
+        self.product(x, group, after, changes)
     }
 
     fn step(&mut self, h: Tensor<2>) -> Tensor<2> {
@@ -185,11 +266,39 @@ impl Executor for Gpu<'_, '_> {
     }
 }
 
-/// `silu(gate) ∘ up` of both side by side, `[t, 2·ffn] -> [t, ffn]`.
-fn swiglu(both: &Tensor<2>) -> Tensor<2> {
+/// The group of a layer that shares its input with no other.
+fn alone(projection: Projection) -> usize {
+    if projection == Projection::O { O } else { DOWN }
+}
+
+/// What the kernels call an activation, if they know it.
+fn gate(activation: Activation) -> Option<Gate> {
+    match activation {
+        Activation::Silu => Some(Gate::Silu),
+        Activation::GeluTanh => Some(Gate::GeluTanh),
+        Activation::Gelu => None,
+    }
+}
+
+/// `gate(gate) ∘ up` of both side by side, `[t, 2·ffn] -> [t, ffn]`.
+fn gated(both: &Tensor<2>, by: Gate) -> Tensor<2> {
     let ffn = both.dims()[1] / 2;
     let [gate, up] = [0, ffn].map(|start| both.clone().narrow(1, start, ffn));
-    activation::silu(gate) * up
+    let by = match by {
+        Gate::Silu => Activation::Silu,
+        Gate::GeluTanh => Activation::GeluTanh,
+    };
+    activated(gate, by) * up
+}
+
+/// The changes of a norm's gain, lane by lane.
+fn gains<'a>(
+    plans: &lanes::Plans<'a, LayerPlan>,
+    place: Norm,
+) -> impl Iterator<Item = &'a Vec<Tensor<1>>> {
+    plans
+        .iter()
+        .map(move |(_, plan)| &plan.gains[place as usize])
 }
 
 /// A product and its low-rank changes, of one row or of all. For few tokens they ride along; among
@@ -203,13 +312,17 @@ fn product(
 ) -> Tensor<2> {
     match (low_rank, after) {
         (Some(changes), after) if x.dims()[0] > STREAMS => match after {
-            After::SwiGlu => {
+            After::Glu(gate) => {
                 let both = kernels::linear(x, weight, After::Plain, Riders::default());
-                swiglu(&kernels::expand(both, &changes))
+                gated(&kernels::expand(both, &changes, 1.0), gate)
             }
             after => {
+                let by = match &after {
+                    After::Residual(_, by) => *by,
+                    _ => 1.0,
+                };
                 let y = kernels::linear(x, weight, after, Riders::default());
-                kernels::expand(y, &changes)
+                kernels::expand(y, &changes, by)
             }
         },
         (low_rank, after) => {

@@ -26,9 +26,17 @@ pub(super) struct Block {
     pub(super) norms: [Option<RmsNorm>; Norm::COUNT],
     /// By [`Projection`].
     pub(super) linears: [Linear; 7],
-    /// On a GPU, where the kernels can run this block: the weights of each of [`GROUPS`] on top of each
-    /// other.
-    pub(super) stacks: Option<[Packed; 4]>,
+    /// On a GPU, where the kernels can run this block.
+    pub(super) stacks: Option<Stacks>,
+}
+
+/// The weights of a block as a GPU's kernels read them.
+#[derive(Debug)]
+pub(super) struct Stacks {
+    /// The weights and biases of each of [`GROUPS`] on top of each other.
+    pub(super) groups: [Packed; 4],
+    /// The gains of the norms of queries and keys behind each other, if there are such norms.
+    pub(super) gains: Option<Tensor<1>>,
 }
 
 impl Block {

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Model;
-use super::layer::{Block, GROUPS};
+use super::gpu::Gpu;
+use super::layer::{Block, GROUPS, Stacks};
 use super::linear::Linear;
 use super::norm::RmsNorm;
 use super::rope::Ropes;
@@ -43,19 +44,24 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         (self.progress)(self.done_bytes);
     }
 
-    /// A vector `[width]`.
-    async fn vector(&mut self, name: &str, width: usize) -> Result<Tensor<1>> {
+    /// The numbers of a vector.
+    async fn values(&mut self, name: &str, width: usize) -> Result<Vec<f32>> {
         let values = self.file.tensor(name, &[width]).await?;
         self.count(name);
-        let values = TensorData::new(values, [width]);
-        Ok(Tensor::from_data(values, self.device))
+        Ok(values)
+    }
+
+    fn upload(&self, values: Vec<f32>) -> Tensor<1> {
+        let width = values.len();
+        Tensor::from_data(TensorData::new(values, [width]), self.device)
     }
 
     /// The norm `path.weight` of this width.
     async fn norm(&mut self, path: &str, width: usize) -> Result<RmsNorm> {
         let config = self.file.config();
         let (offset, epsilon) = (config.gain_offset, config.rms_norm_eps);
-        let gain = self.vector(&format!("{path}.weight"), width).await?;
+        let gain = self.values(&format!("{path}.weight"), width).await?;
+        let gain = self.upload(gain);
         let gain = if offset == 0.0 { gain } else { gain + offset };
         Ok(RmsNorm { gain, epsilon })
     }
@@ -90,25 +96,38 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     /// A block, with its weights on top of each other where a GPU's kernels can run it.
     async fn block(&mut self, layer: usize) -> Result<Block> {
         let config = self.file.config();
-        let (weights, stacks) = self.weights(layer, config).await?;
-        let mut linears = Vec::with_capacity(7);
-        for (projection, weight) in Projection::ALL.into_iter().zip(weights) {
+        let mut biases = Vec::with_capacity(7);
+        for projection in Projection::ALL {
             let bias = format!(
                 "model.layers.{layer}.{}.bias",
                 config.family.linear(projection)
             );
-            let bias = if self.file.has(&bias) {
-                Some(self.vector(&bias, projection.widths(config).1).await?)
+            biases.push(if self.file.has(&bias) {
+                Some(self.values(&bias, projection.widths(config).1).await?)
             } else {
                 None
-            };
-            linears.push(Linear { weight, bias });
+            });
         }
+        let (weights, groups) = self.weights(layer, config, &biases).await?;
+        let linears = weights
+            .into_iter()
+            .zip(biases)
+            .map(|(weight, bias)| Linear {
+                weight,
+                bias: bias.map(|values| self.upload(values)),
+            });
+        let linears: Vec<_> = linears.collect();
         let mut norms = [const { None }; Norm::COUNT];
         for (place, path, _) in config.family.norms {
             let path = format!("model.layers.{layer}.{path}");
             norms[*place as usize] = Some(self.norm(&path, config.norm_width(*place)).await?);
         }
+        let stacks = groups.map(|groups| {
+            let of = |place: Norm| Some(norms[place as usize].as_ref()?.gain.clone());
+            let gains = of(Norm::Query).zip(of(Norm::Key));
+            let gains = gains.map(|(query, key)| Tensor::cat(vec![query, key], 0));
+            Stacks { groups, gains }
+        });
         Ok(Block {
             norms,
             linears: linears
@@ -118,11 +137,12 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         })
     }
 
-    /// The seven weights of a block, in order; on a GPU also on top of each other.
+    /// The seven weights of a block, in order; on a GPU also on top of each other, with the biases.
     async fn weights(
         &mut self,
         layer: usize,
         config: &DecoderConfig,
+        biases: &[Option<Vec<f32>>],
     ) -> Result<(Vec<Weight>, Option<[Packed; 4]>)> {
         let path = |projection: Projection| {
             format!("model.layers.{layer}.{}", config.family.linear(projection))
@@ -132,9 +152,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
             [o, i]
         };
         let mut all = Projection::ALL.into_iter();
-        let fits = config.is_plain()
-            && config.head_dim.is_multiple_of(4)
-            && all.all(|projection| self.packs(shape(projection)[1]));
+        let fits = Gpu::suits(config) && all.all(|projection| self.packs(shape(projection)[1]));
         let mut weights = Vec::with_capacity(7);
         if !fits {
             for projection in Projection::ALL {
@@ -152,7 +170,8 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
                 .iter()
                 .map(|(kind, bytes)| (*kind, &bytes[..]))
                 .collect();
-            let packed = Packed::new(&parts, shape(group[0])[1], self.device);
+            let biases = stacked(group, biases, config);
+            let packed = Packed::with_biases(&parts, &biases, shape(group[0])[1], self.device);
             let mut first = 0;
             for &projection in group {
                 let [o, _] = shape(projection);
@@ -179,6 +198,19 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         self.count(&name);
         Ok((kind, bytes))
     }
+}
+
+/// The biases of a group behind each other, 0 where a layer has none; nothing where all have none.
+fn stacked(group: &[Projection], biases: &[Option<Vec<f32>>], config: &DecoderConfig) -> Vec<f32> {
+    let of = |projection: Projection| biases[projection as usize].as_deref();
+    if group.iter().all(|&projection| of(projection).is_none()) {
+        return Vec::new();
+    }
+    let each = group.iter().map(|&projection| match of(projection) {
+        Some(bias) => bias.to_vec(),
+        None => vec![0.0; projection.widths(config).1],
+    });
+    each.collect::<Vec<_>>().concat()
 }
 
 impl Model {

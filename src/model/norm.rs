@@ -22,16 +22,18 @@ impl RmsNorm {
         if changes.iter().all(|(_, changes)| changes.is_empty()) {
             return self.with_gain(x, self.gain.clone());
         }
-        let gain = |changes: &Vec<Tensor<1>>| {
-            let changes = changes.iter().cloned();
-            changes.fold(self.gain.clone(), |gain, change| gain + change)
-        };
         lanes::change(
             x,
             changes,
             |_| false,
-            |x, changes| self.with_gain(x, gain(changes)),
+            |x, changes| self.with_gain(x, self.changed(changes)),
         )
+    }
+
+    /// The gain with these changes.
+    pub(super) fn changed(&self, changes: &[Tensor<1>]) -> Tensor<1> {
+        let changes = changes.iter().cloned();
+        changes.fold(self.gain.clone(), |gain, change| gain + change)
     }
 
     fn with_gain(&self, x: Tensor<2>, gain: Tensor<1>) -> Tensor<2> {

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use steering_playground::arch::QkNorm;
 use steering_playground::device::{self, read_back};
-use steering_playground::kernels::{self, After, Asked, Cut, Heads, LowRank, Packed, Riders};
+use steering_playground::kernels::{
+    self, After, Asked, Before, Cut, Gate, HeadNorm, Heads, LowRank, Packed, Riders,
+};
 use steering_playground::sample::{Answer, Question, Sampling};
 use steering_playground::weights::quant::{Kind, dequantise};
 
@@ -126,15 +129,9 @@ pub async fn linear(
         assert_close(&run(After::Plain).await, &y, &what);
         let h = || upload(&residual, [t, n], device);
         let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
-        assert_close(&run(After::Residual(h())).await, &sum, &what);
-        let gated: Vec<f32> = y
-            .chunks(n)
-            .flat_map(|row| {
-                let (gate, up) = row.split_at(n / 2);
-                gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-            })
-            .collect();
-        assert_close(&run(After::SwiGlu).await, &gated, &what);
+        assert_close(&run(After::Residual(h(), 1.0)).await, &sum, &what);
+        let gated = gated(&y, n, Gate::Silu);
+        assert_close(&run(After::Glu(Gate::Silu)).await, &gated, &what);
     }
     let ids: Vec<i32> = vec![0, o as i32 - 1, 3];
     let found = kernels::rows(
@@ -150,6 +147,106 @@ pub async fn linear(
         expected,
         "{kind:?} rows"
     );
+}
+
+/// The gates of rows of n numbers upon what they let through.
+fn gated(y: &[f32], n: usize, by: Gate) -> Vec<f32> {
+    let act = |x: f64| match by {
+        Gate::Silu => x / (1.0 + (-x).exp()),
+        Gate::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            x / 2.0 * (1.0 + inner.tanh())
+        }
+    };
+    let rows = y.chunks(n).flat_map(|row| {
+        let (gate, up) = row.split_at(n / 2);
+        let each = gate.iter().zip(up);
+        each.map(|(gate, up)| (act(f64::from(*gate)) * f64::from(*up)) as f32)
+    });
+    rows.collect()
+}
+
+/// All that can follow a product of t tokens whose rows have biases, with and without a low-rank change.
+pub async fn biases(device: &Device, kind: Kind, t: usize, cut: Cut) {
+    let (o, i, rank) = (96, 64, 4);
+    let bytes = blocks(kind, o * i / 32, 7);
+    let bytes = &bytes[..o * i / kind.block_len() * kind.block_bytes()];
+    let w = dequantise(kind, bytes).expect("whole blocks");
+    let (x, h, bias) = (noise(t * i, 3), noise(t * o, 6), noise(o, 9));
+    let mut packed = Packed::with_biases(&[(kind, bytes)], &bias, i, device);
+    packed.cut = cut;
+    let (a, b) = (noise(rank * i, 11), noise(o * rank, 12));
+    let dot = |a: &[f32], b: &[f32]| -> f32 {
+        let each = a.iter().zip(b);
+        each.map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum::<f64>() as f32
+    };
+    let product = |changed: bool| -> Vec<f32> {
+        let row = |x: &[f32]| -> Vec<f32> {
+            let z: Vec<f32> = a.chunks(i).map(|a| dot(a, x)).collect();
+            let line = |at: usize| {
+                let y = dot(&w[at * i..][..i], x) + bias[at];
+                y + if changed {
+                    dot(&b[at * rank..][..rank], &z)
+                } else {
+                    0.0
+                }
+            };
+            (0..o).map(line).collect()
+        };
+        x.chunks(i).flat_map(row).collect()
+    };
+    let few = t <= kernels::STREAMS;
+    for changed in [false, true] {
+        let y = product(changed);
+        let change = || {
+            let a = upload(&a, [rank, i], device);
+            let scales = upload(&[1.0; 64], [64], device);
+            let z = kernels::shrink(upload(&x, [t, i], device), &[a], scales, cut);
+            let parts = vec![(0, upload(&b, [o, rank], device))];
+            LowRank { parts, z }
+        };
+        let run = async |after: After, by: f32| {
+            let riders = Riders {
+                low_rank: (changed && few).then(change),
+                ..Riders::default()
+            };
+            let y = kernels::linear(upload(&x, [t, i], device), &packed, after, riders);
+            let y = if changed && !few {
+                kernels::expand(y, &change(), by)
+            } else {
+                y
+            };
+            read_back(y).await.expect("read")
+        };
+        let what = format!("biases of {kind:?}, {t} tokens, changed {changed}, {cut:?}");
+        assert_close(&run(After::Plain, 1.0).await, &y, &what);
+        let residual = || upload(&h, [t, o], device);
+        let sum: Vec<f32> = y.iter().zip(&h).map(|(y, h)| h + 0.22 * y).collect();
+        assert_close(
+            &run(After::Residual(residual(), 0.22), 0.22).await,
+            &sum,
+            &what,
+        );
+        if changed && !few {
+            continue;
+        }
+        for gate in [Gate::Silu, Gate::GeluTanh] {
+            let found = run(After::Glu(gate), 1.0).await;
+            assert_close(&found, &gated(&y, o, gate), &format!("{gate:?}, {what}"));
+        }
+    }
+    // Parts and rows are as without biases.
+    let x = upload(&x, [t, i], device);
+    let part = kernels::linear(x, &packed.part(0..o), After::Plain, Riders::default());
+    let y = read_back(part).await.expect("read");
+    assert!(
+        (y[0] - (product(false)[0] - bias[0])).abs() < 1e-4,
+        "{kind:?}: a part"
+    );
+    let id = Tensor::<1, Int>::from_data(TensorData::new(vec![1], [1]), device);
+    let row = read_back(kernels::rows(&packed, id)).await.expect("read");
+    assert_eq!(row, w[i..2 * i], "{kind:?}: a row");
 }
 
 /// What rides along with a product of t tokens: low-rank changes of two ranges of rows, and a step, of all
@@ -216,7 +313,7 @@ pub async fn riders(device: &Device, t: usize, ranks: [usize; 2], row: Option<us
     let y = if few {
         y
     } else {
-        kernels::expand(y, &low_rank)
+        kernels::expand(y, &low_rank, 1.0)
     };
     let what = format!("riders of {t} tokens, ranks {ranks:?}, row {row:?}, {cut:?}");
     assert_close(&read_back(y).await.expect("read"), &expected, &what);
@@ -234,9 +331,35 @@ pub async fn norm(device: &Device, t: usize, d: usize) {
         })
         .collect();
     let on = upload(&x, [t, d], device);
-    let y = kernels::norm(on, upload(&gamma, [d], device), 1e-5);
+    let gamma = upload(&gamma, [d], device);
+    let y = kernels::norm(on.clone(), gamma.clone(), 1e-5);
     let found = read_back(y).await.expect("read");
     assert_close(&found, &expected, &format!("norm {t}x{d}"));
+    let (h, step) = (noise(t * d, 4), noise(d, 5));
+    let scales = upload(&[-0.5; 64], [64], device);
+    for (by, stepped, row) in [
+        (1.0, false, None),
+        (0.22, false, None),
+        (1.0, true, None),
+        (0.22, true, Some(t - 1)),
+    ] {
+        let to = (upload(&h, [t, d], device), by);
+        let riders = Riders {
+            shift: stepped.then(|| (upload(&step, [d], device), scales.clone())),
+            row,
+            ..Riders::default()
+        };
+        let y = kernels::add_normed(to, on.clone(), gamma.clone(), 1e-5, riders);
+        let number = |at: usize| {
+            let acts = stepped && row.is_none_or(|row| row == at / d);
+            let step = if acts { -0.5 * step[at % d] } else { 0.0 };
+            h[at] + by * expected[at] + step
+        };
+        let sum: Vec<f32> = (0..t * d).map(number).collect();
+        let found = read_back(y).await.expect("read");
+        let what = format!("norm {t}x{d}, {by} of it added, step {stepped} of row {row:?}");
+        assert_close(&found, &sum, &what);
+    }
 }
 
 /// RMSNorm of rows whose squares overflow: no numbers, where dividing by infinity would give zeros.
@@ -325,12 +448,36 @@ pub async fn choose_diverges(device: &Device, vocab: usize) {
     assert_eq!((found.chosen[0].0, found.kl_nats), (3, None), "no KL");
 }
 
-/// The rotation, the cache write and the attention of t tokens behind `start` others, with as much
-/// room as a cache has.
+/// How families differ in attention.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Whether queries and keys are normed, and if so, all heads together or each by itself.
+    pub norm: Option<QkNorm>,
+    /// Whether they are rotated.
+    pub rotates: bool,
+    /// Keys that a query sees.
+    pub window: Option<usize>,
+    /// What bounds the scores.
+    pub cap: Option<f32>,
+}
+
+/// Rotation, and nothing else.
+pub const PLAIN: Attention = Attention {
+    norm: None,
+    rotates: true,
+    window: None,
+    cap: None,
+};
+
+const EPSILON: f32 = 1e-6;
+
+/// The norm, the rotation, the cache write and the attention of t tokens behind `start` others, with as
+/// much room as a cache has.
 pub async fn attention(
     device: &Device,
     [heads, kv_heads, hd]: [usize; 3],
     (start, t): (usize, usize),
+    how: Attention,
     cuts: &[Cut],
 ) {
     let of = Heads {
@@ -338,6 +485,7 @@ pub async fn attention(
         kv_heads,
         head_dim: hd,
         scale: 1.0 / (hd as f32).sqrt(),
+        cap: how.cap,
     };
     let capacity = (start + t).next_multiple_of(256);
     let half = hd / 2;
@@ -352,25 +500,52 @@ pub async fn attention(
         noise(kv_heads * capacity * hd, 2),
     );
     let qkv = noise(t * (heads + 2 * kv_heads) * hd, 3);
-    let on = |x: &[f32]| upload(x, [kv_heads, capacity, hd], device);
-    let (k, v) = (on(&keys), on(&values));
+    let gains = match how.norm {
+        None => vec![],
+        Some(QkNorm::Head) => noise(2 * hd, 4),
+        Some(QkNorm::Whole) => noise((heads + kv_heads) * hd, 4),
+    };
+    let room = [keys.clone(), values.clone()];
     let turn = Tensor::<1, Int>::from_data(
         TensorData::new(vec![start as i32, capacity as i32, t as i32], [3]),
         device,
     );
-    let tables = (
-        upload(&cos, [capacity, half], device),
-        upload(&sin, [capacity, half], device),
-    );
-    let q = kernels::rotate_and_store(
-        upload(&qkv, [t, (heads + 2 * kv_heads) * hd], device),
-        tables,
-        (&k, &v),
-        turn.clone(),
-        of,
-    );
+    let before = || Before {
+        norm: how.norm.map(|_| HeadNorm {
+            gains: upload(&gains, [gains.len()], device),
+            epsilon: EPSILON,
+        }),
+        rotation: how.rotates.then(|| {
+            let [cos, sin] = [&cos, &sin].map(|table| upload(table, [capacity, half], device));
+            (cos, sin)
+        }),
+    };
 
+    // `x [n·hd]` of n heads that stand side by side, `first` among queries and keys.
+    let normed = |x: &[f32], first: usize| -> Vec<f32> {
+        let Some(over) = how.norm else {
+            return x.to_vec();
+        };
+        let width = match over {
+            QkNorm::Head => hd,
+            QkNorm::Whole => x.len(),
+        };
+        let gain = |at: usize| match over {
+            QkNorm::Head => gains[if first < heads { 0 } else { hd } + at],
+            QkNorm::Whole => gains[first * hd + at],
+        };
+        let rows = x.chunks(width).flat_map(|row| {
+            let squares = row.iter().map(|x| f64::from(x * x)).sum::<f64>();
+            let scale = 1.0 / (squares / width as f64 + f64::from(EPSILON)).sqrt();
+            let each = row.iter().enumerate();
+            each.map(move |(at, x)| x * scale as f32 * gain(at))
+        });
+        rows.collect()
+    };
     let rotate = |x: &[f32], position: usize| -> Vec<f32> {
+        if !how.rotates {
+            return x.to_vec();
+        }
         (0..hd)
             .map(|d| {
                 let (c, s) = (
@@ -387,61 +562,109 @@ pub async fn attention(
     };
     let mut expected_q = Vec::new();
     for (at, row) in qkv.chunks((heads + 2 * kv_heads) * hd).enumerate() {
-        for (head, x) in row.chunks(hd).enumerate() {
-            let to = |head: usize| (head * capacity + start + at) * hd;
-            if head < heads {
-                expected_q.extend(rotate(x, start + at));
-            } else if head < heads + kv_heads {
-                keys[to(head - heads)..][..hd].copy_from_slice(&rotate(x, start + at));
-            } else {
-                values[to(head - heads - kv_heads)..][..hd].copy_from_slice(x);
-            }
+        let (q, rest) = row.split_at(heads * hd);
+        let (k, v) = rest.split_at(kv_heads * hd);
+        for head in normed(q, 0).chunks(hd) {
+            expected_q.extend(rotate(head, start + at));
+        }
+        let to = |head: usize| (head * capacity + start + at) * hd;
+        for (head, k) in normed(k, heads).chunks(hd).enumerate() {
+            keys[to(head)..][..hd].copy_from_slice(&rotate(k, start + at));
+        }
+        for (head, v) in v.chunks(hd).enumerate() {
+            values[to(head)..][..hd].copy_from_slice(v);
         }
     }
-    let what = format!("{heads}/{kv_heads}/{hd} at {start}+{t}");
-    assert_close(
-        &read_back(q.clone()).await.expect("read"),
-        &expected_q,
-        &what,
-    );
-    let host = async |x: Tensor<3>| {
-        let data = x.into_data_async().await.expect("read");
-        data.try_into_vec::<f32>().expect("f32")
-    };
-    assert_close(&host(k.clone()).await, &keys, &what);
-    assert_close(&host(v.clone()).await, &values, &what);
     let mut expected = Vec::new();
     for at in 0..t {
         for head in 0..heads {
             let q = &expected_q[(at * heads + head) * hd..][..hd];
             let kv = head / (heads / kv_heads);
             let row = |of: &[f32], j: usize| of[(kv * capacity + j) * hd..][..hd].to_vec();
-            let scores: Vec<f64> = (0..=start + at)
+            let total = start + at + 1;
+            let first = how.window.map_or(0, |window| total.saturating_sub(window));
+            let scores: Vec<f64> = (first..total)
                 .map(|j| {
-                    q.iter()
-                        .zip(row(&keys, j))
-                        .map(|(a, b)| f64::from(a * b))
-                        .sum::<f64>()
-                        / (hd as f64).sqrt()
+                    let dot = q.iter().zip(row(&keys, j));
+                    let dot = dot.map(|(a, b)| f64::from(a * b)).sum::<f64>();
+                    let score = dot / (hd as f64).sqrt();
+                    how.cap.map_or(score, |cap| {
+                        let cap = f64::from(cap);
+                        cap * (score / cap).tanh()
+                    })
                 })
                 .collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
-            for d in 0..hd {
-                expected.push(
-                    scores
-                        .iter()
-                        .enumerate()
-                        .map(|(j, s)| (s - top).exp() / sum * f64::from(row(&values, j)[d]))
-                        .sum::<f64>() as f32,
-                );
+            let mut mixed = vec![0.0; hd];
+            for (j, score) in scores.iter().enumerate() {
+                let share = (score - top).exp() / sum;
+                for (mixed, value) in mixed.iter_mut().zip(row(&values, first + j)) {
+                    *mixed += share * f64::from(value);
+                }
             }
+            expected.extend(mixed.into_iter().map(|x| x as f32));
         }
     }
+    let host = async |x: Tensor<3>| {
+        let data = x.into_data_async().await.expect("read");
+        data.try_into_vec::<f32>().expect("f32")
+    };
     for &cut in cuts {
-        let y = kernels::attend(q.clone(), (&k, &v), turn.clone(), of, cut);
-        let found = read_back(y).await.expect("read");
-        assert_close(&found, &expected, &format!("{what} {cut:?}"));
+        let what = format!("{heads}/{kv_heads}/{hd} at {start}+{t}, {how:?}, {cut:?}");
+        let [k, v] = room
+            .each_ref()
+            .map(|room| upload(room, [kv_heads, capacity, hd], device));
+        let q = kernels::rotate_and_store(
+            upload(&qkv, [t, (heads + 2 * kv_heads) * hd], device),
+            before(),
+            (&k, &v),
+            turn.clone(),
+            of,
+            cut,
+        );
+        let y = kernels::attend(q.clone(), (&k, &v), turn.clone(), of, how.window, cut);
+        assert_close(&read_back(q).await.expect("read"), &expected_q, &what);
+        assert_close(&host(k).await, &keys, &what);
+        assert_close(&host(v).await, &values, &what);
+        assert_close(&read_back(y).await.expect("read"), &expected, &what);
+    }
+}
+
+/// Where the squares of a head overflow, its query or key is no number; all others are.
+pub async fn head_norm_overflows(device: &Device, cut: Cut) {
+    let (heads, kv_heads, hd) = (4, 2, 8);
+    let mut qkv = noise((heads + 2 * kv_heads) * hd, 1);
+    (qkv[hd], qkv[(heads + 1) * hd + 3]) = (1e20, 3e19);
+    let room = || upload(&vec![0.0; kv_heads * 256 * hd], [kv_heads, 256, hd], device);
+    let (k, v) = (room(), room());
+    let before = Before {
+        norm: Some(HeadNorm {
+            gains: upload(&noise(2 * hd, 2), [2 * hd], device),
+            epsilon: EPSILON,
+        }),
+        rotation: None,
+    };
+    let turn = Tensor::<1, Int>::from_data(TensorData::new(vec![0, 256, 1], [3]), device);
+    let of = Heads {
+        heads,
+        kv_heads,
+        head_dim: hd,
+        scale: 1.0,
+        cap: None,
+    };
+    let width = (heads + 2 * kv_heads) * hd;
+    let qkv = upload(&qkv, [1, width], device);
+    let q = kernels::rotate_and_store(qkv, before, (&k, &v), turn, of, cut);
+    let bad = |x: &[f32]| x.iter().map(|x| !x.is_finite()).collect::<Vec<_>>();
+    let q = bad(&read_back(q).await.expect("read"));
+    let keys = k.narrow(1, 0, 1).reshape([1, kv_heads * hd]);
+    let keys = bad(&read_back(keys).await.expect("read"));
+    for (at, bad) in q.iter().enumerate() {
+        assert_eq!(*bad, at / hd == 1, "query {at}, {cut:?}");
+    }
+    for (at, bad) in keys.iter().enumerate() {
+        assert_eq!(*bad, at / hd == 1, "key {at}, {cut:?}");
     }
 }
 

@@ -1,14 +1,23 @@
 //! Every golden case on a GPU against the CPU: whatever native adapter there is, a software one will
 //! do: `cargo xtask test` installs one.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
 use steering_playground::adapters::{self, Stack};
+use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
+use steering_playground::extract;
 use steering_playground::hooks::Steering;
-use steering_playground::model::Weights;
+use steering_playground::kernels::launches;
+use steering_playground::model::{Positions, Weights};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
+use steering_playground::weights::NativeFile;
 
-use crate::common::{lacks_gpu, logits, tiny, tiny_on, together};
+use crate::common::{adapter_files, golden_dir, lacks_gpu, logits, tiny, tiny_on, together};
 use crate::golden::{cases, worst};
 
 /// Logits of size ten; kernels sum in another order than the CPU.
@@ -162,4 +171,150 @@ fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
             }
         }
     }
+}
+
+/// Launches for each block and token, of the tiny models of the families: two more where norms stand
+/// around attention and MLP.
+const LAUNCHES: [(&str, u64); 13] = [
+    ("gemma", 8),
+    ("gemma2", 10),
+    ("gemma3", 10),
+    ("granite", 8),
+    ("granite4", 8),
+    ("llama_rope_linear", 8),
+    ("llama_rope_llama3", 8),
+    ("llama_rope_yarn", 8),
+    ("mistral_window8", 8),
+    ("olmo2", 8),
+    ("qwen2", 8),
+    ("qwen3", 8),
+    ("smollm3", 8),
+];
+
+/// Of a pass of one token, besides its blocks: the embedding, the last norm and the head.
+const OTHER_LAUNCHES: u64 = 3;
+
+/// The model in a folder, in whichever of the two formats it is there.
+fn model(folder: &Path, device: &Device) -> Session {
+    let file = |name: &str| NativeFile::open(&folder.join(name)).expect("a file");
+    let load = async {
+        let file = match fs::read(folder.join("config.json")) {
+            Ok(config) => {
+                ModelFile::open_folder(&config, vec![file("model.safetensors")], None).await
+            }
+            Err(_) => ModelFile::open_gguf(file("model.gguf")).await,
+        }?;
+        Session::load(&file, None, device, Weights::Dense, |_| {}).await
+    };
+    pollster::block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// The folders in a folder, by name; none if it is not there.
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut folders: Vec<PathBuf> = paths.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// Logits of a text, and of three streams that start with it.
+fn numbers(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
+    let base = Steering::base();
+    let streams = [(ids.len(), steering), (2, &base), (13, &base)];
+    let streams = streams.map(|(n, steering)| (&ids[..n], steering));
+    let mut numbers = logits(session, ids, steering);
+    numbers.extend(together(session, &streams[..1]));
+    numbers.extend(together(session, &streams));
+    numbers
+}
+
+/// A step in every block of the model.
+fn steps(session: &Session) -> AdapterFiles {
+    let config = session.model.config();
+    let step = |layer: usize| {
+        let numbers = (0..config.hidden_size).map(|at| ((at * 7 + layer) % 5) as f32 / 5.0 - 0.4);
+        (format!("direction.{layer}"), numbers.collect())
+    };
+    let steps = (0..config.num_layers).map(step).collect();
+    AdapterFiles {
+        name: "steps".into(),
+        config: Some(extract::adapter_config(session).into()),
+        weights: extract::to_safetensors(&steps).expect("writes"),
+        ..AdapterFiles::default()
+    }
+}
+
+/// What a token launches.
+fn launched(session: &Session, ids: &[u32], steering: &Steering) -> u64 {
+    let mut cache = session.model.new_cache();
+    let mut pass = |ids: &[u32]| {
+        let before = launches();
+        let pass = session
+            .model
+            .forward(ids, &mut cache, steering, Positions::Last);
+        pass.expect("runs");
+        launches() - before
+    };
+    pass(ids);
+    pass(&ids[..1])
+}
+
+/// The base, a step in every block, which costs no launch, and every adapter of the goldens at c = ±1, in
+/// parts of the largest logit.
+#[test]
+fn every_family_is_the_same_on_a_gpu() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = pollster::block_on(device::gpu()).expect("a GPU");
+    let families = golden_dir().join("families");
+    let ids: Vec<u32> = (0..24).map(|at| (at * 37 + 3) % 150).collect();
+    let mut failures = Vec::new();
+    for folder in folders(&families) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if name == "adapters" {
+            continue;
+        }
+        let sessions = [device::cpu(), device.clone()].map(|device| model(&folder, &device));
+        let layers = sessions[1].model.config().num_layers as u64;
+        let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
+        let expected = expected.map(|(_, each)| each * layers + OTHER_LAUNCHES);
+        let mut compare = |what: &str, steering: [&Steering; 2]| {
+            let found = [0, 1].map(|at| numbers(&sessions[at], &ids, steering[at]));
+            let largest = found[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            let apart = worst(&found[0], &found[1]) / largest;
+            println!("{name}, {what}: {apart:.1e}");
+            if apart.is_nan() || apart > TOLERANCE {
+                failures.push(format!("{name}, {what}: {apart:.1e} apart"));
+            }
+            if ["base", "steps at 1"].contains(&what) {
+                let launched = Some(launched(&sessions[1], &ids, steering[1]));
+                if launched != expected {
+                    let told = format!("{launched:?} launches, not {expected:?}");
+                    failures.push(format!("{name}, {what}: {told}"));
+                }
+            }
+        };
+        let base = Steering::base();
+        compare("base", [&base, &base]);
+        let adapters = folders(&families.join("adapters").join(&*name));
+        let files = adapters.iter().map(|adapter| adapter_files(adapter));
+        for files in std::iter::once(steps(&sessions[0])).chain(files) {
+            let mut stacks = sessions.each_ref().map(|session| {
+                let mut stack = Stack::default();
+                stack.add(adapters::load(&files, &session.model).expect("loads"));
+                stack
+            });
+            for c in [1.0, -1.0] {
+                let steering = stacks.each_mut().map(|stack| {
+                    stack.set_coefficient(1, c).expect("finite");
+                    stack.steering()
+                });
+                let what = format!("{} at {c}", files.name);
+                compare(&what, [&*steering[0], &*steering[1]]);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -6,11 +6,13 @@ mod checks;
 
 use burn::tensor::Device;
 use pollster::block_on;
+use steering_playground::arch::QkNorm;
 use steering_playground::device;
 use steering_playground::kernels::Cut;
 use steering_playground::weights::quant::Kind;
 
 use crate::common::lacks_gpu;
+use checks::Attention;
 
 fn gpu() -> Device {
     block_on(device::gpu()).expect("a GPU")
@@ -48,6 +50,26 @@ fn linear_layers_equal_the_host() {
                 cuts.push(Cut::HARDWARE);
             }
             block_on(checks::linear(&device, kind, shape, &cuts));
+        }
+    }
+}
+
+/// Biases, scaled residual streams and gates, for few and many tokens, with a low-rank change.
+#[test]
+fn what_follows_a_product_equals_the_host() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = gpu();
+    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32] {
+        let mut cuts = checks::software_cuts();
+        if kind != Kind::Q8_0 {
+            cuts.push(Cut::HARDWARE);
+        }
+        for cut in cuts {
+            for t in [1, 3, 17] {
+                block_on(checks::biases(&device, kind, t, cut));
+            }
         }
     }
 }
@@ -116,7 +138,69 @@ fn attention_equals_the_host() {
         ] {
             let mut cuts = checks::software_cuts();
             cuts.push(Cut::HARDWARE);
-            block_on(checks::attention(&device, heads, place, &cuts));
+            block_on(checks::attention(
+                &device,
+                heads,
+                place,
+                checks::PLAIN,
+                &cuts,
+            ));
         }
+    }
+}
+
+/// Norms of queries and keys, layers without rotation, windows that end inside and between parts, capped
+/// scores, and all of it together.
+#[test]
+fn attention_of_every_family_equals_the_host() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = gpu();
+    let mut cuts = checks::software_cuts();
+    cuts.push(Cut::HARDWARE);
+    let plain = checks::PLAIN;
+    let with = |norm| Attention { norm, ..plain };
+    let seen = |window| Attention {
+        window: Some(window),
+        ..plain
+    };
+    let unrotated = Attention {
+        rotates: false,
+        ..plain
+    };
+    let all = |norm, window| Attention {
+        norm: Some(norm),
+        rotates: false,
+        window: Some(window),
+        cap: Some(0.5),
+    };
+    let capped = Attention {
+        cap: Some(0.5),
+        ..plain
+    };
+    for (heads, place, how) in [
+        ([6, 2, 8], (16, 3), with(Some(QkNorm::Head))),
+        ([4, 1, 256], (3, 2), with(Some(QkNorm::Head))),
+        ([5, 1, 40], (0, 17), with(Some(QkNorm::Whole))),
+        ([6, 2, 8], (16, 1), with(Some(QkNorm::Whole))),
+        ([6, 2, 8], (16, 3), unrotated),
+        ([9, 3, 64], (0, 17), seen(5)),
+        ([6, 2, 8], (20, 1), seen(1)),
+        ([6, 2, 8], (20, 2), seen(4096)),
+        ([9, 3, 64], (255, 2), seen(2)),
+        ([6, 2, 8], (2046, 2), seen(300)),
+        ([6, 2, 8], (2047, 1), seen(256)),
+        ([6, 2, 8], (2031, 17), seen(300)),
+        ([5, 1, 40], (255, 9), seen(255)),
+        ([9, 3, 64], (16, 3), capped),
+        ([6, 2, 8], (0, 17), capped),
+        ([6, 2, 8], (600, 2), all(QkNorm::Head, 70)),
+        ([2, 1, 12], (600, 5), all(QkNorm::Whole, 70)),
+    ] {
+        block_on(checks::attention(&device, heads, place, how, &cuts));
+    }
+    for cut in cuts {
+        block_on(checks::head_norm_overflows(&device, cut));
     }
 }

@@ -1,6 +1,6 @@
 //! Attention without barriers: [`AttendAlone`] for many queries, [`AttendInQuad`] for few.
 //!
-//! `y = softmax(scale · q·kᵀ)·v` for q and y `[t, heads·hd]` over k and v `[kv_heads, capacity, hd]`, as in
+//! `y = softmax(cap(scale · q·kᵀ))·v` for q and y `[t, heads·hd]` over k and v `[kv_heads, capacity, hd]`, as in
 //! [`attend`](crate::kernels::attend), of whose buffers these are.
 
 use super::quads::{self, column, told};
@@ -15,6 +15,8 @@ pub(in super::super) struct AttendAlone {
     /// Whether the four threads of a quad, whose keys are the same, read one key each and tell it to
     /// the others.
     pub quads: bool,
+    /// Keys that a query sees, if not all before it.
+    pub window: Option<usize>,
 }
 
 impl AttendAlone {
@@ -48,6 +50,8 @@ impl Wgsl for AttendAlone {
                 groups = self.of.groups(),
                 hd4 = self.of.fours(),
                 scale = self.of.scale_text(),
+                cap = self.of.cap_text(),
+                window = self.window.unwrap_or(0),
                 quads = self.quads,
                 place = quads::PLACE,
                 keys = Value::rows((0..4).map(key)),
@@ -62,6 +66,8 @@ pub(in super::super) struct AttendInQuad {
     pub of: Heads,
     /// Whether a workgroup takes [`KEYS`] keys and leaves its part to be joined, or takes all keys.
     pub split: bool,
+    /// Keys that a query sees, if not all before it.
+    pub window: Option<usize>,
 }
 
 impl Wgsl for AttendInQuad {
@@ -88,6 +94,8 @@ impl Wgsl for AttendInQuad {
                 together = self.of.together(),
                 hd4 = columns,
                 scale = self.of.scale_text(),
+                cap = self.of.cap_text(),
+                window = self.window.unwrap_or(0),
                 keys = KEYS,
                 place = quads::PLACE,
                 span = span(),
@@ -105,24 +113,29 @@ mod tests {
     #[test]
     fn the_files_are_filled() {
         for [heads, kv_heads, head_dim] in [[9, 3, 64], [8, 8, 32], [5, 1, 40], [2, 1, 12]] {
-            let scale = 0.125;
-            let of = Heads {
-                heads,
-                kv_heads,
-                head_dim,
-                scale,
-            };
-            for quads in [false, true] {
-                let text = AttendAlone { of, quads }.body();
-                assert_eq!(
-                    text.matches(" = keys[").count(),
-                    of.fours() * if quads { 1 } else { 4 }
-                );
-            }
-            for split in [false, true] {
-                let text = AttendInQuad { of, split }.body();
-                assert_eq!(text.matches(" = keys[").count(), of.fours());
-                assert_eq!(text.contains("ends["), split);
+            for (window, cap) in [(None, None), (Some(7), Some(50.0))] {
+                let (scale, changed) = (0.125, window.is_some());
+                let of = Heads {
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    scale,
+                    cap,
+                };
+                for quads in [false, true] {
+                    let text = AttendAlone { of, quads, window }.body();
+                    let keys = of.fours() * if quads { 1 } else { 4 };
+                    assert_eq!(text.matches(" = keys[").count(), keys);
+                    assert_eq!(text.contains(">= unseen"), changed);
+                    assert_eq!(text.contains("CAP - "), changed);
+                }
+                for split in [false, true] {
+                    let text = AttendInQuad { of, split, window }.body();
+                    assert_eq!(text.matches(" = keys[").count(), of.fours());
+                    assert_eq!(text.contains("ends["), split);
+                    assert_eq!(text.contains("const WINDOW = 7u;"), changed);
+                    assert_eq!(text.contains("CAP - "), changed);
+                }
             }
         }
     }

@@ -7,6 +7,8 @@ const HEADS = {{heads}}u;
 const GROUPS = {{groups}}u;   // query heads of a key head
 const HD4 = {{hd4}}u;         // fours of a head
 const SCALE: f32 = {{scale}};
+const CAP: f32 = {{cap}};     // of scores //! if cap
+const WINDOW = {{window}}u;   // keys that a query sees //! if window
 
 @compute @workgroup_size(QUERIES)
 fn main(
@@ -31,7 +33,16 @@ fn main(
     var most = -1e30;
     var sum = 0.0;
     var mixed{{c}} = vec4<f32>(); //! for c in hd4
-    for (var base = 0u; base < last; base += 4u) {
+//! if window
+    let unseen = total - min(total, WINDOW);
+    // What the first query of the workgroup does not see, none of it sees.
+    let first = start + group.y * QUERIES + 1u;
+//! end
+    for (
+        var base = 0u; //! if not window
+        var base = first - min(first, WINDOW); //! if window
+        base < last; base += 4u
+    ) {
         let at{{k}} = (origin + min({{k.place}}, capacity - 1u)) * HD4; //! for k in keys
         var score{{k}} = 0.0; //! for k in keys
 //! for c in hd4
@@ -43,7 +54,14 @@ fn main(
             score{{k}} += dot(q{{c}}, key{{k}}); //! for k in keys
         }
 //! end
-        score{{k}} = select(-1e30, score{{k}}, {{k.place}} < total); //! for k in keys
+        // Before its first key a query has shares of 1 in what it does not see, which the first then voids.
+//! for k in keys
+        score{{k}} = CAP - 2.0 * CAP / (1.0 + exp(score{{k}} * (2.0 / CAP))); //! if cap
+        score{{k}} = select(
+            -1e30, score{{k}}, {{k.place}} < total
+            && {{k.place}} >= unseen //! if window
+        );
+//! end
         let top = max(max(most, max(score0, score1)), max(score2, score3));
         let fade = exp(most - top);
         let share{{k}} = exp(score{{k}} - top); //! for k in keys

@@ -8,6 +8,8 @@ const UNITS = HEADS / TOGETHER;
 const HD4 = {{hd4}}u;           // fours of a head
 const SCALE: f32 = {{scale}};
 const KEYS = {{keys}}u;         // of a workgroup, if they are split
+const CAP: f32 = {{cap}};       // of scores //! if cap
+const WINDOW = {{window}}u;     // keys that a query sees //! if window
 
 @compute @workgroup_size(4)
 fn main(
@@ -41,6 +43,7 @@ fn main(
 //! end
         // A thread without a key of its own has a share of 1 in nothing, until it joins.
 //! for n in together
+        score{{n}} = CAP - 2.0 * CAP / (1.0 + exp(score{{n}} * (2.0 / CAP))); //! if cap
         score{{n}} = select(-1e30, score{{n}}, base + quad < last);
         let top{{n}} = max(most{{n}}, score{{n}});
         let fade{{n}} = exp(most{{n}} - top{{n}});
