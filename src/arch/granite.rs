@@ -51,7 +51,7 @@ pub(super) static FAMILY: Family = Family {
         ],
         permuted: true,
     },
-    model_types: &["granite", HYBRID],
+    model_types: &["granite", "granitemoehybrid"],
     architectures: &[
         "GraniteForCausalLM",
         "GraniteModel",
