@@ -16,8 +16,9 @@
 use super::config::{Activation, Biases, DecoderConfig};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
+use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
 use super::names::Names;
-use super::places::{Norm, Projection};
+use super::places::Norm;
 use super::{rope, sizes};
 use crate::error::Result;
 
@@ -47,24 +48,11 @@ pub(super) static FAMILY: Family = Family {
     },
 };
 
-pub(super) const LINEARS: &[(Projection, &str, &str)] = &[
-    (Projection::Q, "self_attn.q_proj", "attn_q"),
-    (Projection::K, "self_attn.k_proj", "attn_k"),
-    (Projection::V, "self_attn.v_proj", "attn_v"),
-    (Projection::O, "self_attn.o_proj", "attn_output"),
-    (Projection::Gate, "mlp.gate_proj", "ffn_gate"),
-    (Projection::Up, "mlp.up_proj", "ffn_up"),
-    (Projection::Down, "mlp.down_proj", "ffn_down"),
-];
-
 pub(super) const ONE_WAY: Only = Only::flag(
     "use_bidirectional_attention",
     false,
     "false: each token sees those before it",
 );
-pub(super) const WHOLE_HEADS: Only =
-    Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated");
-pub(super) const CAUSAL: Only = Only::flag("attention.causal", true, "causal attention");
 
 fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> {
     let config = common_json(fields, names, "hidden_act")?;

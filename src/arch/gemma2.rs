@@ -16,7 +16,8 @@
 use super::config::{DecoderConfig, LayerConfig};
 use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
-use super::gemma::{CAUSAL, LINEARS, ONE_WAY, WHOLE_HEADS, common_gguf, common_json};
+use super::gemma::{ONE_WAY, common_gguf, common_json};
+use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
 use super::names::Names;
 use super::places::{Norm, NormPlaces};
 use super::{rope, windows};

@@ -17,10 +17,11 @@
 use super::config::{DecoderConfig, LayerConfig, QkNorm, RopeConfig};
 use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
-use super::gemma::{CAUSAL, LINEARS, ONE_WAY, WHOLE_HEADS, common_gguf, common_json};
+use super::gemma::{ONE_WAY, common_gguf, common_json};
 use super::gemma2::{
     ATTENTION_CAP, LOGIT_CAP, SCALAR, around, attention_scale, gguf_attention_scale,
 };
+use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
 use super::names::Names;
 use super::places::Norm;
 use super::{rope, windows};

@@ -21,7 +21,7 @@
 use super::config::{Biases, DecoderConfig, LayerConfig};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
-use super::gemma::{CAUSAL, LINEARS, WHOLE_HEADS};
+use super::llama::{CAUSAL, LINEARS, SILU, WHOLE_HEADS};
 use super::names::{Names, Stack};
 use super::places::{Norm, Projection};
 use super::{rope, sizes, windows};
@@ -51,7 +51,7 @@ pub(super) static FAMILY: Family = Family {
         ],
         permuted: true,
     },
-    model_types: &["granite", HYBRID],
+    model_types: &["granite", "granitemoehybrid"],
     architectures: &[
         "GraniteForCausalLM",
         "GraniteModel",
@@ -72,7 +72,7 @@ pub(super) static FAMILY: Family = Family {
             POSITIONS,
             windows::JSON,
         ],
-        only: &[Only::text("hidden_act", "silu", "silu"), WHOLE_HEADS],
+        only: &[SILU, WHOLE_HEADS],
         config: from_json,
     },
     gguf: Card {

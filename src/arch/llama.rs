@@ -32,9 +32,9 @@ pub(super) static FAMILY: Family = Family {
     json: Card {
         reads: &["attention_bias", "mlp_bias"],
         only: &[
-            Only::text("hidden_act", "silu", "silu"),
+            SILU,
             Only::flag("rope_interleaved", false, "false: pairs half a head apart"),
-            Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
+            WHOLE_HEADS,
         ],
         config: from_json,
     },
@@ -59,12 +59,17 @@ pub(super) const INPUT_NORM: (Norm, &str, &str) = (Norm::Input, "input_layernorm
 pub(super) const MLP_NORM: (Norm, &str, &str) =
     (Norm::PostAttention, "post_attention_layernorm", "ffn_norm");
 
+pub(super) const SILU: Only = Only::text("hidden_act", "silu", "silu");
+pub(super) const WHOLE_HEADS: Only =
+    Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated");
+pub(super) const CAUSAL: Only = Only::flag("attention.causal", true, "causal attention");
+
 /// The metadata of llama.cpp.
 pub(super) const GGUF: Card<fn(&Keys<'_>, &'static Names) -> Result<DecoderConfig>> = Card {
     reads: &[],
     only: &[
         Only::number("expert_count", 0.0, "models without experts"),
-        Only::flag("attention.causal", true, "causal attention"),
+        CAUSAL,
         Only::number("logit_scale", 1.0, UNSCALED),
         Only::number("residual_scale", 1.0, UNSCALED),
         Only::number("embedding_scale", 1.0, UNSCALED),

@@ -11,7 +11,7 @@
 //!   `model_type`s.
 
 use super::config::DecoderConfig;
-use super::family::{Card, Family, Only};
+use super::family::{Card, Family};
 use super::fields::{Fields, Json};
 use super::names::Names;
 use super::{llama, rope, sizes, windows};
@@ -30,10 +30,7 @@ pub(super) static FAMILY: Family = Family {
     architectures: &["MistralForCausalLM", "MistralModel"],
     json: Card {
         reads: &["sliding_window", windows::JSON],
-        only: &[
-            Only::text("hidden_act", "silu", "silu"),
-            Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
-        ],
+        only: &[llama::SILU, llama::WHOLE_HEADS],
         config: from_json,
     },
     gguf: llama::GGUF,

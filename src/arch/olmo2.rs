@@ -12,7 +12,7 @@
 use super::config::{Biases, DecoderConfig, QkNorm};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
-use super::gemma::{CAUSAL, LINEARS, WHOLE_HEADS};
+use super::llama::{CAUSAL, LINEARS, SILU, WHOLE_HEADS};
 use super::names::Names;
 use super::places::{Norm, NormPlaces};
 use super::{rope, sizes};
@@ -44,7 +44,7 @@ pub(super) static FAMILY: Family = Family {
     architectures: &["Olmo2ForCausalLM", "Olmo2Model"],
     json: Card {
         reads: &["attention_bias"],
-        only: &[Only::text("hidden_act", "silu", "silu"), WHOLE_HEADS],
+        only: &[SILU, WHOLE_HEADS],
         config: from_json,
     },
     gguf: Card {

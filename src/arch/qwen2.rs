@@ -34,16 +34,13 @@ pub(super) static FAMILY: Family = Family {
             windows::JSON,
             "max_window_layers",
         ],
-        only: &[
-            Only::text("hidden_act", "silu", "silu"),
-            Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
-        ],
+        only: &[llama::SILU, llama::WHOLE_HEADS],
         config: from_json,
     },
     gguf: Card {
         reads: &[],
         only: &[
-            Only::flag("attention.causal", true, "causal attention"),
+            llama::CAUSAL,
             Only::number("expert_count", 0.0, "models without experts"),
         ],
         config: from_gguf,

@@ -13,7 +13,7 @@
 use serde_json::Value;
 
 use super::config::DecoderConfig;
-use super::family::{Card, Family, Only};
+use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
 use super::{llama, rope, sizes, windows};
@@ -40,15 +40,12 @@ pub(super) static FAMILY: Family = Family {
             "sliding_window",
             windows::JSON,
         ],
-        only: &[
-            Only::text("hidden_act", "silu", "silu"),
-            Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated"),
-        ],
+        only: &[llama::SILU, llama::WHOLE_HEADS],
         config: from_json,
     },
     gguf: Card {
         reads: &[],
-        only: &[Only::flag("attention.causal", true, "causal attention")],
+        only: &[llama::CAUSAL],
         config: from_gguf,
     },
 };

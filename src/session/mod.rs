@@ -192,7 +192,7 @@ impl Session {
             (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
                 Err(Error::EmptyPrompt)
             }
-            (Some(chat), _) => text.encode_chat(chat),
+            (Some(chat), _) => text.encode_chat(chat, &request.template_variables),
             (None, Some(prompt)) if prompt.is_empty() => Err(Error::EmptyPrompt),
             (None, Some(prompt)) => text.encode(prompt, true),
             (None, None) => Err(Error::EmptyPrompt),

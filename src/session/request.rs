@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sample::Sampling;
-use crate::text::Message;
+use crate::text::{Message, Variables};
 
 /// What to generate, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,7 +13,9 @@ pub struct Request {
     pub prompt: Option<String>,
     /// A conversation to answer, through the model's chat template.
     pub chat: Option<Vec<Message>>,
-    /// Token ids to continue; used before the other two.
+    /// What the chat template reads besides the messages, such as `enable_thinking`.
+    pub template_variables: Variables,
+    /// Token ids to continue; beats the other two.
     pub ids: Option<Vec<u32>>,
     /// Tokens at most.
     pub max_tokens: usize,
@@ -36,6 +38,7 @@ impl Default for Request {
         Self {
             prompt: None,
             chat: None,
+            template_variables: Variables::new(),
             ids: None,
             max_tokens: 128,
             sampling: Sampling::default(),

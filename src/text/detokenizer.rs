@@ -1,8 +1,9 @@
 //! Token ids back to text, all at once or as they arrive.
 
 use std::sync::Arc;
+use tokenizers::DecoderWrapper;
 
-use tokenizers::{DecoderWrapper, Tokenizer};
+use super::model::Tokenizer;
 
 /// Decodes a growing list of tokens. The pieces together are what [`super::Text::decode`] gives for
 /// the whole list; a character is held back until all its bytes are there.

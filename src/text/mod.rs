@@ -5,6 +5,9 @@
 //! Hugging Face folder ([`Text::from_files`]).
 
 mod detokenizer;
+mod json_model;
+mod model;
+mod pieces;
 mod speech;
 mod template;
 mod tokenizer;
@@ -13,19 +16,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::Tokenizer;
+use tokenizers::Model as _;
 
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 pub use detokenizer::Detokenizer;
 use detokenizer::{decode, is_byte_level};
+use model::Tokenizer;
 pub use speech::Speech;
-pub use template::Message;
 use template::render;
-use tokenizer::{
-    add_tokens, bad_json, byte_level_bpe, named_tokens, read_folder, read_json, sentence_piece_bpe,
-    vocab,
-};
+pub use template::{Message, Variables};
+use tokenizer::{add_tokens, bad_json, byte_level_bpe, read_folder, read_json, sentence_piece_bpe};
 
 /// A model's tokenizer, chat template and special ids. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,14 +82,12 @@ impl Text {
         let tokens = metadata
             .strings(&key("tokens"))?
             .ok_or_else(|| bad("`tokenizer.ggml.tokens` is missing".into()))?;
-        let tokens = &named_tokens(tokens);
         let types = metadata.integers(&key("token_type"))?.unwrap_or_default();
-        let vocab = vocab(tokens).map_err(bad)?;
         let (mut tokenizer, add_bos) = match model {
             "gpt2" => {
                 let merges = metadata.strings(&key("merges"))?.unwrap_or_default();
                 let pre = metadata.string(&key("pre"))?.unwrap_or("default");
-                byte_level_bpe(vocab, merges, pre).map_err(bad)?
+                byte_level_bpe(tokens, merges, pre).map_err(bad)?
             }
             "llama" => {
                 let scores = metadata
@@ -96,7 +95,7 @@ impl Text {
                     .filter(|scores| scores.len() == tokens.len())
                     .ok_or_else(|| bad("`tokenizer.ggml.scores` does not fit the tokens".into()))?;
                 let prefix = metadata.flag(&key("add_space_prefix"))?.unwrap_or(true);
-                sentence_piece_bpe(vocab, tokens, types, scores, prefix).map_err(bad)?
+                sentence_piece_bpe(tokens, types, scores, prefix).map_err(bad)?
             }
             _ => {
                 return Err(bad(format!(
@@ -108,15 +107,15 @@ impl Text {
         const UNKNOWN: i32 = 2;
         const CONTROL: i32 = 3;
         const USER_DEFINED: i32 = 4;
-        let of_type = |wanted: &[i32]| -> Vec<String> {
-            let typed = tokens
-                .iter()
-                .zip(types)
-                .filter(|(_, kind)| wanted.contains(kind));
-            typed.map(|(token, _)| token.clone()).collect()
+        let of_type = |wanted: &'static [i32]| {
+            let typed = (0..).zip(types);
+            typed.filter(move |(_, kind)| wanted.contains(kind))
         };
-        add_tokens(&mut tokenizer, of_type(&[UNKNOWN, CONTROL]), true);
-        add_tokens(&mut tokenizer, of_type(&[USER_DEFINED]), false);
+        let special = of_type(&[UNKNOWN, CONTROL]).map(|(id, _)| (id, true));
+        let plain = of_type(&[USER_DEFINED]).map(|(id, _)| (id, false));
+        let text = |(id, special)| Some((tokenizer.id_to_token(id)?, special));
+        let added: Vec<(String, bool)> = special.chain(plain).filter_map(text).collect();
+        add_tokens(&mut tokenizer, added.into_iter());
 
         let id = |name: &str| -> Result<Option<u32>> {
             let name = format!("tokenizer.ggml.{name}_token_id");
@@ -237,8 +236,8 @@ impl Text {
         named: BTreeMap<String, String>,
     ) -> Self {
         // By name only among the special tokens: "</s>" can be ordinary text elsewhere.
-        let special = tokenizer.get_added_tokens_decoder();
-        let ends = special
+        let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let ends = added
             .iter()
             .filter(|(_, token)| token.special && STOP_TOKENS.contains(&token.content.as_str()));
         stops.extend(ends.map(|(id, _)| *id));
@@ -278,15 +277,15 @@ impl Text {
         Ok(ids)
     }
 
-    /// A chat to token ids, through [`Self::chat`]. In a folder that is all: transformers leaves
+    /// A chat to token ids, through [`Self::chat_with`]. In a folder that is all: transformers leaves
     /// it to the template to spell out the beginning-of-sequence token. In a GGUF file, as in
     /// llama.cpp, [`Self::encode`] puts it there; where the template spells it out, there is
     /// still only one.
     ///
     /// # Errors
-    /// As [`Self::chat`] and [`Self::encode`].
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let rendered = self.chat(messages)?;
+    /// As [`Self::chat_with`] and [`Self::encode`].
+    pub fn encode_chat(&self, messages: &[Message], variables: &Variables) -> Result<Vec<u32>> {
+        let rendered = self.chat_with(messages, variables)?;
         let Around::Tokens { bos, eos } = self.around else {
             return self.encode(&rendered, false);
         };
@@ -331,8 +330,18 @@ impl Text {
     /// # Errors
     /// [`Error::NoChatTemplate`], or [`Error::BadChatTemplate`] with the template's own complaint.
     pub fn chat(&self, messages: &[Message]) -> Result<String> {
+        self.chat_with(messages, &Variables::new())
+    }
+
+    /// As [`Self::chat`], with variables that the template reads, such as `enable_thinking`. One that
+    /// it does not read changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::chat`]; also for a variable that is called `messages`.
+    pub fn chat_with(&self, messages: &[Message], variables: &Variables) -> Result<String> {
         let template = self.template.as_deref().ok_or(Error::NoChatTemplate)?;
-        render(template, messages, &self.named).map_err(|error| Error::BadChatTemplate {
+        let rendered = render(template, messages, &self.named, variables);
+        rendered.map_err(|error| Error::BadChatTemplate {
             why: error.to_string(),
         })
     }
@@ -365,6 +374,9 @@ impl Text {
     /// Number of tokens; a model may have more rows than this, never fewer.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        let model = self.tokenizer.get_model();
+        let added = self.tokenizer.get_added_vocabulary().get_vocab().keys();
+        let new = added.filter(|token| model.token_to_id(token).is_none());
+        model.get_vocab_size() + new.count()
     }
 }

@@ -7,16 +7,16 @@ use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
-    Tokenizer,
 };
 
+use super::model::{Tokenizer, Vocabulary};
+use super::pieces::{Pieces, Spelling, Texts};
 use crate::error::{Error, Result};
 use crate::weights::not_weights;
 
@@ -192,106 +192,129 @@ fn parse<T: serde::de::DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
     })
 }
 
-/// The tokens of a GGUF file; empty ones get a name, as in llama.cpp.
-pub(super) fn named_tokens(tokens: &[String]) -> Vec<String> {
-    let named = tokens.iter().enumerate().map(|(id, token)| match token {
-        token if token.is_empty() => format!("[EMPTY_{id}]"),
-        token => token.clone(),
-    });
-    named.collect()
-}
-
-/// Token to id. Two ids for one token would make decoding and encoding disagree; llama.cpp refuses
-/// them too.
-pub(super) fn vocab(tokens: &[String]) -> Result<Vocab, String> {
-    let mut vocab = Vocab::default();
-    for (id, token) in (0..).zip(tokens) {
-        if let Some(first) = vocab.insert(token.clone(), id) {
-            return Err(format!("token {token:?} occurs twice, as {first} and {id}"));
-        }
-    }
-    Ok(vocab)
-}
-
-/// Adds tokens that are found in a text before it is normalised.
-pub(super) fn add_tokens(tokenizer: &mut Tokenizer, tokens: Vec<String>, special: bool) {
+/// Adds tokens that are found in a text before it is normalised, each with whether it is special.
+pub(super) fn add_tokens(tokenizer: &mut Tokenizer, tokens: impl Iterator<Item = (String, bool)>) {
     let added: Vec<AddedToken> = tokens
-        .into_iter()
-        .map(|token| AddedToken::from(token, special).normalized(false))
+        .map(|(token, special)| AddedToken::from(token, special).normalized(false))
         .collect();
     tokenizer.add_tokens(&added);
 }
 
-/// The splitting before the merges, by llama.cpp's name for it: regular expressions that are
-/// applied one after the other, whether whole words skip the merges, and whether prompts begin
-/// with the bos token unless the file says otherwise.
-fn splitting(pre: &str) -> Option<(&'static [&'static str], bool, bool)> {
+/// What a GGUF file's name for a splitting (`tokenizer.ggml.pre`) means.
+struct Splitting {
+    /// Regular expressions that are applied one after the other, before the merges.
+    patterns: &'static [&'static str],
+    /// Whether a word that is a token skips the merges.
+    whole_words: bool,
+    /// Whether prompts begin with the bos token unless the file says otherwise.
+    bos: bool,
+}
+
+impl Splitting {
+    fn steps(&self) -> Result<Vec<PreTokenizerWrapper>, String> {
+        let patterns = self.patterns.iter().map(|pattern| {
+            let pattern = SplitPattern::Regex((*pattern).into());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+            Ok(split.map_err(|error| error.to_string())?.into())
+        });
+        patterns.collect()
+    }
+}
+
+/// The splitting of a name, as llama.cpp knows it. The expressions are those of the models'
+/// `tokenizer.json`, which llama.cpp in part simplifies.
+fn splitting(pre: &str) -> Option<Splitting> {
     const GPT2: &str =
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
     const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    // Every digit is a token of its own.
     const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    Some(match pre {
-        "gpt-2" | "olmo" | "mpt" => (&[GPT2], false, false),
+    // Marks belong to the letters before them.
+    const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    // A word ends where a capital follows a small letter.
+    const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const THREE_DIGITS: &str = r"\p{N}{1,3}";
+    // Of digits, only three at most are left.
+    const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const HAN_AND_KANA: &str = r"[一-龥぀-ゟ゠-ヿ]+";
+    const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+    let (patterns, whole_words, bos): (&'static [&'static str], bool, bool) = match pre {
+        "gpt-2" | "phi-2" | "olmo" | "mpt" | "exaone4" | "jais" | "trillion" | "gigachat"
+        | "mellum" | "a.x-4.0" | "granite-docling" => (&[GPT2], false, false),
         // Every digit is a token of its own.
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
-            (&[r"\p{N}", GPT2], false, false)
+        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b"
+        | "mellum2" => (&[r"\p{N}", GPT2], false, false),
+        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
+        | "lfm2" => (&[LLAMA3], true, true),
+        // Granite 4, OLMo 2, Phi 4; SmolLM 3; GLM 4.
+        "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => (&[LLAMA3], false, false),
+        "qwen2" | "deepseek-r1-qwen" | "stablelm2" | "hunyuan" | "megrez" | "kormo"
+        | "solar-open" | "grok-2" => (&[QWEN2], false, false),
+        "qwen35" => (&[QWEN35], false, false),
+        "tekken" => (&[TEKKEN], true, true),
+        "gpt-4o" | "llama4" | "kanana2" => (&[GPT4O], false, false),
+        "minicpm5" => (&[THREE_DIGITS, MINICPM5], true, false),
+        "hunyuan-dense" | "deepseek-v3" | "joyai-llm" => {
+            (&[THREE_DIGITS, HAN_AND_KANA, DEEPSEEK3], false, false)
         }
-        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" => (&[LLAMA3], true, true),
-        "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (&[QWEN2], false, false),
-        // llama.cpp's default for files from before the field existed.
+        // What llama.cpp does with files from before the field existed.
         "default" => (
             &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
             false,
             false,
         ),
         _ => return None,
+    };
+    Some(Splitting {
+        patterns,
+        whole_words,
+        bos,
     })
 }
 
-/// GPT-2's byte-level BPE (`tokenizer.ggml.model` = gpt2).
+/// The tokens of a GGUF file; empty ones get a name, as in llama.cpp.
+fn texts(tokens: &[String]) -> Result<Texts, String> {
+    let bytes = tokens.iter().map(String::len).sum();
+    let mut texts = Texts::with_capacity(bytes, tokens.len());
+    for (id, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "" => texts.push(&format!("[EMPTY_{id}]"))?,
+            token => texts.push(token)?,
+        }
+    }
+    Ok(texts)
+}
+
+/// GPT-2's byte-level BPE (`tokenizer.ggml.model` = gpt2), and whether prompts begin with bos.
 pub(super) fn byte_level_bpe(
-    vocab: Vocab,
+    tokens: &[String],
     merges: &[String],
     pre: &str,
 ) -> Result<(Tokenizer, bool), String> {
-    let Some((patterns, ignore_merges, add_bos)) = splitting(pre) else {
+    let Some(splitting) = splitting(pre) else {
         return Err(format!(
             "`tokenizer.ggml.pre` is {pre}, a splitting that is not known here"
         ));
     };
-    let merges: Option<Merges> = merges
-        .iter()
-        .map(|merge| {
-            merge
-                .split_once(' ')
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        })
-        .collect();
-    let merges = merges.ok_or("a merge is not two tokens with a space between them")?;
-    let model = BPE::builder()
-        .vocab_and_merges(vocab, merges)
-        .ignore_merges(ignore_merges)
-        .build()
-        .map_err(|error| error.to_string())?;
-
-    let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
-    for pattern in patterns {
-        let pattern = SplitPattern::Regex((*pattern).into());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-        steps.push(split.map_err(|error| error.to_string())?.into());
-    }
+    let spelling = Spelling {
+        whole_words: splitting.whole_words,
+        ..Spelling::default()
+    };
+    let pairs = merges.iter().map(|merge| merge.split_once(' '));
+    let pieces = Pieces::with_merges(texts(tokens)?, pairs, spelling)?;
+    let mut steps = splitting.steps()?;
     steps.push(ByteLevel::new(false, false, false).into());
-    let mut tokenizer = Tokenizer::new(model);
+    let mut tokenizer = Tokenizer::new(Vocabulary::Pieces(pieces));
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(steps)));
     tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
-    Ok((tokenizer, add_bos))
+    Ok((tokenizer, splitting.bos))
 }
 
 /// SentencePiece's BPE (`tokenizer.ggml.model` = llama): a piece's score says how early it is
-/// merged, whichever two pieces make it. Spaces are written as U+2581, one is put before the text,
-/// and what has no piece is spelled in bytes.
+/// merged, whichever two pieces make it. Spaces are written as U+2581, one is put in front of the
+/// text (`prefix`; Gemma's files say no), and what has no piece is spelled in bytes.
 pub(super) fn sentence_piece_bpe(
-    vocab: Vocab,
     tokens: &[String],
     types: &[i32],
     scores: &[f32],
@@ -299,45 +322,31 @@ pub(super) fn sentence_piece_bpe(
 ) -> Result<(Tokenizer, bool), String> {
     const SPACE: &str = "\u{2581}";
     const NORMAL: i32 = 1;
-    const MAX_PIECE_BYTES: usize = 1024;
-    let mut ranked = Vec::new();
-    for (index, (token, score)) in tokens.iter().zip(scores).enumerate() {
-        if types.get(index).is_some_and(|kind| *kind != NORMAL) {
-            continue;
-        }
-        if token.len() > MAX_PIECE_BYTES {
-            return Err(format!("token {index} is {} bytes long", token.len()));
-        }
-        for (cut, _) in token.char_indices().skip(1) {
-            let (a, b) = token.split_at(cut);
-            if let (Some(a), Some(b)) = (vocab.get(a), vocab.get(b)) {
-                ranked.push((*score, *a, *b));
-            }
-        }
-    }
-    if ranked.len() > 1
-        && ranked
-            .iter()
-            .all(|(score, ..)| Some(score) == scores.last())
+    const UNKNOWN: i32 = 2;
+    let is_normal = |id: usize| types.get(id).is_none_or(|kind| *kind == NORMAL);
+    let scores: Vec<f32> = (0..)
+        .zip(scores)
+        .map(|(id, score)| if is_normal(id) { *score } else { f32::NAN })
+        .collect();
+    let made = tokens.iter().zip(&scores);
+    let mut made = made.filter(|(token, score)| token.chars().nth(1).is_some() && !score.is_nan());
+    if let Some((_, first)) = made.next()
+        && let mut others = made.peekable()
+        && others.peek().is_some()
+        && others.all(|(_, score)| score == first)
     {
         return Err("its scores are all equal and give no order of merging".into());
     }
-    // Highest score first; of the ways to make one piece, the earlier pieces first.
-    ranked.sort_by(|(x, a, b), (y, c, d)| y.total_cmp(x).then((a, b).cmp(&(c, d))));
-    let piece = |id: u32| tokens.get(id as usize).cloned().unwrap_or_default();
-    let merges: Merges = ranked
-        .into_iter()
-        .map(|(_, a, b)| (piece(a), piece(b)))
-        .collect();
-
-    let mut model = BPE::builder().byte_fallback(true).fuse_unk(true);
-    if let Some(unknown) = types.iter().position(|kind| *kind == 2) {
-        model = model.unk_token(piece(unknown as u32));
-    }
-    let model = model
-        .vocab_and_merges(vocab, merges)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let unknown = (0..).zip(types).find(|(_, kind)| **kind == UNKNOWN);
+    let spelling = Spelling {
+        bytes: true,
+        unknown: unknown
+            .map(|(id, _)| id)
+            .filter(|id| (*id as usize) < tokens.len()),
+        fuse_unknown: true,
+        ..Spelling::default()
+    };
+    let pieces = Pieces::with_scores(texts(tokens)?, scores, spelling)?;
 
     let replace = |from: &str, to: &str| Replace::new(from, to).map_err(|error| error.to_string());
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
@@ -351,8 +360,75 @@ pub(super) fn sentence_piece_bpe(
         decoders.push(Strip::new(' ', 1, 0).into());
     }
     normalizers.push(replace(" ", SPACE)?.into());
-    let mut tokenizer = Tokenizer::new(model);
+    let mut tokenizer = Tokenizer::new(Vocabulary::Pieces(pieces));
     tokenizer.with_normalizer(Some(Normalizers::new(normalizers)));
     tokenizer.with_decoder(Some(Decoders::new(decoders)));
     Ok((tokenizer, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use tokenizers::pre_tokenizers::sequence::Sequence;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::splitting;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        texts: Vec<String>,
+        /// The texts with a `¦` between two parts, for each name.
+        ways: BTreeMap<String, Vec<String>>,
+    }
+
+    fn parts(pre: &str, text: &str) -> String {
+        let splitting = splitting(pre).expect("a known name");
+        let mut parts = PreTokenizedString::from(text);
+        let steps = Sequence::new(splitting.steps().expect("the expressions are right"));
+        steps.pre_tokenize(&mut parts).expect("splits");
+        let parts = parts.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        let parts: Vec<&str> = parts.into_iter().map(|(part, ..)| part).collect();
+        parts.join("¦")
+    }
+
+    /// `tests/fixtures/make_splittings.py`
+    #[test]
+    fn every_name_splits_as_hugging_face_s_tokenizers_split() {
+        let fixture = include_str!("../../tests/fixtures/splittings.json");
+        let fixture: Fixture = serde_json::from_str(fixture).expect("the fixture reads");
+        assert_eq!(fixture.ways.len(), 9);
+        let mut wrong = Vec::new();
+        for (pre, expected) in &fixture.ways {
+            for (text, expected) in fixture.texts.iter().zip(expected) {
+                let found = parts(pre, text);
+                if found != *expected {
+                    wrong.push(format!("{pre}: {found:?}, expected {expected:?}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn names_of_one_splitting_differ_in_bos_and_whole_words() {
+        for (name, like, whole_words, bos) in [
+            ("exaone4", "gpt-2", false, false),
+            ("refact", "smollm", false, false),
+            ("falcon-h1", "llama-bpe", true, true),
+            ("lfm2", "llama-bpe", true, true),
+            ("dbrx", "llama-bpe", false, false),
+            ("smaug-bpe", "llama-bpe", false, false),
+            ("tekken", "tekken", true, true),
+            ("gpt-4o", "gpt-4o", false, false),
+            ("minicpm5", "minicpm5", true, false),
+            ("deepseek-v3", "hunyuan-dense", false, false),
+        ] {
+            let [found, like] = [name, like].map(|name| splitting(name).expect("a known name"));
+            assert_eq!(found.patterns, like.patterns, "{name}");
+            assert_eq!((found.whole_words, found.bos), (whole_words, bos), "{name}");
+        }
+        assert!(splitting("kimi-k2").is_none());
+    }
 }

@@ -238,6 +238,9 @@ export interface GenerateRequest {
   prompt?: string;
   /** A conversation to answer, through the model's chat template. */
   chat?: { role: string; content: string }[];
+  /** What the chat template reads besides the messages, such as `{ enable_thinking: false }`. One that
+   * it does not read changes nothing. */
+  templateVariables?: Record<string, unknown>;
   /** Token ids to continue. */
   ids?: number[];
   maxTokens?: number;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use steering_playground::adapters::{self, Stack};
-use steering_playground::arch::Projection;
+use steering_playground::arch::{Norm, Projection};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::hooks::{Law, Mask, Site, Steering};
 use steering_playground::session::Session;
@@ -408,6 +408,9 @@ fn masks_choose_modules_and_read_their_own_text() {
     assert_eq!(others.modules_text(), rest, "there and back");
     assert!(others.allows(Site::Residual(7)) && others.allows(Site::Attention(0)));
     assert!(others.allows(Site::Head) && !others.allows(site(5, Projection::Q)));
+    let of_heads = Mask::parse("", "q_norm").expect("a norm of some families");
+    let norm = |place| Site::Norm(Some((0, place)));
+    assert!(of_heads.allows(norm(Norm::Query)) && !of_heads.allows(norm(Norm::Key)));
     let text = Mask::parse(&mask.layers_text(), &mask.modules_text());
     assert_eq!(text.expect("its own text"), mask, "there and back");
     assert_eq!(Mask::parse("all", "").expect("all"), Mask::default());

@@ -60,24 +60,66 @@ fn every_method_explains_itself() {
     }
 }
 
-/// `UPDATE=1 cargo test` writes the table.
+/// `UPDATE=1 cargo test` writes the tables.
 #[test]
-fn the_readme_table_is_the_code() {
+fn the_readme_tables_are_the_code() {
+    table_is("methods", &method_table());
+    table_is("families", &family_table());
+}
+
+/// Compares what stands between two marks in the README, or writes it.
+fn table_is(mark: &str, expected: &str) {
     let path = root().join("README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
-    let (start, end) = ("<!-- methods -->\n", "<!-- /methods -->");
-    let (before, rest) = readme.split_once(start).expect("start of the table");
-    let (table, after) = rest.split_once(end).expect("end of the table");
+    let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let (before, rest) = readme.split_once(&start).expect("start of the table");
+    let (table, after) = rest.split_once(&end).expect("end of the table");
     if std::env::var_os("UPDATE").is_some() {
-        let readme = format!("{before}{start}{}{end}{after}", method_table());
+        let readme = format!("{before}{start}{expected}{end}{after}");
         fs::write(path, readme).expect("writable README");
         return;
     }
     assert_eq!(
-        table,
-        method_table(),
-        "run `UPDATE=1 cargo test --release the_readme_table`"
+        table, expected,
+        "run `UPDATE=1 cargo test --release the_readme_tables`"
     );
+}
+
+/// One row per family, from the files of `src/arch`: the first sentence of the head, and the names by
+/// which files say what they are.
+fn family_table() -> String {
+    let folder = root().join("src/arch");
+    let list = fs::read_to_string(folder.join("mod.rs")).expect("src/arch/mod.rs");
+    let mut table = String::from(
+        "| family | `model_type` | `general.architecture` | file |\n|---|---|---|---|\n",
+    );
+    let listed = list.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix('&')?;
+        name.strip_suffix("::FAMILY,")
+    });
+    for name in listed {
+        let source =
+            fs::read_to_string(folder.join(format!("{name}.rs"))).expect("a family's file");
+        let head = source.lines().next().unwrap_or_default();
+        let title = head.trim_start_matches("//! ");
+        let title = title.split([':', ',']).next().unwrap_or_default();
+        let title = title.split(". ").next().unwrap_or_default();
+        let quoted = |field: &str| {
+            let (_, rest) = source.split_once(field).expect("a family says it");
+            let rest = rest.split([']', '\n']).next().unwrap_or_default();
+            let names = rest.split('"').skip(1).step_by(2);
+            names
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        table += &format!(
+            "| {title} | {} | {} | [`{name}.rs`](src/arch/{name}.rs) |\n",
+            quoted("model_types: &["),
+            quoted("gguf: "),
+        );
+    }
+    table
 }
 
 /// Pure maths knows nothing of the browser.

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use pollster::block_on;
 use serde::Deserialize;
+use serde_json::json;
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
+use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device::{self, read_back};
 use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
 use steering_playground::session::Session;
-use steering_playground::weights::NativeFile;
+use steering_playground::weights::{Bytes, HostData, NativeFile, safetensors};
 
 use crate::common::{adapter_files, golden_dir};
 
@@ -107,4 +109,99 @@ fn adapters_of_every_family_equal_peft() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The norms of queries and keys that another family has are no modules of this one.
+#[test]
+fn a_norm_that_the_family_lacks_is_refused() {
+    let families = golden_dir().join("families");
+    let session = model(&families.join("qwen2"));
+    let files = adapter_files(&families.join("adapters/qwen3/ln_tuning"));
+    let error = adapters::load(&files, &session.model).expect_err("refused");
+    assert!(error.to_string().contains("k_norm"), "{error}");
+}
+
+/// A safetensors file of these tensors, in f32.
+fn file_of(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (key, shape, values) in tensors {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let about = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(key.clone(), about);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    [&length, header.as_bytes(), &data].concat()
+}
+
+/// A LoRA of Gemma's embedding is what a table with other rows is, of which the head keeps the old ones:
+/// as in PEFT, √d multiplies the change too.
+#[test]
+fn changes_of_embeddings_are_scaled_with_them() {
+    const EMBEDDING: &str = "model.embed_tokens.weight";
+    const RANK: usize = 2;
+    let folder = golden_dir().join("families/gemma");
+    let weights = fs::read(folder.join("model.safetensors")).expect("a file");
+    let weights = safetensors::read_all("model.safetensors", &weights).expect("safetensors");
+    let [vocab, d] = weights[EMBEDDING].shape[..] else {
+        panic!("a matrix")
+    };
+    let numbers = |count: usize, step: f32| -> Vec<f32> {
+        (0..count)
+            .map(|at| (at as f32 * step).sin() * 0.1)
+            .collect()
+    };
+    let (a, b) = (numbers(RANK * vocab, 0.7), numbers(d * RANK, 1.3));
+    let mut tensors = Vec::new();
+    for (key, tensor) in weights {
+        let HostData::Float(mut values) = tensor.data else {
+            panic!("floats")
+        };
+        if key == EMBEDDING {
+            let head = ("lm_head.weight".into(), vec![vocab, d], values.clone());
+            tensors.push(head);
+            for (at, value) in values.iter_mut().enumerate() {
+                let (token, column) = (at / d, at % d);
+                let change = |r| b[column * RANK + r] * a[r * vocab + token];
+                *value += 3.0 * (0..RANK).map(change).sum::<f32>();
+            }
+        }
+        tensors.push((key, tensor.shape, values));
+    }
+    let config = fs::read(folder.join("config.json")).expect("config.json");
+    let file = Bytes {
+        name: "changed".into(),
+        bytes: file_of(&tensors),
+    };
+    let changed = block_on(async {
+        let file = ModelFile::open_folder(&config, vec![file], None).await?;
+        Session::load(&file, None, &device::cpu(), Weights::Dense, |_| {}).await
+    });
+    let changed = changed.expect("loads");
+
+    let base = model(&folder);
+    let prefix = "base_model.model.model.embed_tokens.lora_embedding_";
+    let config = json!({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": 6,
+        "target_modules": ["embed_tokens"]});
+    let adapter = AdapterFiles {
+        name: "embedding".into(),
+        config: Some(config.to_string().into_bytes()),
+        weights: file_of(&[
+            (format!("{prefix}A"), vec![RANK, vocab], a),
+            (format!("{prefix}B"), vec![d, RANK], b),
+        ]),
+        ..AdapterFiles::default()
+    };
+    let mut stack = Stack::default();
+    let id = stack.add(adapters::load(&adapter, &base.model).expect("loads"));
+    stack.set_coefficient(id, 1.0).expect("finite");
+    let tokens = [3, 17, 42, 99, 5];
+    let found = last(&base, &tokens, &stack.steering());
+    let expected = last(&changed, &tokens, &Steering::base());
+    let of_base = last(&base, &tokens, &Steering::base());
+    let apart = |other: &[f32]| largest(found.iter().zip(other).map(|(a, b)| a - b));
+    let all = largest(expected.iter().copied());
+    assert!(apart(&expected) < TOLERANCE * all, "{}", apart(&expected));
+    assert!(apart(&of_base) > 0.1 * all, "{}", apart(&of_base));
 }

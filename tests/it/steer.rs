@@ -33,6 +33,20 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!(said(&output.stderr), "");
 }
 
+/// Turns alternate, beginning with the user's.
+#[test]
+fn a_chat_ends_with_the_user_s_turn() {
+    let base = path("base");
+    let chat = ["--chat", "Hello.", "--chat", "Good day."];
+    let run = steer(&[&["generate", "--model", &base][..], &chat].concat());
+    let error = said(&run.stderr);
+    assert!(!run.status.success(), "{error}");
+    assert!(
+        error.contains("`chat` is 2") && error.contains("user's"),
+        "{error}"
+    );
+}
+
 /// Every numeric option refuses what is none of its numbers by its name and range, before anything
 /// is loaded.
 #[test]
@@ -82,6 +96,7 @@ fn numeric_options_are_refused_by_name_and_range() {
             "a whole number from 0, or none",
         ),
         ("generate", "experts", &["1,x", "-"], experts),
+        ("generate", "var", &["enable_thinking"], "NAME=VALUE"),
         (
             "logits",
             "tokens",

@@ -4,8 +4,8 @@ use std::io::{Write, stdout};
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::json;
-use steering_playground::error::Result;
+use serde_json::{Value, json};
+use steering_playground::error::{Error, Result};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Step};
 use steering_playground::text::Message;
@@ -21,9 +21,17 @@ pub(crate) struct Generate {
     /// Plain text to continue.
     #[arg(long, conflicts_with = "chat")]
     prompt: Option<String>,
-    /// A user's message to answer.
+    /// A user's message to answer. Repeat for several turns: the first is the user's, then the
+    /// assistant's, and so on.
     #[arg(long)]
-    chat: Option<String>,
+    chat: Vec<String>,
+    /// A system message before the chat.
+    #[arg(long, requires = "chat")]
+    system: Option<String>,
+    /// A variable that the chat template reads, as NAME=VALUE; repeat for several. What is JSON is
+    /// taken as that (`enable_thinking=false`), anything else as a text.
+    #[arg(long = "var", value_name = "NAME=VALUE", requires = "chat", value_parser = variable)]
+    variables: Vec<(String, Value)>,
     #[arg(long, default_value_t = 64, allow_hyphen_values = true,
           value_parser = whole::<usize>("max-tokens"))]
     max_tokens: usize,
@@ -57,19 +65,40 @@ pub(crate) struct Generate {
     json: bool,
 }
 
+fn variable(text: &str) -> Result<(String, Value)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| Error::BadOption {
+        name: "var",
+        expected: "NAME=VALUE",
+        found: text.into(),
+    })?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.into(), value))
+}
+
 pub(crate) async fn run(args: &Generate) -> Result<()> {
+    if !args.chat.is_empty() && args.chat.len().is_multiple_of(2) {
+        return Err(Error::BadOption {
+            name: "chat",
+            expected: "turns of which the last is the user's, so an odd number",
+            found: args.chat.len().to_string(),
+        });
+    }
     let started = Instant::now();
     let session = open(&args.session).await?;
     let load_ms = ms(started);
-    let chat = args.chat.clone().map(|content| {
-        vec![Message {
-            role: "user".into(),
-            content,
-        }]
-    });
+    let system = args.system.iter().map(|content| ("system", content));
+    let turns = ["user", "assistant"].into_iter().cycle().zip(&args.chat);
+    let chat: Vec<Message> = system
+        .chain(turns)
+        .map(|(role, content)| Message {
+            role: role.into(),
+            content: content.clone(),
+        })
+        .collect();
     let mut generation = session.generate(Request {
         prompt: args.prompt.clone(),
-        chat,
+        chat: (!args.chat.is_empty()).then_some(chat),
+        template_variables: args.variables.iter().cloned().collect(),
         max_tokens: args.max_tokens,
         sampling: Sampling {
             temperature: args.temperature,

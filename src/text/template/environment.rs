@@ -2,7 +2,7 @@
 //! tests and functions of Jinja2 and transformers as far as the library lacks them or differs.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, Output, State, filters};
 use minijinja_contrib::filters::striptags;
 use minijinja_contrib::globals;
@@ -50,6 +50,7 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
         text.to_string().split_whitespace().count()
     });
     environment.add_filter("truncate", truncate);
+    environment.add_filter("indent", indent);
     environment.add_filter("string", python_text);
     // As in Jinja2, what is no number gives the default.
     environment.add_filter(
@@ -86,6 +87,37 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     });
     environment.add_function("strftime_now", strftime);
     Ok(environment)
+}
+
+/// Jinja2's `indent`, by a number of spaces or by a text.
+fn indent(state: &State, text: &Value, args: Rest<ValueOrKwargs>) -> Result<String, Error> {
+    type Arguments = (Option<Value>, Option<bool>, Option<bool>, Kwargs);
+    let args = args.into_values();
+    let (width, first, blank, options): Arguments = from_args(&args)?;
+    let width = width.or(options.get("width")?).unwrap_or(4.into());
+    let first = first.or(options.get("first")?).unwrap_or(false);
+    let blank = blank.or(options.get("blank")?).unwrap_or(false);
+    options.assert_all_used()?;
+    let margin = match width.as_str() {
+        Some(margin) => margin.to_owned(),
+        None => pad(state, "", width.try_into()?, ' ', Side::Left)?,
+    };
+    let mut out = String::new();
+    for (index, line) in (text.to_string() + "\n").lines().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        let is_indented = match index {
+            0 => first,
+            _ => blank || !line.is_empty(),
+        };
+        if is_indented {
+            state.consume_fuel(1 + margin.len() as u64 / 64)?;
+            out.push_str(&margin);
+        }
+        out.push_str(line);
+    }
+    Ok(out)
 }
 
 /// Jinja2's `truncate`, which cuts at a word's end unless `killwords`.

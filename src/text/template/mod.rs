@@ -40,16 +40,25 @@ pub struct Message {
     pub content: String,
 }
 
+/// What a template reads besides the messages, such as `enable_thinking`.
+pub type Variables = serde_json::Map<String, serde_json::Value>;
+
 /// Renders a chat template as transformers does: its whitespace rules, its variables, Python's
-/// string and dict methods. `tokens` are the special tokens by their names, such as `bos_token`.
+/// string and dict methods. `tokens` are the special tokens by their names, such as `bos_token`;
+/// `variables` win over them and over `tools`, `documents` and `add_generation_prompt`.
 ///
 /// # Errors
-/// The template's own complaint, and what exceeds the bounds on its work.
+/// The template's own complaint, what exceeds the bounds on its work, and variables named `messages`.
 pub(super) fn render(
     template: &str,
     messages: &[Message],
     tokens: &BTreeMap<String, String>,
+    variables: &Variables,
 ) -> Result<String, Error> {
+    const MESSAGES: &str = "messages";
+    if variables.contains_key(MESSAGES) {
+        return Err(invalid("no variable can be called `messages`"));
+    }
     let turns: Value = messages
         .iter()
         .map(|Message { role, content }| {
@@ -57,20 +66,37 @@ pub(super) fn render(
         })
         .collect();
     // Templates ask whether `tools` is none; transformers always passes it.
-    let mut context: Vec<(&str, Value)> = vec![
-        ("messages", turns),
+    let mut context: BTreeMap<&str, Value> = BTreeMap::from([
+        (MESSAGES, turns),
         ("add_generation_prompt", true.into()),
         ("tools", ().into()),
         ("documents", ().into()),
-    ];
-    context.extend(
-        tokens
-            .iter()
-            .map(|(name, token)| (name.as_str(), token.as_str().into())),
-    );
+    ]);
+    let tokens = tokens.iter();
+    context.extend(tokens.map(|(name, token)| (name.as_str(), token.as_str().into())));
+    let variables = variables.iter();
+    context.extend(variables.map(|(name, value)| (name.as_str(), from_json(value))));
     environment()?
         .template_from_str(&without_generation_marks(template))?
         .render(Value::from_pairs(context))
+}
+
+fn from_json(value: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => ().into(),
+        Json::Bool(value) => (*value).into(),
+        Json::Number(value) => match value.as_i64() {
+            Some(value) => value.into(),
+            None => value.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Json::String(value) => value.as_str().into(),
+        Json::Array(values) => values.iter().map(from_json).collect(),
+        Json::Object(values) => {
+            let pairs = values.iter();
+            Value::from_pairs(pairs.map(|(name, value)| (name.as_str(), from_json(value))))
+        }
+    }
 }
 
 /// The error for a use that Python or transformers would refuse.

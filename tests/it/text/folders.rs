@@ -1,6 +1,6 @@
 //! What the files beside `tokenizer.json` say.
 
-use steering_playground::text::Message;
+use steering_playground::text::{Message, Variables};
 
 use super::{check_stream, fixture, folder, tiny_json};
 
@@ -231,7 +231,7 @@ fn a_folder_s_post_processor_decides_what_is_put_around_a_text() {
         content: "the".into(),
     }];
     assert_eq!(
-        text.encode_chat(&chat).expect("encodes"),
+        text.encode_chat(&chat, &Variables::new()).expect("encodes"),
         [1, 261],
         "what the template says is all"
     );

@@ -1,6 +1,11 @@
 //! Chat templates against Jinja2 with what transformers gives it.
 
-use steering_playground::text::{Message, Text};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use steering_playground::text::{Message, Text, Variables};
 use steering_playground::weights::gguf::Value;
 
 use super::{Template, fixture, goldens, read, string, tiny_gguf, tiny_pairs};
@@ -129,4 +134,134 @@ fn hostile_and_broken_templates_end_with_an_error() {
 fn the_date_is_the_same_every_day() {
     let text = with_template("{{ strftime_now('%d %b %Y') }}");
     assert_eq!(text.chat(&[]).expect("renders"), "26 Jul 2024");
+}
+
+/// One template a line: what it reads, and what comes of it.
+#[test]
+fn variables_reach_a_template_and_win_over_what_is_there() {
+    let chat = [Message {
+        role: "user".into(),
+        content: "hello".into(),
+    }];
+    for (template, variables, expected) in [
+        ("{{ enable_thinking is defined }}", "{}", "False"),
+        (
+            "{{ enable_thinking }}",
+            r#"{"enable_thinking": false}"#,
+            "False",
+        ),
+        (
+            "{% if enable_thinking is defined and enable_thinking is false %}no{% endif %}",
+            r#"{"enable_thinking": false}"#,
+            "no",
+        ),
+        (
+            "{{ effort | upper }}{{ n + 1 }}{{ x }}{{ none_ is none }}",
+            r#"{"effort": "low", "n": 2, "x": 0.5, "none_": null}"#,
+            "LOW30.5True",
+        ),
+        (
+            "{% for tool in tools %}{{ tool.name }}{{ tool | tojson }}{% endfor %}",
+            r#"{"tools": [{"name": "sum", "of": [1, 2.0]}]}"#,
+            r#"sum{"name": "sum", "of": [1, 2.0]}"#,
+        ),
+        (
+            "{% if add_generation_prompt %}answer{% endif %}{{ bos_token }}",
+            r#"{"add_generation_prompt": false, "bos_token": "B"}"#,
+            "B",
+        ),
+    ] {
+        let variables: Variables = serde_json::from_str(variables).expect("JSON");
+        let found = with_template(template).chat_with(&chat, &variables);
+        assert_eq!(found.as_deref(), Ok(expected), "{template}");
+    }
+    let messages = Variables::from_iter([("messages".to_owned(), "no".into())]);
+    let error = with_template("").chat_with(&chat, &messages);
+    assert_eq!(error.expect_err("taken").code(), "bad-chat-template");
+}
+
+/// llama.cpp's `models/templates` against transformers (`tests/fixtures/make_template_hashes.py`), if
+/// `PLAYGROUND_TEMPLATES` names a folder with them; they are not ours to keep here.
+#[test]
+fn llama_cpp_s_templates_render_as_transformers_renders_them() {
+    /// Templates with renderings that differ, how many, and why.
+    const DIFFERENT: [(&str, usize, &str); 5] = [
+        ("CohereForAI-c4ai-command-r-plus-tool_use", 36, NONE),
+        ("NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", 36, NONE),
+        ("NousResearch-Hermes-3-Llama-3.1-8B-tool_use", 36, NONE),
+        (
+            "llama-cpp-deepseek-r1",
+            6,
+            "`map` gives a list here, which `tojson` can write",
+        ),
+        (
+            "meetkai-functionary-medium-v3.1",
+            6,
+            "text that is added to `safe` text is not escaped here",
+        ),
+    ];
+    const NONE: &str = "`tools` that are none are gone through as if they were empty, not refused";
+
+    #[derive(Deserialize)]
+    struct Hashes {
+        template: String,
+        /// For each chat and each set of variables; `None` where the template refuses.
+        rendered: Vec<Vec<Option<String>>>,
+    }
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        chats: Vec<Vec<Message>>,
+        variables: Vec<Variables>,
+        templates: BTreeMap<String, Hashes>,
+    }
+
+    fn short(text: &str) -> String {
+        let digest = Sha256::digest(text.as_bytes());
+        let bytes = digest[..16].iter();
+        let hex: Vec<String> = bytes.map(|byte| format!("{byte:02x}")).collect();
+        hex.concat()
+    }
+
+    let Some(folder) = std::env::var_os("PLAYGROUND_TEMPLATES").map(PathBuf::from) else {
+        eprintln!("skipped: PLAYGROUND_TEMPLATES names no folder");
+        return;
+    };
+    let fixture: Fixture =
+        serde_json::from_slice(&fixture("template_hashes.json")).expect("the fixture reads");
+    let (mut compared, mut wrong) = (0, Vec::new());
+    let different = DIFFERENT.map(|(name, count, _)| (name, count));
+    let different = BTreeMap::from(different);
+    for (name, hashes) in &fixture.templates {
+        let Ok(template) = std::fs::read_to_string(folder.join(format!("{name}.jinja"))) else {
+            continue;
+        };
+        if short(&template) != hashes.template {
+            eprintln!("{name}: another version than the one compared");
+            continue;
+        }
+        let text = with_template(&template);
+        let mut found = Vec::new();
+        for (chat, row) in fixture.chats.iter().zip(&hashes.rendered) {
+            for (variables, expected) in fixture.variables.iter().zip(row) {
+                let rendered = text.chat_with(chat, variables);
+                compared += 1;
+                if rendered.as_deref().ok().map(short) != *expected {
+                    found.push(format!("{name} {variables:?} {chat:?}: {rendered:?}"));
+                }
+            }
+        }
+        let expected = different.get(name.as_str()).copied().unwrap_or(0);
+        if found.len() != expected {
+            wrong.push(format!("{} of {name} differ, not {expected}", found.len()));
+            wrong.extend(found);
+        }
+    }
+    assert!(compared > 0, "no template of {} is known", folder.display());
+    assert!(
+        wrong.is_empty(),
+        "{} differ: {}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
