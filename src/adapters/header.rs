@@ -80,10 +80,10 @@ impl Headed {
         })
     }
 
-    /// As [`inspect`], from the names.
+    /// As [`inspect`](fn@inspect), from the names.
     ///
     /// # Errors
-    /// As [`inspect`].
+    /// As [`inspect`](fn@inspect).
     pub fn inspect(&self) -> Result<Inspection> {
         let inspection = inspect(&self.files)?;
         let shapes = self.shapes.iter();

@@ -92,7 +92,7 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 /// As [`load`], after waiting for the base's weights where the method needs them on the host.
 ///
 /// # Errors
-/// As [`load`], and [`Error::DeviceLost`].
+/// As [`load`], and [`DeviceLost`](crate::Error::DeviceLost).
 pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
     let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
     let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());

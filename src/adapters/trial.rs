@@ -13,7 +13,7 @@ use crate::weights::HostTensor;
 
 type Tensors = BTreeMap<String, HostTensor>;
 
-/// Explains a checkpoint as [`super::inspect`] does, and finds all for which [`super::load`] would
+/// Explains a checkpoint as [`super::inspect`](fn@super::inspect) does, and finds all for which [`super::load`] would
 /// refuse it for this model, and all that it would warn of. Where one fault hides others, as an
 /// unknown method does, these stay hidden.
 ///

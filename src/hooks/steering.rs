@@ -18,7 +18,7 @@ use super::site::Site;
 pub struct Acting {
     /// Its handle.
     pub id: u32,
-    /// As [`Entry::reading`].
+    /// How often other files were put in its place.
     pub reading: u32,
     /// c, never 0.
     pub coefficient: f32,

@@ -1,5 +1,5 @@
 //! A decoder over burn tensors, described by data ([`DecoderConfig`]): the order of its block is
-//! written once, in [`block`], over operations that three executors implement.
+//! written once, in `block`, over operations that three executors implement.
 //!
 //! Every tensor here belongs to one sequence: activations are `[t, width]`, there is no batch
 //! dimension. Adapters enter at named places only ([`Steering`](crate::hooks::Steering)); the model
@@ -76,7 +76,7 @@ impl Model {
         &self.name
     }
 
-    /// What the model is called, as [`ModelFile::names`].
+    /// What the model is called, as [`ModelFile::names`](crate::arch::ModelFile::names).
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names

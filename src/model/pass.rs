@@ -201,7 +201,7 @@ impl Model {
     }
 
     /// What every layer of the base keeps of embeddings `[n, d]` at positions 0 … n−1: keys
-    /// (rotated) and values, each `[kv_heads, n, hd]`; n up to [`EXTRA_POSITIONS`].
+    /// (rotated) and values, each `[kv_heads, n, hd]`; n up to [`EXTRA_POSITIONS`](super::EXTRA_POSITIONS).
     #[must_use]
     pub fn keys_values(&self, embeddings: Tensor<2>) -> Vec<(Tensor<3>, Tensor<3>)> {
         let mut cache = self.new_cache();

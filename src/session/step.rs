@@ -14,7 +14,7 @@ pub enum CacheUse {
     Recomputed,
 }
 
-/// One report of a [`Generation`].
+/// One report of a [`Generation`](super::Generation).
 #[derive(Debug, Clone, Serialize)]
 #[serde(
     tag = "kind",

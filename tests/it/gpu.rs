@@ -194,6 +194,16 @@ const LAUNCHES: [(&str, u64); 13] = [
 /// Of a pass of one token, besides its blocks: the embedding, the last norm and the head.
 const OTHER_LAUNCHES: u64 = 3;
 
+/// How far a GPU may be from transformers, in parts of the largest logit.
+const OF_GOLDEN: f32 = 2e-4;
+
+/// What transformers says, as far as it is asked here.
+#[derive(serde::Deserialize)]
+struct Golden {
+    tokens: Vec<u32>,
+    logits_last: Vec<f32>,
+}
+
 /// The model in a folder, in whichever of the two formats it is there.
 fn model(folder: &Path, device: &Device) -> Session {
     let file = |name: &str| NativeFile::open(&folder.join(name)).expect("a file");
@@ -280,6 +290,17 @@ fn every_family_is_the_same_on_a_gpu() {
         let layers = sessions[1].model.config().num_layers as u64;
         let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
         let expected = expected.map(|(_, each)| each * layers + OTHER_LAUNCHES);
+        // Both are made of one block: what transformers says stands beside them.
+        let golden = fs::read(folder.join("expected.json")).expect("expected.json");
+        let golden: Golden = serde_json::from_slice(&golden).expect("JSON");
+        let found = logits(&sessions[1], &golden.tokens, &Steering::base());
+        let found = &found[found.len() - golden.logits_last.len()..];
+        let logits = golden.logits_last.iter();
+        let largest = logits.fold(0.0_f32, |most, x| most.max(x.abs()));
+        let apart = worst(found, &golden.logits_last) / largest;
+        if apart.is_nan() || apart > OF_GOLDEN {
+            failures.push(format!("{name}: {apart:.1e} from transformers"));
+        }
         let mut compare = |what: &str, steering: [&Steering; 2]| {
             let found = [0, 1].map(|at| numbers(&sessions[at], &ids, steering[at]));
             let largest = found[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
