@@ -492,3 +492,19 @@ fn absent_fields_are_what_transformers_makes_of_them() {
     assert!(config.layers.iter().all(|layer| layer.rope.is_none()));
     assert_eq!(config.attention_scale, 1.0);
 }
+
+/// A family without a golden model is a family that nobody has checked.
+#[test]
+fn every_family_has_a_golden_model() {
+    let list = fs::read_to_string("src/arch/mod.rs").expect("src/arch/mod.rs");
+    let listed = list.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix('&')?;
+        name.strip_suffix("::FAMILY,")
+    });
+    let shown: Vec<&str> = CASES
+        .iter()
+        .map(|(name, file)| open(name, file).config().family.family)
+        .collect();
+    let without: Vec<&str> = listed.filter(|name| !shown.contains(name)).collect();
+    assert!(without.is_empty(), "no golden model of {without:?}");
+}
