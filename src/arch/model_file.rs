@@ -634,5 +634,6 @@ fn model_name(config_json: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-#[cfg(test)]
+// They wait for files, which only a program can.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
