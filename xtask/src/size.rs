@@ -15,7 +15,9 @@ use crate::workspace::Workspace;
 /// above what it has. The aim is 3 MB. What prevents it is burn's GPU backend:
 /// kernels that are generated at run time need their compiler in the module, and
 /// features choose between whole backends, not between kernels (docs/performance.md).
-const BUDGET: usize = 4_550_000;
+///
+/// Raised from 4.55 MB by the families, the kernels that run them, template variables and the vocabulary of our own.
+const BUDGET: usize = 4_600_000;
 
 /// How many crates the report names.
 const NAMED: usize = 12;
