@@ -218,7 +218,11 @@ test("where storage is denied, the model loads and nothing is kept", { timeout: 
 // ---- a worker that ends ---------------------------------------------------------------------------
 
 test("a worker that ends without a word is missed: the text is kept, and a new one goes on from it", options, async () => {
-  proxy.prelude = 'addEventListener("message", ({ data }) => { if (data.call === "generate") setTimeout(close, 200); });';
+  // After a few steps, however fast they come.
+  proxy.prelude = `
+    const post = self.postMessage.bind(self);
+    let steps = 0;
+    self.postMessage = (message) => { if (message.step && ++steps > 5) close(); else post(message); };`;
   try {
     const { page, context } = await open(browser, `${proxy.url}#v=1&device=cpu&chat=0&p=abcabc&t=0&tp=1&rp=1&n=120`);
     await loadTinyModel(page);
