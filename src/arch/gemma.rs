@@ -16,9 +16,8 @@
 use super::config::{Activation, Biases, DecoderConfig};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
-use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
+use super::llama::{CAUSAL, INPUT_NORM, LINEARS, MLP_NORM, WHOLE_HEADS};
 use super::names::Names;
-use super::places::Norm;
 use super::{rope, sizes};
 use crate::error::Result;
 
@@ -27,10 +26,7 @@ pub(super) static FAMILY: Family = Family {
         family: "gemma",
         gguf: "gemma",
         linears: LINEARS,
-        norms: &[
-            (Norm::Input, "input_layernorm", "attn_norm"),
-            (Norm::PostAttention, "post_attention_layernorm", "ffn_norm"),
-        ],
+        norms: &[INPUT_NORM, MLP_NORM],
         stacks: &[],
         permuted: false,
     },

@@ -17,7 +17,7 @@ use super::config::{DecoderConfig, LayerConfig};
 use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
 use super::gemma::{ONE_WAY, common_gguf, common_json};
-use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
+use super::llama::{CAUSAL, INPUT_NORM, LINEARS, WHOLE_HEADS};
 use super::names::Names;
 use super::places::{Norm, NormPlaces};
 use super::{rope, windows};
@@ -29,18 +29,10 @@ pub(super) static FAMILY: Family = Family {
         gguf: "gemma2",
         linears: LINEARS,
         norms: &[
-            (Norm::Input, "input_layernorm", "attn_norm"),
-            (
-                Norm::AfterAttention,
-                "post_attention_layernorm",
-                "post_attention_norm",
-            ),
-            (Norm::PostAttention, "pre_feedforward_layernorm", "ffn_norm"),
-            (
-                Norm::AfterMlp,
-                "post_feedforward_layernorm",
-                "post_ffw_norm",
-            ),
+            INPUT_NORM,
+            AFTER_ATTENTION_NORM,
+            BEFORE_MLP_NORM,
+            AFTER_MLP_NORM,
         ],
         stacks: &[],
         permuted: false,
@@ -71,6 +63,24 @@ pub(super) static FAMILY: Family = Family {
         config: from_gguf,
     },
 };
+
+/// The norm on what attention adds.
+pub(super) const AFTER_ATTENTION_NORM: (Norm, &str, &str) = (
+    Norm::AfterAttention,
+    "post_attention_layernorm",
+    "post_attention_norm",
+);
+
+/// The norm before the MLP, where one stands on what attention adds.
+pub(super) const BEFORE_MLP_NORM: (Norm, &str, &str) =
+    (Norm::PostAttention, "pre_feedforward_layernorm", "ffn_norm");
+
+/// The norm on what the MLP adds.
+pub(super) const AFTER_MLP_NORM: (Norm, &str, &str) = (
+    Norm::AfterMlp,
+    "post_feedforward_layernorm",
+    "post_ffw_norm",
+);
 
 /// Queries are divided by its square root.
 pub(super) const SCALAR: &str = "query_pre_attn_scalar";

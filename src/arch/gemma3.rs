@@ -18,12 +18,13 @@ use super::config::{DecoderConfig, LayerConfig, QkNorm, RopeConfig};
 use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
 use super::gemma::{ONE_WAY, common_gguf, common_json};
+use super::gemma2::{AFTER_ATTENTION_NORM, AFTER_MLP_NORM, BEFORE_MLP_NORM};
 use super::gemma2::{
     ATTENTION_CAP, LOGIT_CAP, SCALAR, around, attention_scale, gguf_attention_scale,
 };
-use super::llama::{CAUSAL, LINEARS, WHOLE_HEADS};
+use super::llama::{CAUSAL, INPUT_NORM, LINEARS, WHOLE_HEADS};
 use super::names::Names;
-use super::places::Norm;
+use super::qwen3::{KEY_NORM, QUERY_NORM};
 use super::{rope, windows};
 use crate::error::Result;
 
@@ -33,20 +34,12 @@ pub(super) static FAMILY: Family = Family {
         gguf: "gemma3",
         linears: LINEARS,
         norms: &[
-            (Norm::Input, "input_layernorm", "attn_norm"),
-            (
-                Norm::AfterAttention,
-                "post_attention_layernorm",
-                "post_attention_norm",
-            ),
-            (Norm::PostAttention, "pre_feedforward_layernorm", "ffn_norm"),
-            (
-                Norm::AfterMlp,
-                "post_feedforward_layernorm",
-                "post_ffw_norm",
-            ),
-            (Norm::Query, "self_attn.q_norm", "attn_q_norm"),
-            (Norm::Key, "self_attn.k_norm", "attn_k_norm"),
+            INPUT_NORM,
+            AFTER_ATTENTION_NORM,
+            BEFORE_MLP_NORM,
+            AFTER_MLP_NORM,
+            QUERY_NORM,
+            KEY_NORM,
         ],
         stacks: &[],
         permuted: false,

@@ -19,11 +19,11 @@
 //! - **Refused**: experts, Mamba layers.
 
 use super::config::{Biases, DecoderConfig, LayerConfig};
-use super::family::{Card, Family, Only};
+use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
-use super::llama::{CAUSAL, LINEARS, SILU, WHOLE_HEADS};
+use super::llama::{CAUSAL, INPUT_NORM, LINEARS, MLP_NORM, NO_EXPERTS, SILU, WHOLE_HEADS};
 use super::names::{Names, Stack};
-use super::places::{Norm, Projection};
+use super::places::Projection;
 use super::{rope, sizes, windows};
 use crate::error::Result;
 
@@ -32,10 +32,7 @@ pub(super) static FAMILY: Family = Family {
         family: "granite",
         gguf: "granite",
         linears: LINEARS,
-        norms: &[
-            (Norm::Input, "input_layernorm", "attn_norm"),
-            (Norm::PostAttention, "post_attention_layernorm", "ffn_norm"),
-        ],
+        norms: &[INPUT_NORM, MLP_NORM],
         // llama.cpp's converter takes them apart: no GGUF file has them.
         stacks: &[
             Stack {
@@ -83,10 +80,7 @@ pub(super) static FAMILY: Family = Family {
             "logit_scale",
             "rope.scaling.finetuned",
         ],
-        only: &[
-            Only::number("expert_count", 0.0, "models without experts"),
-            CAUSAL,
-        ],
+        only: &[NO_EXPERTS, CAUSAL],
         config: from_gguf,
     },
 };

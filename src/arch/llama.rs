@@ -63,12 +63,13 @@ pub(super) const SILU: Only = Only::text("hidden_act", "silu", "silu");
 pub(super) const WHOLE_HEADS: Only =
     Only::number("partial_rotary_factor", 1.0, "1: whole heads rotated");
 pub(super) const CAUSAL: Only = Only::flag("attention.causal", true, "causal attention");
+pub(super) const NO_EXPERTS: Only = Only::number("expert_count", 0.0, "models without experts");
 
 /// The metadata of llama.cpp.
 pub(super) const GGUF: Card<fn(&Keys<'_>, &'static Names) -> Result<DecoderConfig>> = Card {
     reads: &[],
     only: &[
-        Only::number("expert_count", 0.0, "models without experts"),
+        NO_EXPERTS,
         CAUSAL,
         Only::number("logit_scale", 1.0, UNSCALED),
         Only::number("residual_scale", 1.0, UNSCALED),

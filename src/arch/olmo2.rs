@@ -12,9 +12,11 @@
 use super::config::{Biases, DecoderConfig, QkNorm};
 use super::family::{Card, Family, Only};
 use super::fields::{Fields, Json, Keys};
+use super::gemma2::{AFTER_ATTENTION_NORM, AFTER_MLP_NORM};
 use super::llama::{CAUSAL, LINEARS, SILU, WHOLE_HEADS};
 use super::names::Names;
-use super::places::{Norm, NormPlaces};
+use super::places::NormPlaces;
+use super::qwen3::{KEY_NORM, QUERY_NORM};
 use super::{rope, sizes};
 use crate::error::Result;
 
@@ -23,20 +25,7 @@ pub(super) static FAMILY: Family = Family {
         family: "olmo2",
         gguf: "olmo2",
         linears: LINEARS,
-        norms: &[
-            (
-                Norm::AfterAttention,
-                "post_attention_layernorm",
-                "post_attention_norm",
-            ),
-            (
-                Norm::AfterMlp,
-                "post_feedforward_layernorm",
-                "post_ffw_norm",
-            ),
-            (Norm::Query, "self_attn.q_norm", "attn_q_norm"),
-            (Norm::Key, "self_attn.k_norm", "attn_k_norm"),
-        ],
+        norms: &[AFTER_ATTENTION_NORM, AFTER_MLP_NORM, QUERY_NORM, KEY_NORM],
         stacks: &[],
         permuted: false,
     },

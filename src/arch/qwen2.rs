@@ -10,7 +10,7 @@
 //!   `model_type`.
 
 use super::config::{Biases, DecoderConfig};
-use super::family::{Card, Family, Only};
+use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
 use super::{llama, rope, sizes, windows};
@@ -39,10 +39,7 @@ pub(super) static FAMILY: Family = Family {
     },
     gguf: Card {
         reads: &[],
-        only: &[
-            llama::CAUSAL,
-            Only::number("expert_count", 0.0, "models without experts"),
-        ],
+        only: &[llama::CAUSAL, llama::NO_EXPERTS],
         config: from_gguf,
     },
 };

@@ -13,7 +13,7 @@
 //! - **Refused** as in Qwen2.
 
 use super::config::{Biases, DecoderConfig, QkNorm};
-use super::family::{Card, Family, Only};
+use super::family::{Card, Family};
 use super::fields::{Fields, Json, Keys};
 use super::names::Names;
 use super::places::Norm;
@@ -25,12 +25,7 @@ pub(super) static FAMILY: Family = Family {
         family: "qwen3",
         gguf: "qwen3",
         linears: llama::LINEARS,
-        norms: &[
-            llama::INPUT_NORM,
-            (Norm::Query, "self_attn.q_norm", "attn_q_norm"),
-            (Norm::Key, "self_attn.k_norm", "attn_k_norm"),
-            llama::MLP_NORM,
-        ],
+        norms: &[llama::INPUT_NORM, QUERY_NORM, KEY_NORM, llama::MLP_NORM],
         stacks: &[],
         permuted: false,
     },
@@ -49,13 +44,16 @@ pub(super) static FAMILY: Family = Family {
     },
     gguf: Card {
         reads: &[],
-        only: &[
-            llama::CAUSAL,
-            Only::number("expert_count", 0.0, "models without experts"),
-        ],
+        only: &[llama::CAUSAL, llama::NO_EXPERTS],
         config: from_gguf,
     },
 };
+
+/// The norm of queries.
+pub(super) const QUERY_NORM: (Norm, &str, &str) = (Norm::Query, "self_attn.q_norm", "attn_q_norm");
+
+/// The norm of keys.
+pub(super) const KEY_NORM: (Norm, &str, &str) = (Norm::Key, "self_attn.k_norm", "attn_k_norm");
 
 fn from_json(fields: &Json<'_>, names: &'static Names) -> Result<DecoderConfig> {
     fields.stated("num_key_value_heads", sizes::NO_DEFAULT)?;

@@ -10,7 +10,7 @@ use super::turn::Turn;
 use crate::arch::{Norm, Projection};
 use crate::hooks::{LayerPlan, SitePlan, Steering};
 
-/// One sequence of a pass: tokens behind what its cache holds, and what acts on them.
+/// One sequence of a pass: tokens after what its cache holds, and what acts on them.
 #[derive(Debug)]
 pub struct Lane<'a> {
     /// The new tokens.

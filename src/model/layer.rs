@@ -35,7 +35,7 @@ pub(super) struct Block {
 pub(super) struct Stacks {
     /// The weights and biases of each of [`GROUPS`] on top of each other.
     pub(super) groups: [Packed; 4],
-    /// The gains of the norms of queries and keys behind each other, if there are such norms.
+    /// The gains of the norms of queries and keys one after the other, if there are such norms.
     pub(super) gains: Option<Tensor<1>>,
 }
 

@@ -200,7 +200,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     }
 }
 
-/// The biases of a group behind each other, 0 where a layer has none; nothing where all have none.
+/// The biases of a group one after the other, 0 where a layer has none; nothing where all have none.
 fn stacked(group: &[Projection], biases: &[Option<Vec<f32>>], config: &DecoderConfig) -> Vec<f32> {
     let of = |projection: Projection| biases[projection as usize].as_deref();
     if group.iter().all(|&projection| of(projection).is_none()) {

@@ -19,7 +19,7 @@ use crate::hooks::{LayerPlan, Listener, Steering};
 use crate::tensor::{from_host, to_host};
 
 impl Model {
-    /// Runs `tokens` behind what `cache` holds, extends the cache, and returns the logits of
+    /// Runs `tokens` after what `cache` holds, extends the cache, and returns the logits of
     /// the wanted positions, `None` for [`Positions::None`].
     ///
     /// # Errors
@@ -242,9 +242,9 @@ impl Model {
         cache.tokens.extend(tokens);
         let weigh = |Listener { gate, scout: heard }: &Listener| {
             let mut scout = cache.take_scout(gate, || self.new_cache());
-            let behind = &cache.tokens[scout.len()..];
-            let h = self.embed(behind, heard);
-            let run = self.run(0..behind.len(), &mut scout, heard);
+            let unread = &cache.tokens[scout.len()..];
+            let h = self.embed(unread, heard);
+            let run = self.run(0..unread.len(), &mut scout, heard);
             let h = self.blocks(h, &mut [run], |_, _| {});
             cache.put_scout(gate, scout);
             let h = h
