@@ -72,8 +72,17 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Input,
+        Self::PostAttention,
+        Self::AfterAttention,
+        Self::AfterMlp,
+        Self::Query,
+        Self::Key,
+    ];
     /// How many there can be.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = Self::ALL.len();
 }
 
 /// Where the norms of a block stand.

@@ -40,6 +40,8 @@ pub struct Session {
     pub model: Rc<Model>,
     /// Its tokenizer and chat template, when the file has them.
     pub text: Option<Text>,
+    /// SHA-256 of the model's file, where whoever read it knows it.
+    pub file_sha256: Option<String>,
     /// The adapters.
     pub stack: Rc<RefCell<Stack>>,
 }
@@ -122,6 +124,7 @@ impl Session {
         Ok(Self {
             model: Rc::new(model),
             text,
+            file_sha256: None,
             stack,
         })
     }

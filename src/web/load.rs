@@ -226,7 +226,8 @@ async fn load(
         };
         report(state, progress.bytes, progress.total_bytes);
     });
-    let loaded = until_aborted(signal, loaded).await?;
+    let mut loaded = until_aborted(signal, loaded).await?;
+    loaded.file_sha256.clone_from(&origin.sha256);
     let config = loaded.model.config();
     let info = ModelInfo {
         name: loaded.model.name().to_owned(),

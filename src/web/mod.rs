@@ -13,6 +13,7 @@
 //! relaxed.rs     integer products in relaxed SIMD
 //! device.rs      asking the browser for its devices, opening one
 //! input.rs       JavaScript values as Rust values: requests, addresses, files, adapters
+//! dose.rs        measuring: options, progress, abort
 //! load.rs        an address, a file or a folder -> a session
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
@@ -26,6 +27,8 @@ pub mod sums;
 mod blob;
 #[cfg(target_arch = "wasm32")]
 mod device;
+#[cfg(target_arch = "wasm32")]
+mod dose;
 #[cfg(target_arch = "wasm32")]
 mod download;
 #[cfg(target_arch = "wasm32")]

@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use super::device::{Started, start};
+use super::dose::{behaviours, calibrated, mapped, measured};
 use super::glue::{check, get, gpu_bytes, object, options, plain, promise, when_lost};
 use super::input::{
     absolute, adapter_files, files_and_weights, request as read_request, signal, with_weights,
@@ -286,6 +287,52 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "GenerateRequest")] request: JsValue,
     ) -> Result<Vec<u32>> {
         self.session()?.prompt_ids(&read_request(&request)?)
+    }
+
+    /// Measures what coefficients do to the answers of a behaviour and to neutral ones: the object that
+    /// `steer measure --json` prints. `signal` ends it with the error `aborted`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Measurement>")]
+    pub fn measure(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "MeasureOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            measured(&session, &options).await
+        })
+    }
+
+    /// Finds the c on each side at which the 95th percentile of the KL from the base on neutral answers
+    /// is `nats` (1 unless given), or says how far it looked.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Calibration>")]
+    pub fn calibrate(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            calibrated(&session, &options).await
+        })
+    }
+
+    /// Turns one block after the other to the same strength (0.25 nats unless given) and reads the effect.
+    #[wasm_bindgen(js_name = layerMap, unchecked_return_type = "Promise<LayerMap>")]
+    pub fn layer_map(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            mapped(&session, &options).await
+        })
+    }
+
+    /// Checks the text of a file of contrasting answers and gives the names of its behaviours.
+    pub fn behaviours(&self, text: &str) -> Result<Vec<String>> {
+        behaviours(text)
     }
 
     /// What the next change of a coefficient does to the text so far, for the stream under way:

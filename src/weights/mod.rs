@@ -5,17 +5,20 @@
 //! gguf/           the GGUF container, read and written
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
+//! hash.rs         fingerprints of files
 //! split.rs        the parts of a GGUF file that was split
 //! folder.rs       which files of a folder are the model, by their names
 //! ```
 
 pub mod folder;
 pub mod gguf;
+mod hash;
 pub mod quant;
 pub mod safetensors;
 mod source;
 pub(crate) mod split;
 
+pub use hash::{hex, sha256};
 pub use source::Bytes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::NativeFile;

@@ -5,6 +5,7 @@
 //! args.rs           shared arguments, and how values are read
 //! load.rs           paths -> a session: device, model, adapters
 //! adapter_files.rs  a path -> the files of an adapter
+//! dosed.rs          what measuring subcommands share: pairs, a subject, progress
 //! files.rs          reading, and errors that name files
 //! report.rs         standard output, and times
 //! ```
@@ -17,13 +18,17 @@ mod report;
 mod adapter_files;
 mod args;
 mod bench;
+mod calibrate;
+mod dosed;
 mod export;
 mod extract;
 mod files;
 mod generate;
 mod inspect;
+mod layers;
 mod load;
 mod logits;
+mod measure;
 mod methods;
 mod record;
 
@@ -35,11 +40,14 @@ use pollster::block_on;
 use steering_playground::error::Error;
 
 use bench::Bench;
+use calibrate::Calibrate;
 use export::Export;
 use extract::Extract;
 use generate::Generate;
 use inspect::Inspect;
+use layers::Layers;
 use logits::Logits;
+use measure::Measure;
 use record::Record;
 
 #[derive(Parser)]
@@ -60,6 +68,12 @@ enum Command {
     Logits(Logits),
     /// Explain an adapter folder.
     Inspect(Inspect),
+    /// Measure what coefficients do to the answers of a behaviour, and to neutral ones.
+    Measure(Measure),
+    /// Find the coefficients of a strength in nats.
+    Calibrate(Calibrate),
+    /// Find out which blocks carry an effect.
+    Layers(Layers),
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
@@ -85,6 +99,9 @@ fn main() -> ExitCode {
         Command::Generate(args) => block_on(generate::run(&args)),
         Command::Logits(args) => block_on(logits::run(&args)),
         Command::Inspect(args) => block_on(inspect::run(&args)),
+        Command::Measure(args) => block_on(measure::run(&args)),
+        Command::Calibrate(args) => block_on(calibrate::run(&args)),
+        Command::Layers(args) => block_on(layers::run(&args)),
         Command::Extract(args) => block_on(extract::run(&args)),
         Command::Export(args) => block_on(export::run(&args)),
         Command::Record(args) => block_on(record::run(&args)),
