@@ -306,7 +306,9 @@ fn grid(subject: &Subject<'_>, asked: Option<&[f32]>) -> Result<(Vec<f32>, Vec<f
     }
     all.extend(ENDS);
     // −0 is 0.
-    all.iter_mut().for_each(|c| *c += 0.0);
+    for c in &mut all {
+        *c += 0.0;
+    }
     all.sort_unstable_by(f32::total_cmp);
     all.dedup();
     Ok((all, left_out))

@@ -26,10 +26,8 @@ pub(super) async fn inverse_error(subject: &Subject<'_>) -> Result<Option<f64>> 
             continue;
         }
         // Each by itself: two turns one after the other are undone in the opposite order only.
-        let stack = subject.session.stack.borrow();
-        let forth = stack.steering_of([(id, share)], None)?;
-        let back = stack.steering_of([(id, -share)], None)?;
-        drop(stack);
+        let alone = |c| subject.session.stack.borrow().steering_of([(id, c)], None);
+        let (forth, back) = (alone(share)?, alone(-share)?);
         for error in errors(&subject.session.model, &forth, &back) {
             let error = f64::from(read_back(error.unsqueeze()).await?[0]);
             worst = Some(worst.map_or(error, |worst| worst.max(error)));

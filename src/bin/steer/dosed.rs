@@ -81,9 +81,10 @@ pub(crate) async fn told(Progress { done, total }: Progress) -> Result<()> {
 
 /// The SHA-256 of a model's file; of a folder that of its `model.safetensors`, if it has one.
 fn model_sha256(path: &Path) -> Result<Option<String>> {
-    let path = match path.is_dir() {
-        true => path.join("model.safetensors"),
-        false => path.to_owned(),
+    let path = if path.is_dir() {
+        path.join("model.safetensors")
+    } else {
+        path.to_owned()
     };
     if !path.is_file() {
         return Ok(None);
