@@ -1,4 +1,4 @@
-//! Adapters of PEFT 0.21 on the tiny models of the families, at c = 1:
+//! Adapters on the tiny models of the families, at c = 1 (`tests/golden/families.py`):
 //! `tests/golden/families/adapters/BASE/METHOD` holds the files and `expected.json`.
 
 use std::fs;
