@@ -41,7 +41,10 @@ pub(crate) fn read(
         return Err(Error::BadConfig {
             file: metadata.file.clone(),
             field: "general.architecture".into(),
-            expected: format!("{}, that of the model: an adapter that was made for it", own.gguf),
+            expected: format!(
+                "{}, that of the model: an adapter that was made for it",
+                own.gguf
+            ),
             found: architecture.into(),
         });
     }

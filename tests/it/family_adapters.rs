@@ -193,7 +193,8 @@ fn exports_of_every_family_come_back() {
             for (at, projection) in Projection::ALL.into_iter().enumerate() {
                 let (i, o) = projection.widths(config);
                 let path = family.linear(projection);
-                let key = |x| format!("base_model.model.model.layers.{layer}.{path}.lora_{x}.weight");
+                let key =
+                    |x| format!("base_model.model.model.layers.{layer}.{path}.lora_{x}.weight");
                 let step = 0.3 + (layer * 7 + at) as f32 * 0.07;
                 tensors.push((key('A'), vec![2, i], numbers(2 * i, step)));
                 tensors.push((key('B'), vec![o, 2], numbers(2 * o, step + 0.03)));
@@ -204,14 +205,22 @@ fn exports_of_every_family_come_back() {
             ..alone("lora", file_of(&tensors))
         };
         let d = config.hidden_size;
-        let directions = (1..config.num_layers)
-            .map(|layer| (format!("direction.{layer}"), vec![d], numbers(d, 0.7 + layer as f32)));
+        let directions = (1..config.num_layers).map(|layer| {
+            (
+                format!("direction.{layer}"),
+                vec![d],
+                numbers(d, 0.7 + layer as f32),
+            )
+        });
         let vector = alone("vector", file_of(&directions.collect::<Vec<_>>()));
         let mut sessions = vec![session];
         if folder.join("config.json").exists() && folder.join("model.gguf").exists() {
             sessions.push(gguf_model(&folder));
         }
-        for (files, field) in [(lora, "general.architecture"), (vector, "controlvector.model_hint")] {
+        for (files, field) in [
+            (lora, "general.architecture"),
+            (vector, "controlvector.model_hint"),
+        ] {
             let name = format!("{}, {}", folder.display(), files.name);
             let logits = |session: &Session, files: &AdapterFiles, c: f32| {
                 let adapter = adapters::load(files, &session.model);
@@ -221,23 +230,37 @@ fn exports_of_every_family_come_back() {
                 stack.set_coefficient(id, c).expect("finite");
                 let found = last(session, &tokens, &stack.steering());
                 let bytes = Export::new(&stack.entries()[0]).gguf(&session.model);
-                (found, block_on(bytes).unwrap_or_else(|error| panic!("{name}: {error}")))
+                (
+                    found,
+                    block_on(bytes).unwrap_or_else(|error| panic!("{name}: {error}")),
+                )
             };
             let (steered, written) = logits(&sessions[0], &files, 0.7);
             let (metadata, _) = gguf::read_all("written", &written).expect("a file");
-            assert_eq!(metadata.string(field).expect("text"), Some(family.gguf), "{name}");
+            assert_eq!(
+                metadata.string(field).expect("text"),
+                Some(family.gguf),
+                "{name}"
+            );
             let base = last(&sessions[0], &tokens, &Steering::base());
             for session in &sessions {
                 let (again, _) = logits(session, &alone("written", written.clone()), 1.0);
                 let apart = |other: &[f32]| largest(again.iter().zip(other).map(|(a, b)| a - b));
                 let all = largest(steered.iter().copied());
-                assert!(apart(&steered) < 1e-5 * all, "{name}: {}", apart(&steered) / all);
+                assert!(
+                    apart(&steered) < 1e-5 * all,
+                    "{name}: {}",
+                    apart(&steered) / all
+                );
                 assert!(apart(&base) > 0.01 * all, "{name} does something");
             }
         }
         seen.insert(family.family);
     }
-    let all = ["gemma", "gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"];
+    let all = [
+        "gemma", "gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "qwen2", "qwen3",
+        "smollm3",
+    ];
     assert_eq!(seen, BTreeSet::from(all));
 }
 
@@ -257,7 +280,10 @@ fn what_cannot_be_taken_apart_is_refused_by_name() {
     };
     let error = adapters::load(&pissa, &session.model).expect_err("refused");
     assert_eq!(error.code(), "unsupported-option");
-    assert!(error.to_string().contains("shared_mlp.input_linear"), "{error}");
+    assert!(
+        error.to_string().contains("shared_mlp.input_linear"),
+        "{error}"
+    );
     // A family without the module knows none such, and no part of it.
     let llama = model(&families.join("llama_rope_llama3"));
     let error = adapters::load(&files, &llama.model).expect_err("refused");

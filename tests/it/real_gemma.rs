@@ -70,12 +70,20 @@ fn gemma_3_270m_equals_transformers_past_its_window_too() {
             let name = &case.name;
             let mut cache = session.model.new_cache();
             let logits = last(&session, &mut cache, &case.tokens);
-            let sum = logits.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>();
+            let sum = logits
+                .iter()
+                .map(|logit| f64::from(*logit).exp())
+                .sum::<f64>();
             let found = off(&logits, &case.top);
             let sum_off = (sum.ln() - case.log_sum_exp).abs();
-            println!("{name}, {weights:?}: {found:.1e} of the largest logit, log-sum {sum_off:.1e}");
+            println!(
+                "{name}, {weights:?}: {found:.1e} of the largest logit, log-sum {sum_off:.1e}"
+            );
             assert!(found < tolerance, "{name}, {weights:?}: {found:.1e}");
-            assert!(sum_off < f64::from(tolerance * case.top[0].1), "{name}: {sum_off:.1e}");
+            assert!(
+                sum_off < f64::from(tolerance * case.top[0].1),
+                "{name}: {sum_off:.1e}"
+            );
             if let Some(moved) = case.moved_without_window {
                 assert!(moved > 100.0 * 2e-4 * case.top[0].1, "the window shows");
             }
