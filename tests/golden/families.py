@@ -384,5 +384,5 @@ if __name__ == "__main__":
             if not only or f"{base}/{name}" in only or base in only:
                 make_case(base, name)
     for case in GGUF:
-        if "LLAMA_CPP" in os.environ and (not only or case in only):
+        if "LLAMA_CPP" in os.environ and (not only or case in only or case.split("/")[0] in only):
             make_gguf(case)
