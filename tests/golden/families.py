@@ -371,7 +371,7 @@ def make_gguf(case):
         shutil.copy(old if os.path.exists(old) else f"{FAMILIES}/{base}/config.json", f"{work}/config.json")
         # it asks transformers for the config, and transformers 5 renames a Granite 4's layers, which it then takes for Mamba's
         program = ("import json, runpy, sys; sys.path[:0] = sys.argv[1:3]; from conversion import ModelBase; "
-                   "ModelBase.load_hparams = staticmethod(lambda folder, _: json.load(open(folder / 'config.json'))); "
+                   "ModelBase.load_hparams = staticmethod(lambda folder, is_mistral_format=False: json.load(open(folder / 'config.json'))); "
                    "path = sys.argv[2] + '/convert_lora_to_gguf.py'; sys.argv = [path, *sys.argv[3:]]; runpy.run_path(path, run_name='__main__')")
         sources = os.environ["LLAMA_CPP"]
         command = [sys.executable, "-c", program, f"{sources}/gguf-py", sources, "--base", work, "--outtype", "bf16",
