@@ -96,7 +96,7 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 /// # Errors
 /// As [`load`], and [`DeviceLost`](crate::Error::DeviceLost).
 pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
     let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
     let mut wanted = saved::frozen(&loader);
     if pissa::matches(&config) {
@@ -124,7 +124,7 @@ fn load_with(
     model: &Model,
     weights: BTreeMap<Site, Vec<f32>>,
 ) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
     let method = method_of(&config)?;
     method.check_fields(&config)?;
     keys::check_names(&config, method, &tensors)?;

@@ -99,9 +99,10 @@ pub(super) fn left_out(config: &Config, placed: &[Placed]) -> Option<String> {
     let mut outside = placed.iter().filter_map(|placed| match placed.site {
         Site::Linear(layer, projection) => {
             // Without a model any family's name may be meant.
-            let mut paths = all_names().map(|names| names.linear(projection));
-            let first = paths.clone().next()?;
-            let outside = !paths.any(|path| choice.adapts(config, layer, path));
+            let mut paths = all_names().flat_map(|names| names.paths_of(projection));
+            let first = paths.next()?;
+            let adapts = |path| choice.adapts(config, layer, path);
+            let outside = !adapts(first) && !paths.any(adapts);
             outside.then(|| format!("model.layers.{layer}.{first}"))
         }
         _ => None,

@@ -60,7 +60,24 @@ impl Names {
     #[must_use]
     pub fn projection_at(&self, path: &str) -> Option<Projection> {
         let found = self.linears.iter().find(|(_, known, _)| *known == path);
-        found.map(|(projection, ..)| *projection)
+        let alone = || match self.stack_at(path)?.parts {
+            [one] => Some(*one),
+            _ => None,
+        };
+        found.map(|(projection, ..)| *projection).or_else(alone)
+    }
+
+    /// The stack of this path inside a block.
+    #[must_use]
+    pub fn stack_at(&self, path: &str) -> Option<&'static Stack> {
+        self.stacks.iter().find(|stack| stack.path == path)
+    }
+
+    /// The paths under which PEFT may know a linear layer: its own, and those of stacks that hold it.
+    pub fn paths_of(&self, projection: Projection) -> impl Iterator<Item = &'static str> + use<> {
+        let holds = move |stack: &&Stack| stack.parts.contains(&projection);
+        let stacks = self.stacks.iter().filter(holds).map(|stack| stack.path);
+        std::iter::once(self.linear(projection)).chain(stacks)
     }
 
     /// The norm of this path inside a block.
@@ -70,10 +87,12 @@ impl Names {
         found.map(|(norm, ..)| *norm)
     }
 
-    /// The paths of all linear layers and norms of a block.
+    /// The paths of all linear layers, stacks and norms of a block.
     pub fn paths(&self) -> impl Iterator<Item = &'static str> + use<'_> {
         let linears = self.linears.iter().map(|(_, path, _)| *path);
-        linears.chain(self.norms.iter().map(|(_, path, _)| *path))
+        let stacks = self.stacks.iter().map(|stack| stack.path);
+        let norms = self.norms.iter().map(|(_, path, _)| *path);
+        linears.chain(stacks).chain(norms)
     }
 
     /// llama.cpp's name of the tensor of this bare name; `None` where the family has none such.

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use super::config::{CONFIG_FILE, Config, WEIGHTS_FILE};
 use super::files::{AdapterFiles, BASES_FILE};
 use super::{gguf_lora, keys, mlx_lora};
+use crate::arch::DecoderConfig;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{self, HostTensor, gguf, safetensors};
 
-/// Reads config and tensors from any of the containers, under PEFT's names. `head_dim` is the
-/// model's, if there is one.
+/// Reads config and tensors from any of the containers, under PEFT's names. `model` is what the model
+/// that they are for is, if there is one.
 pub(crate) fn read(
     files: &AdapterFiles,
-    head_dim: Option<usize>,
+    model: Option<&DecoderConfig>,
 ) -> Result<(Config, BTreeMap<String, HostTensor>)> {
     let vector = br#"{"peft_type":"CONTROL_VECTOR"}"#;
     if files.weights.starts_with(b"GGUF") {
@@ -34,7 +35,7 @@ pub(crate) fn read(
         }
         let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
         let (json, tensors, own) = if is_lora {
-            let (json, tensors, own) = gguf_lora::read(&metadata, tensors, head_dim)?;
+            let (json, tensors, own) = gguf_lora::read(&metadata, tensors, model)?;
             (json.to_string().into_bytes(), tensors, own)
         } else {
             (vector.to_vec(), tensors, BTreeMap::new())

@@ -19,7 +19,8 @@ pub(crate) fn module(key: &str) -> Option<&str> {
     let module = module.strip_suffix(".token_adapter").unwrap_or(module);
     let module = module.strip_suffix(".ln_tuning_layers").unwrap_or(module);
     let path = module.strip_prefix(PREFIX)?;
-    (Site::parse(path).is_some() || Site::is_norm(path)).then_some(module)
+    let is_module = Site::parse(path).is_some() || Site::is_stack(path) || Site::is_norm(path);
+    is_module.then_some(module)
 }
 
 /// The key of the copy that this one repeats: with save_embedding_layers or bias = "all" PEFT writes
@@ -79,6 +80,7 @@ pub(crate) fn frozen(loader: &Loader<'_>) -> Vec<Target> {
 
 /// The copies among the tensors that no method took.
 pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    loader.take_apart(&[])?;
     for key in loader.keys() {
         if repeated(&key).is_some_and(|plain| loader.shape(&plain).is_some()) {
             loader.skip(&key);

@@ -55,6 +55,23 @@ pub struct HostTensor {
     pub data: HostData,
 }
 
+impl HostTensor {
+    /// Some of its rows.
+    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        let width: usize = self.shape.iter().skip(1).product();
+        let cut = rows.start * width..rows.end * width;
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        Self {
+            shape,
+            data: match &self.data {
+                HostData::Float(values) => HostData::Float(values[cut].to_vec()),
+                HostData::Int(values) => HostData::Int(values[cut].to_vec()),
+            },
+        }
+    }
+}
+
 /// Numbers widened to one float and one integer type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostData {

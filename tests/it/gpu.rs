@@ -174,8 +174,8 @@ fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
 }
 
 /// Launches for each block and token, of the tiny models of the families: two more where norms stand
-/// around attention and MLP.
-const LAUNCHES: [(&str, u64); 13] = [
+/// around attention and MLP. The README's table of families is made of it.
+pub const LAUNCHES: [(&str, u64); 13] = [
     ("gemma", 8),
     ("gemma2", 10),
     ("gemma3", 10),

@@ -23,6 +23,7 @@ mod model;
 mod mutations;
 mod numbers;
 mod quantised;
+mod real_gemma;
 mod record;
 mod session;
 mod steer;
