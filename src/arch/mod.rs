@@ -42,9 +42,8 @@ mod smollm3;
 
 pub use config::{Activation, Biases, DecoderConfig, Fused, LayerConfig, QkNorm, RopeConfig};
 pub use family::config_from_json;
-pub(crate) use family::{all_names, known_to_gguf};
+pub(crate) use family::{all_names, known_to_gguf, with_usual_body};
 pub use model_file::ModelFile;
-pub(crate) use names::with_usual_body;
 pub use names::{Body, Names, Stack};
 pub use places::{Norm, NormPlaces, Projection};
 

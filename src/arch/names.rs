@@ -205,26 +205,6 @@ fn joined(module: &str, rest: &str) -> String {
     }
 }
 
-/// The name of an adapter's tensor with the body of its family called as in most, and that family:
-/// `base_model.model.transformer.h.0.…` -> `base_model.model.model.layers.0.…`. `None` where it is.
-pub(crate) fn with_usual_body(key: &str) -> Option<(String, &'static Names)> {
-    let own = |names: &'static Names| {
-        let body = names.body?;
-        let own = |(own, bare): &(&str, &str)| {
-            let (own, usual) = match *bare {
-                "lm_head" => (format!("{own}."), "lm_head.".into()),
-                bare => (format!("{}.{own}.", body.name), format!("model.{bare}.")),
-            };
-            let at = key.find(&own)?;
-            let (before, rest) = (&key[..at], &key[at + own.len()..]);
-            let is_whole = before.is_empty() || before.ends_with('.');
-            is_whole.then(|| (format!("{before}{usual}{rest}"), names))
-        };
-        body.modules.iter().find_map(own)
-    };
-    super::all_names().find_map(own)
-}
-
 /// A name in the two formats.
 type Pair<'a> = (&'a str, &'a str);
 
