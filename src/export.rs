@@ -89,10 +89,14 @@ impl Export {
                     // One α serves the whole file; another module's goes into its B.
                     let b = if own == alpha { b } else { b * (own / alpha) };
                     let mut b = host(b).await?;
-                    let permuted = matches!(site, Site::Linear(_, projection) if
-                        family.is_permuted(&format!(".{}.", family.linear(projection))));
-                    if let (true, HostData::Float(values)) = (permuted, &mut b.data) {
-                        rows::permute(values, model.config().head_dim, b.shape[1]);
+                    let moved = match site {
+                        Site::Linear(_, projection) => {
+                            family.moved(&format!(".{}.", family.linear(projection)))
+                        }
+                        _ => None,
+                    };
+                    if let (Some(moved), HostData::Float(values)) = (moved, &mut b.data) {
+                        rows::move_as(values, moved, model.config().head_dim, b.shape[1]);
                     }
                     tensors.push((low_rank, host(a).await?));
                     tensors.push((format!("{name}.lora_b"), b));

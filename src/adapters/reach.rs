@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::arch::{Names, Projection, all_names};
+use crate::arch::{Names, all_names};
 use crate::checkpoint::Config;
 use crate::checkpoint::patterns::Patterns;
 use crate::hooks::{Placed, Site, ranges};
@@ -178,7 +178,8 @@ impl Modules {
                 names.collect::<Option<_>>().map(Self::List)
             }
             Value::String(all) if all == "all-linear" => {
-                let paths = all_names().flat_map(|names| Projection::ALL.map(|p| names.linear(p)));
+                let paths = all_names().flat_map(|names| names.linears);
+                let paths = paths.map(|(_, path, _)| *path);
                 let name = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
                 let names: BTreeSet<String> = paths.map(name).collect();
                 Some(Self::List(names.into_iter().collect()))

@@ -48,6 +48,7 @@ pub(super) static FAMILY: Family = Family {
             },
         ],
         permuted: true,
+        body: None,
     },
     model_types: &["granite", "granitemoehybrid"],
     architectures: &[

@@ -88,6 +88,7 @@ pub(crate) fn read(
         tensors,
         mut own,
         inside,
+        names: of_family,
     } = keys::named(&file, tensors)?;
     for name in own.values_mut() {
         if let Some(first) = names.remove(name) {
@@ -111,6 +112,7 @@ pub(crate) fn read(
     let config = Config {
         weights: file,
         inside: if is_mlx { config.inside } else { inside },
+        names: of_family,
         own,
         is_mlx,
         ..config

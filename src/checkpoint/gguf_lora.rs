@@ -87,9 +87,10 @@ pub(crate) fn read(
         };
         let tensor = match parameter {
             "lora_embedding_A" => transposed(tensor),
-            "lora_B.weight" if family.is_permuted(&format!("{path}.weight")) => {
-                with_rows(tensor, model.map(|model| model.head_dim))
-            }
+            "lora_B.weight" => match family.moved(&format!("{path}.weight")) {
+                Some(moved) => with_rows(tensor, moved, model.map(|model| model.head_dim)),
+                None => tensor,
+            },
             _ => tensor,
         };
         if parameter.contains("_A") {
@@ -150,11 +151,11 @@ fn peft_name(family: &Names, name: &str) -> Option<(String, &'static str)> {
     Some((path, parameter))
 }
 
-/// B of queries or keys with the rows in Hugging Face's order.
-fn with_rows(mut tensor: HostTensor, head_dim: Option<usize>) -> HostTensor {
+/// B with the rows in Hugging Face's order.
+fn with_rows(mut tensor: HostTensor, moved: rows::Moved, head_dim: Option<usize>) -> HostTensor {
     let width = tensor.shape.get(1).copied().unwrap_or(0);
     if let (HostData::Float(values), Some(head_dim)) = (&mut tensor.data, head_dim) {
-        rows::unpermute(values, head_dim, width);
+        rows::put_back(values, moved, head_dim, width);
     }
     tensor
 }

@@ -81,7 +81,8 @@ impl Host<'_, '_> {
     /// Whether it can run the blocks of such a decoder.
     pub(super) fn suits(config: &DecoderConfig) -> bool {
         let whole = |rope: &RopeConfig| rope.inverse_wavelengths.len() * 2 == config.head_dim;
-        config.ropes.iter().all(whole)
+        config.is_gated_rms()
+            && config.ropes.iter().all(whole)
             && config.activation != Activation::Gelu
             && config.attention_cap.is_none()
     }

@@ -34,7 +34,7 @@ use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::kernels;
 use host::Host;
 use layer::Block;
-use norm::RmsNorm;
+use norm::NormLayer;
 use rope::Ropes;
 
 /// Which positions' logits are wanted.
@@ -52,8 +52,10 @@ pub enum Positions {
 #[derive(Debug)]
 pub struct Model {
     embed_tokens: Weight,
+    /// A row for each position, `[context, d]`, in families that learn them.
+    positions: Option<Tensor<2>>,
     layers: Vec<Block>,
-    norm: RmsNorm,
+    norm: NormLayer,
     lm_head: Option<Weight>,
     ropes: Ropes,
     config: DecoderConfig,
@@ -129,10 +131,9 @@ impl Model {
     /// Bytes of weights that computing one token reads: every linear layer and the head.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let linears = self.layers.iter().flat_map(|block| {
-            Projection::ALL.map(|projection| block.linear(projection).weight.bytes())
-        });
-        linears.sum::<u64>() + self.head().bytes()
+        let linears = self.layers.iter().flat_map(|block| &block.linears);
+        let bytes = linears.flatten().map(|linear| linear.weight.bytes());
+        bytes.sum::<u64>() + self.head().bytes()
     }
 
     /// Whether logits are on a GPU.

@@ -269,6 +269,13 @@ impl Model {
         runs: &mut [Run],
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
+        if let Some(table) = &self.positions {
+            let each = runs.iter().map(|run| {
+                let rows = table.clone().narrow(0, run.turn.start, run.turn.t);
+                lanes::rows(&h, &run.rows) + rows
+            });
+            h = lanes::join(each.collect());
+        }
         for layer in 0..self.layers.len() {
             let plans = lanes::of_layer(runs, layer);
             h = self.block(layer, h, runs, &plans);

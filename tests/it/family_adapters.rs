@@ -303,6 +303,110 @@ fn a_norm_that_the_family_lacks_is_refused() {
     assert!(error.to_string().contains("k_norm"), "{error}");
 }
 
+/// What cannot be exact in models with learned positions, fused layers or biases of norms is refused,
+/// with the reason.
+#[test]
+fn adapters_that_ask_for_more_than_a_family_has_are_refused_with_the_reason() {
+    let families = golden_dir().join("families");
+    let prompt = [("prompt_embeddings".to_owned(), vec![3, 32], vec![0.5; 96])];
+    let inside = "base_model.model.transformer.h.0.";
+    let norm = ["weight", "bias"].map(|part| {
+        let key = format!("{inside}ln_1.ln_tuning_layers.{part}");
+        (key, vec![32], vec![0.5; 32])
+    });
+    let of_llama = [
+        (
+            format!("{inside}attn.adaption_prompt"),
+            vec![1, 3, 32],
+            vec![0.5; 96],
+        ),
+        (format!("{inside}attn.adaption_gate"), vec![1], vec![0.5]),
+    ];
+    // LoRA with biases trained along.
+    let biases = [
+        (
+            format!("{inside}attn.c_attn.lora_A.weight"),
+            vec![1, 32],
+            vec![0.5; 32],
+        ),
+        (
+            format!("{inside}attn.c_attn.lora_B.weight"),
+            vec![96, 1],
+            vec![0.5; 96],
+        ),
+        (format!("{inside}ln_1.bias"), vec![32], vec![0.5; 32]),
+    ];
+    let session = model(&families.join("gpt2"));
+    for (config, tensors, part) in [
+        (
+            json!({"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 3}),
+            &prompt[..],
+            "learned row for each position",
+        ),
+        (
+            json!({"peft_type": "LN_TUNING", "task_type": "CAUSAL_LM", "target_modules": ["ln_1"]}),
+            &norm[..],
+            "biases of norms",
+        ),
+        (
+            json!({"peft_type": "ADAPTION_PROMPT", "task_type": "CAUSAL_LM", "adapter_len": 3,
+                "adapter_layers": 1}),
+            &of_llama[..],
+            "in one with the queries",
+        ),
+        (
+            json!({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 1, "lora_alpha": 1,
+                "bias": "all", "target_modules": ["c_attn"]}),
+            &biases[..],
+            "transformer.h.0.ln_1.bias",
+        ),
+    ] {
+        let files = AdapterFiles {
+            name: "asks".into(),
+            config: Some(config.to_string().into_bytes()),
+            weights: file_of(tensors),
+            ..AdapterFiles::default()
+        };
+        let error = adapters::load(&files, &session.model).expect_err("refused");
+        assert!(error.to_string().contains(part), "{config}: {error}");
+    }
+}
+
+/// Written for llama.cpp under its names and in its order of rows, and read again.
+#[test]
+fn loras_of_fused_layers_go_to_llama_cpp_and_back() {
+    let families = golden_dir().join("families");
+    for (name, key) in [
+        ("gpt2", "blk.0.attn_qkv.weight.lora_b"),
+        ("gpt_neox", "blk.1.ffn_up.weight.lora_a"),
+    ] {
+        let session = model(&families.join(name));
+        let load = |files: &AdapterFiles| {
+            let mut stack = Stack::default();
+            let id = stack.add(adapters::load(files, &session.model).expect("loads"));
+            stack.set_coefficient(id, 1.0).expect("finite");
+            stack
+        };
+        let files = adapter_files(&families.join("adapters").join(name).join("lora"));
+        let mut stack = load(&files);
+        let written = Export::new(&stack.entries()[0]).gguf(&session.model);
+        let written = block_on(written).expect("writes");
+        let (_, tensors) = gguf::read_all("written", &written).expect("reads");
+        assert!(tensors.contains_key(key), "{:?}", tensors.keys());
+        let files = AdapterFiles {
+            name: "written".into(),
+            weights: written,
+            ..AdapterFiles::default()
+        };
+        let tokens = [3, 17, 42, 99, 5];
+        let expected = last(&session, &tokens, &stack.steering());
+        let found = last(&session, &tokens, &load(&files).steering());
+        let apart = largest(found.iter().zip(&expected).map(|(a, b)| a - b));
+        let all = largest(expected.iter().copied());
+        assert!(apart < TOLERANCE * all, "{name}: {apart}");
+    }
+}
+
 /// A safetensors file of these tensors, in f32.
 fn file_of(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());

@@ -144,9 +144,10 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
     let config = model.config();
     let sites: Vec<(Site, usize, usize)> = (0..config.num_layers)
         .flat_map(|layer| {
-            Projection::ALL.map(|projection| {
+            let linears = config.family.linears.iter();
+            linears.map(move |(projection, ..)| {
                 let (i, o) = projection.widths(config);
-                (Site::Linear(layer, projection), i, o)
+                (Site::Linear(layer, *projection), i, o)
             })
         })
         .collect();

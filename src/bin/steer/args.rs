@@ -45,8 +45,8 @@ pub(crate) struct SessionArgs {
     /// (embedding, head, last norm) takes part only if these are all blocks.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) layers: Vec<String>,
-    /// Modules on which the adapter at the same place acts: q_proj,v_proj or all. Besides linear
-    /// layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, q_norm, k_norm,
+    /// Modules on which the adapter at the same place acts: q_proj,v_proj or all (qkv_proj where the
+    /// three are one layer). Besides linear layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, q_norm, k_norm,
     /// norm, attention (prefixes, prompts), residual (vectors).
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) modules: Vec<String>,
