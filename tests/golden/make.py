@@ -25,7 +25,7 @@ from importlib.metadata import version
 from peft import (DeloraConfig, HRAConfig, IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, RoadConfig, VeraConfig,
                   get_peft_model)
 from safetensors.torch import load_file, save_file
-from transformers import DecoderConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -59,7 +59,7 @@ BASES = {
 def make_base(name):
     kw = dict(BASES[name])
     theta = kw.pop("rope_theta")
-    cfg = DecoderConfig(**kw, rope_parameters={"rope_type": "default", "rope_theta": theta}, bos_token_id=1, eos_token_id=2)
+    cfg = LlamaConfig(**kw, rope_parameters={"rope_type": "default", "rope_theta": theta}, bos_token_id=1, eos_token_id=2)
     m = LlamaForCausalLM(cfg).float().eval()
     g = torch.Generator().manual_seed(sum(map(ord, name)))
     for n, p in m.named_parameters():
