@@ -8,6 +8,7 @@
 mod common;
 mod contract;
 mod docs;
+mod extraction;
 mod families;
 mod family_adapters;
 mod floors;

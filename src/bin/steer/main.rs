@@ -5,6 +5,7 @@
 //! args.rs           shared arguments, and how values are read
 //! load.rs           paths -> a session: device, model, adapters
 //! adapter_files.rs  a path -> the files of an adapter
+//! vector_files.rs   a control vector -> files
 //! files.rs          reading, and errors that name files
 //! report.rs         standard output, and times
 //! ```
@@ -17,6 +18,7 @@ mod report;
 mod adapter_files;
 mod args;
 mod bench;
+mod combine;
 mod export;
 mod extract;
 mod files;
@@ -26,6 +28,7 @@ mod load;
 mod logits;
 mod methods;
 mod record;
+mod vector_files;
 
 use std::error::Error as _;
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ use pollster::block_on;
 use steering_playground::error::Error;
 
 use bench::Bench;
+use combine::Combine;
 use export::Export;
 use extract::Extract;
 use generate::Generate;
@@ -62,6 +66,8 @@ enum Command {
     Inspect(Inspect),
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
+    /// Add control vectors, each times a weight, into one.
+    Combine(Combine),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
     Export(Export),
     /// Record what a model generates along the coefficients of adapters, for a page to play.
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         Command::Logits(args) => block_on(logits::run(&args)),
         Command::Inspect(args) => block_on(inspect::run(&args)),
         Command::Extract(args) => block_on(extract::run(&args)),
+        Command::Combine(args) => combine::run(&args),
         Command::Export(args) => block_on(export::run(&args)),
         Command::Record(args) => block_on(record::run(&args)),
         Command::Bench(args) => block_on(bench::run(&args)),
