@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::contrast::Contrast;
-use super::options::{At, Length, Method, Options};
+use super::options::{Length, Method, Options};
 use super::passage::{Pair, Passage};
 use super::pullback::Pullback;
 use super::states::{Reader, States};
@@ -94,7 +94,7 @@ impl Extraction {
             for (side, passage) in [("positive", positive), ("negative", negative)] {
                 check(passage, number, side, session)?;
             }
-            if positive == negative || positive.ids == negative.ids {
+            if positive.ids == negative.ids {
                 let found = format!("pair {number} twice {:?}", shown(&positive.words));
                 return Err(bad(
                     "pairs",
@@ -305,7 +305,7 @@ fn check(passage: &Passage, number: usize, side: &str, session: &Session) -> Res
 
 /// Which text it is.
 fn place(text: usize) -> String {
-    let side = if text % 2 == 0 {
+    let side = if text.is_multiple_of(2) {
         "positive"
     } else {
         "negative"

@@ -48,7 +48,7 @@ pub(super) fn direction(contrast: &Contrast, centre: bool) -> Result<Vec<f64>, S
         .map(|side| i64::from(side > 0.0) - i64::from(side < 0.0))
         .sum();
     if votes < 0 || votes == 0 && dot(&mean, &direction) < 0.0 {
-        direction.iter_mut().for_each(|x| *x = -*x);
+        direction = direction.iter().map(|x| -x).collect();
     }
     Ok(direction)
 }

@@ -34,7 +34,9 @@ pub(super) fn direction(contrast: &Contrast) -> Result<Vec<f64>, String> {
         return Err("all texts have the same state, so that nothing tells them apart".into());
     }
     for row in &mut rows {
-        row.iter_mut().for_each(|x| *x /= spread);
+        for x in row.iter_mut() {
+            *x /= spread;
+        }
         row.push(1.0);
     }
     let mut w = Probe { rows, labels }.fit();
@@ -43,8 +45,7 @@ pub(super) fn direction(contrast: &Contrast) -> Result<Vec<f64>, String> {
     if length <= 1e-6 {
         return Err("both sides have the same texts, so that nothing tells them apart".into());
     }
-    w.iter_mut().for_each(|x| *x /= length);
-    Ok(w)
+    Ok(w.iter().map(|x| x / length).collect())
 }
 
 /// States `[n][d + 1]`, the last number 1, whose weight is b.

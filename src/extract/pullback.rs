@@ -53,10 +53,6 @@ impl Pullback {
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     /// The next text to be pulled back.
     pub(super) fn next(&mut self) -> Option<usize> {
         self.texts.pop_front()
@@ -83,7 +79,7 @@ impl Pullback {
             rows.mean_dim(0)
         });
         let means = read_back(Tensor::cat(means.collect(), 0)).await?;
-        let sign = if text % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = if text.is_multiple_of(2) { 1.0 } else { -1.0 };
         let blocks = self.sums.iter_mut().zip(&mut self.lengths);
         for ((sum, length), q) in blocks.zip(means.chunks(d)) {
             let q: Vec<f64> = q.iter().map(|x| f64::from(*x) / self.pairs).collect();
