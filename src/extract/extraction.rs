@@ -10,10 +10,11 @@ use super::contrast::Contrast;
 use super::options::{Length, Method, Options};
 use super::passage::{Pair, Passage};
 use super::pullback::Pullback;
+use super::refusal::{bad, no_direction, not_finite, shown};
 use super::states::{Reader, States};
 use super::vector::ControlVector;
 use super::{mean, pca, probe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 use crate::sample::all_finite;
 use crate::session::Session;
@@ -104,15 +105,13 @@ impl Extraction {
             }
         }
         let texts = passages(&pairs);
-        let pullback = pullback(session, &texts, &options)?;
+        let pullback = Pullback::new(&session.model, &texts, &options)?;
         let reader = Reader::new(&texts, !session.model.is_on_gpu());
         let progress = Progress {
             texts: 0,
             total_texts: texts.len() * if pullback.is_some() { 2 } else { 1 },
         };
-        let last = pullback
-            .as_ref()
-            .map_or(*layers.end(), |pullback| pullback.target);
+        let last = pullback.as_ref().map_or(*layers.end(), Pullback::target);
         Ok(Self {
             model: session.model.clone(),
             states: States::new(texts.len(), *layers.start()..=last, d),
@@ -151,7 +150,6 @@ impl Extraction {
     }
 
     /// Pulls the contrast back through the next text; false when there was none left.
-    #[cfg(not(target_arch = "wasm32"))]
     async fn pull_back(&mut self) -> Result<bool> {
         let Some(pullback) = &mut self.pullback else {
             return Ok(false);
@@ -159,21 +157,13 @@ impl Extraction {
         let Some(text) = pullback.next() else {
             return Ok(false);
         };
-        let target = pullback.target;
+        let target = pullback.target();
         let contrast = contrast(&self.states, self.pairs.len(), target);
         let found = mean::direction(&contrast).map_err(|why| no_direction(target, &why))?;
         let passage = passages(&self.pairs)[text];
-        if !pullback.add(&self.model, text, passage, &found).await? {
-            return Err(not_finite(text));
-        }
+        pullback.add(&self.model, text, passage, &found).await?;
         self.progress.texts += 1;
         Ok(true)
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    #[expect(clippy::unused_async, reason = "as it is natively")]
-    async fn pull_back(&mut self) -> Result<bool> {
-        Ok(false)
     }
 
     /// The vector, once every text was read.
@@ -229,49 +219,6 @@ fn contrast(states: &States, pairs: usize, layer: usize) -> Contrast<'_> {
     Contrast::new(side(0), side(1))
 }
 
-/// What [`Method::Vjp`] asks for besides.
-#[cfg(not(target_arch = "wasm32"))]
-fn pullback(session: &Session, texts: &[&Passage], options: &Options) -> Result<Option<Pullback>> {
-    if options.method != Method::Vjp {
-        return Ok(None);
-    }
-    let config = session.model.config();
-    let target = options
-        .target
-        .unwrap_or(config.num_layers.saturating_sub(3));
-    let layers = options.layers.clone();
-    if target >= config.num_layers || *layers.end() >= target {
-        return Err(bad(
-            "target",
-            "a block of the model after all those to act on",
-            format!("block {target} for {layers:?}"),
-        ));
-    }
-    let short = |passage: &&Passage| passage.from + 2 > passage.ids.len();
-    if let Some(text) = texts.iter().position(short) {
-        return Err(bad(
-            "pairs",
-            "texts of at least three tokens: neither the first nor the last is pulled back to",
-            place(text),
-        ));
-    }
-    let d = config.hidden_size;
-    Ok(Some(Pullback::new(texts.len(), layers, target, d)))
-}
-
-#[cfg(target_arch = "wasm32")]
-fn pullback(_: &Session, _: &[&Passage], options: &Options) -> Result<Option<Pullback>> {
-    match options.method {
-        Method::Vjp => Err(bad(
-            "method",
-            "mean, pca-diff, pca-center or probe: a browser's module computes no gradients, the \
-             command `steer extract` does",
-            options.method.name().into(),
-        )),
-        _ => Ok(None),
-    }
-}
-
 /// Text 2i is the positive one of pair i, text 2i + 1 the negative one.
 fn passages(pairs: &[Pair]) -> Vec<&Passage> {
     let each = pairs.iter();
@@ -301,37 +248,4 @@ fn check(passage: &Passage, number: usize, side: &str, session: &Session) -> Res
         ));
     }
     Ok(())
-}
-
-/// Which text it is.
-fn place(text: usize) -> String {
-    let side = if text.is_multiple_of(2) {
-        "positive"
-    } else {
-        "negative"
-    };
-    format!("pair {}, {side}", text / 2 + 1)
-}
-
-fn not_finite(text: usize) -> Error {
-    let found = format!("numbers that are not finite in {}", place(text));
-    bad("pairs", "texts that the model can read", found)
-}
-
-fn no_direction(layer: usize, why: &str) -> Error {
-    let found = format!("without a direction at block {layer}: {why}");
-    bad("pairs", "texts whose streams differ", found)
-}
-
-fn bad(name: &'static str, expected: &'static str, found: String) -> Error {
-    Error::BadOption {
-        name,
-        expected,
-        found,
-    }
-}
-
-/// The beginning of a text, for a message.
-fn shown(text: &str) -> String {
-    text.chars().take(40).collect()
 }

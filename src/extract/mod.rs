@@ -11,6 +11,8 @@
 //! pca.rs         principal components of differences, as repeng
 //! probe.rs       a logistic probe
 //! pullback.rs    a later block's contrast, pulled back through the Jacobian
+//! no_pullback.rs in its place in a browser
+//! refusal.rs     what is said of texts that do not do
 //! extraction.rs  all of it, one pass at a time
 //! vector.rs      the vector: its files, sums of several
 //! ```
@@ -22,7 +24,9 @@ mod options;
 mod passage;
 mod pca;
 mod probe;
+#[cfg_attr(target_arch = "wasm32", path = "no_pullback.rs")]
 mod pullback;
+mod refusal;
 mod states;
 mod texts;
 mod vector;

@@ -13,17 +13,21 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-#[cfg(not(target_arch = "wasm32"))]
+use burn::tensor::{Tensor, TensorData};
+
+use super::options::{Method, Options};
 use super::passage::Passage;
+use super::refusal::{bad, not_finite, place};
+use crate::device::read_back;
+use crate::error::Result;
 use crate::linalg::svd::norm;
-#[cfg(not(target_arch = "wasm32"))]
-use crate::{device::read_back, model::Model};
+use crate::model::Model;
 
 /// The gradients so far.
 #[derive(Debug)]
 pub(super) struct Pullback {
     /// T
-    pub(super) target: usize,
+    target: usize,
     layers: RangeInclusive<usize>,
     /// What is still to be done.
     texts: VecDeque<usize>,
@@ -36,21 +40,52 @@ pub(super) struct Pullback {
 }
 
 impl Pullback {
+    /// `None` for the other methods.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadOption`] for a target that is not after all blocks, and for a text without a
+    /// token between its first and its last.
     pub(super) fn new(
-        texts: usize,
-        layers: RangeInclusive<usize>,
-        target: usize,
-        d: usize,
-    ) -> Self {
+        model: &Model,
+        texts: &[&Passage],
+        options: &Options,
+    ) -> Result<Option<Self>> {
+        if options.method != Method::Vjp {
+            return Ok(None);
+        }
+        let config = model.config();
+        let last_but_two = config.num_layers.saturating_sub(3);
+        let target = options.target.unwrap_or(last_but_two);
+        let layers = options.layers.clone();
+        if target >= config.num_layers || *layers.end() >= target {
+            return Err(bad(
+                "target",
+                "a block of the model after all those to act on",
+                format!("block {target} for {layers:?}"),
+            ));
+        }
+        let short = |passage: &&Passage| passage.from + 2 > passage.ids.len();
+        if let Some(text) = texts.iter().position(short) {
+            return Err(bad(
+                "pairs",
+                "texts of at least three tokens: neither the first nor the last is pulled back to",
+                place(text),
+            ));
+        }
         let blocks = layers.clone().count();
-        Self {
+        Ok(Some(Self {
             target,
             layers,
-            texts: (0..texts).collect(),
-            sums: vec![vec![0.0; d]; blocks],
-            pairs: texts as f64 / 2.0,
+            texts: (0..texts.len()).collect(),
+            sums: vec![vec![0.0; config.hidden_size]; blocks],
+            pairs: texts.len() as f64 / 2.0,
             lengths: vec![0.0; blocks],
-        }
+        }))
+    }
+
+    /// T
+    pub(super) fn target(&self) -> usize {
+        self.target
     }
 
     /// The next text to be pulled back.
@@ -58,16 +93,17 @@ impl Pullback {
         self.texts.pop_front()
     }
 
-    /// Adds the gradients of a text; a positive one has an even number. False if they are not finite.
-    #[cfg(not(target_arch = "wasm32"))]
+    /// Adds the gradients of a text; a positive one has an even number.
+    ///
+    /// # Errors
+    /// What the model reports, and gradients that are not finite.
     pub(super) async fn add(
         &mut self,
         model: &Model,
         text: usize,
         Passage { ids, from, .. }: &Passage,
         contrast: &[f64],
-    ) -> crate::Result<bool> {
-        use burn::tensor::{Tensor, TensorData};
+    ) -> Result<()> {
         let contrast: Vec<f32> = contrast.iter().map(|x| *x as f32).collect();
         let d = contrast.len();
         let contrast = Tensor::from_data(TensorData::new(contrast, [d]), &model.device());
@@ -79,6 +115,9 @@ impl Pullback {
             rows.mean_dim(0)
         });
         let means = read_back(Tensor::cat(means.collect(), 0)).await?;
+        if !means.iter().all(|x| x.is_finite()) {
+            return Err(not_finite(text));
+        }
         let sign = if text.is_multiple_of(2) { 1.0 } else { -1.0 };
         let blocks = self.sums.iter_mut().zip(&mut self.lengths);
         for ((sum, length), q) in blocks.zip(means.chunks(d)) {
@@ -86,7 +125,7 @@ impl Pullback {
             *length += norm(&q) / 2.0;
             sum.iter_mut().zip(q).for_each(|(sum, q)| *sum += sign * q);
         }
-        Ok(means.iter().all(|x| x.is_finite()))
+        Ok(())
     }
 
     /// `[d]`, of length 1, or why there is none.
