@@ -35,6 +35,7 @@ impl Pullback {
         match *self {}
     }
 
+    #[allow(clippy::unused_async, reason = "it is called as the other is")]
     pub(super) async fn add(&mut self, _: &Model, _: usize, _: &Passage, _: &[f64]) -> Result<()> {
         match *self {}
     }

@@ -1,6 +1,6 @@
 //! Forward passes: several sequences at once, through all blocks.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use burn::tensor::{Int, Tensor};
 
@@ -250,7 +250,7 @@ impl Model {
         &self,
         tokens: &[u32],
         (rows, c): (Range<usize>, &Tensor<1>),
-        layers: RangeInclusive<usize>,
+        layers: std::ops::RangeInclusive<usize>,
         target: usize,
     ) -> Result<Vec<Tensor<2>>> {
         let (mut cache, base) = (self.new_cache(), Steering::base());
