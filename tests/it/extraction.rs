@@ -260,9 +260,9 @@ fn texts_or_none(session: &Session, list: &[(&str, &str)]) -> Vec<Pair> {
     }
 }
 
-/// One pair is enough for what does not look at variation, and a text whose stream overflows is named.
+/// One pair is enough for what does not look at variation.
 #[test]
-fn one_pair_and_broken_streams() {
+fn one_pair_is_enough_for_most() {
     let session = with_letters("base");
     for method in [Method::Mean, Method::PcaCenter, Method::Probe] {
         let options = options(method, At::Last, 2, Length::default());
@@ -300,7 +300,7 @@ fn suffixes_are_cut_at_every_token() {
     let text = session.text.as_ref().expect("text");
     let personas = Personas {
         template: "be {persona}: {suffix}".into(),
-        positive: vec!["glad".into(), "gay".into()],
+        positive: vec!["glad".into(), "merry".into()],
         negative: vec!["sad".into(), "low".into()],
         suffixes: vec!["abc".into(), "x".into(), "pq".into()],
         cut: 1,
@@ -309,7 +309,7 @@ fn suffixes_are_cut_at_every_token() {
     let pair = |a: &str, b: &str, cut: &str| (format!("be {a}: {cut}"), format!("be {b}: {cut}"));
     let expected: Vec<_> = ["a", "ab", "p"]
         .iter()
-        .flat_map(|cut| [pair("glad", "sad", cut), pair("gay", "low", cut)])
+        .flat_map(|cut| [pair("glad", "sad", cut), pair("merry", "low", cut)])
         .collect();
     assert_eq!(pairs, expected);
     let whole = Personas {
