@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::config::{CONFIG_FILE, Config, WEIGHTS_FILE};
 use super::files::{AdapterFiles, BASES_FILE};
 use super::{gguf_lora, keys, mlx_lora};
@@ -17,7 +19,6 @@ pub(crate) fn read(
     files: &AdapterFiles,
     model: Option<&DecoderConfig>,
 ) -> Result<(Config, BTreeMap<String, HostTensor>)> {
-    let vector = br#"{"peft_type":"CONTROL_VECTOR"}"#;
     if files.weights.starts_with(b"GGUF") {
         let file = format!("{}.gguf", files.name);
         if files.bases.is_some() {
@@ -38,7 +39,9 @@ pub(crate) fn read(
             let (json, tensors, own) = gguf_lora::read(&metadata, tensors, model)?;
             (json.to_string().into_bytes(), tensors, own)
         } else {
-            (vector.to_vec(), tensors, BTreeMap::new())
+            let hint = metadata.string("controlvector.model_hint")?;
+            let json = json!({ "peft_type": "CONTROL_VECTOR", "model_hint": hint });
+            (json.to_string().into_bytes(), tensors, BTreeMap::new())
         };
         let json = files.config.as_ref().unwrap_or(&json);
         let config = Config::parse(&files.name, json)?;
@@ -99,7 +102,7 @@ pub(crate) fn read(
     let config = match config {
         Some(config) => config,
         None if tensors.keys().all(|key| key.starts_with("direction.")) => {
-            Config::parse(&files.name, vector)?
+            Config::parse(&files.name, br#"{"peft_type":"CONTROL_VECTOR"}"#)?
         }
         None => {
             return Err(Error::MissingKey {

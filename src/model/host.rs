@@ -191,7 +191,7 @@ impl Executor for Host<'_, '_> {
 
 /// A step in the residual stream `h [t, d]`.
 fn step(h: &mut [f32], shift: &Shift, d: usize) {
-    if shift.keep_length {
+    if !shift.is_constant() {
         let moved = shift.apply(from_host(h.to_vec(), d));
         h.copy_from_slice(&to_host(moved));
         return;

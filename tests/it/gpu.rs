@@ -9,7 +9,7 @@ use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
-use steering_playground::extract;
+use steering_playground::extract::ControlVector;
 use steering_playground::hooks::Steering;
 use steering_playground::kernels::launches;
 use steering_playground::model::{Positions, Weights};
@@ -247,13 +247,16 @@ fn steps(session: &Session) -> AdapterFiles {
     let config = session.model.config();
     let step = |layer: usize| {
         let numbers = (0..config.hidden_size).map(|at| ((at * 7 + layer) % 5) as f32 / 5.0 - 0.4);
-        (format!("direction.{layer}"), numbers.collect())
+        (layer, numbers.collect())
     };
-    let steps = (0..config.num_layers).map(step).collect();
+    let vector = ControlVector {
+        model_hint: String::new(),
+        directions: (0..config.num_layers).map(step).collect(),
+    };
     AdapterFiles {
         name: "steps".into(),
-        config: Some(extract::adapter_config(session).into()),
-        weights: extract::to_safetensors(&steps).expect("writes"),
+        config: Some(vector.config().into()),
+        weights: vector.safetensors().expect("writes"),
         ..AdapterFiles::default()
     }
 }

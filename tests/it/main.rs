@@ -9,6 +9,7 @@ mod common;
 mod contract;
 mod docs;
 mod dose;
+mod extraction;
 mod families;
 mod family_adapters;
 mod floors;

@@ -6,6 +6,7 @@
 //! load.rs           paths -> a session: device, model, adapters
 //! adapter_files.rs  a path -> the files of an adapter
 //! dosed.rs          what measuring subcommands share: pairs, a subject, progress
+//! vector_files.rs   a control vector -> files
 //! files.rs          reading, and errors that name files
 //! report.rs         standard output, and times
 //! ```
@@ -19,6 +20,7 @@ mod adapter_files;
 mod args;
 mod bench;
 mod calibrate;
+mod combine;
 mod dosed;
 mod export;
 mod extract;
@@ -31,6 +33,7 @@ mod logits;
 mod measure;
 mod methods;
 mod record;
+mod vector_files;
 
 use std::error::Error as _;
 use std::process::ExitCode;
@@ -41,6 +44,7 @@ use steering_playground::error::Error;
 
 use bench::Bench;
 use calibrate::Calibrate;
+use combine::Combine;
 use export::Export;
 use extract::Extract;
 use generate::Generate;
@@ -76,6 +80,8 @@ enum Command {
     Layers(Layers),
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
+    /// Add control vectors, each times a weight, into one.
+    Combine(Combine),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
     Export(Export),
     /// Record what a model generates along the coefficients of adapters, for a page to play.
@@ -103,6 +109,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => block_on(calibrate::run(&args)),
         Command::Layers(args) => block_on(layers::run(&args)),
         Command::Extract(args) => block_on(extract::run(&args)),
+        Command::Combine(args) => combine::run(&args),
         Command::Export(args) => block_on(export::run(&args)),
         Command::Record(args) => block_on(record::run(&args)),
         Command::Bench(args) => block_on(bench::run(&args)),
