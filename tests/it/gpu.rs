@@ -12,7 +12,7 @@ use steering_playground::device;
 use steering_playground::extract;
 use steering_playground::hooks::Steering;
 use steering_playground::kernels::launches;
-use steering_playground::model::{Positions, Weights};
+use steering_playground::model::{GpuRoom, Positions, Weights};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
 use steering_playground::weights::NativeFile;
@@ -204,19 +204,69 @@ struct Golden {
     logits_last: Vec<f32>,
 }
 
-/// The model in a folder, in whichever of the two formats it is there.
-fn model(folder: &Path, device: &Device) -> Session {
+/// The model's file in a folder, in whichever of the two formats it is there.
+fn opened(folder: &Path) -> ModelFile<NativeFile> {
     let file = |name: &str| NativeFile::open(&folder.join(name)).expect("a file");
-    let load = async {
-        let file = match fs::read(folder.join("config.json")) {
-            Ok(config) => {
+    let safetensors = folder.join("model.safetensors").exists();
+    let config = fs::read(folder.join("config.json"))
+        .ok()
+        .filter(|_| safetensors);
+    let opened = async {
+        match config {
+            Some(config) => {
                 ModelFile::open_folder(&config, vec![file("model.safetensors")], None).await
             }
-            Err(_) => ModelFile::open_gguf(file("model.gguf")).await,
-        }?;
-        Session::load(&file, None, device, Weights::Dense, |_| {}).await
+            None => ModelFile::open_gguf(file("model.gguf")).await,
+        }
     };
+    pollster::block_on(opened).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+fn model(folder: &Path, device: &Device) -> Session {
+    let load = Session::load(&opened(folder), None, device, Weights::Dense, |_| {});
     pollster::block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// A page chooses the device by these numbers, before a tensor is read.
+#[test]
+fn what_a_model_takes_on_a_gpu_is_told_by_its_table() {
+    let floats = GpuRoom::of(&opened(&golden_dir().join("families/qwen3")));
+    assert_eq!(floats.f32_formats, ["BF16"]);
+    assert_eq!(floats.f32_bytes, floats.total_bytes);
+    let gguf = ModelFile::open_gguf(
+        NativeFile::open(&golden_dir().join("base_quantised/model.gguf")).expect("a file"),
+    );
+    let mixed = pollster::block_on(gguf).expect("opens");
+    println!("{:?} of {:?}", GpuRoom::of(&mixed), mixed.formats());
+    assert_eq!(
+        mixed.parameters(),
+        opened(&golden_dir().join("base_quantised")).parameters()
+    );
+}
+
+#[test]
+fn what_a_model_takes_on_a_gpu_is_what_its_table_told() {
+    if lacks_gpu() {
+        return;
+    }
+    let gpu = pollster::block_on(device::gpu()).expect("a GPU");
+    let mut all = folders(&golden_dir().join("families"));
+    all.retain(|folder| !folder.ends_with("adapters"));
+    assert!(all.len() > 10, "{all:?}");
+    for folder in all {
+        let room = GpuRoom::of(&opened(&folder));
+        let loaded = model(&folder, &gpu).model;
+        // It counts the head; a table that is no head is beside it.
+        let tied = loaded.config().tie_word_embeddings;
+        let table = if tied { 0 } else { room.largest_bytes };
+        let found = loaded.weight_bytes() + table;
+        let apart = found.abs_diff(room.total_bytes);
+        assert!(
+            apart * 1000 < room.total_bytes,
+            "{}: {found} bytes, foreseen {room:?}",
+            folder.display()
+        );
+    }
 }
 
 /// The folders in a folder, by name; none if it is not there.
