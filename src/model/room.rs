@@ -5,6 +5,7 @@ use super::layer::GROUPS;
 use crate::arch::{DecoderConfig, ModelFile, Projection};
 use crate::kernels::{BLOCK, Packed};
 use crate::weights::ByteSource;
+use crate::weights::quant::Kind;
 
 /// What a model's matrices will take on a GPU. What is beside them, norms and biases, is small.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,8 +88,7 @@ impl GpuRoom {
         if found.in_f32 {
             self.f32_bytes += found.bytes;
             self.largest_f32_bytes = self.largest_f32_bytes.max(found.buffer_bytes);
-            self.f32_formats
-                .extend(kinds.into_iter().map(|kind| kind.name()));
+            self.f32_formats.extend(kinds.into_iter().map(Kind::name));
             self.f32_formats.sort_unstable();
             self.f32_formats.dedup();
         }

@@ -66,6 +66,23 @@ export function tinyFamily(folder, template) {
   ];
 }
 
+/** A Llama of one block, all zeros in BF16, with a table of so many rows of 128 numbers. @param {number} rows */
+export function wideLlama(rows) {
+  const [d, ffn] = [128, 64];
+  const shapes = { "model.embed_tokens.weight": [rows, d], "model.norm.weight": [d] };
+  for (const norm of ["input_layernorm", "post_attention_layernorm"]) shapes[`model.layers.0.${norm}.weight`] = [d];
+  for (const linear of ["q", "k", "v", "o"]) shapes[`model.layers.0.self_attn.${linear}_proj.weight`] = [d, d];
+  for (const [linear, shape] of [["gate", [ffn, d]], ["up", [ffn, d]], ["down", [d, ffn]]]) shapes[`model.layers.0.mlp.${linear}_proj.weight`] = shape;
+  return [
+    file("config.json", JSON.stringify({
+      model_type: "llama", architectures: ["LlamaForCausalLM"], vocab_size: rows, hidden_size: d, intermediate_size: ffn, num_hidden_layers: 1,
+      num_attention_heads: 4, num_key_value_heads: 4, max_position_embeddings: 64, rms_norm_eps: 1e-5, rope_theta: 10000, hidden_act: "silu", tie_word_embeddings: true,
+    })),
+    file("model.safetensors", written(shapes, "BF16", 2, (count) => Buffer.alloc(2 * count))),
+    file("tokenizer.json", tokenizer(160)),
+  ];
+}
+
 /** A LoRA for a family's tiny model: PEFT's, where the project has one, else one of the same numbers each time. @param {string} folder */
 export function loraFor(folder) {
   const config = golden(`families/adapters/${folder}/lora/adapter_config.json`);
@@ -91,15 +108,21 @@ export function loraFor(folder) {
 
 /** Tensors of small pseudo-random numbers. @param {Record<string, number[]>} shapes */
 function safetensors(shapes) {
-  let [seed, offset] = [12345, 0];
+  let seed = 12345;
+  return written(shapes, "F32", 4, (count) => Buffer.from(Float32Array.from({ length: count }, () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 2 ** 32 - 0.5;
+  }).buffer));
+}
+
+/** @param {Record<string, number[]>} shapes @param {string} dtype @param {number} each bytes @param {(count: number) => Buffer} bytes of so many numbers */
+function written(shapes, dtype, each, bytes) {
+  let offset = 0;
   const header = {};
   const parts = Object.entries(shapes).map(([name, shape]) => {
-    const values = Float32Array.from({ length: shape[0] * shape[1] }, () => {
-      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-      return seed / 2 ** 32 - 0.5;
-    });
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, offset += values.byteLength] };
-    return Buffer.from(values.buffer);
+    const count = shape.reduce((product, size) => product * size, 1);
+    header[name] = { dtype, shape, data_offsets: [offset, offset += each * count] };
+    return bytes(count);
   });
   const json = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);

@@ -223,7 +223,8 @@ fn opened(folder: &Path) -> ModelFile<NativeFile> {
 }
 
 fn model(folder: &Path, device: &Device) -> Session {
-    let load = Session::load(&opened(folder), None, device, Weights::Dense, |_| {});
+    let file = opened(folder);
+    let load = Session::load(&file, None, device, Weights::Dense, |_| {});
     pollster::block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 

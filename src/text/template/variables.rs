@@ -76,7 +76,7 @@ pub(in crate::text) fn facts(
         let with = |value: Value| -> Vec<Option<String>> {
             let values = chats.iter();
             values
-                .map(|chat| render(chat, Some((&name, value.clone()))))
+                .map(|chat| render(chat, Some((name.as_str(), value.clone()))))
                 .collect()
         };
         let written = with(MARK.into())
