@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { conversationActions } from "../actions/conversation.js";
 import { isKept, messages, reply, variables } from "./conversation.js";
+import { changedSince } from "./since.js";
 import { createStore, defaults } from "./store.js";
 
 const READY = { hasChatTemplate: true, takesSystem: true, templateVariables: [{ name: "enable_thinking", kind: "switch", default: true }] };
@@ -50,6 +51,7 @@ test("the steered answer becomes the turn, with how far it was turned, and the p
   assert.deepEqual(one.state.turns, [{ user: "Hi", answer: "Hello.", turned: "Mood +1.00 → −0.50" }]);
   assert.equal(one.state.prompt, "");
   assert.equal(isKept(one.state), true);
+  assert.equal(changedSince(one.state, /** @type {any} */ ({})), "kept", "that says more than what was set otherwise since");
   one.actions.keepAnswer();
   assert.equal(one.state.turns.length, 1, "once");
   one.actions.takeBack();
