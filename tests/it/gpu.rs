@@ -238,7 +238,15 @@ fn what_a_model_takes_on_a_gpu_is_told_by_its_table() {
         NativeFile::open(&golden_dir().join("base_quantised/model.gguf")).expect("a file"),
     );
     let mixed = pollster::block_on(gguf).expect("opens");
-    println!("{:?} of {:?}", GpuRoom::of(&mixed), mixed.formats());
+    // 36 bytes for 32 numbers of Q8_0, the table and the first block; 20 for those of Q4_1, the second.
+    let expected = GpuRoom {
+        total_bytes: (4096 + 30_720) / 32 * 36 + 30_720 / 32 * 20,
+        largest_bytes: 2 * 96 * 64,
+        largest: "model.layers.0.mlp.gate_proj.weight".into(),
+        ..GpuRoom::default()
+    };
+    assert_eq!(GpuRoom::of(&mixed), expected);
+    assert_eq!(mixed.formats(), ["Q8_0", "Q4_1"]);
     assert_eq!(
         mixed.parameters(),
         opened(&golden_dir().join("base_quantised")).parameters()
