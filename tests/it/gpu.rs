@@ -267,9 +267,10 @@ fn what_a_model_takes_on_a_gpu_is_what_its_table_told() {
         let loaded = model(&folder, &gpu).model;
         // It counts the head, and biases; a table that is no head is beside it, in f32 like all here.
         let config = loaded.config();
-        let table = match config.tie_word_embeddings {
-            true => 0,
-            false => 4 * (config.vocab_size * config.hidden_size) as u64,
+        let table = if config.tie_word_embeddings {
+            0
+        } else {
+            4 * (config.vocab_size * config.hidden_size) as u64
         };
         let found = loaded.weight_bytes() + table;
         let apart = found.abs_diff(room.total_bytes);
