@@ -511,6 +511,27 @@ impl<S: ByteSource> ModelFile<S> {
         self.total_bytes
     }
 
+    /// How many numbers its tensors hold; shared ones count once.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let tensors = self.tensors.values();
+        tensors
+            .map(|entry| entry.shape.iter().map(|&size| size as u64).product::<u64>())
+            .sum()
+    }
+
+    /// The formats of its matrices, that of most bytes first.
+    #[must_use]
+    pub fn formats(&self) -> Vec<&'static str> {
+        let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for entry in self.tensors.values().filter(|entry| entry.shape.len() > 1) {
+            *bytes.entry(entry.kind.name()).or_default() += entry.span.bytes;
+        }
+        let mut formats: Vec<_> = bytes.into_iter().collect();
+        formats.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        formats.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// Whether there is a tensor of this name (with or without `model.`).
     #[must_use]
     pub fn has(&self, hf_name: &str) -> bool {

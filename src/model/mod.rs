@@ -17,6 +17,7 @@ mod linear;
 mod load;
 mod norm;
 mod pass;
+mod room;
 mod rope;
 mod tensors;
 mod turn;
@@ -25,6 +26,7 @@ mod weight;
 pub use cache::KvCache;
 pub use lanes::Lane;
 pub use linear::Linear;
+pub use room::GpuRoom;
 pub use rope::EXTRA_POSITIONS;
 pub use weight::{Ids, Weight, Weights};
 

@@ -192,7 +192,11 @@ impl Session {
         };
         let text = self.text.as_ref().ok_or_else(no_tokenizer)?;
         match (&request.chat, &request.prompt) {
-            (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
+            (Some(chat), _)
+                if chat
+                    .last()
+                    .is_none_or(|last| last.content.trim().is_empty()) =>
+            {
                 Err(Error::EmptyPrompt)
             }
             (Some(chat), _) => text.encode_chat(chat, &request.template_variables),

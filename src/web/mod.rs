@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! choice.rs      which device, and why (plain Rust)
+//! room.rs        whether a model has room on the GPU (plain Rust)
 //! resume.rs      what to do with half a download or a damaged one (plain Rust)
 //! sums.rs        whether a kept copy is what was downloaded (plain Rust)
 //! shim.js        error class, async iterator, GPU watch: what Rust cannot express
@@ -21,6 +22,7 @@
 
 pub mod choice;
 pub mod resume;
+pub mod room;
 pub mod sums;
 
 #[cfg(target_arch = "wasm32")]

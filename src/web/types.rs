@@ -93,11 +93,33 @@ export interface ModelInfo {
   context: number;
   hasTokenizer: boolean;
   hasChatTemplate: boolean;
+  /** Such as `qwen3`. */
+  family: string;
+  /** How many numbers its tensors hold; shared ones count once. */
+  parameters: number;
+  /** The formats of its matrices, that of most bytes first: `["Q4_1", "Q8_0"]`. */
+  formats: string[];
+  /** Whether the chat template has a place for a message of the role `system`. */
+  takesSystem: boolean;
+  /** What the chat template reads besides the messages, for `GenerateRequest.templateVariables`. */
+  templateVariables: TemplateVariable[];
+  /** Where this model computes, and why: the CPU where a GPU has no room for it. */
+  device: DeviceInfo;
   /** Tensors of the file that this architecture does not use. */
   unusedTensors: string[];
   /** What happened on the way that people should know, in words: that the copy kept in this browser
-   * was damaged and was fetched again. */
+   * was damaged and was fetched again; that a GPU which was insisted on has little room for it. */
   warnings: string[];
+}
+
+/** A variable of a chat template that changes what is read: found by rendering it with and without. */
+export interface TemplateVariable {
+  /** As the template calls it, such as `enable_thinking`. */
+  name: string;
+  /** True or false, or a text that the template writes out. */
+  kind: "switch" | "text";
+  /** Of a switch: what leaving it out means; null where that is a third thing, and for texts. */
+  default: boolean | null;
 }
 
 export interface CachedModel {

@@ -15,6 +15,7 @@
  * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
  * @typedef {import("../pkg/steering_playground.js").ModelInfo} ModelInfo
  * @typedef {import("../pkg/steering_playground.js").Step} Step
+ * @typedef {import("../pkg/steering_playground.js").TemplateVariable} TemplateVariable
  *
  * What the page can ask, and what it is answered.
  * @typedef {{
