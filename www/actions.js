@@ -1,6 +1,7 @@
 // What the user can do, and what it does to the engine and to the state. No elements here. Each of
 // the rooms in actions/ knows those before it; here is what needs all of them: another engine.
 import { adapterActions } from "./actions/adapters.js";
+import { doseActions } from "./actions/dose.js";
 import { engineActions } from "./actions/engine.js";
 import { modelActions } from "./actions/model.js";
 import { runActions } from "./actions/run.js";
@@ -17,6 +18,7 @@ export function createActions(store) {
   const adapters = adapterActions(store, engine, settings);
   const runs = runActions(store, engine, adapters);
   const models = modelActions(store, engine, adapters, runs);
+  const doses = doseActions(store, engine, adapters, settings);
 
   /** Another device means another engine. @param {"auto"|"webgpu"|"cpu"} device */
   async function setDevice(device, allowSoftwareGpu = state.allowSoftwareGpu) {
@@ -57,6 +59,7 @@ export function createActions(store) {
     start, restart, setDevice, refreshMemory, ...models,
     addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, request, stop, setCache, select,
+    ...doses,
   };
 }
 

@@ -1,5 +1,6 @@
 // One plain object and its listeners. Panels read `store.state` and write through `store.set`.
 
+import { NO_BENCH } from "./bench.js";
 import { EXAMPLES } from "./models.js";
 
 /**
@@ -126,6 +127,10 @@ import { EXAMPLES } from "./models.js";
  * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[], shown: boolean}} recording what plays until something is live, and whether it is in the columns
  * @property {boolean} rerun       whether it writes again by itself after something was turned
  * @property {Memory|null} memory
+ * @property {import("./bench.js").Bench} bench what is asked of measurements, and what came of it
+ * @property {import("./measured.js").Measured[]} measured the newest of each
+ * @property {import("./measured.js").Work|null} work what is measured or made just now
+ * @property {"c"|"nats"} units in which coefficients are shown and typed
  */
 
 /** Whether a run has come to its end, or will go on no more. @param {Run} run */
@@ -165,6 +170,10 @@ export function defaults() {
     recording: { status: "coming", error: null, model: "", prompts: [], shown: false },
     rerun: false,
     memory: null,
+    bench: NO_BENCH,
+    measured: [],
+    work: null,
+    units: "c",
   };
 }
 
