@@ -14,7 +14,7 @@ export function budgetOf(key, actions) {
   const units = h("select.units", { onchange: () => actions.setUnits(units.value === "nats" ? "nats" : "c") },
     h("option", { value: "c" }, say("dose.units.c")), h("option", { value: "nats" }, say("dose.units.nats")));
   const stop = h("button.quiet", { type: "button", hidden: true, onclick: () => actions.stopWork() }, say("dose.stop"));
-  const line = h("p.budget-line", { hidden: true }, read, stop, h("label.units-of", {}, h("span", {}, say("dose.units")), units));
+  const line = h("p.budget-line", { hidden: true }, read, stop, units);
   let drawn = "";
   /** @type {import("../state/measured.js").Measurement|null} */
   let table = null;

@@ -25,7 +25,7 @@ const [D_HEIGHT, COST_HEIGHT] = [190, 130];
 /** More than so many nats are drawn at the edge: beside them nothing else could be seen. */
 const MOST_COST = 4;
 
-const fixed = (/** @type {number|null|undefined} */ value, digits = 3) => (typeof value === "number" ? value.toFixed(digits) : say("dose.no-number"));
+const fixed = (/** @type {number|null|undefined} */ value, digits = 3) => (typeof value === "number" ? written(value.toFixed(digits)) : say("dose.no-number"));
 
 /**
  * @param {import("../state/store.js").Store} store
@@ -180,7 +180,7 @@ export function curvePanel(store, actions) {
       h("li", {}, swatch("d"), say("dose.plot.d")), h("li", {}, swatch("kl"), say("dose.plot.kl")), h("li", {}, swatch("nll"), say("dose.plot.nll")),
       ...(others.length ? [h("li.others", {}, say("dose.others"))] : []),
       ...others.map((one, at) => {
-        const name = nameOf(one.parts);
+        const [name, title] = [nameOf(one.parts), one.parts.map((part) => part.title).join(" + ")];
         const box = h("input", {
           type: "checkbox", checked: !hidden.has(name),
           onchange: () => {
@@ -190,7 +190,8 @@ export function curvePanel(store, actions) {
             /** @type {HTMLInputElement|undefined} */ (legend.querySelectorAll("input")[at])?.focus();
           },
         });
-        return h("li", {}, h("label", {}, box, swatch("other", at), one.parts.map((part) => part.title).join(" + ")));
+        return h("li", {}, h("label", {}, box, swatch("other", at),
+          one.found.behaviour === behaviour ? title : say("dose.other-behaviour", { title, behaviour: one.found.behaviour })));
       }));
 
     rows.replaceChildren(...found.coefficients.map((c, at) => h("tr", {},
@@ -236,7 +237,8 @@ function axes(x, y, ends, values, width, height, name, below) {
   ];
 }
 
-const written = (/** @type {number} */ value) => String(value).replace("-", "−");
+/** With a true minus sign. @param {number|string} value */
+const written = (value) => String(value).replace("-", "−");
 
 /**
  * @param {"d"|"kl"|"nll"|"other"} kind @param {number[]} c @param {(number|null)[]} values

@@ -13,7 +13,7 @@ import { coefficient } from "./coefficient.js";
 export function doseBar(root, store, actions) {
   const choice = h("select", { "aria-label": say("dosebar.choice"), onchange: () => store.set({ active: choice.value }) });
   const turned = coefficient("dosebar", () => choice.value, actions);
-  root.append(choice, turned.box, turned.track, turned.poles);
+  root.append(choice, turned.box, turned.track, turned.budget, turned.poles);
   let names = "";
   store.watch(["adapters", "active", "recording", "measured", "units", "model"], (state) => {
     const [here, adapter] = [present(state.adapters), current(state)];

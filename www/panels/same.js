@@ -15,7 +15,7 @@ export function samePanel(store, actions) {
   const go = h("button", { type: "button", id: "same-go", onclick: () => actions.sameDose(kept(), Number(target.value.trim().replace(",", "."))) }, say("dose.same.go"));
   const why = h("span.hint");
   const work = workRow(["same"], actions);
-  const came = h("ul.came", { role: "status" });
+  const came = h("ul.came");
   let drawn = "";
   store.watch(["adapters", "bench", "work", "model"], (state) => {
     const here = loaded(state).filter(({ enabled }) => enabled);
@@ -48,7 +48,7 @@ export function samePanel(store, actions) {
   return {
     element: h("div.bench-body", {}, h("p.hint", {}, ...parts("dose.same.hint", { kl: term("kl") })),
       h("fieldset.which-choice", {}, h("legend", {}, say("dose.same.which")), list),
-      h("div.row", {}, field(say("dose.same.target"), target), go, why), work.element, came),
+      h("div.row", {}, field(say("dose.same.target"), target), go, why), work.element, h("div", { role: "status" }, came)),
     open: () => actions.listBehaviours(),
   };
 }

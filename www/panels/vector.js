@@ -31,7 +31,7 @@ export function vectorPanel(store, actions) {
   const go = h("button", { type: "button", id: "vector-go", onclick: make }, say("dose.vector.go"));
   const why = h("span.hint");
   const work = workRow(["vector"], actions);
-  const came = h("ul.came", { role: "status" });
+  const came = h("ul.came");
   const lists = h("div.lists", {}, field(say("dose.vector.preset"), preset), h("div.two", {}, positive.element, negative.element));
   const form = h("div.form", {}, field(say("dose.vector.template"), template, h("small", {}, say("dose.vector.template.hint", { persona: HOLE }))),
     h("div.two", {}, likes.element, unlikes.element), suffixes.element);
@@ -87,7 +87,7 @@ export function vectorPanel(store, actions) {
       lists, form,
       h("div.grid", {}, field(say("dose.vector.name"), name), field(say("dose.vector.layers"), layers), field(say("dose.vector.method"), method),
         field(say("dose.vector.at"), at), field(say("dose.vector.nats"), nats)),
-      wrong, h("div.row", {}, go, why), work.element, came),
+      wrong, h("div.row", {}, go, why), work.element, h("div", { role: "status" }, came)),
     open: () => actions.listBehaviours(),
   };
 }
