@@ -1,6 +1,6 @@
 // What was measured, on the slider: a bar that says where the language holds, the strength at c, and
 // the choice to type nats instead of c.
-import { h } from "../dom.js";
+import { h, signed } from "../dom.js";
 import { say } from "../say.js";
 import { natsAt, readOut, stretches, tableOf } from "../state/measured.js";
 
@@ -34,7 +34,8 @@ export function budgetOf(key, actions) {
       for (const part of [strip, line]) part.hidden = !table;
       if (!table) return;
       const finding = state.work?.kind === "nats" && state.work.title === adapter.title;
-      read.textContent = finding ? say("dose.units.finding") : readOut(table, adapter.coefficient);
+      const said = readOut(table, adapter.coefficient);
+      read.textContent = finding ? say("dose.units.finding") : inNats ? say("dose.spoken", { c: signed(adapter.coefficient), read: said }) : said;
       stop.hidden = !finding;
       units.value = state.units;
       units.setAttribute("aria-label", say("dose.units.of", { title: adapter.title }));

@@ -23,6 +23,10 @@ export function vectorPanel(store, actions) {
   const template = h("input", { type: "text", id: "vector-template", value: say("dose.vector.template.usual", { persona: HOLE }), autocomplete: "off" });
   const [likes, unlikes] = [lines("vector-personas-positive", say("dose.vector.personas.positive")), lines("vector-personas-negative", say("dose.vector.personas.negative"))];
   const suffixes = lines("vector-suffixes", say("dose.vector.suffixes"), undefined, say("dose.vector.suffixes.hint"));
+  const usual = (/** @type {string} */ list) => list.split("|");
+  likes.show(usual(say("dose.vector.personas.positive.usual")));
+  unlikes.show(usual(say("dose.vector.personas.negative.usual")));
+  suffixes.show(usual(say("dose.vector.suffixes.usual")));
   const layers = h("input", { type: "text", id: "vector-layers", autocomplete: "off", placeholder: say("dose.vector.layers.usual") });
   const method = h("select", { id: "vector-method" }, ...METHODS.map((value) => h("option", { value }, say(`dose.vector.method.${value}`))));
   const at = h("select", { id: "vector-at" }, ...["mean", "last"].map((value) => h("option", { value }, say(`dose.vector.at.${value}`))));
@@ -124,7 +128,7 @@ function lines(id, label, fromFile, hint = say("dose.vector.lines")) {
 function item({ name, files, gguf, calibration, warnings }) {
   const { positive, target_nats: nats } = calibration;
   const file = name.replace(/[^\p{L}\p{N}._-]+/gu, "-");
-  const says = positive.c === null ? say("dose.vector.made.weak", { name, why: positive.note ?? "" }) : say("dose.vector.made", { name, nats: String(nats) });
+  const says = positive.c === null ? say("dose.vector.made.weak", { name, why: positive.note ?? "" }) : say("dose.vector.made", { name, n: nats });
   const button = (/** @type {string} */ as, /** @type {string} */ label, /** @type {unknown} */ content, /** @type {string} */ type) => h("button.quiet", {
     type: "button", "aria-label": say("dose.vector.download.of", { file: label, name }),
     onclick: () => download(as, /** @type {BlobPart} */ (content), type),
