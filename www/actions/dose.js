@@ -165,6 +165,26 @@ export function doseActions(store, { client }, adapters, settings) {
     } catch {
       // Something else wrote there: nothing is remembered.
     }
+    /** @type {WeakSet<object>} */
+    const seen = new WeakSet();
+    store.watch(["adapters"], ({ adapters: now }) => {
+      for (const { key, files } of now) {
+        if (!files || seen.has(files)) continue;
+        seen.add(files);
+        dropOthers(key, files.weights);
+      }
+    });
+  }
+
+  /** What was measured of an adapter whose numbers are other ones now is no more than a memory. @param {string} key @param {import("../state/store.js").Files["weights"]} weights */
+  async function dropOthers(key, weights) {
+    const of = (/** @type {Measured} */ { parts }) => parts.findIndex((one) => one.key === key);
+    // Only a secure page can compare; what an earlier visit kept has a hash to compare with.
+    if (weights instanceof Blob || !globalThis.crypto?.subtle || !state.measured.some((one) => of(one) >= 0)) return;
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", /** @type {BufferSource} */ (weights)));
+    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const same = state.measured.filter((one) => of(one) < 0 || one.found.adapters[of(one)]?.sha256 === hash);
+    if (same.length < state.measured.length) keep(same);
   }
 
   // ---- doses ----------------------------------------------------------------------------------
@@ -187,13 +207,12 @@ export function doseActions(store, { client }, adapters, settings) {
 
   /** Turns an adapter to a strength, with the sign of the number. @param {string} key @param {number} nats */
   async function setNats(key, nats) {
-    const { title = "" } = find(key) ?? {};
     const refuse = (/** @type {string} */ message) => store.setAdapter(key, { refused: { code: "bad-coefficient", message } });
     if (!Number.isFinite(nats)) return refuse(say("dose.units.not-number"));
     if (nats === 0) return settings.setCoefficient(key, 0);
     store.setAdapter(key, { refused: null });
     await listBehaviours();
-    const found = await work("nats", title, (options) =>
+    const found = await work("nats", key, (options) =>
       client.call("calibrate", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats: Math.abs(nats) }], options));
     const failed = state.bench.complaints.nats;
     if (failed) refuse(failed.message);

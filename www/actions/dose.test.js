@@ -171,3 +171,17 @@ test("a vector joins the list as an adapter, and a refusal is told as the engine
   assert.equal(store.state.bench.complaints.vector, undefined);
   assert.equal(store.state.bench.made[0].key, "made:1");
 });
+
+test("what was measured of numbers that are others now is forgotten", async () => {
+  const weights = new Uint8Array([1, 2, 3]);
+  const hash = "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81";
+  const one = (key, sha256) => ({ parts: [{ key, scale: 1, title: key, manner: "" }], model: "m", modelFile: "m", pairs: null, found: found({ adapters: [{ ...found().adapters[0], sha256 }] }) });
+  kept.set("playground.measured", JSON.stringify([one("shipped:a", hash), one("shipped:b", "another"), { parts: [] }]));
+  const store = createStore(defaults());
+  const actions = createActions(store);
+  actions.recallBench();
+  assert.equal(store.state.measured.length, 2);
+  for (const key of ["shipped:a", "shipped:b"]) actions.addAdapter(adapter(key, { files: { config: null, weights } }));
+  for (let n = 0; n < 100 && store.state.measured.length > 1; n += 1) await settled();
+  assert.deepEqual(store.state.measured.map(({ parts }) => parts[0].key), ["shipped:a"]);
+});

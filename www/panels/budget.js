@@ -10,7 +10,7 @@ import { natsAt, readOut, stretches, tableOf } from "../state/measured.js";
  */
 export function budgetOf(key, actions) {
   const strip = h("div.budget", { hidden: true, "aria-hidden": "true" });
-  const read = h("output.read");
+  const read = h("span.read");
   const units = h("select.units", { onchange: () => actions.setUnits(units.value === "nats" ? "nats" : "c") },
     h("option", { value: "c" }, say("dose.units.c")), h("option", { value: "nats" }, say("dose.units.nats")));
   const stop = h("button.quiet", { type: "button", hidden: true, onclick: () => actions.stopWork() }, say("dose.stop"));
@@ -25,6 +25,8 @@ export function budgetOf(key, actions) {
     inNats: () => inNats,
     /** What the box shows in nats. @param {number} c */
     shown: (c) => (table && natsAt(table, c)) ?? "",
+    /** What stands below the slider at c. @param {number} c @param {string} usual */
+    tick: (c, usual) => (inNats && table && c !== 0 ? natsAt(table, c, 1) ?? "" : usual),
     /** What the slider says of itself. @param {number} c @param {string} usual */
     spoken: (c, usual) => (table ? say("dose.spoken", { c: usual, read: readOut(table, c) }) : usual),
     /** @param {import("../state/store.js").Adapter} adapter @param {import("../state/store.js").State} state */
@@ -33,7 +35,7 @@ export function budgetOf(key, actions) {
       inNats = table !== null && state.units === "nats";
       for (const part of [strip, line]) part.hidden = !table;
       if (!table) return;
-      const finding = state.work?.kind === "nats" && state.work.title === adapter.title;
+      const finding = state.work?.kind === "nats" && state.work.title === adapter.key;
       const said = readOut(table, adapter.coefficient);
       read.textContent = finding ? say("dose.units.finding") : inNats ? say("dose.spoken", { c: signed(adapter.coefficient), read: said }) : said;
       stop.hidden = !finding;

@@ -53,9 +53,9 @@ export function coefficient(id, key, actions) {
   const showC = shownIn(box);
   const budget = budgetOf(key, actions);
   const poles = h("p.poles");
+  const ticks = [-2, -1, 0, 1, 2].map((at) => ({ at, text: String(at).replace("-", "−"), element: h("span") }));
   return {
-    track: h("div.track", {}, slider, budget.strip, h("div.ticks", { "aria-hidden": "true" },
-      ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
+    track: h("div.track", {}, slider, budget.strip, h("div.ticks", { "aria-hidden": "true" }, ...ticks.map(({ element }) => element))),
     box, poles, budget: budget.line,
     /** @param {import("../state/store.js").Adapter} adapter @param {import("../state/store.js").State} state */
     update(adapter, state) {
@@ -63,6 +63,7 @@ export function coefficient(id, key, actions) {
       c = adapter.coefficient;
       domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
       budget.update(adapter, state);
+      for (const { at, text, element } of ticks) element.textContent = budget.tick(at, text);
       // A recording has steps of a half.
       slider.step = state.recording.shown ? "0.5" : "0.05";
       slider.value = String(Math.min(2, Math.max(-2, c)));

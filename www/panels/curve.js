@@ -46,7 +46,7 @@ export function curvePanel(store, actions) {
   const sentence = h("p.says", { role: "status" });
   const origin = h("p.hint");
   const stale = h("p.notice", { hidden: true });
-  const read = h("output.read.now-read", { htmlFor: slider.id });
+  const read = h("p.read.now-read");
   const legend = h("ul.plot-legend");
   const rows = h("tbody");
   const facts = h("ul.figures-list");
@@ -71,6 +71,8 @@ export function curvePanel(store, actions) {
   /** Names of measured others that are not drawn. @type {Set<string>} */
   const hidden = new Set();
   let across = scale([-2, 2], [0, 1]);
+  /** Whether each prompt has its line. */
+  let every = false;
 
   /** Turns what was measured to a place on its curve. @param {number} c */
   function turn(c) {
@@ -116,7 +118,7 @@ export function curvePanel(store, actions) {
 
     const wanted = chosen === ALL ? nameOf(together ? doses(state.adapters).map(({ key, title, c }) => ({ key, title, scale: c, manner: "" })) : []) : chosen;
     shown = state.measured.find((one) => nameOf(one.parts) === wanted) ?? null;
-    none.hidden = Boolean(shown) || Boolean(why.textContent);
+    none.hidden = Boolean(shown) || Boolean(why.textContent) || state.work?.kind === "measure";
     result.hidden = !shown;
     if (!shown) return;
     const others = state.measured.filter((one) => one !== shown && fits(one, state));
@@ -157,12 +159,14 @@ export function curvePanel(store, actions) {
     origin.textContent = list.length === 1 ? say("dose.measured.one", facts1) : say("dose.measured", { ...facts1, n: list.length, behaviour });
 
     const overlaid = others.filter((one) => !hidden.has(nameOf(one.parts)));
-    const every = [measured, ...overlaid];
-    const rangeD = range(every.flatMap((one) => one.found.d_nats), [-0.5, 0.5]);
-    const rangeCost = range(every.flatMap((one) => [...one.found.kl_nats.p95, ...(one === measured ? one.found.nll_shift_nats : [])]), [-0.1, 1.2], [-1, MOST_COST]);
+    const all = [measured, ...overlaid];
+    const singles = every ? found.per_prompt : [];
+    const rangeD = range([...all.map((one) => one.found.d_nats), ...singles].flat(), [-0.5, 0.5]);
+    const rangeCost = range(all.flatMap((one) => [...one.found.kl_nats.p95, ...(one === measured ? one.found.nll_shift_nats : [])]), [-0.1, 1.2], [-1, MOST_COST]);
     plotD.show((width) => {
       const [x, y] = [scale(ends, [LEFT, width - RIGHT]), scale(rangeD, [D_HEIGHT - 8, 24])];
       return [...axes(x, y, ends, rangeD, width, D_HEIGHT, say("dose.plot.d"), false),
+        ...singles.map((single) => line("single", found.coefficients, single, x, y)),
         ...overlaid.map((one) => line("other", one.found.coefficients, one.found.d_nats, x, y, others.indexOf(one))),
         line("d", found.coefficients, found.d_nats, x, y)];
     }, says);
@@ -176,7 +180,16 @@ export function curvePanel(store, actions) {
 
     const swatch = (/** @type {string} */ name, at = 0) => s("svg", { class: "swatch", width: 34, height: 10, "aria-hidden": "true" },
       s("path", { class: ["curve", name].join(" "), "data-at": at % 4, d: "M1,5L33,5" }));
+    const eachPrompt = h("input", {
+      type: "checkbox", id: "dose-every", checked: every,
+      onchange: () => {
+        every = eachPrompt.checked;
+        draw(measured, others);
+        legend.querySelector("input")?.focus();
+      },
+    });
     legend.replaceChildren(
+      ...(list.length > 1 ? [h("li", {}, h("label", {}, eachPrompt, swatch("single"), say("dose.every")))] : []),
       h("li", {}, swatch("d"), say("dose.plot.d")), h("li", {}, swatch("kl"), say("dose.plot.kl")), h("li", {}, swatch("nll"), say("dose.plot.nll")),
       ...(others.length ? [h("li.others", {}, say("dose.others"))] : []),
       ...others.map((one, at) => {
@@ -187,7 +200,7 @@ export function curvePanel(store, actions) {
             if (box.checked) hidden.delete(name);
             else hidden.add(name);
             draw(measured, others);
-            /** @type {HTMLInputElement|undefined} */ (legend.querySelectorAll("input")[at])?.focus();
+            [...legend.querySelectorAll("input")].at(at - others.length)?.focus();
           },
         });
         return h("li", {}, h("label", {}, box, swatch("other", at),
@@ -241,13 +254,13 @@ function axes(x, y, ends, values, width, height, name, below) {
 const written = (value) => String(value).replace("-", "−");
 
 /**
- * @param {"d"|"kl"|"nll"|"other"} kind @param {number[]} c @param {(number|null)[]} values
+ * @param {"d"|"kl"|"nll"|"other"|"single"} kind @param {number[]} c @param {(number|null)[]} values
  * @param {import("../plots/scale.js").Scale} x @param {import("../plots/scale.js").Scale} y @param {number} [at] which of the others
  */
 function line(kind, c, values, x, y, at = 0) {
   const { path, points } = curve(c, values, x, y);
   return s("g", {}, s("path", { class: ["curve", kind].join(" "), "data-at": at % 4, d: path }),
-    ...(kind === "other" ? [] : points.map((point) => s(point.beyond ? "path" : "circle", {
+    ...(["other", "single"].includes(kind) ? [] : points.map((point) => s(point.beyond ? "path" : "circle", {
       class: ["point", kind].join(" "), "data-sign": point.c === 0 ? "zero" : point.c < 0 ? "minus" : "plus",
       ...(point.beyond ? { d: `M${point.x - 5},${point.y + 7}l5,-8l5,8z` } : { cx: point.x, cy: point.y, r: kind === "d" ? 4 : 2.5 }),
     }, s("title", {}, say("dose.plot.point", { c: signed(point.c), nats: fixed(point.value) }))))));

@@ -19,7 +19,7 @@ import { say } from "../say.js";
  *
  * What can be asked, and which of them is under way.
  * @typedef {"measure"|"same"|"nats"|"layers"|"vector"|"pairs"} Kind
- * @typedef {{kind: Kind, title: string, done: number, total: number}} Work
+ * @typedef {{kind: Kind, title: string, done: number, total: number}} Work  `title` in words; for "nats" the adapter's key
  */
 
 /** A shift of the neutral answers' likelihood up to here leaves the language as it is, in nats per token. */
@@ -120,12 +120,13 @@ export function readOut(found, c) {
   return say(point.exact ? "dose.read.is" : "dose.read.about", { nats: hundredths(kl), language });
 }
 
-/** The strength at c with the sign of c, as the nearest measured point has it. @param {Measurement} found @param {number} c @returns {string|null} */
-export function natsAt(found, c) {
+/** The strength at c with the sign of c, as the nearest measured point has it. @param {Measurement} found @param {number} c @param {number} [digits] @returns {string|null} */
+export function natsAt(found, c, digits = 2) {
   const point = nearest(found, c);
   const kl = point && found.kl_nats.p95[point.at];
   if (typeof kl !== "number") return null;
-  return `${c < 0 ? "−" : ""}${hundredths(kl)}`;
+  const text = kl.toFixed(digits);
+  return `${c < 0 ? "−" : ""}${text}`;
 }
 
 /** Places of −1, 0 and 1, which are always measured. @param {Measurement} found */

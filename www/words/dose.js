@@ -73,6 +73,7 @@ export const DOSE = {
   "dose.cursor": "c of {title}, on the curve",
   "dose.cursor.apart": "Its adapters are turned to different shares now; turning here sets them to what was measured.",
   "dose.words": "{d} is how much likelier the positive answer is than the negative one; {kl} how far the model is moved from its base on neutral texts; {nll} what that costs in likelihood there. All in {nats}.",
+  "dose.every": "every prompt",
   "dose.others": "Also measured:",
   "dose.other-behaviour": "{title} (“{behaviour}”)",
   "dose.column.c": "c",
