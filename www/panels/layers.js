@@ -5,6 +5,7 @@ import { range, scale, ticks } from "../plots/scale.js";
 import { picture, s } from "../plots/svg.js";
 import { parts, say } from "../say.js";
 import { current } from "../state/acting.js";
+import { behaviourOf } from "../state/bench.js";
 import { term } from "./glossary.js";
 import { choose, field, hindrance, loaded, workRow } from "./work.js";
 
@@ -14,9 +15,10 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [44, 8, 22, 22];
 /** @param {import("../state/store.js").Store} store @param {import("../actions.js").Actions} actions */
 export function layersPanel(store, actions) {
   let chosen = "";
-  const subject = h("select", { id: "layers-subject", onchange: () => { chosen = subject.value; } });
+  const subject = h("select", { id: "layers-subject", onchange: () => { chosen = subject.value; update(store.state); } });
   const go = h("button", { type: "button", id: "layers-go", onclick: () => actions.mapLayers(subject.value) }, say("dose.layers.go"));
   const why = h("span.hint");
+  const on = h("p.hint");
   const work = workRow(["layers"], actions);
   const plot = picture("plot", HEIGHT);
   const sentence = h("p.says", { role: "status" });
@@ -39,14 +41,18 @@ export function layersPanel(store, actions) {
   /** @type {import("../engine/protocol.js").LayerMap|null} */
   let drawn = null;
 
-  store.watch(["adapters", "active", "bench", "work", "model"], (state) => {
+  /** @param {import("../state/store.js").State} state */
+  function update(state) {
     const here = loaded(state);
     if (!here.some(({ key }) => key === chosen)) chosen = "";
     const first = here.find(({ key }) => key === current(state)?.key) ?? here[0];
     choose(subject, here.map(({ key, title }) => [key, title]), chosen || (first?.key ?? ""));
     why.textContent = hindrance(state);
-    const { layers, shipped, own, source } = state.bench;
-    go.disabled = Boolean(why.textContent) || state.work !== null || (source === "own" ? !own.length : source === "shipped" && !shipped.length);
+    const { layers, source, one } = state.bench;
+    const behaviour = behaviourOf(state.bench, here.find(({ key }) => key === subject.value)?.name);
+    const alone = source === "one";
+    on.textContent = alone ? say("dose.layers.on.one") : behaviour && say("dose.layers.on", { behaviour });
+    go.disabled = Boolean(why.textContent) || state.work !== null || !(alone ? Object.values(one).every((text) => text.trim()) : behaviour);
     work.update(state, ["layers", "pairs"]);
     result.hidden = !layers;
     use.disabled = !layers || !here.some(({ key }) => key === layers.key);
@@ -55,7 +61,8 @@ export function layersPanel(store, actions) {
       used.textContent = "";
       draw(layers);
     }
-  });
+  }
+  store.watch(["adapters", "active", "bench", "work", "model"], update);
 
   /** @param {NonNullable<import("../state/bench.js").Bench["layers"]>} layers */
   function draw({ title, map }) {
@@ -104,7 +111,7 @@ export function layersPanel(store, actions) {
 
   return {
     element: h("div.bench-body", {}, h("p.hint", {}, ...parts("dose.layers.hint", { kl: term("kl") })),
-      h("div.row", {}, field(say("dose.subject"), subject), go, why), work.element, result),
+      h("div.row", {}, field(say("dose.subject"), subject), go, why), on, work.element, result),
     open: () => actions.listBehaviours(),
   };
 }

@@ -117,6 +117,8 @@ export const DOSE = {
   // ---- layers ----
   "dose.layers": "Layer map",
   "dose.layers.hint": "Each layer is turned alone to the same {kl}; a bar says how much the answers follow.",
+  "dose.layers.on": "Read on “{behaviour}”, as chosen under Dose curve.",
+  "dose.layers.on.one": "Read on the one prompt that is given under Dose curve.",
   "dose.layers.go": "Map the layers",
   "dose.layers.mapping": "Mapping {title}",
   "dose.layers.says": "{title}: layer {best} carries most, {effect} nats per token at a KL of {nats}.",
