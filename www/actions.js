@@ -1,8 +1,8 @@
 // What the user can do, and what it does to the engine and to the state. No elements here. Each of
 // the rooms in actions/ knows those before it; here is what needs all of them: another engine.
 import { adapterActions } from "./actions/adapters.js";
-import { doseActions } from "./actions/dose.js";
 import { engineActions } from "./actions/engine.js";
+import { doseActions } from "./actions/dose.js";
 import { modelActions } from "./actions/model.js";
 import { runActions } from "./actions/run.js";
 import { settingsActions } from "./actions/settings.js";
@@ -16,9 +16,9 @@ export function createActions(store) {
   const engine = engineActions(store, recover);
   const settings = settingsActions(store, engine);
   const adapters = adapterActions(store, engine, settings);
+  const doses = doseActions(store, engine, adapters, settings);
   const runs = runActions(store, engine, adapters);
   const models = modelActions(store, engine, adapters, runs);
-  const doses = doseActions(store, engine, adapters, settings);
 
   /** Another device means another engine. @param {"auto"|"webgpu"|"cpu"} device */
   async function setDevice(device, allowSoftwareGpu = state.allowSoftwareGpu) {
@@ -56,10 +56,9 @@ export function createActions(store) {
   const { addAdapter, listShipped, removeAdapter, setTask, setExperts } = adapters;
   const { run, request, stop, setCache, select } = runs;
   return {
-    start, restart, setDevice, refreshMemory, ...models,
+    start, restart, setDevice, refreshMemory, ...models, ...doses,
     addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, request, stop, setCache, select,
-    ...doses,
   };
 }
 
