@@ -210,10 +210,11 @@ export function doseActions(store, { client }, adapters, settings) {
     const refuse = (/** @type {string} */ message) => store.setAdapter(key, { refused: { code: "bad-coefficient", message } });
     if (!Number.isFinite(nats)) return refuse(say("dose.units.not-number"));
     if (nats === 0) return settings.setCoefficient(key, 0);
-    store.setAdapter(key, { refused: null });
+    store.setAdapter(key, { refused: null, finding: true });
     await listBehaviours();
-    const found = await work("nats", key, (options) =>
+    const found = await work("nats", find(key)?.title ?? "", (options) =>
       client.call("calibrate", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats: Math.abs(nats) }], options));
+    store.setAdapter(key, { finding: false });
     const failed = state.bench.complaints.nats;
     if (failed) refuse(failed.message);
     if (!found) return;

@@ -35,7 +35,7 @@ export function budgetOf(key, actions) {
       inNats = table !== null && state.units === "nats";
       for (const part of [strip, line]) part.hidden = !table;
       if (!table) return;
-      const finding = state.work?.kind === "nats" && state.work.title === adapter.key;
+      const { finding } = adapter;
       const said = readOut(table, adapter.coefficient);
       read.textContent = finding ? say("dose.units.finding") : inNats ? say("dose.spoken", { c: signed(adapter.coefficient), read: said }) : said;
       stop.hidden = !finding;

@@ -15,7 +15,7 @@ export function doseBar(root, store, actions) {
   const turned = coefficient("dosebar", () => choice.value, actions);
   root.append(choice, turned.box, turned.track, turned.budget, turned.poles);
   let names = "";
-  store.watch(["adapters", "active", "recording", "measured", "units", "model", "work"], (state) => {
+  store.watch(["adapters", "active", "recording", "measured", "units", "model"], (state) => {
     const [here, adapter] = [present(state.adapters), current(state)];
     root.hidden = !adapter;
     if (!adapter) return;

@@ -19,7 +19,7 @@ import { say } from "../say.js";
  *
  * What can be asked, and which of them is under way.
  * @typedef {"measure"|"same"|"nats"|"layers"|"vector"|"pairs"} Kind
- * @typedef {{kind: Kind, title: string, done: number, total: number}} Work  `title` in words; for "nats" the adapter's key
+ * @typedef {{kind: Kind, title: string, done: number, total: number}} Work
  */
 
 /** A shift of the neutral answers' likelihood up to here leaves the language as it is, in nats per token. */

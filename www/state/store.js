@@ -44,6 +44,7 @@ import { EXAMPLES } from "./models.js";
  * @property {AdapterEntry} [entry] what the engine tells: method, law, modules, parameters
  * @property {boolean} [loading]    whether the engine is reading it just now
  * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
+ * @property {boolean} [finding]    whether a c for a number of nats is looked for
  * @property {ErrorShape|null} error why the engine does not have it
  * @property {ErrorShape|null} [refused] why the last choice was not taken
  *
