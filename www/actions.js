@@ -3,6 +3,7 @@
 import { adapterActions } from "./actions/adapters.js";
 import { conversationActions } from "./actions/conversation.js";
 import { engineActions } from "./actions/engine.js";
+import { doseActions } from "./actions/dose.js";
 import { modelActions } from "./actions/model.js";
 import { runActions } from "./actions/run.js";
 import { settingsActions } from "./actions/settings.js";
@@ -16,6 +17,7 @@ export function createActions(store) {
   const engine = engineActions(store, recover);
   const settings = settingsActions(store, engine);
   const adapters = adapterActions(store, engine, settings);
+  const doses = doseActions(store, engine, adapters, settings);
   const runs = runActions(store, engine, adapters);
   const models = modelActions(store, engine, adapters, runs);
   const talk = conversationActions(store);
@@ -56,7 +58,7 @@ export function createActions(store) {
   const { addAdapter, listShipped, removeAdapter, setTask, setExperts } = adapters;
   const { run, request, stop, setCache, select } = runs;
   return {
-    start, restart, setDevice, refreshMemory, ...models,
+    start, restart, setDevice, refreshMemory, ...models, ...doses,
     addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, request, stop, setCache, select, ...talk,
   };

@@ -3,6 +3,7 @@ import { createActions } from "./actions.js";
 import { byId, megabytes } from "./dom.js";
 import { adaptersPanel } from "./panels/adapters.js";
 import { offline } from "./offline.js";
+import { bench } from "./panels/bench.js";
 import { doseBar } from "./panels/dosebar.js";
 import { glossary } from "./panels/glossary.js";
 import { keys } from "./panels/keys.js";
@@ -59,6 +60,7 @@ outputPanel({
 stripsPanel(byId("strips"), store, actions);
 tokenPanel(byId("token"), store);
 doseBar(byId("dosebar"), store, actions);
+bench(byId("measure"), store, actions);
 glossary(byId("word"), byId("about", HTMLDialogElement), byId("about-open"));
 keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share });
 rerunByItself(store, actions);

@@ -15,6 +15,9 @@ async function get(path) {
   throw Object.assign(new Error(why), { code: "network" });
 }
 
+/** The text of the contrasting answers that come with the page. */
+export const contrastText = async () => (await get("contrast.json")).text();
+
 /** What index.json says of one. @typedef {{folder: string, weights?: string, config?: string|null}} Item */
 
 /** What was read of the lists and cards: they are asked for again with the numbers. @type {Map<string, any>} */

@@ -31,9 +31,14 @@ const failed = () => new EngineError({ code: "panic", message: say("engine.faile
 const ended = () => new EngineError({ code: "panic", message: say("engine.ended") });
 
 /**
- * @typedef {import("./protocol.js").LoadProgress} LoadProgress
  * @typedef {import("./protocol.js").Step} Step
- * @typedef {{resolve: (value: any) => void, reject: (error: EngineError) => void, onProgress?: (progress: LoadProgress) => void, onStep?: (step: Step) => void}} Pending
+ * @typedef {{resolve: (value: any) => void, reject: (error: EngineError) => void, onProgress?: (progress: any) => void, onStep?: (step: Step) => void}} Pending
+ */
+
+/**
+ * What a call tells while it goes on.
+ * @template {import("./protocol.js").Call} C
+ * @typedef {C extends `loadModel${string}` ? import("./protocol.js").LoadProgress : import("./protocol.js").Counted} Progress
  */
 
 export class Engine {
@@ -132,7 +137,7 @@ export class Engine {
    * @template {import("./protocol.js").Call} C
    * @param {C} name
    * @param {Parameters<import("./protocol.js").Calls[C]>} args
-   * @param {{signal?: AbortSignal, onProgress?: (progress: LoadProgress) => void, onStep?: (step: Step) => void}} [options]
+   * @param {{signal?: AbortSignal, onProgress?: (progress: Progress<C>) => void, onStep?: (step: Step) => void}} [options]
    * @returns {Promise<ReturnType<import("./protocol.js").Calls[C]>>}
    */
   call(name, args, { signal, onProgress, onStep } = {}) {

@@ -4,18 +4,42 @@
  * @typedef {import("../pkg/steering_playground.js").AdapterEntry} AdapterEntry
  * @typedef {import("../pkg/steering_playground.js").AdapterFiles} AdapterFiles
  * @typedef {import("../pkg/steering_playground.js").CachedModel} CachedModel
+ * @typedef {import("../pkg/steering_playground.js").Calibration} Calibration
  * @typedef {import("../pkg/steering_playground.js").CreateOptions} CreateOptions
  * @typedef {import("../pkg/steering_playground.js").DeviceInfo} DeviceInfo
+ * @typedef {import("../pkg/steering_playground.js").DoseOptions} DoseOptions
+ * @typedef {import("../pkg/steering_playground.js").DoseSide} DoseSide
  * @typedef {import("../pkg/steering_playground.js").GenerateRequest} GenerateRequest
  * @typedef {import("../pkg/steering_playground.js").Inspection} Inspection
  * @typedef {import("../pkg/steering_playground.js").Law} Law
+ * @typedef {import("../pkg/steering_playground.js").LayerMap} LayerMap
  * @typedef {import("../pkg/steering_playground.js").LoadOptions} LoadOptions
  * @typedef {import("../pkg/steering_playground.js").LoadProgress} LoadProgress
+ * @typedef {import("../pkg/steering_playground.js").MeasureOptions} MeasureOptions
+ * @typedef {import("../pkg/steering_playground.js").Measurement} Measurement
  * @typedef {import("../pkg/steering_playground.js").Memory} Memory
  * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
  * @typedef {import("../pkg/steering_playground.js").ModelInfo} ModelInfo
  * @typedef {import("../pkg/steering_playground.js").Step} Step
  * @typedef {import("../pkg/steering_playground.js").TemplateVariable} TemplateVariable
+ *
+ * How far a measurement is: texts that were read, of about so many.
+ * @typedef {{done: number, total: number}} Counted
+ *
+ * What a vector is made of, and how.
+ * @typedef {object} VectorOptions
+ * @property {string} name
+ * @property {string[]} [positive]  texts of the one kind, or a form:
+ * @property {string[]} [negative]
+ * @property {string} [template]
+ * @property {{positive: string[], negative: string[]}} [personas]
+ * @property {string[]} [suffixes]
+ * @property {string} [layers]      as 8-14
+ * @property {"mean"|"pca-diff"|"pca-center"|"probe"} [method]
+ * @property {"mean"|"last"} [at]   which tokens of a text are read
+ * @property {number} [nats]        the strength that c = 1 shall have
+ *
+ * @typedef {{files: AdapterFiles, gguf: Uint8Array<ArrayBuffer>, calibration: Calibration, warnings: string[]}} Vector
  *
  * What the page can ask, and what it is answered.
  * @typedef {{
@@ -36,6 +60,11 @@
  *   generate: (request: GenerateRequest) => void,
  *   promptIds: (request: GenerateRequest) => Uint32Array,
  *   memory: () => Memory,
+ *   measure: (options: MeasureOptions) => Measurement,
+ *   calibrate: (options: DoseOptions) => Calibration,
+ *   layerMap: (options: DoseOptions) => LayerMap,
+ *   makeVector: (options: VectorOptions) => Vector,
+ *   behaviours: (text: string) => string[],
  * }} Calls
  * @typedef {keyof Calls} Call
  *
@@ -48,7 +77,7 @@
  * @typedef {{code: string, message: string}} ErrorShape
  * @typedef {{id: number, value: any}} DoneMessage               the call returned
  * @typedef {{id: number, error: ErrorShape}} FailedMessage      the call threw
- * @typedef {{id: number, progress: LoadProgress}} ProgressMessage  loading
+ * @typedef {{id: number, progress: LoadProgress|Counted}} ProgressMessage  loading, measuring
  * @typedef {{id: number, step: Step}} StepMessage               generating
  * @typedef {{fatal: ErrorShape|null}} FatalMessage              this worker is of no use any more; null: the console says why
  * @typedef {{life: "lock"|"ping"}} LifeMessage                  first of all: how to learn that it ended

@@ -57,13 +57,18 @@ const calls = {
   setCachePolicy: (_call, policy) => playground.setCachePolicy(policy),
   memory: () => playground.memory(),
   promptIds: (_call, request) => playground.promptIds(request),
+  measure: ({ id, signal }, options) => playground.measure({ ...options, signal, onProgress: progress(id) }),
+  calibrate: ({ id, signal }, options) => playground.calibrate({ ...options, signal, onProgress: progress(id) }),
+  layerMap: ({ id, signal }, options) => playground.layerMap({ ...options, signal, onProgress: progress(id) }),
+  makeVector: ({ id, signal }, options) => /** @type {any} */ (playground).makeVector({ ...options, signal, onProgress: progress(id) }),
+  behaviours: (_call, text) => playground.behaviours(text),
   async generate({ id, signal }, request) {
     for await (const step of playground.generate({ ...request, signal })) send({ id, step });
   },
 };
 
 /** @param {number} id */
-const progress = (id) => (/** @type {import("./protocol.js").LoadProgress} */ state) => send({ id, progress: state });
+const progress = (id) => (/** @type {import("./protocol.js").LoadProgress|import("./protocol.js").Counted} */ state) => send({ id, progress: state });
 
 onmessage = async (/** @type {MessageEvent<import("./protocol.js").ToWorker>} */ { data }) => {
   if ("ping" in data) return send({ pong: data.ping });

@@ -17,7 +17,7 @@ export function adaptersPanel({ list, add }, store, actions, page) {
   const shelf = h("div.shelf");
   list.after(shelf);
   let shelved = "";
-  store.watch(["adapters", "engine", "active", "shelf", "gone", "recording"], (state) => {
+  store.watch(["adapters", "engine", "active", "shelf", "gone", "recording", "measured", "units", "model"], (state) => {
     const hadFocus = zone.contains(document.activeElement);
     for (const [key, card] of cards) {
       if (state.adapters.some((adapter) => adapter.key === key)) continue;

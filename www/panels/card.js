@@ -58,7 +58,7 @@ export function adapterCard(first, actions, fetchShipped) {
     h("header", {}, h("label.switch", {}, on, title), tag),
     origin,
     h("div.dose-row", {}, turned.track, turned.box),
-    turned.poles, error, again, warnings, misfit, mixture.element, task.element,
+    turned.budget, turned.poles, error, again, warnings, misfit, mixture.element, task.element,
     h("div.folds", {},
       h("details.more", {}, h("summary", {}, say("adapters.how")), sentence, card),
       h("details.where", {}, h("summary", {}, say("adapters.where")),
@@ -75,7 +75,7 @@ export function adapterCard(first, actions, fetchShipped) {
       on.setAttribute("aria-label", say("adapters.on", { title: adapter.title }));
       sentence.textContent = adapter.sentence ?? "";
       sentence.hidden = !adapter.sentence;
-      turned.update(adapter, state.recording.shown);
+      turned.update(adapter, state);
       element.dataset.sign = turned.sign(adapter);
       element.dataset.beyond = String(Math.abs(adapter.coefficient) > 2);
       element.dataset.off = String(!adapter.enabled);

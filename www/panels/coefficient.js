@@ -3,6 +3,7 @@
 import { h, shownIn } from "../dom.js";
 import { rest, step } from "../dose.js";
 import { say } from "../say.js";
+import { budgetOf } from "./budget.js";
 
 /**
  * @param {string} id
@@ -38,36 +39,39 @@ export function coefficient(id, key, actions) {
     type: "text", inputMode: "decimal", id: `${id}-box`, autocomplete: "off", spellcheck: false,
     onchange: () => {
       const text = box.value.trim().replace("−", "-").replace(",", ".");
-      actions.setCoefficient(key(), text === "" ? NaN : Number(text));
+      const number = text === "" ? NaN : Number(text);
+      if (budget.inNats()) actions.setNats(key(), number);
+      else actions.setCoefficient(key(), number);
     },
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
       const by = { ArrowUp: 0.05, ArrowDown: -0.05 }[event.key];
-      if (!by) return;
+      if (!by || budget.inNats()) return;
       event.preventDefault();
       actions.setCoefficient(key(), step(c, by));
     },
   });
   const showC = shownIn(box);
+  const budget = budgetOf(key, actions);
   const poles = h("p.poles");
+  const ticks = [-2, -1, 0, 1, 2].map((at) => ({ at, text: String(at).replace("-", "−"), element: h("span") }));
   return {
-    track: h("div.track", {}, slider, h("div.ticks", { "aria-hidden": "true" },
-      ...["−2", "−1", "0", "1", "2"].map((text) => h("span", {}, text)))),
-    box, poles,
-    /**
-     * @param {import("../state/store.js").Adapter} adapter
-     * @param {boolean} recorded whether a recording answers, which has steps of a half
-     */
-    update(adapter, recorded) {
+    track: h("div.track", {}, slider, budget.strip, h("div.ticks", { "aria-hidden": "true" }, ...ticks.map(({ element }) => element))),
+    box, poles, budget: budget.line,
+    /** @param {import("../state/store.js").Adapter} adapter @param {import("../state/store.js").State} state */
+    update(adapter, state) {
       const range = rangeOf(adapter);
       c = adapter.coefficient;
       domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
-      slider.step = recorded ? "0.5" : "0.05";
+      budget.update(adapter, state);
+      for (const { at, text, element } of ticks) element.textContent = budget.tick(at, text);
+      // A recording has steps of a half.
+      slider.step = state.recording.shown ? "0.5" : "0.05";
       slider.value = String(Math.min(2, Math.max(-2, c)));
       slider.setAttribute("aria-label", say("adapters.coefficient", { title: adapter.title }));
-      slider.setAttribute("aria-valuetext", c === 0 ? say("adapters.at-zero") : String(c));
+      slider.setAttribute("aria-valuetext", c === 0 ? say("adapters.at-zero") : budget.spoken(c, String(c)));
       slider.style.setProperty("--f", String((Number(slider.value) + 2) / 4));
-      showC(c);
-      box.setAttribute("aria-label", say("adapters.coefficient-box", { title: adapter.title }));
+      showC(budget.inNats() ? budget.shown(c) : c);
+      box.setAttribute("aria-label", say(budget.inNats() ? "dose.units.box" : "adapters.coefficient-box", { title: adapter.title }));
       const { positive, negative } = adapter.card?.behaviour ?? {};
       poles.hidden = !positive;
       poles.replaceChildren(h("span", {}, negative ?? ""), h("span", {}, positive ?? ""));

@@ -13,9 +13,9 @@ import { coefficient } from "./coefficient.js";
 export function doseBar(root, store, actions) {
   const choice = h("select", { "aria-label": say("dosebar.choice"), onchange: () => store.set({ active: choice.value }) });
   const turned = coefficient("dosebar", () => choice.value, actions);
-  root.append(choice, turned.box, turned.track, turned.poles);
+  root.append(choice, turned.box, turned.track, turned.budget, turned.poles);
   let names = "";
-  store.watch(["adapters", "active", "recording"], (state) => {
+  store.watch(["adapters", "active", "recording", "measured", "units", "model"], (state) => {
     const [here, adapter] = [present(state.adapters), current(state)];
     root.hidden = !adapter;
     if (!adapter) return;
@@ -25,7 +25,7 @@ export function doseBar(root, store, actions) {
       choice.replaceChildren(...here.map(({ key, title }) => h("option", { value: key }, title)));
     }
     choice.value = adapter.key;
-    turned.update(adapter, state.recording.shown);
+    turned.update(adapter, state);
     root.dataset.sign = turned.sign(adapter);
   });
 }

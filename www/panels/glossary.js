@@ -21,12 +21,14 @@ const PICTURES = {
   nats: () => h("table", {}, h("tbody", {}, ...["coin", "ten", "hundred"].map((row) =>
     h("tr", {}, h("th", { scope: "row" }, say(`word.nats.${row}`)), h("td", {}, say(`word.nats.${row}.is`)))))),
   dose: () => null,
+  d: () => null,
+  nll: () => null,
   stream: () => h("p.chips.sum", {}, h("span", {}, say("word.stream.before")), "→", h("span", {}, say("word.stream.layer")), "→",
     h("span.arrow", {}, say("word.stream.arrow")), "→", h("span", {}, say("word.stream.after"))),
 };
 
-/** In this order they build on each other. @typedef {"token"|"base"|"adapter"|"c"|"kl"|"nats"|"dose"|"stream"} Word @type {Word[]} */
-const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "stream"];
+/** In this order they build on each other. @typedef {"token"|"base"|"adapter"|"c"|"kl"|"nats"|"dose"|"d"|"nll"|"stream"} Word @type {Word[]} */
+const WORDS = ["token", "base", "adapter", "c", "kl", "nats", "dose", "d", "nll", "stream"];
 
 /** What explains a word: its name, two sentences, a picture or an example. @param {Word} word @param {string} heading @param {string} [id] @returns {Node[]} */
 function entry(word, heading, id) {

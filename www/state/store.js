@@ -1,5 +1,6 @@
 // One plain object and its listeners. Panels read `store.state` and write through `store.set`.
 
+import { NO_BENCH } from "./bench.js";
 import { EXAMPLES } from "./models.js";
 
 /**
@@ -43,6 +44,7 @@ import { EXAMPLES } from "./models.js";
  * @property {AdapterEntry} [entry] what the engine tells: method, law, modules, parameters
  * @property {boolean} [loading]    whether the engine is reading it just now
  * @property {{task?: number, experts?: number[]}} [loaded] as which the engine has it
+ * @property {boolean} [finding]    whether a c for a number of nats is looked for
  * @property {ErrorShape|null} error why the engine does not have it
  * @property {ErrorShape|null} [refused] why the last choice was not taken
  *
@@ -132,6 +134,10 @@ import { EXAMPLES } from "./models.js";
  * @property {{status: "coming"|"here"|"failed", error: string|null, model: string, prompts: string[], shown: boolean}} recording what plays until something is live, and whether it is in the columns
  * @property {boolean} rerun       whether it writes again by itself after something was turned
  * @property {Memory|null} memory
+ * @property {import("./bench.js").Bench} bench what is asked of measurements, and what came of it
+ * @property {import("./measured.js").Measured[]} measured the newest of each
+ * @property {import("./measured.js").Work|null} work what is measured or made just now
+ * @property {"c"|"nats"} units in which coefficients are shown and typed
  */
 
 /** Whether a run has come to its end, or will go on no more. @param {Run} run */
@@ -174,6 +180,10 @@ export function defaults() {
     recording: { status: "coming", error: null, model: "", prompts: [], shown: false },
     rerun: false,
     memory: null,
+    bench: NO_BENCH,
+    measured: [],
+    work: null,
+    units: "c",
   };
 }
 

@@ -2,8 +2,11 @@
 // decides between forms, there is one for each plural form of the language (`one`, `other`), and
 // the number is called n. See ../say.js.
 
+import { DOSE } from "./dose.js";
+
 /** @type {Record<string, import("../say.js").Message>} */
 export const EN = {
+  ...DOSE,
   // ---- the page and its words ----
   "page.skip": "Skip to the prompt",
   "page.title": "Steering playground",
