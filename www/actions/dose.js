@@ -210,6 +210,7 @@ export function doseActions(store, { client }, adapters, settings) {
     const refuse = (/** @type {string} */ message) => store.setAdapter(key, { refused: { code: "bad-coefficient", message } });
     if (!Number.isFinite(nats)) return refuse(say("dose.units.not-number"));
     if (nats === 0) return settings.setCoefficient(key, 0);
+    if (working) return refuse(say("dose.busy"));
     store.setAdapter(key, { refused: null, finding: true });
     await listBehaviours();
     const found = await work("nats", find(key)?.title ?? "", (options) =>
