@@ -63,7 +63,7 @@ impl Export {
                     })
                 }
                 (Site::Residual(layer), Effect::Residual(shift))
-                    if *layer > 0 && !shift.keep_length =>
+                    if *layer > 0 && shift.is_constant() =>
                 {
                     let step = shift.direction.clone() * shift.scale;
                     Some(Part::Direction(step.unsqueeze()))
@@ -89,10 +89,14 @@ impl Export {
                     // One α serves the whole file; another module's goes into its B.
                     let b = if own == alpha { b } else { b * (own / alpha) };
                     let mut b = host(b).await?;
-                    let permuted = matches!(site, Site::Linear(_, projection) if
-                        family.is_permuted(&format!(".{}.", family.linear(projection))));
-                    if let (true, HostData::Float(values)) = (permuted, &mut b.data) {
-                        rows::permute(values, model.config().head_dim, b.shape[1]);
+                    let moved = match site {
+                        Site::Linear(_, projection) => {
+                            family.moved(&format!(".{}.", family.linear(projection)))
+                        }
+                        _ => None,
+                    };
+                    if let (Some(moved), HostData::Float(values)) = (moved, &mut b.data) {
+                        rows::move_as(values, moved, model.config().head_dim, b.shape[1]);
                     }
                     tensors.push((low_rank, host(a).await?));
                     tensors.push((format!("{name}.lora_b"), b));
@@ -113,7 +117,6 @@ impl Export {
                 return Err(self.no_number(key));
             }
         }
-        let text = |key: &str, value: &str| (key.to_owned(), Value::String(value.into()));
         let metadata = match alpha {
             Some(alpha) => vec![
                 text("general.architecture", family.gguf),
@@ -122,14 +125,7 @@ impl Export {
                 text("adapter.type", "lora"),
                 ("adapter.lora.alpha".into(), Value::F32(alpha)),
             ],
-            None => vec![
-                text("general.architecture", "controlvector"),
-                text("controlvector.model_hint", family.gguf),
-                (
-                    "controlvector.layer_count".into(),
-                    Value::U32(tensors.len() as u32),
-                ),
-            ],
+            None => return control_vector_gguf(family.gguf, &tensors),
         };
         gguf::write(&metadata, &tensors)
     }
@@ -154,6 +150,24 @@ impl Export {
             why,
         }
     }
+}
+
+/// Directions by their names, `direction.L`, as the file of a control vector, as repeng writes it.
+///
+/// # Errors
+/// Those of [`gguf::write`].
+pub fn control_vector_gguf(model_hint: &str, tensors: &[(String, HostTensor)]) -> Result<Vec<u8>> {
+    let count = Value::U32(tensors.len() as u32);
+    let metadata = [
+        text("general.architecture", "controlvector"),
+        text("controlvector.model_hint", model_hint),
+        ("controlvector.layer_count".into(), count),
+    ];
+    gguf::write(&metadata, tensors)
+}
+
+fn text(key: &str, value: &str) -> (String, Value) {
+    (key.to_owned(), Value::String(value.into()))
 }
 
 /// The α of a file of low-rank changes, `Some(None)` for a file of directions, `None` where it is

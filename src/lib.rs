@@ -9,8 +9,8 @@
 //! | floor | rooms | what is there |
 //! |---|---|---|
 //! | 13 | `bin`, `web` | the program `steer`; the only folder that knows wasm-bindgen |
-//! | 12 | `extract` | contrast pairs -> a control vector |
-//! | 11 | `export` | an adapter -> a GGUF file for llama.cpp |
+//! | 12 | `extract` | contrasting texts -> a control vector; sums of several |
+//! | 11 | `export`, `dose` | an adapter -> a GGUF file for llama.cpp; what a coefficient really does |
 //! | 10 | `session` | prompt -> steps: base and steered in lockstep; no I/O, no clock, no JS |
 //! | 9 | `adapters` | files -> loaded adapters, the stack with its coefficients, inspection |
 //! | 8 | `methods` | one file per method, what they share, the list of all |
@@ -31,6 +31,7 @@ pub mod adapters;
 pub mod arch;
 pub mod checkpoint;
 pub mod device;
+pub mod dose;
 pub mod error;
 pub mod export;
 pub mod extract;

@@ -1,6 +1,7 @@
 // What the user can do, and what it does to the engine and to the state. No elements here. Each of
 // the rooms in actions/ knows those before it; here is what needs all of them: another engine.
 import { adapterActions } from "./actions/adapters.js";
+import { conversationActions } from "./actions/conversation.js";
 import { engineActions } from "./actions/engine.js";
 import { doseActions } from "./actions/dose.js";
 import { modelActions } from "./actions/model.js";
@@ -19,6 +20,7 @@ export function createActions(store) {
   const doses = doseActions(store, engine, adapters, settings);
   const runs = runActions(store, engine, adapters);
   const models = modelActions(store, engine, adapters, runs);
+  const talk = conversationActions(store);
 
   /** Another device means another engine. @param {"auto"|"webgpu"|"cpu"} device */
   async function setDevice(device, allowSoftwareGpu = state.allowSoftwareGpu) {
@@ -58,7 +60,7 @@ export function createActions(store) {
   return {
     start, restart, setDevice, refreshMemory, ...models, ...doses,
     addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
-    run, request, stop, setCache, select,
+    run, request, stop, setCache, select, ...talk,
   };
 }
 

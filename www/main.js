@@ -20,6 +20,7 @@ import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
 import { parse, serialise } from "./state/url.js";
 import { shippedAdapters } from "./shipped.js";
+import { recallTurns, rememberTurns } from "./turns.js";
 import { ONE_COLUMN } from "./widths.js";
 
 translate(document);
@@ -28,6 +29,7 @@ const asked = parse(location.hash);
 const { modelUrl, sampling, ...rest } = asked.patch;
 const initial = defaults();
 Object.assign(initial, rest, { sampling: { ...initial.sampling, ...sampling } });
+initial.turns = recallTurns(rest.turns, asked.talk);
 initial.rerun = recall("playground.rerun") === "on";
 const store = createStore(initial);
 const actions = createActions(store);
@@ -71,7 +73,8 @@ function link() {
   const other = source?.kind === "url" && source.url !== DEFAULT_MODEL.url ? source.url : null;
   return serialise(store.state, defaults(), other ?? modelUrl ?? null, asked.adapters);
 }
-store.watch(["prompt", "chat", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device"], () => {
+store.watch(["turns"], ({ turns }) => rememberTurns(turns));
+store.watch(["prompt", "chat", "system", "turns", "variables", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device"], () => {
   clearTimeout(writing);
   writing = setTimeout(() => writeAddress(link()), 300);
 });

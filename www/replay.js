@@ -135,7 +135,8 @@ export function createReplay(store, { url, still, fetching = fetch }) {
     if (one && one.coefficient !== recorded.c) return say("recorded.between", { c: signed(recorded.c) });
     if (reset) return say("recorded.one", { title: reset });
     const { chat, sampling } = recording;
-    return chat === state.chat && JSON.stringify(sampling) === JSON.stringify(state.sampling) ? "" : say("recorded.sampling");
+    const alone = !state.turns.length && !state.system.trim();
+    return alone && chat === state.chat && JSON.stringify(sampling) === JSON.stringify(state.sampling) ? "" : say("recorded.sampling");
   }
 
   store.watch(["run"], ({ run, recording: { shown: before } }) => {

@@ -109,8 +109,7 @@ impl Headed {
         if json.windows(MLX.len()).any(|part| part == MLX) {
             return Ok(());
         }
-        let head_dim = Some(model.config().head_dim);
-        let config = match checkpoint::read(&self.files, head_dim) {
+        let config = match checkpoint::read(&self.files, Some(model.config())) {
             Ok((config, _)) => config,
             Err(error) if WHEN_READ.contains(&error.code()) => return Err(error),
             Err(error) => return self.counts(error),

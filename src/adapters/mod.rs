@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::hooks::{self, Law, Offer, Placed, Site, ranges};
 use crate::methods::{ln_tuning, method_of, pissa, saved};
 use crate::model::Model;
-use crate::weights::HostTensor;
+use crate::weights::{HostTensor, sha256};
 
 /// A checkpoint loaded for a model.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Adapter {
     pub laws_refused: Vec<(Law, &'static str)>,
     /// Numbers in its file.
     pub parameters: usize,
+    /// SHA-256 of its file of weights, in hexadecimal digits.
+    pub sha256: String,
     /// Its laws, by site.
     pub placed: Vec<Placed>,
     /// `base_model_name_or_path` of its config.
@@ -94,7 +96,7 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 /// # Errors
 /// As [`load`], and [`DeviceLost`](crate::Error::DeviceLost).
 pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
     let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
     let mut wanted = saved::frozen(&loader);
     if pissa::matches(&config) {
@@ -122,7 +124,7 @@ fn load_with(
     model: &Model,
     weights: BTreeMap<Site, Vec<f32>>,
 ) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
     let method = method_of(&config)?;
     method.check_fields(&config)?;
     keys::check_names(&config, method, &tensors)?;
@@ -159,6 +161,7 @@ fn build(
         laws: hooks::offers(law, &placed),
         laws_refused: hooks::impossible(&placed),
         parameters,
+        sha256: sha256(&files.weights),
         placed,
         base_model,
         blocks,

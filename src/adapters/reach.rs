@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::arch::{Names, Projection, all_names};
+use crate::arch::{Names, all_names};
 use crate::checkpoint::Config;
 use crate::checkpoint::patterns::Patterns;
 use crate::hooks::{Placed, Site, ranges};
@@ -99,9 +99,10 @@ pub(super) fn left_out(config: &Config, placed: &[Placed]) -> Option<String> {
     let mut outside = placed.iter().filter_map(|placed| match placed.site {
         Site::Linear(layer, projection) => {
             // Without a model any family's name may be meant.
-            let mut paths = all_names().map(|names| names.linear(projection));
-            let first = paths.clone().next()?;
-            let outside = !paths.any(|path| choice.adapts(config, layer, path));
+            let mut paths = all_names().flat_map(|names| names.paths_of(projection));
+            let first = paths.next()?;
+            let adapts = |path| choice.adapts(config, layer, path);
+            let outside = !adapts(first) && !paths.any(adapts);
             outside.then(|| format!("model.layers.{layer}.{first}"))
         }
         _ => None,
@@ -177,7 +178,8 @@ impl Modules {
                 names.collect::<Option<_>>().map(Self::List)
             }
             Value::String(all) if all == "all-linear" => {
-                let paths = all_names().flat_map(|names| Projection::ALL.map(|p| names.linear(p)));
+                let paths = all_names().flat_map(|names| names.linears);
+                let paths = paths.map(|(_, path, _)| *path);
                 let name = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
                 let names: BTreeSet<String> = paths.map(name).collect();
                 Some(Self::List(names.into_iter().collect()))

@@ -1,5 +1,7 @@
 //! The adapters in use, in order, each with its own coefficient.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -88,28 +90,28 @@ impl Entry {
         }
     }
 
-    fn active(&self) -> bool {
-        self.enabled && self.coefficient != 0.0
-    }
-
     /// Its effects at its coefficient, by site.
     #[must_use]
     pub fn effects(&self) -> Vec<(Site, Effect)> {
+        self.effects_at(self.coefficient)
+    }
+
+    fn effects_at(&self, c: f32) -> Vec<(Site, Effect)> {
         let placed = self.adapter.placed.iter();
         placed
             .filter(|placed| self.mask.allows(placed.site))
             .flat_map(|placed| {
-                let effects = placed.effects(self.law, self.coefficient).into_iter();
+                let effects = placed.effects(self.law, c).into_iter();
                 effects.map(|effect| (placed.site, effect))
             })
             .collect()
     }
 
-    fn acting(&self) -> Acting {
+    fn acting(&self, c: f32) -> Acting {
         Acting {
             id: self.id,
             reading: self.reading,
-            coefficient: self.coefficient,
+            coefficient: c,
             law: self.law,
             mask: self.mask.clone(),
         }
@@ -299,8 +301,29 @@ impl Stack {
     pub fn steering(&mut self) -> Rc<Steering> {
         let entries = &self.entries;
         self.built
-            .get_or_insert_with(|| Rc::new(build(entries)))
+            .get_or_insert_with(|| Rc::new(build(entries, |entry| entry.coefficient, None)))
             .clone()
+    }
+
+    /// The effects of some adapters at coefficients of their own, whatever they are turned to, under
+    /// their laws and masks, in the given blocks alone if there are such; all other adapters are left
+    /// out, and so are those that are switched off.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAdapter`]; [`Error::BadCoefficient`] as [`Self::set_coefficient`].
+    pub fn steering_of(
+        &self,
+        coefficients: impl IntoIterator<Item = (u32, f32)>,
+        layers: Option<&RangeInclusive<usize>>,
+    ) -> Result<Steering> {
+        let chosen: BTreeMap<u32, f32> = coefficients.into_iter().collect();
+        for (&id, &c) in &chosen {
+            let entry = self.entries.iter().find(|entry| entry.id == id);
+            let entry = entry.ok_or(Error::NoSuchAdapter { id })?;
+            entry.check(entry.law, c)?;
+        }
+        let coefficient = |entry: &Entry| chosen.get(&entry.id).copied().unwrap_or(0.0);
+        Ok(build(&self.entries, coefficient, layers))
     }
 
     /// Names and coefficients of what acts, for a message.
@@ -329,8 +352,28 @@ impl Stack {
     }
 }
 
-fn build(entries: &[Entry]) -> Steering {
-    let active = || entries.iter().filter(|entry| entry.active());
-    let stamp = active().map(Entry::acting).collect();
-    Steering::of(active().flat_map(Entry::effects)).stamped(stamp)
+/// The effects of all adapters that are switched on and whose coefficient is not 0, in these blocks
+/// alone if there are such.
+fn build(
+    entries: &[Entry],
+    coefficient: impl Fn(&Entry) -> f32,
+    layers: Option<&RangeInclusive<usize>>,
+) -> Steering {
+    let each = entries.iter().map(|entry| (entry, coefficient(entry)));
+    let active = each.filter(|(entry, c)| entry.enabled && *c != 0.0);
+    let active: Vec<(&Entry, f32)> = active.collect();
+    let inside = |site: Site| match (layers, site.layer()) {
+        (None, _) => true,
+        (Some(layers), Some(layer)) => layers.contains(&layer),
+        (Some(_), None) => false,
+    };
+    let acting = active.iter().map(|(entry, c)| {
+        let mut acting = entry.acting(*c);
+        if let Some(layers) = layers {
+            acting.mask.layers = Some(layers.clone());
+        }
+        acting
+    });
+    let effects = active.iter().flat_map(|(entry, c)| entry.effects_at(*c));
+    Steering::of(effects.filter(|(site, _)| inside(*site))).stamped(acting.collect())
 }

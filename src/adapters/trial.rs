@@ -20,7 +20,7 @@ type Tensors = BTreeMap<String, HostTensor>;
 /// # Errors
 /// Only when the files cannot be read at all.
 pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
-    let (mut config, mut tensors) = checkpoint::read(files, Some(model.config().head_dim))?;
+    let (mut config, mut tensors) = checkpoint::read(files, Some(model.config()))?;
     let (mut found, mut refused) = explain(files, &config, &tensors);
     found.model = Some(model.name().into());
     let other = found.base_model.as_ref();

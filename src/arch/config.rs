@@ -7,7 +7,9 @@
 //! h = h + s_r · after(down(act(gate(before(h))) ∘ up(before(h))))
 //! logits = cap(head(norm(h)) / s_l)
 //! ```
-//! with the parts that a family lacks left out.
+//! with the parts that a family lacks left out. Older families have LayerNorm, no gate, and queries,
+//! keys and values in one layer; some add to E a row for each position, or give both sublayers the
+//! same h.
 
 use super::names::Names;
 use super::places::{Norm, NormPlaces, Projection};
@@ -33,8 +35,10 @@ pub struct DecoderConfig {
     pub vocab_size: usize,
     /// Longest sequence in tokens that the model was made for.
     pub context: usize,
-    /// Added to the mean square in RMSNorm.
-    pub rms_norm_eps: f64,
+    /// Added to the mean square or the variance by which a norm divides.
+    pub norm_eps: f64,
+    /// Whether norms take off the mean first and have biases, as LayerNorm; else RMSNorm.
+    pub layer_norm: bool,
     /// Where the norms of a block stand.
     pub norms: NormPlaces,
     /// Added to every gain of the file: 1 where it holds `w` of `1 + w`.
@@ -43,6 +47,12 @@ pub struct DecoderConfig {
     pub adapter_gain_offset: f32,
     /// The norm of queries and keys, if there is one.
     pub qk_norm: Option<QkNorm>,
+    /// How the rows of [`Projection::Qkv`] lie, where that takes the place of three layers.
+    pub fused: Option<Fused>,
+    /// Whether the MLP reads what attention reads, before attention has added to it.
+    pub parallel: bool,
+    /// Whether the MLP has a gate; without one it is `down(act(up(x)))`.
+    pub gated: bool,
     /// What the MLP does to its gate.
     pub activation: Activation,
     /// Multiplies the scores of attention; `1/√hd` in most families.
@@ -60,6 +70,8 @@ pub struct DecoderConfig {
     pub attention_cap: Option<f64>,
     /// Logits are `cap · tanh(logit / cap)`.
     pub logit_cap: Option<f64>,
+    /// Whether a learned row for each position up to the context is added to the embeddings.
+    pub learned_positions: bool,
     /// The rotary embeddings that layers use.
     pub ropes: Vec<RopeConfig>,
     /// What differs from layer to layer: as many as there are blocks.
@@ -74,6 +86,13 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// Whether blocks are of the kind that the fast executors are written for: RMSNorm, three layers
+    /// for queries, keys and values, a gate, one sublayer after the other.
+    #[must_use]
+    pub fn is_gated_rms(&self) -> bool {
+        !self.layer_norm && self.fused.is_none() && self.gated && !self.parallel
+    }
+
     /// The width of a norm of a block, which is that of its gain.
     #[must_use]
     pub fn norm_width(&self, norm: Norm) -> usize {
@@ -90,10 +109,19 @@ impl DecoderConfig {
     pub(super) fn tensors(&self, all_biases: bool) -> Vec<(String, Vec<usize>)> {
         let d = self.hidden_size;
         let mut all = vec![("embed_tokens.weight".into(), vec![self.vocab_size, d])];
+        if self.learned_positions {
+            all.push(("embed_positions.weight".into(), vec![self.context, d]));
+        }
+        let norm = |all: &mut Vec<_>, path: &str, width| {
+            all.push((format!("{path}.weight"), vec![width]));
+            if self.layer_norm {
+                all.push((format!("{path}.bias"), vec![width]));
+            }
+        };
         for layer in 0..self.num_layers {
-            for (norm, path, _) in self.family.norms {
-                let width = self.norm_width(*norm);
-                all.push((format!("layers.{layer}.{path}.weight"), vec![width]));
+            for (place, path, _) in self.family.norms {
+                let path = format!("layers.{layer}.{path}");
+                norm(&mut all, &path, self.norm_width(*place));
             }
             for (projection, linear, _) in self.family.linears {
                 let (i, o) = projection.widths(self);
@@ -103,7 +131,7 @@ impl DecoderConfig {
                 }
             }
         }
-        all.push(("norm.weight".into(), vec![d]));
+        norm(&mut all, "norm", d);
         if !self.tie_word_embeddings {
             all.push(("lm_head.weight".into(), vec![self.vocab_size, d]));
         }
@@ -135,6 +163,7 @@ impl Projection {
             Self::O => (q, d),
             Self::Gate | Self::Up => (d, ffn),
             Self::Down => (ffn, d),
+            Self::Qkv => (d, q + 2 * kv),
         }
     }
 }
@@ -148,7 +177,16 @@ pub enum QkNorm {
     Whole,
 }
 
-/// What the MLP does to its gate.
+/// How the rows of a layer of queries, keys and values lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fused {
+    /// All queries, all keys, all values.
+    ByPart,
+    /// Head by head its query, key and value; there are as many of each.
+    ByHead,
+}
+
+/// What the MLP does to its gate, or without one to what goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x · sigmoid(x)`
@@ -206,7 +244,7 @@ impl Biases {
     #[must_use]
     pub fn of(self, projection: Projection) -> bool {
         match projection {
-            Projection::Q | Projection::K | Projection::V => self.qkv,
+            Projection::Q | Projection::K | Projection::V | Projection::Qkv => self.qkv,
             Projection::O => self.o,
             Projection::Gate | Projection::Up | Projection::Down => self.mlp,
         }

@@ -126,6 +126,26 @@ pub(crate) fn all_names() -> impl Iterator<Item = &'static Names> + Clone {
     FAMILIES.iter().map(|family| &family.names)
 }
 
+/// The name of an adapter's tensor with the body of its family called as in most, and that family:
+/// `base_model.model.transformer.h.0.…` -> `base_model.model.model.layers.0.…`. `None` where it is.
+pub(crate) fn with_usual_body(key: &str) -> Option<(String, &'static Names)> {
+    let own = |names: &'static Names| {
+        let body = names.body?;
+        let own = |(own, bare): &(&str, &str)| {
+            let (own, usual) = match *bare {
+                "lm_head" => (format!("{own}."), "lm_head.".into()),
+                bare => (format!("{}.{own}.", body.name), format!("model.{bare}.")),
+            };
+            let at = key.find(&own)?;
+            let (before, rest) = (&key[..at], &key[at + own.len()..]);
+            let is_whole = before.is_empty() || before.ends_with('.');
+            is_whole.then(|| (format!("{before}{usual}{rest}"), names))
+        };
+        body.modules.iter().find_map(own)
+    };
+    all_names().find_map(own)
+}
+
 /// llama.cpp's names of all families, for messages.
 pub(crate) fn known_to_gguf() -> String {
     let mut names: Vec<&str> = all_names().map(|names| names.gguf).collect();

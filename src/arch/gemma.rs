@@ -29,6 +29,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[INPUT_NORM, MLP_NORM],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["gemma"],
     architectures: &["GemmaForCausalLM", "GemmaModel"],

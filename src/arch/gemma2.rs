@@ -36,6 +36,7 @@ pub(super) static FAMILY: Family = Family {
         ],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["gemma2"],
     architectures: &["Gemma2ForCausalLM", "Gemma2Model"],

@@ -43,6 +43,7 @@ pub(super) static FAMILY: Family = Family {
         ],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["gemma3_text", "gemma3"],
     architectures: &[
@@ -119,7 +120,7 @@ fn ropes_of_json(fields: &Json<'_>, config: &DecoderConfig) -> Result<[RopeConfi
     let both = match (filled("rope_scaling")?, filled(ROPES)?) {
         (None, None) => return Ok([RopeConfig::plain(theta, config.head_dim), local]),
         (Some(scaling), None) => {
-            let full = rope::parameters(fields, &scaling, theta, config)?;
+            let full = rope::parameters(fields, &scaling, theta, 1.0, config)?;
             return Ok([full, local]);
         }
         (None, Some(both)) => both,
@@ -135,7 +136,7 @@ fn ropes_of_json(fields: &Json<'_>, config: &DecoderConfig) -> Result<[RopeConfi
     let [full, local] =
         [(KINDS[0], theta), (KINDS[1], local_theta)].map(|(kind, theta)| {
             match both.object(kind)? {
-                Some(own) => rope::parameters(fields, &own, theta, config),
+                Some(own) => rope::parameters(fields, &own, theta, 1.0, config),
                 None => Ok(RopeConfig::plain(theta, config.head_dim)),
             }
         });

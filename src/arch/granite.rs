@@ -10,8 +10,9 @@
 //! - **Granite 4** (`granitemoehybrid`) has gate and up in one tensor, its width is
 //!   `shared_intermediate_size`, and it rotates only where `position_embedding_type` is `rope`; in GGUF
 //!   unless `rope.scaling.finetuned` is false.
-//! - **Adapters** know the MLP of a Granite 4 by the names of Llama; those that PEFT trains on
-//!   `shared_mlp` have no place here.
+//! - **Adapters** know the MLP of a Granite 4 by the names of Llama or, as PEFT trains them, by
+//!   `shared_mlp.input_linear` and `shared_mlp.output_linear`. The first is taken apart into gate and up
+//!   for the methods of which each half is known; all others are refused.
 //! - **llama.cpp** pairs neighbouring rows of queries and keys, as for Llama.
 //!
 //! - **Checked on** tiny models of 3 and of 4, against transformers 5.23; Granite 3.0 to 3.3 and 4.0
@@ -47,6 +48,7 @@ pub(super) static FAMILY: Family = Family {
             },
         ],
         permuted: true,
+        body: None,
     },
     model_types: &["granite", "granitemoehybrid"],
     architectures: &[

@@ -26,6 +26,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[INPUT_NORM, MLP_NORM],
         stacks: &[],
         permuted: true,
+        body: None,
     },
     model_types: &["llama"],
     architectures: &["LlamaForCausalLM", "LlamaModel"],

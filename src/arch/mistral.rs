@@ -25,6 +25,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[llama::INPUT_NORM, llama::MLP_NORM],
         stacks: &[],
         permuted: true,
+        body: None,
     },
     model_types: &["mistral"],
     architectures: &["MistralForCausalLM", "MistralModel"],

@@ -30,6 +30,8 @@ mod windows;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gpt2;
+mod gpt_neox;
 mod granite;
 mod llama;
 mod mistral;
@@ -38,11 +40,11 @@ mod qwen2;
 mod qwen3;
 mod smollm3;
 
-pub use config::{Activation, Biases, DecoderConfig, LayerConfig, QkNorm, RopeConfig};
+pub use config::{Activation, Biases, DecoderConfig, Fused, LayerConfig, QkNorm, RopeConfig};
 pub use family::config_from_json;
-pub(crate) use family::{all_names, known_to_gguf};
+pub(crate) use family::{all_names, known_to_gguf, with_usual_body};
 pub use model_file::ModelFile;
-pub use names::{Names, Stack};
+pub use names::{Body, Names, Stack};
 pub use places::{Norm, NormPlaces, Projection};
 
 /// Every family.
@@ -52,6 +54,8 @@ static FAMILIES: &[&family::Family] = &[
     &gemma::FAMILY,
     &gemma2::FAMILY,
     &gemma3::FAMILY,
+    &gpt2::FAMILY,
+    &gpt_neox::FAMILY,
     &granite::FAMILY,
     &mistral::FAMILY,
     &olmo2::FAMILY,

@@ -1,7 +1,6 @@
 //! One façade over the files a model comes in: a GGUF file, or a folder of safetensors.
 
 use super::config::DecoderConfig;
-use super::names::bare;
 use super::sizes::MAX_LAYERS;
 use super::{family, rope, rows};
 use crate::error::{Error, Result};
@@ -34,13 +33,25 @@ pub struct ModelFile<S> {
     names: Vec<String>,
 }
 
+/// Ends of names of tensors that hold no weights.
+const COMPUTED: &[&str] = &[
+    ".rotary_emb.inv_freq",
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
+];
+
 /// Where a tensor is.
 #[derive(Debug, Clone)]
 struct Entry {
     /// Its name in the file.
     key: String,
     source: usize,
+    /// As the model has it, whichever way round it lies.
     shape: Vec<usize>,
+    /// Whether it lies the other way round.
+    transposed: bool,
     kind: Kind,
     span: Span,
 }
@@ -125,6 +136,7 @@ impl<S: ByteSource> ModelFile<S> {
                 key,
                 source,
                 shape,
+                transposed: false,
                 kind,
                 span,
             };
@@ -168,18 +180,24 @@ impl<S: ByteSource> ModelFile<S> {
         let mut model = Self::empty(config, name.unwrap_or_default(), shards);
         for (source, shard) in opened.into_iter().enumerate() {
             for (key, info) in shard.tensors {
+                let family = model.config.family;
+                let bare = family.bare(&key);
                 match info.dtype {
-                    // The wavelengths, which old checkpoints carry and everyone computes.
-                    _ if key.ends_with(".rotary_emb.inv_freq") => {}
-                    Dtype::Float(kind) if model.config.family.gguf_name(bare(&key)).is_some() => {
-                        let bare = bare(&key).to_owned();
-                        let (shape, span) = (info.shape, info.span);
+                    // Wavelengths and masks, which old checkpoints carry and everyone computes.
+                    _ if COMPUTED.iter().any(|end| key.ends_with(end)) => {}
+                    Dtype::Float(kind) if family.gguf_name(&bare).is_some() => {
+                        let (mut shape, span) = (info.shape, info.span);
+                        let transposed = family.is_transposed(&bare);
+                        if transposed {
+                            shape.reverse();
+                        }
                         model.insert(
                             bare,
                             Entry {
                                 key,
                                 source,
                                 shape,
+                                transposed,
                                 kind,
                                 span,
                             },
@@ -377,11 +395,12 @@ impl<S: ByteSource> ModelFile<S> {
             (key, "a tensor of the model")
         } else if bare == "lm_head.weight" {
             (
-                bare.into(),
+                self.config.family.own(bare),
                 "the output head; `tie_word_embeddings` in config.json is false",
             )
         } else {
-            (format!("model.{bare}"), "a tensor of the model")
+            let own = self.config.family.own(&format!("model.{bare}"));
+            (own, "a tensor of the model")
         };
         let what = match self.instead(bare) {
             Some(found) => format!("{what}; {found}"),
@@ -419,7 +438,12 @@ impl<S: ByteSource> ModelFile<S> {
 
     fn wrong_shape(&self, key: &str, expected: &[usize], entry: &Entry) -> Error {
         let mut hint = "the weights and the config are of different models";
-        let mut words = format!("{expected:?}");
+        let (mut of_file, mut found) = (expected.to_vec(), entry.shape.clone());
+        if entry.transposed {
+            of_file.reverse();
+            found.reverse();
+        }
+        let mut words = format!("{of_file:?}");
         if let (&[vocab, d], &[rows, width]) = (expected, &entry.shape[..])
             && ["embed_tokens.weight", "lm_head.weight"].contains(&key)
             && d == width
@@ -439,14 +463,14 @@ impl<S: ByteSource> ModelFile<S> {
             file: self.file_of(entry),
             key: entry.key.clone(),
             expected: words,
-            found: entry.shape.clone(),
+            found,
             hint,
         }
     }
 
     fn entry(&self, key: &str) -> Result<&Entry> {
-        let bare = bare(key);
-        self.tensors.get(bare).ok_or_else(|| self.missing(bare))
+        let bare = self.config.family.bare(key);
+        self.tensors.get(&bare).ok_or_else(|| self.missing(&bare))
     }
 
     /// The model's sizes.
@@ -487,18 +511,38 @@ impl<S: ByteSource> ModelFile<S> {
         self.total_bytes
     }
 
+    /// How many numbers its tensors hold; shared ones count once.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let tensors = self.tensors.values();
+        tensors
+            .map(|entry| entry.shape.iter().map(|&size| size as u64).product::<u64>())
+            .sum()
+    }
+
+    /// The formats of its matrices, that of most bytes first.
+    #[must_use]
+    pub fn formats(&self) -> Vec<&'static str> {
+        let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for entry in self.tensors.values().filter(|entry| entry.shape.len() > 1) {
+            *bytes.entry(entry.kind.name()).or_default() += entry.span.bytes;
+        }
+        let mut formats: Vec<_> = bytes.into_iter().collect();
+        formats.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        formats.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// Whether there is a tensor of this name (with or without `model.`).
     #[must_use]
     pub fn has(&self, hf_name: &str) -> bool {
-        self.tensors.contains_key(bare(hf_name))
+        self.tensors.contains_key(&self.config.family.bare(hf_name))
     }
 
     /// Bytes of a tensor in the file; 0 when there is no such tensor.
     #[must_use]
     pub fn tensor_bytes(&self, hf_name: &str) -> u64 {
-        self.tensors
-            .get(bare(hf_name))
-            .map_or(0, |entry| entry.span.bytes)
+        let entry = self.tensors.get(&self.config.family.bare(hf_name));
+        entry.map_or(0, |entry| entry.span.bytes)
     }
 
     /// Tensors of a folder that no model of this config uses, by the names they have in the
@@ -532,13 +576,16 @@ impl<S: ByteSource> ModelFile<S> {
     pub async fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let (entry, source) = self.checked(hf_name, shape)?;
         let mut values = read_floats(source, &entry.key, &entry.span, entry.kind).await?;
-        if self.is_permuted(hf_name) {
+        if entry.transposed {
+            values = rows::transposed(&values, shape[0], 1);
+        }
+        if let Some(moved) = self.moved(hf_name) {
             let width = if entry.shape.len() == 2 {
                 self.config.hidden_size
             } else {
                 1
             };
-            rows::unpermute(&mut values, self.config.head_dim, width);
+            rows::put_back(&mut values, moved, self.config.head_dim, width);
         }
         Ok(values)
     }
@@ -546,7 +593,7 @@ impl<S: ByteSource> ModelFile<S> {
     /// How a tensor's numbers are written; `None` when there is no such tensor.
     #[must_use]
     pub fn kind(&self, hf_name: &str) -> Option<Kind> {
-        let entry = self.tensors.get(bare(hf_name));
+        let entry = self.tensors.get(&self.config.family.bare(hf_name));
         entry.map(|entry| entry.kind)
     }
 
@@ -570,16 +617,12 @@ impl<S: ByteSource> ModelFile<S> {
             file: source.name().into(),
             why: format!("there is no memory for the {rows} x {cols} numbers of `{hf_name}`"),
         })?;
-        let permuted = self.is_permuted(hf_name);
+        let moved = self.moved(hf_name);
         let mut next = 0;
         read_pieces(source, &entry.key, &entry.span, entry.kind, |piece| {
             quant::blocks(entry.kind, piece, |block| {
                 let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
-                let row = if permuted {
-                    rows::unpermuted_row(row, self.config.head_dim)
-                } else {
-                    row
-                };
+                let row = moved.map_or(row, |moved| moved.back(row, rows, self.config.head_dim));
                 packed.set(row, column, &block);
                 next += 1;
             })
@@ -598,9 +641,12 @@ impl<S: ByteSource> ModelFile<S> {
         let length = usize::try_from(entry.span.bytes).unwrap_or(usize::MAX);
         let mut bytes = source.read_at(entry.span.offset, length).await?;
         check_finite(source.name(), &entry.key, entry.kind, &bytes, 0)?;
-        if self.is_permuted(hf_name) {
+        if entry.transposed {
+            bytes = rows::transposed(&bytes, shape[0], entry.kind.block_bytes());
+        }
+        if let Some(moved) = self.moved(hf_name) {
             let row_bytes = bytes.len() / shape[0];
-            rows::unpermute(&mut bytes, self.config.head_dim, row_bytes);
+            rows::put_back(&mut bytes, moved, self.config.head_dim, row_bytes);
         }
         Ok((entry.kind, bytes))
     }
@@ -608,16 +654,17 @@ impl<S: ByteSource> ModelFile<S> {
     fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {
         let entry = self.entry(hf_name)?;
         if entry.shape != shape {
-            return Err(self.wrong_shape(bare(hf_name), shape, entry));
+            return Err(self.wrong_shape(&self.config.family.bare(hf_name), shape, entry));
         }
         match self.sources.get(entry.source) {
             Some(source) => Ok((entry, source)),
-            None => Err(self.missing(bare(hf_name))),
+            None => Err(self.missing(&self.config.family.bare(hf_name))),
         }
     }
 
-    fn is_permuted(&self, hf_name: &str) -> bool {
-        self.metadata.is_some() && self.config.family.is_permuted(hf_name)
+    fn moved(&self, hf_name: &str) -> Option<rows::Moved> {
+        let is_gguf = self.metadata.is_some();
+        self.config.family.moved(hf_name).filter(|_| is_gguf)
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[AFTER_ATTENTION_NORM, AFTER_MLP_NORM, QUERY_NORM, KEY_NORM],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["olmo2"],
     architectures: &["Olmo2ForCausalLM", "Olmo2Model"],

@@ -1,6 +1,6 @@
 //! The places in a decoder that adapters know by name.
 
-/// The seven linear layers of a block.
+/// The linear layers of a block; a family has some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum Projection {
     /// `self_attn.q_proj`
@@ -17,11 +17,16 @@ pub enum Projection {
     Up,
     /// `mlp.down_proj`
     Down,
+    /// Queries, keys and values in one layer, in place of the first three.
+    Qkv,
 }
 
 impl Projection {
-    /// All seven, in the order of computation.
-    pub const ALL: [Self; 7] = [
+    /// How many there can be.
+    pub const COUNT: usize = 8;
+
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = [
         Self::Q,
         Self::K,
         Self::V,
@@ -29,6 +34,7 @@ impl Projection {
         Self::Gate,
         Self::Up,
         Self::Down,
+        Self::Qkv,
     ];
 
     /// The module's path inside its block in most families; [`super::Names::linear`] knows that of
@@ -43,6 +49,7 @@ impl Projection {
             Self::Gate => "mlp.gate_proj",
             Self::Up => "mlp.up_proj",
             Self::Down => "mlp.down_proj",
+            Self::Qkv => "self_attn.qkv_proj",
         }
     }
 
@@ -72,8 +79,17 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Input,
+        Self::PostAttention,
+        Self::AfterAttention,
+        Self::AfterMlp,
+        Self::Query,
+        Self::Key,
+    ];
     /// How many there can be.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = Self::ALL.len();
 }
 
 /// Where the norms of a block stand.

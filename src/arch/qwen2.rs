@@ -24,6 +24,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[llama::INPUT_NORM, llama::MLP_NORM],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["qwen2"],
     architectures: &["Qwen2ForCausalLM", "Qwen2Model"],

@@ -28,6 +28,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[llama::INPUT_NORM, QUERY_NORM, KEY_NORM, llama::MLP_NORM],
         stacks: &[],
         permuted: false,
+        body: None,
     },
     model_types: &["qwen3"],
     architectures: &["Qwen3ForCausalLM", "Qwen3Model"],

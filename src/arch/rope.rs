@@ -65,11 +65,21 @@ pub(super) fn from_json_or(
     config: &DecoderConfig,
     default_theta: f64,
 ) -> Result<RopeConfig> {
+    of_share(fields, config, default_theta, 1.0)
+}
+
+/// The same over a share of each head, as wide as the heads of `config`.
+pub(super) fn of_share(
+    fields: &Json<'_>,
+    config: &DecoderConfig,
+    default_theta: f64,
+    share: f64,
+) -> Result<RopeConfig> {
     let theta = fields.optional_positive("rope_theta")?;
     let theta = theta.unwrap_or(default_theta);
     let read = |field: &str| {
         let inside = fields.object(field)?.filter(|inside| !inside.is_empty());
-        let read = |inside| parameters(fields, &inside, theta, config);
+        let read = |inside| parameters(fields, &inside, theta, share, config);
         inside.map(read).transpose()
     };
     match (read("rope_scaling")?, read("rope_parameters")?) {
@@ -90,13 +100,14 @@ pub(super) fn parameters(
     outer: &Json<'_>,
     fields: &Json<'_>,
     theta: f64,
+    share: f64,
     config: &DecoderConfig,
 ) -> Result<RopeConfig> {
     let theta = fields.optional_positive("rope_theta")?.unwrap_or(theta);
     if let Some(found) = fields.number("partial_rotary_factor")?
-        && found != 1.0
+        && found != share
     {
-        return Err(fields.refuse("partial_rotary_factor", found, "1"));
+        return Err(fields.refuse("partial_rotary_factor", found, &share.to_string()));
     }
     let (kind, old) = (fields.text("rope_type")?, fields.text("type")?);
     if let (Some(kind), Some(old)) = (kind, old)

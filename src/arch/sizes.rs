@@ -59,7 +59,7 @@ pub(super) fn from_json(fields: &Json<'_>, family: &'static Names) -> Result<Dec
         num_kv_heads: kv_heads.unwrap_or(num_heads),
         vocab_size: fields.size("vocab_size")?,
         context: fields.size("max_position_embeddings")?,
-        rms_norm_eps: fields.positive("rms_norm_eps", "a number")?,
+        norm_eps: fields.positive("rms_norm_eps", "a number")?,
         tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         ..plain(family, num_layers, head_dim)
     };
@@ -68,6 +68,15 @@ pub(super) fn from_json(fields: &Json<'_>, family: &'static Names) -> Result<Dec
 
 /// Reads the sizes of a GGUF file. The rotary embeddings are still to be filled in.
 pub(super) fn from_gguf(keys: &Keys<'_>, family: &'static Names) -> Result<DecoderConfig> {
+    from_gguf_with(keys, family, "attention.layer_norm_rms_epsilon")
+}
+
+/// The same where the norms' epsilon is called so.
+pub(super) fn from_gguf_with(
+    keys: &Keys<'_>,
+    family: &'static Names,
+    epsilon: &str,
+) -> Result<DecoderConfig> {
     const HEADS: &str = "attention.head_count";
     const KV_HEADS: &str = "attention.head_count_kv";
     const HEAD_DIM: &str = "attention.key_length";
@@ -103,10 +112,10 @@ pub(super) fn from_gguf(keys: &Keys<'_>, family: &'static Names) -> Result<Decod
             vocab_size,
         )?,
         context: keys.size("context_length")?,
-        rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon", "the norms' epsilon")?,
+        norm_eps: keys.positive(epsilon, "the norms' epsilon")?,
         tie_word_embeddings: !keys.gguf.tensors.contains_key("output.weight"),
         biases: Biases {
-            qkv: ["attn_q.", "attn_k.", "attn_v."]
+            qkv: ["attn_q.", "attn_k.", "attn_v.", "attn_qkv."]
                 .into_iter()
                 .any(|part| keys.has_bias(part)),
             o: keys.has_bias("attn_output."),
@@ -128,7 +137,7 @@ pub(super) fn same_as_head(keys: &Keys<'_>, field: &str, head_dim: usize) -> Res
 }
 
 /// Checks what the sizes say together.
-fn checked(
+pub(super) fn checked(
     fields: &impl Fields,
     config: DecoderConfig,
     kv_field: &str,
@@ -145,7 +154,7 @@ fn checked(
 }
 
 /// The width of a head where the file does not say it.
-fn default_head_dim(
+pub(super) fn default_head_dim(
     fields: &impl Fields,
     field: &str,
     hidden: usize,
@@ -159,7 +168,7 @@ fn default_head_dim(
 }
 
 /// A plain decoder without sizes.
-fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderConfig {
+pub(super) fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderConfig {
     DecoderConfig {
         family,
         hidden_size: 0,
@@ -170,11 +179,15 @@ fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderC
         head_dim,
         vocab_size: 0,
         context: 0,
-        rms_norm_eps: 0.0,
+        norm_eps: 0.0,
+        layer_norm: false,
         norms: NormPlaces::Before,
         gain_offset: 0.0,
         adapter_gain_offset: 0.0,
         qk_norm: None,
+        fused: None,
+        parallel: false,
+        gated: true,
         activation: Activation::Silu,
         attention_scale: (head_dim as f64).sqrt().recip(),
         embedding_scale: 1.0,
@@ -183,6 +196,7 @@ fn plain(family: &'static Names, num_layers: usize, head_dim: usize) -> DecoderC
         logit_divisor: 1.0,
         attention_cap: None,
         logit_cap: None,
+        learned_positions: false,
         ropes: Vec::new(),
         layers: vec![
             LayerConfig {

@@ -27,6 +27,7 @@ pub(super) static FAMILY: Family = Family {
         norms: &[llama::INPUT_NORM, llama::MLP_NORM],
         stacks: &[],
         permuted: true,
+        body: None,
     },
     model_types: &["smollm3"],
     architectures: &["SmolLM3ForCausalLM", "SmolLM3Model"],

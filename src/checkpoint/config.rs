@@ -7,6 +7,7 @@ use serde_json::{Map as JsonMap, Value};
 use super::defaults;
 use super::patterns::{Fault, Patterns};
 use super::target::Target;
+use crate::arch::Names;
 use crate::error::{Error, Result};
 use crate::weights;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub(super) patterns: Patterns,
     /// What precedes `layers` in the names that its patterns are for.
     pub(super) inside: String,
+    /// The base's family, where that has names of its own for what is around the layers.
+    pub(super) names: Option<&'static Names>,
     /// The file's own names of tensors that are read under PEFT's.
     pub(super) own: BTreeMap<String, String>,
     /// Whether it is mlx-lm's, in which a tied head follows the embedding's LoRA.
@@ -63,6 +66,7 @@ impl Config {
             fields,
             patterns: Patterns::default(),
             inside: "model.".into(),
+            names: None,
             own: BTreeMap::new(),
             is_mlx: false,
         }
@@ -71,10 +75,19 @@ impl Config {
     /// A module's path in the base that the file was trained on; its patterns match these.
     #[must_use]
     pub fn own_path(&self, path: &str) -> String {
+        if let Some(names) = self.names {
+            return names.own(path);
+        }
         match path.strip_prefix("model.") {
             Some(rest) => format!("{}{rest}", self.inside),
             None => path.into(),
         }
+    }
+
+    /// A module that a field names, as most families call it: `wte` is `embed_tokens`.
+    pub(crate) fn usual_module(&self, module: &str) -> String {
+        self.names
+            .map_or_else(|| module.into(), |names| names.bare(module))
     }
 
     /// The file's own name of a tensor.

@@ -3,20 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::config::{CONFIG_FILE, Config, WEIGHTS_FILE};
 use super::files::{AdapterFiles, BASES_FILE};
 use super::{gguf_lora, keys, mlx_lora};
+use crate::arch::DecoderConfig;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{self, HostTensor, gguf, safetensors};
 
-/// Reads config and tensors from any of the containers, under PEFT's names. `head_dim` is the
-/// model's, if there is one.
+/// Reads config and tensors from any of the containers, under PEFT's names. `model` is what the model
+/// that they are for is, if there is one.
 pub(crate) fn read(
     files: &AdapterFiles,
-    head_dim: Option<usize>,
+    model: Option<&DecoderConfig>,
 ) -> Result<(Config, BTreeMap<String, HostTensor>)> {
-    let vector = br#"{"peft_type":"CONTROL_VECTOR"}"#;
     if files.weights.starts_with(b"GGUF") {
         let file = format!("{}.gguf", files.name);
         if files.bases.is_some() {
@@ -34,10 +36,12 @@ pub(crate) fn read(
         }
         let (metadata, tensors) = gguf::read_all(&file, &files.weights)?;
         let (json, tensors, own) = if is_lora {
-            let (json, tensors, own) = gguf_lora::read(&metadata, tensors, head_dim)?;
+            let (json, tensors, own) = gguf_lora::read(&metadata, tensors, model)?;
             (json.to_string().into_bytes(), tensors, own)
         } else {
-            (vector.to_vec(), tensors, BTreeMap::new())
+            let hint = metadata.string("controlvector.model_hint")?;
+            let json = json!({ "peft_type": "CONTROL_VECTOR", "model_hint": hint });
+            (json.to_string().into_bytes(), tensors, BTreeMap::new())
         };
         let json = files.config.as_ref().unwrap_or(&json);
         let config = Config::parse(&files.name, json)?;
@@ -87,6 +91,7 @@ pub(crate) fn read(
         tensors,
         mut own,
         inside,
+        names: of_family,
     } = keys::named(&file, tensors)?;
     for name in own.values_mut() {
         if let Some(first) = names.remove(name) {
@@ -97,7 +102,7 @@ pub(crate) fn read(
     let config = match config {
         Some(config) => config,
         None if tensors.keys().all(|key| key.starts_with("direction.")) => {
-            Config::parse(&files.name, vector)?
+            Config::parse(&files.name, br#"{"peft_type":"CONTROL_VECTOR"}"#)?
         }
         None => {
             return Err(Error::MissingKey {
@@ -110,6 +115,7 @@ pub(crate) fn read(
     let config = Config {
         weights: file,
         inside: if is_mlx { config.inside } else { inside },
+        names: of_family,
         own,
         is_mlx,
         ..config

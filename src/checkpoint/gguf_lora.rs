@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::files::PREFIX;
 use super::keys::Tensors;
-use crate::arch::{Names, all_names, known_to_gguf, rows};
+use crate::arch::{DecoderConfig, Names, all_names, known_to_gguf, rows};
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use crate::weights::{HostData, HostTensor};
@@ -15,12 +15,11 @@ use crate::weights::{HostData, HostTensor};
 const PAIR: [&str; 2] = ["lora_a", "lora_b"];
 
 /// Config and tensors as PEFT would have written them, and for each new name the file's own. Without
-/// a head width, as when a file is
-/// only looked at, the rows of queries and keys stay in llama.cpp's order.
+/// a model, as when a file is only looked at, the rows of queries and keys stay in llama.cpp's order.
 pub(crate) fn read(
     metadata: &Metadata,
     tensors: Tensors,
-    head_dim: Option<usize>,
+    model: Option<&DecoderConfig>,
 ) -> Result<(Value, Tensors, BTreeMap<String, String>)> {
     let text = |field| Ok(metadata.string(field)?.unwrap_or("nothing"));
     let unknown = |field, found, known| Error::UnknownMethod {
@@ -36,6 +35,20 @@ pub(crate) fn read(
     let family = all_names()
         .find(|names| names.gguf == architecture)
         .ok_or_else(|| unknown("general.architecture", architecture, known_to_gguf()))?;
+    // As llama.cpp: the names of tensors and the order of their rows are the architecture's own.
+    let own = model.map_or(family, |model| model.family);
+    if own.gguf != architecture {
+        return Err(Error::BadConfig {
+            file: metadata.file.clone(),
+            field: "general.architecture".into(),
+            expected: format!(
+                "{}, that of the model: an adapter that was made for it",
+                own.gguf
+            ),
+            found: architecture.into(),
+        });
+    }
+    let family = own;
     if metadata
         .entries
         .contains_key("adapter.alora.invocation_tokens")
@@ -74,9 +87,10 @@ pub(crate) fn read(
         };
         let tensor = match parameter {
             "lora_embedding_A" => transposed(tensor),
-            "lora_B.weight" if family.is_permuted(&format!("{path}.weight")) => {
-                with_rows(tensor, head_dim)
-            }
+            "lora_B.weight" => match family.moved(&format!("{path}.weight")) {
+                Some(moved) => with_rows(tensor, moved, model.map(|model| model.head_dim)),
+                None => tensor,
+            },
             _ => tensor,
         };
         if parameter.contains("_A") {
@@ -137,11 +151,11 @@ fn peft_name(family: &Names, name: &str) -> Option<(String, &'static str)> {
     Some((path, parameter))
 }
 
-/// B of queries or keys with the rows in Hugging Face's order.
-fn with_rows(mut tensor: HostTensor, head_dim: Option<usize>) -> HostTensor {
+/// B with the rows in Hugging Face's order.
+fn with_rows(mut tensor: HostTensor, moved: rows::Moved, head_dim: Option<usize>) -> HostTensor {
     let width = tensor.shape.get(1).copied().unwrap_or(0);
     if let (HostData::Float(values), Some(head_dim)) = (&mut tensor.data, head_dim) {
-        rows::unpermute(values, head_dim, width);
+        rows::put_back(values, moved, head_dim, width);
     }
     tensor
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use super::files::PREFIX;
 use super::method::Method;
+use crate::arch::{Names, with_usual_body};
 use crate::error::{Error, Result};
 use crate::hooks::Site;
 use crate::weights::HostTensor;
@@ -40,6 +41,8 @@ pub(crate) struct Named {
     pub own: BTreeMap<String, String>,
     /// What precedes `layers` in the base that it was trained on, usually `model.`.
     pub inside: String,
+    /// The base's family, where that has names of its own for what is around the layers.
+    pub names: Option<&'static Names>,
 }
 
 /// The components before a decoder's modules, and the name from there on.
@@ -65,7 +68,19 @@ pub(crate) fn named(file: &str, tensors: Tensors) -> Result<Named> {
         let parts = key.split('.').filter(|part| !WRAPPERS.contains(part));
         parts.collect::<Vec<_>>().join(".")
     };
-    let names: Vec<String> = tensors.keys().map(|key| unwrapped(key)).collect();
+    let mut of_family = None;
+    let usual = |key: String| match with_usual_body(&key) {
+        Some((usual, names)) => {
+            of_family = Some(names);
+            usual
+        }
+        None => key,
+    };
+    let names: Vec<String> = tensors
+        .keys()
+        .map(|key| unwrapped(key))
+        .map(usual)
+        .collect();
     let in_module = names.iter().all(|name| name.starts_with("module."));
     let is_head = |rest: &str| rest.starts_with("lm_head.");
     let mut bodies: Vec<Vec<&str>> = names
@@ -83,6 +98,7 @@ pub(crate) fn named(file: &str, tensors: Tensors) -> Result<Named> {
             [before] => inside(before),
             _ => "model.".into(),
         },
+        names: of_family,
     };
     let one = bodies.len() <= 1;
     for ((own, tensor), name) in tensors.into_iter().zip(&names) {

@@ -1,7 +1,7 @@
 //! Hands a checkpoint's tensors to a method, and is strict about them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Tensor, TensorData};
 use serde_json::{Map as JsonMap, Value};
@@ -21,12 +21,14 @@ pub struct Loader<'a> {
     pub config: &'a Config,
     /// The model it is loaded for.
     pub model: &'a Model,
-    file: String,
-    tensors: RefCell<BTreeMap<String, HostTensor>>,
+    pub(super) file: String,
+    pub(super) tensors: RefCell<BTreeMap<String, HostTensor>>,
     task: Cell<Option<usize>>,
     weights: RefCell<BTreeMap<Site, Vec<f32>>>,
     experts: Cell<&'a [AdapterFiles]>,
     expert_weights: Cell<Option<&'a [f32]>>,
+    /// The modules that were taken apart, by the modules that came of them.
+    pub(super) stacks: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Loader<'a> {
@@ -45,6 +47,7 @@ impl<'a> Loader<'a> {
             weights: RefCell::new(weights),
             task: Cell::new(files.task),
             experts: Cell::new(&files.experts),
+            stacks: RefCell::default(),
             expert_weights: Cell::new(files.expert_weights.as_deref()),
         }
     }
@@ -211,7 +214,7 @@ impl<'a> Loader<'a> {
     pub(crate) fn no_such_module(&self, key: &str) -> Error {
         Error::NoSuchModule {
             file: self.file.clone(),
-            key: self.config.own_key(key),
+            key: self.config.own_key(&self.whole(key)),
             model: self.model.name().into(),
             layers: self.model.config().num_layers,
             trained_on: match self.config.text("base_model_name_or_path") {
@@ -245,7 +248,15 @@ impl<'a> Loader<'a> {
         let config = self.model.config();
         let missing = || self.no_such_module(key);
         let path = module.strip_prefix(PREFIX).ok_or_else(missing)?;
-        let site = Site::parse(path).ok_or_else(missing)?;
+        let site = Site::parse(path);
+        if Site::is_stack(path) {
+            let inside = path.split('.').skip(3).collect::<Vec<_>>().join(".");
+            let stack = config.family.stack_at(&inside).ok_or_else(missing)?;
+            if stack.parts.len() > 1 {
+                return Err(self.undivided(stack));
+            }
+        }
+        let site = site.ok_or_else(missing)?;
         let (i, o) = match site {
             Site::Linear(layer, projection) if layer < config.num_layers => {
                 projection.widths(config)
@@ -255,7 +266,7 @@ impl<'a> Loader<'a> {
         };
         Ok(Target {
             site,
-            path: path.into(),
+            path: self.whole(module)[PREFIX.len()..].into(),
             i,
             o,
             key: module.into(),
@@ -337,7 +348,7 @@ impl<'a> Loader<'a> {
     fn take<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<HostData> {
         let missing = || Error::MissingKey {
             file: self.file.clone(),
-            key: key.into(),
+            key: self.whole(key),
             what: format!("expected with shape {shape:?}"),
         };
         let found = self.shape(key).ok_or_else(missing)?;
@@ -405,7 +416,7 @@ impl<'a> Loader<'a> {
         }
         Error::WrongShape {
             file: self.file.clone(),
-            key: self.config.own_key(key),
+            key: self.config.own_key(&self.whole(key)),
             expected,
             found: found.to_vec(),
             hint,
@@ -430,7 +441,7 @@ impl<'a> Loader<'a> {
     pub fn wrong_shape(&self, key: &str, expected: String) -> Error {
         Error::WrongShape {
             file: self.file.clone(),
-            key: self.config.own_key(key),
+            key: self.config.own_key(&self.whole(key)),
             expected,
             found: self.shape(key).unwrap_or_default(),
             hint: "was it trained on another model?",
@@ -600,11 +611,13 @@ impl<'a> Loader<'a> {
         {
             return Err(error);
         }
+        let own: BTreeSet<String> = keys.iter().map(|key| self.whole(key)).collect();
+        let own = own.iter().map(|key| self.config.own_key(key)).collect();
         if keys.is_empty() {
             Ok(())
         } else {
             Err(Error::UnexpectedKeys {
-                keys: keys.iter().map(|key| self.config.own_key(key)).collect(),
+                keys: own,
                 file: self.file,
             })
         }

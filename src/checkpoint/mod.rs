@@ -12,6 +12,7 @@
 //! method.rs     what a method is, and its card
 //! target.rs     a linear layer that has tensors
 //! loader.rs     hands the tensors to a method
+//! stacks.rs     modules that hold several linear layers, taken apart
 //! ```
 
 mod config;
@@ -24,6 +25,7 @@ mod loader;
 mod method;
 mod mlx_lora;
 pub(crate) mod patterns;
+mod stacks;
 mod target;
 
 pub use config::Config;

@@ -41,7 +41,7 @@ impl Mask {
             let found = Module::all().find(|module| module.name() == name.trim());
             found.ok_or_else(|| Error::BadOption {
                 name: "modules",
-                expected: "all, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
+                expected: "all, or some of q_proj, k_proj, v_proj, qkv_proj, o_proj, gate_proj, up_proj, \
                            down_proj, lm_head, embed_tokens, input_layernorm, \
                            post_attention_layernorm, q_norm, k_norm, norm, attention (what \
                            prefixes and prompts act on), residual (what vectors act on), with \

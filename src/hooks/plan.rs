@@ -52,7 +52,7 @@ impl SitePlan {
 /// What one block gets.
 #[derive(Debug, Clone, Default)]
 pub struct LayerPlan {
-    linears: [SitePlan; 7],
+    linears: [SitePlan; Projection::COUNT],
     /// Changes of the gains of its norms.
     pub gains: [Vec<Tensor<1>>; Norm::COUNT],
     /// Extra keys and values of its attention.

@@ -36,6 +36,14 @@ impl Site {
         Some(Self::Linear(layer.parse().ok()?, projection))
     }
 
+    /// Whether this path is that of several linear layers in one, in some family.
+    #[must_use]
+    pub fn is_stack(path: &str) -> bool {
+        let inside = path.strip_prefix("model.layers.");
+        let inside = inside.and_then(|inside| inside.split_once('.'));
+        inside.is_some_and(|(_, path)| all_names().any(|names| names.stack_at(path).is_some()))
+    }
+
     /// The site of a norm, from its path in a family's names: the same path is another place in
     /// another family.
     #[must_use]

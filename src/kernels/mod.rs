@@ -29,4 +29,4 @@ pub use launch::{contiguous, is_gpu, launches, unshared};
 pub use linear::{After, Gate, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
 pub use low_rank::{LowRank, expand, shrink};
 pub use norm::{add_normed, norm};
-pub use packed::{Packed, rows};
+pub use packed::{BLOCK, Foreseen, Packed, rows};

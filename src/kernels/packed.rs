@@ -14,7 +14,7 @@ use super::template::{fill, row};
 use crate::weights::quant::Kind;
 
 /// Numbers per block, in all formats here.
-pub(super) const BLOCK: usize = 32;
+pub const BLOCK: usize = 32;
 
 /// What is added to signed codes of eight bits.
 pub(super) const EIGHT_OFFSET: u8 = 128;
@@ -31,6 +31,18 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// How matrices of these kinds are written when they lie on top of each other: kinds that differ,
+    /// and those without a kernel, in f32.
+    fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let mut kinds = kinds.into_iter();
+        match kinds.next() {
+            Some(first) if kinds.any(|kind| kind != first) => Self::Float,
+            Some(Kind::Q4_0 | Kind::Q4_1) => Self::Four,
+            Some(Kind::Q8_0) => Self::Eight,
+            _ => Self::Float,
+        }
+    }
+
     /// Words of four bytes per block.
     pub(super) fn words(self) -> usize {
         match self {
@@ -72,11 +84,36 @@ pub struct Packed {
     pub cut: Cut,
 }
 
+/// What a packed matrix will take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Of its largest buffer.
+    pub buffer_bytes: u64,
+    /// Of all its buffers.
+    pub bytes: u64,
+    /// Whether its numbers are f32 there.
+    pub in_f32: bool,
+}
+
 impl Packed {
     /// Whether a device can compute with packed matrices of this input width.
     #[must_use]
     pub fn suits(i: usize, device: &Device) -> bool {
         i.is_multiple_of(BLOCK) && is_gpu(&Tensor::<1>::empty([1], device))
+    }
+
+    /// Bytes of the largest buffer of such a matrix `[o, i]`, and of all of them, before it is packed; and
+    /// whether its numbers are f32 there. Of matrices on top of each other o is the sum.
+    #[must_use]
+    pub fn foresee(kinds: &[Kind], [o, i]: [usize; 2]) -> Foreseen {
+        let format = Format::of(kinds.iter().copied());
+        let words = 4 * (i.div_ceil(BLOCK) * format.words() * o) as u64;
+        let scales = 4 * format.scales(o, i) as u64;
+        Foreseen {
+            buffer_bytes: words.max(scales),
+            bytes: words + scales,
+            in_f32: format == Format::Float,
+        }
     }
 
     /// Packs matrices of one width on top of each other: each `(kind, bytes)` holds whole rows
@@ -91,12 +128,7 @@ impl Packed {
     /// [parts](Self::part) and lookups leave them out.
     #[must_use]
     pub fn with_biases(parts: &[(Kind, &[u8])], biases: &[f32], i: usize, device: &Device) -> Self {
-        let format = match parts[0].0 {
-            _ if parts.iter().any(|(kind, _)| *kind != parts[0].0) => Format::Float,
-            Kind::Q4_0 | Kind::Q4_1 => Format::Four,
-            Kind::Q8_0 => Format::Eight,
-            _ => Format::Float,
-        };
+        let format = Format::of(parts.iter().map(|(kind, _)| *kind));
         let blocks = i / BLOCK;
         let rows_of = |(kind, bytes): &(Kind, &[u8])| {
             bytes.len() / (blocks * BLOCK / kind.block_len() * kind.block_bytes()).max(1)

@@ -69,6 +69,7 @@ const INERT: &[&str] = &[
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let init_r = loader.config.count("init_r")?;
     let alpha = loader.config.number("lora_alpha")?;
+    loader.take_apart(&["lora_B"])?;
     Loaded::linear(loader, &["lora_A"], |target| {
         let r = kept(loader, target)?.unwrap_or(init_r);
         let a = loader.host(&loader.key(target, "lora_A"), [r, target.i])?;

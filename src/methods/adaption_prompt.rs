@@ -45,6 +45,11 @@ const GATE: &str = "self_attn.adaption_gate";
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let model = loader.model;
     let (heads, hd) = (model.config().num_kv_heads, model.config().head_dim);
+    if model.config().fused.is_some() {
+        let why = "the keys and values of its prompt come from layers of their own, which this model \
+                   has in one with the queries";
+        return Err(METHOD.unsupported(loader.config, "adapter_len", why));
+    }
     let n = loader.config.count("adapter_len")?;
     let mut placed = Vec::new();
     for (layer, block) in loader.blocks(PROMPT)? {

@@ -16,7 +16,7 @@
 //! Two answers, one wanted and one not: the vector is trained until adding it makes the wanted one
 //! likelier, and subtracting it the other. So one vector serves both directions.
 
-use super::control_vector::{DIRECTION, directions};
+use super::control_vector::{Action, DIRECTION, directions};
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
 use crate::error::Result;
 use crate::hooks::Law;
@@ -36,5 +36,5 @@ pub const METHOD: Method = Method {
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
-    directions(loader, false)
+    directions(loader, Action::Add, false)
 }

@@ -49,6 +49,7 @@ pub const METHOD: Method = Method {
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    loader.take_apart(&["boft_s"])?;
     let read = |target: Target| {
         let factors = Factors::read(loader, &target)?;
         let gains = loader.host(&loader.key(&target, "boft_s"), [target.o, 1])?;

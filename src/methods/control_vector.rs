@@ -3,19 +3,28 @@
 //!
 //! # Formula
 //! ```text
-//! h_L ← h_L + c·v_L   at the output of block L
-//! with normalize:  h_L ← (h_L + c·v_L)·‖h_L‖ / ‖h_L + c·v_L‖
+//! at the output of block L, v̂ = v_L / ‖v_L‖, by `action` in the config:
+//! add (without one)  h_L ← h_L + c·v_L
+//! ablate             h_L ← h_L − c·(h_L·v̂)·v̂
+//! clamp              h_L ← h_L − a·(h_L·v̂)·v̂ + c·v_L,   a = min(|c|, 1)
+//! with normalize:    h_L ← h'_L·‖h_L‖ / ‖h'_L‖,   h'_L what the lines above give
 //! ```
 //! # Shapes
 //! ```text
 //! direction.L   v_L [d] or [1, d], for each block L it acts on (GGUF or safetensors)
 //! ```
 //! # Coefficient
-//! Gate: c is the length of the step along the direction, in units of the stored vector. With
-//! normalize in the config the stream keeps its length and only turns.
+//! Gate: c is the length of the step along the direction, in units of the stored vector. To ablate, c = 1
+//! leaves h nothing along the direction, and −1 doubles what it has there; the vector's length does not
+//! matter. To clamp, what h has along it becomes c·‖v_L‖ from |c| = 1 on, whatever it was, so that −1 sets
+//! the opposite; below, h is on the way there. With normalize in the config the stream keeps its length and
+//! only turns.
 //! # Intuition
 //! The difference between what the model thinks while reading one kind of text and its opposite
-//! is an arrow. Adding the arrow makes every token a little more of that kind.
+//! is an arrow. Adding the arrow makes every token a little more of that kind; ablating it takes the
+//! question away; clamping gives every token the same answer.
+
+use serde_json::Value;
 
 use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
 use crate::error::Result;
@@ -29,20 +38,45 @@ pub const METHOD: Method = Method {
     family: Family::Vector,
     law: Law::Gate,
     keys: &[DIRECTION],
-    reads: &["normalize"],
+    reads: &["normalize", "action"],
     inert: &["model_hint", "layer_count"],
     doc: room_doc!("control_vector.rs"),
     load,
 };
 
-pub(super) const DIRECTION: &str = "direction.";
+pub(crate) const DIRECTION: &str = "direction.";
+
+/// What c does with a direction: the step along it, and the share of what is there that is removed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    Add,
+    Ablate,
+    Clamp,
+}
+
+impl Action {
+    fn at(self, c: f32) -> (f32, f32) {
+        match self {
+            Self::Add => (c, 0.0),
+            Self::Ablate => (0.0, c),
+            Self::Clamp => (c, c.abs().min(1.0)),
+        }
+    }
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
-    directions(loader, loader.config.flag("normalize"))
+    let action = loader.config.get("action").filter(|value| !value.is_null());
+    let action = match action.map(Value::as_str) {
+        None | Some(Some("add")) => Action::Add,
+        Some(Some("ablate")) => Action::Ablate,
+        Some(Some("clamp")) => Action::Clamp,
+        Some(_) => return Err(loader.config.bad("action", "add, ablate or clamp")),
+    };
+    directions(loader, action, loader.config.flag("normalize"))
 }
 
 /// The steps at the output of each block that has a direction.
-pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loaded> {
+pub(super) fn directions(loader: &Loader<'_>, action: Action, keep_length: bool) -> Result<Loaded> {
     let config = loader.model.config();
     let place = |key: String| {
         let layer: Option<usize> = key
@@ -52,15 +86,25 @@ pub(super) fn directions(loader: &Loader<'_>, keep_length: bool) -> Result<Loade
             .filter(|&layer| layer < config.num_layers)
             .ok_or_else(|| loader.no_such_module(&key))?;
         // Some files have it as a matrix of one row.
-        let direction = if loader.shape(&key).is_some_and(|shape| shape.len() == 2) {
-            loader.shared(&key, [1, config.hidden_size])?.squeeze_dim(0)
+        let numbers = if loader.shape(&key).is_some_and(|shape| shape.len() == 2) {
+            loader.host(&key, [1, config.hidden_size])?
         } else {
-            loader.shared(&key, [config.hidden_size])?
+            loader.host(&key, [config.hidden_size])?
         };
-        Ok(Placed::new(Site::Residual(layer), move |scale| {
+        let squares = numbers.iter().map(|x| f64::from(*x) * f64::from(*x));
+        let length = squares.sum::<f64>().sqrt();
+        // Its square has to be an f32.
+        if !matches!(action, Action::Add) && !(1e-15..=1e15).contains(&length) {
+            let expected = "a direction to ablate or clamp: a length of 1e-15 to 1e15";
+            return Err(loader.bad_value(&key, format!("one of {length:e}"), expected.into()));
+        }
+        let direction = loader.upload(numbers, [config.hidden_size]);
+        Ok(Placed::new(Site::Residual(layer), move |c| {
+            let (scale, removed) = action.at(c);
             vec![Effect::Residual(Shift {
                 direction: direction.clone(),
                 scale,
+                removed,
                 keep_length,
             })]
         }))

@@ -78,6 +78,8 @@ const DORA_READS: &[&str] = &{
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     if started(loader.config).is_none() {
         check_init(loader.config, &METHOD)?;
+        // m is as long as W has rows, and each row's norm is its own.
+        loader.take_apart(&["lora_B.weight", MAGNITUDE, IN_MEMORY])?;
     }
     if loader.config.flag("lora_bias") {
         let why = "PEFT does not define it";

@@ -49,6 +49,7 @@ pub const METHOD: Method = Method {
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    loader.take_apart(&[])?;
     let r = loader.config.count("r")?;
     let gram_schmidt = loader.config.flag("apply_GS");
     let no_turn = match (gram_schmidt, r.is_multiple_of(2)) {

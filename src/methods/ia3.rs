@@ -37,6 +37,7 @@ pub const METHOD: Method = Method {
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    loader.take_apart(&["ia3_l"])?;
     let place = |target: Target| {
         // The shape says on which side the gains act; a square [1, 1] cannot occur.
         let on_input = loader.extent(&target, "ia3_l", 0)? == 1;

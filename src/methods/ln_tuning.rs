@@ -70,6 +70,16 @@ pub(crate) fn norms(loader: &Loader<'_>) -> Result<Vec<(Site, String)>> {
 }
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    let is_bias = |key: &String| {
+        let path = key.strip_suffix(".ln_tuning_layers.bias");
+        let path = path.and_then(|path| path.strip_prefix(PREFIX));
+        path.is_some_and(Site::is_norm)
+    };
+    if loader.keys().iter().any(is_bias) {
+        let why =
+            "it trains biases of norms too, for which there is no place here: only gains move";
+        return Err(METHOD.unsupported(loader.config, "target_modules", why));
+    }
     let place = |(site, key): (Site, String)| {
         let base = loader.base_gain_on_host(site, &key)?;
         let d = base.len();

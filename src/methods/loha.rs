@@ -49,6 +49,7 @@ pub const METHOD: Method = Method {
 };
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
+    loader.take_apart(&["hada_w1_a", "hada_w2_a"])?;
     Loaded::linear(loader, &["hada_w1_a"], |target| {
         let (i, o) = (target.i, target.o);
         let (r, scale) = loader.config.rank_and_scale(target)?;

@@ -110,6 +110,7 @@ pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     check_init(loader.config, &METHOD)?;
+    loader.take_apart(&["lora_B.weight", "lora_B.bias"])?;
     load_with(loader, |target| Ok(Factors::read(loader, target)?.deltas()))
 }
 

@@ -65,6 +65,7 @@ const DIVERGES: &str = "beyond it the Neumann series of this checkpoint no longe
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
     let terms = terms(config)?;
+    loader.take_apart(&[])?;
     let place = |target: Target, name: &str| {
         let angles = Angles::read(loader, &target, name)?;
         let steepest = angles.blocks.iter().map(steepness).fold(0.0, f64::max);

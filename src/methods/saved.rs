@@ -14,12 +14,16 @@ use crate::hooks::{Delta, Effect, Lookup, Placed, Site};
 
 /// The module whose whole weight or bias a key holds.
 pub(crate) fn module(key: &str) -> Option<&str> {
-    let module = key.strip_suffix(".weight").or(key.strip_suffix(".bias"))?;
+    let weight = key.strip_suffix(".weight");
+    let module = weight.or(key.strip_suffix(".bias"))?;
     let module = module.strip_suffix(".base_layer").unwrap_or(module);
     let module = module.strip_suffix(".token_adapter").unwrap_or(module);
     let module = module.strip_suffix(".ln_tuning_layers").unwrap_or(module);
     let path = module.strip_prefix(PREFIX)?;
-    (Site::parse(path).is_some() || Site::is_norm(path)).then_some(module)
+    // A bias of a norm has no place.
+    let is_norm = weight.is_some() && Site::is_norm(path);
+    let is_module = Site::parse(path).is_some() || Site::is_stack(path) || is_norm;
+    is_module.then_some(module)
 }
 
 /// The key of the copy that this one repeats: with save_embedding_layers or bias = "all" PEFT writes
@@ -79,14 +83,18 @@ pub(crate) fn frozen(loader: &Loader<'_>) -> Vec<Target> {
 
 /// The copies among the tensors that no method took.
 pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
+    loader.take_apart(&[])?;
     for key in loader.keys() {
         if repeated(&key).is_some_and(|plain| loader.shape(&plain).is_some()) {
             loader.skip(&key);
         }
     }
     let keys = loader.keys();
-    let named: Vec<&str> = match loader.config.get("modules_to_save") {
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+    let named: Vec<String> = match loader.config.get("modules_to_save") {
+        Some(Value::Array(names)) => {
+            let names = names.iter().filter_map(Value::as_str);
+            names.map(|name| loader.config.usual_module(name)).collect()
+        }
         _ => Vec::new(),
     };
     for name in &named {
@@ -152,7 +160,9 @@ pub(crate) fn copies(loader: &Loader<'_>) -> Result<Vec<Placed>> {
         // the embedding was trained as a copy of its own, which the head then is not.
         let tied = loader.model.config().tie_word_embeddings
             && !key.ends_with(ln_tuning::KEY)
-            && !named.iter().any(|name| target.path.ends_with(name))
+            && !named
+                .iter()
+                .any(|name| target.path.ends_with(name.as_str()))
             && !keys
                 .iter()
                 .any(|key| key.contains(".lm_head.") && key.ends_with(".weight"));

@@ -80,10 +80,12 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
     }
     trained_rows(loader, ROWS, |target| {
         let own = listed.and_then(Value::as_object).and_then(|modules| {
-            let named = |(name, _): &(&String, &Value)| target.path.ends_with(name.as_str());
+            let usual = |name: &str| loader.config.usual_module(name);
+            let named = |(name, _): &(&String, &Value)| target.path.ends_with(&usual(name));
             // A tied head may have the embedding's rows a second time.
             let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
-            let embedding = |(name, _): &(&String, &Value)| tied && name.ends_with("embed_tokens");
+            let embedding =
+                |(name, _): &(&String, &Value)| tied && usual(name).ends_with("embed_tokens");
             let entries = || modules.iter();
             entries().find(named).or_else(|| entries().find(embedding))
         });
@@ -96,20 +98,21 @@ pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
 /// its own where the same ids are named for both.
 fn check_rows_are_there(loader: &Loader<'_>, field: &str, listed: Option<&Value>) -> Result<()> {
     let tied = loader.model.config().tie_word_embeddings;
-    let modules: Vec<(&str, &Value)> = match listed {
+    let modules: Vec<(String, &Value)> = match listed {
         Some(Value::Array(ids)) if !ids.is_empty() => listed
-            .map(|ids| ("embed_tokens", ids))
+            .map(|ids| ("embed_tokens".into(), ids))
             .into_iter()
             .collect(),
         Some(Value::Object(modules)) => {
+            let usual = |name: &String| loader.config.usual_module(name);
             let modules = modules.iter();
-            modules.map(|(name, ids)| (name.as_str(), ids)).collect()
+            modules.map(|(name, ids)| (usual(name), ids)).collect()
         }
         _ => Vec::new(),
     };
     for (name, ids) in &modules {
         let same =
-            |(other, others): &(&str, &Value)| other.ends_with("embed_tokens") && others == ids;
+            |(other, others): &(String, &Value)| other.ends_with("embed_tokens") && others == ids;
         if tied && name.ends_with("lm_head") && modules.iter().any(same) {
             continue;
         }

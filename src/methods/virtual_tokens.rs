@@ -15,6 +15,11 @@ pub(super) const EMBEDDINGS: &str = "prompt_embeddings";
 /// n, as long as positions are left for it.
 pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
     let field = "num_virtual_tokens";
+    if loader.model.config().learned_positions {
+        let why = "this model adds a learned row for each position to its embeddings; behind virtual \
+                   tokens the text would have other rows, which c cannot blend layer by layer";
+        return Err(method.unsupported(loader.config, field, why));
+    }
     match loader.config.count(field)? {
         n if n > EXTRA_POSITIONS => {
             let why = "up to 1024 virtual tokens fit before the text here";

@@ -107,7 +107,7 @@ fn layers(loader: &Loader<'_>, experts: usize) -> Result<Vec<Layer>> {
     let files = loader.experts(experts)?;
     let mut by_site: BTreeMap<Site, Vec<(usize, Factors)>> = BTreeMap::new();
     for (number, files) in files.iter().enumerate() {
-        let (config, tensors) = checkpoint::read(files, Some(loader.model.config().head_dim))?;
+        let (config, tensors) = checkpoint::read(files, Some(loader.model.config()))?;
         if super::method_of(&config)?.name != lora::METHOD.name {
             let why = "the experts of a mixture are plain LoRAs";
             return Err(METHOD.unsupported(&config, "peft_type", why));

@@ -7,6 +7,7 @@
 //! h = h + s · after(down(act(gate(x)) ∘ up(x)))         x = before(h)
 //! h = step(h)                                           what adapters do to the residual stream
 //! ```
+//! In a parallel block the second line's x is of the first line's h.
 
 use crate::arch::{DecoderConfig, Norm, NormPlaces, Projection};
 
@@ -21,7 +22,7 @@ pub(super) trait Executor {
     /// The decoder's sizes and constants.
     fn config(&self) -> &DecoderConfig;
 
-    /// RMSNorm with the gain of a place: `[t, d] -> [t, d]`.
+    /// The norm of a place: `[t, d] -> [t, d]`.
     fn norm(&mut self, place: Norm, h: &Self::Rows) -> Self::Rows;
 
     /// The input of a block that has no norm in front.
@@ -33,7 +34,7 @@ pub(super) trait Executor {
     /// Rotates, extends the caches, and attends: `[t, heads·hd]`.
     fn attend(&mut self, heads: Self::Heads) -> Self::Rows;
 
-    /// `act(gate(x)) ∘ up(x)`: `[t, d] -> [t, ffn]`.
+    /// `act(gate(x)) ∘ up(x)`, without a gate `act(up(x))`: `[t, d] -> [t, ffn]`.
     fn gated(&mut self, x: Self::Rows) -> Self::Rows;
 
     /// The product of one linear layer.
@@ -65,12 +66,14 @@ pub(super) trait Executor {
 
 /// `h [t, d] -> [t, d]`, the rows of all lanes.
 pub(super) fn forward<E: Executor>(on: &mut E, h: E::Rows) -> E::Rows {
+    let beside = on.config().parallel;
+    let beside = beside.then(|| before(on, Norm::PostAttention, &h));
     let x = before(on, Norm::Input, &h);
     let heads = on.heads(x);
     let mixed = on.attend(heads);
     let h = after(on, Norm::AfterAttention, h, Projection::O, mixed);
 
-    let x = before(on, Norm::PostAttention, &h);
+    let x = beside.unwrap_or_else(|| before(on, Norm::PostAttention, &h));
     let inner = on.gated(x);
     let h = after(on, Norm::AfterMlp, h, Projection::Down, inner);
     on.step(h)

@@ -96,7 +96,7 @@ impl FoldedLayer {
             *group = parts.filter(|parts| (1..=most).contains(&parts.len()));
         }
         if let [shift] = &plan.residual[..]
-            && !shift.keep_length
+            && shift.is_constant()
         {
             scales[3 * SLOT + SHIFT_SCALE] = shift.scale;
             layer.shift = Some(kernels::contiguous(shift.direction.clone()));

@@ -33,7 +33,8 @@ impl<'a, 'r> Gpu<'a, 'r> {
     /// Whether it can run the blocks of such a decoder.
     pub(super) fn suits(config: &DecoderConfig) -> bool {
         let whole = |rope: &RopeConfig| rope.inverse_wavelengths.len() * 2 == config.head_dim;
-        config.ropes.iter().all(whole)
+        config.is_gated_rms()
+            && config.ropes.iter().all(whole)
             && gate(config.activation).is_some()
             && config.head_dim.is_multiple_of(4)
     }
@@ -110,7 +111,7 @@ impl<'a, 'r> Gpu<'a, 'r> {
                 let each = each.map(|(norm, changes)| norm.changed(changes));
                 Tensor::cat(each.collect(), 0)
             };
-            let epsilon = self.pass.config.rms_norm_eps as f32;
+            let epsilon = self.pass.config.norm_eps as f32;
             Some(HeadNorm { gains, epsilon })
         };
         let plans = self.pass.plans.iter();

@@ -81,7 +81,8 @@ impl Host<'_, '_> {
     /// Whether it can run the blocks of such a decoder.
     pub(super) fn suits(config: &DecoderConfig) -> bool {
         let whole = |rope: &RopeConfig| rope.inverse_wavelengths.len() * 2 == config.head_dim;
-        config.ropes.iter().all(whole)
+        config.is_gated_rms()
+            && config.ropes.iter().all(whole)
             && config.activation != Activation::Gelu
             && config.attention_cap.is_none()
     }
@@ -190,7 +191,7 @@ impl Executor for Host<'_, '_> {
 
 /// A step in the residual stream `h [t, d]`.
 fn step(h: &mut [f32], shift: &Shift, d: usize) {
-    if shift.keep_length {
+    if !shift.is_constant() {
         let moved = shift.apply(from_host(h.to_vec(), d));
         h.copy_from_slice(&to_host(moved));
         return;

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::lanes::Run;
 use super::linear::Linear;
-use super::norm::RmsNorm;
+use super::norm::NormLayer;
 use super::rope::Ropes;
 use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::hooks::LayerPlan;
@@ -23,9 +23,9 @@ pub(super) const GROUPS: [&[Projection]; 4] = [
 #[derive(Debug)]
 pub(super) struct Block {
     /// By [`Norm`]; those that stand nowhere in this family are absent.
-    pub(super) norms: [Option<RmsNorm>; Norm::COUNT],
-    /// By [`Projection`].
-    pub(super) linears: [Linear; 7],
+    pub(super) norms: [Option<NormLayer>; Norm::COUNT],
+    /// By [`Projection`], likewise.
+    pub(super) linears: Vec<Option<Linear>>,
     /// On a GPU, where the kernels can run this block.
     pub(super) stacks: Option<Stacks>,
 }
@@ -41,10 +41,11 @@ pub(super) struct Stacks {
 
 impl Block {
     pub(super) fn linear(&self, projection: Projection) -> &Linear {
-        &self.linears[projection as usize]
+        let linear = self.linears[projection as usize].as_ref();
+        linear.unwrap_or_else(|| unreachable!("{projection:?} is in every block that asks for it"))
     }
 
-    pub(super) fn norm(&self, place: Norm) -> &RmsNorm {
+    pub(super) fn norm(&self, place: Norm) -> &NormLayer {
         let norm = self.norms[place as usize].as_ref();
         norm.unwrap_or_else(|| unreachable!("{place:?} stands in every block that asks for it"))
     }

@@ -6,7 +6,7 @@ use super::Model;
 use super::gpu::Gpu;
 use super::layer::{Block, GROUPS, Stacks};
 use super::linear::Linear;
-use super::norm::RmsNorm;
+use super::norm::NormLayer;
 use super::rope::Ropes;
 use super::weight::{Arithmetic, Weight, Weights};
 use crate::arch::{DecoderConfig, ModelFile, Norm, Projection};
@@ -57,13 +57,28 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     }
 
     /// The norm `path.weight` of this width.
-    async fn norm(&mut self, path: &str, width: usize) -> Result<RmsNorm> {
+    async fn norm(&mut self, path: &str, width: usize) -> Result<NormLayer> {
         let config = self.file.config();
-        let (offset, epsilon) = (config.gain_offset, config.rms_norm_eps);
+        let (offset, epsilon) = (config.gain_offset, config.norm_eps);
         let gain = self.values(&format!("{path}.weight"), width).await?;
         let gain = self.upload(gain);
-        let gain = if offset == 0.0 { gain } else { gain + offset };
-        Ok(RmsNorm { gain, epsilon })
+        let bias = self.bias(path, width).await?;
+        Ok(NormLayer {
+            gain: if offset == 0.0 { gain } else { gain + offset },
+            epsilon,
+            centred: config.layer_norm,
+            bias: bias.map(|values| self.upload(values)),
+        })
+    }
+
+    /// The numbers of `path.bias`, if it is there.
+    async fn bias(&mut self, path: &str, width: usize) -> Result<Option<Vec<f32>>> {
+        let name = format!("{path}.bias");
+        if self.file.has(&name) {
+            self.values(&name, width).await.map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The matrix `path.weight [o, i]`: quantised where the device has kernels for that.
@@ -96,27 +111,21 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     /// A block, with its weights on top of each other where a GPU's kernels can run it.
     async fn block(&mut self, layer: usize) -> Result<Block> {
         let config = self.file.config();
-        let mut biases = Vec::with_capacity(7);
-        for projection in Projection::ALL {
-            let bias = format!(
-                "model.layers.{layer}.{}.bias",
-                config.family.linear(projection)
-            );
-            biases.push(if self.file.has(&bias) {
-                Some(self.values(&bias, projection.widths(config).1).await?)
-            } else {
-                None
-            });
+        let mut biases = [const { None }; Projection::COUNT];
+        for (projection, path, _) in config.family.linears {
+            let path = format!("model.layers.{layer}.{path}");
+            let bias = self.bias(&path, projection.widths(config).1).await?;
+            biases[*projection as usize] = bias;
         }
         let (weights, groups) = self.weights(layer, config, &biases).await?;
-        let linears = weights
-            .into_iter()
-            .zip(biases)
-            .map(|(weight, bias)| Linear {
+        let mut linears: Vec<_> = Projection::ALL.map(|_| None).into();
+        for (projection, weight) in weights {
+            let bias = biases[projection as usize].take();
+            linears[projection as usize] = Some(Linear {
                 weight,
                 bias: bias.map(|values| self.upload(values)),
             });
-        let linears: Vec<_> = linears.collect();
+        }
         let mut norms = [const { None }; Norm::COUNT];
         for (place, path, _) in config.family.norms {
             let path = format!("model.layers.{layer}.{path}");
@@ -130,20 +139,18 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         });
         Ok(Block {
             norms,
-            linears: linears
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("seven projections")),
+            linears,
             stacks,
         })
     }
 
-    /// The seven weights of a block, in order; on a GPU also on top of each other, with the biases.
+    /// The weights of a block; on a GPU also on top of each other, with the biases.
     async fn weights(
         &mut self,
         layer: usize,
         config: &DecoderConfig,
         biases: &[Option<Vec<f32>>],
-    ) -> Result<(Vec<Weight>, Option<[Packed; 4]>)> {
+    ) -> Result<(Vec<(Projection, Weight)>, Option<[Packed; 4]>)> {
         let path = |projection: Projection| {
             format!("model.layers.{layer}.{}", config.family.linear(projection))
         };
@@ -151,12 +158,15 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
             let (i, o) = projection.widths(config);
             [o, i]
         };
-        let mut all = Projection::ALL.into_iter();
-        let fits = Gpu::suits(config) && all.all(|projection| self.packs(shape(projection)[1]));
-        let mut weights = Vec::with_capacity(7);
+        let all = config.family.linears.iter();
+        let all = all.map(|(projection, ..)| *projection);
+        let mut widths = all.clone().map(|projection| shape(projection)[1]);
+        let fits = Gpu::suits(config) && widths.all(|i| self.packs(i));
+        let mut weights = Vec::with_capacity(Projection::COUNT);
         if !fits {
-            for projection in Projection::ALL {
-                weights.push(self.weight(&path(projection), shape(projection)).await?);
+            for projection in all {
+                let weight = self.weight(&path(projection), shape(projection)).await?;
+                weights.push((projection, weight));
             }
             return Ok((weights, None));
         }
@@ -175,7 +185,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
             let mut first = 0;
             for &projection in group {
                 let [o, _] = shape(projection);
-                weights.push(Weight::Gpu(packed.part(first..first + o)));
+                weights.push((projection, Weight::Gpu(packed.part(first..first + o))));
                 first += o;
             }
             stacks.push(packed);
@@ -231,6 +241,17 @@ impl Model {
         let table = [config.vocab_size, config.hidden_size];
 
         let embed_tokens = read.weight("model.embed_tokens", table).await?;
+        let positions = if config.learned_positions {
+            let (name, shape) = (
+                "model.embed_positions.weight",
+                [config.context, config.hidden_size],
+            );
+            let values = file.tensor(name, &shape).await?;
+            read.count(name);
+            Some(Tensor::from_data(TensorData::new(values, shape), device))
+        } else {
+            None
+        };
         let mut layers = Vec::with_capacity(config.num_layers);
         for layer in 0..config.num_layers {
             layers.push(read.block(layer).await?);
@@ -243,6 +264,7 @@ impl Model {
         };
         let mut model = Self {
             embed_tokens,
+            positions,
             layers,
             norm,
             lm_head,

@@ -17,6 +17,7 @@ mod linear;
 mod load;
 mod norm;
 mod pass;
+mod room;
 mod rope;
 mod tensors;
 mod turn;
@@ -25,6 +26,7 @@ mod weight;
 pub use cache::KvCache;
 pub use lanes::Lane;
 pub use linear::Linear;
+pub use room::GpuRoom;
 pub use rope::EXTRA_POSITIONS;
 pub use weight::{Ids, Weight, Weights};
 
@@ -34,7 +36,7 @@ use crate::arch::{DecoderConfig, Norm, Projection};
 use crate::kernels;
 use host::Host;
 use layer::Block;
-use norm::RmsNorm;
+use norm::NormLayer;
 use rope::Ropes;
 
 /// Which positions' logits are wanted.
@@ -52,8 +54,10 @@ pub enum Positions {
 #[derive(Debug)]
 pub struct Model {
     embed_tokens: Weight,
+    /// A row for each position, `[context, d]`, in families that learn them.
+    positions: Option<Tensor<2>>,
     layers: Vec<Block>,
-    norm: RmsNorm,
+    norm: NormLayer,
     lm_head: Option<Weight>,
     ropes: Ropes,
     config: DecoderConfig,
@@ -129,10 +133,9 @@ impl Model {
     /// Bytes of weights that computing one token reads: every linear layer and the head.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let linears = self.layers.iter().flat_map(|block| {
-            Projection::ALL.map(|projection| block.linear(projection).weight.bytes())
-        });
-        linears.sum::<u64>() + self.head().bytes()
+        let linears = self.layers.iter().flat_map(|block| &block.linears);
+        let bytes = linears.flatten().map(|linear| linear.weight.bytes());
+        bytes.sum::<u64>() + self.head().bytes()
     }
 
     /// Whether logits are on a GPU.

@@ -1,4 +1,4 @@
-//! RMSNorm: `x / √(mean x² + ε) ∘ γ`.
+//! RMSNorm, `x / √(mean x² + ε) ∘ γ`, and LayerNorm, which takes off the mean first and adds a bias.
 
 use burn::tensor::Tensor;
 
@@ -8,14 +8,18 @@ use crate::tensor::{slices, telling, to_host};
 
 /// A norm's gain and what keeps it from dividing by 0.
 #[derive(Debug)]
-pub(super) struct RmsNorm {
+pub(super) struct NormLayer {
     /// γ `[width]`
     pub(super) gain: Tensor<1>,
     /// ε
     pub(super) epsilon: f64,
+    /// Whether it is LayerNorm.
+    pub(super) centred: bool,
+    /// Of LayerNorm, where it has one: β `[width]`.
+    pub(super) bias: Option<Tensor<1>>,
 }
 
-impl RmsNorm {
+impl NormLayer {
     /// `x [t, width] -> [t, width]`, each lane's rows with changes `[width]` of the gain; without any
     /// the base's own. NaN for a row whose squares overflow.
     pub(super) fn forward(&self, x: Tensor<2>, changes: &Plans<Vec<Tensor<1>>>) -> Tensor<2> {
@@ -37,14 +41,23 @@ impl RmsNorm {
     }
 
     fn with_gain(&self, x: Tensor<2>, gain: Tensor<1>) -> Tensor<2> {
-        if kernels::is_gpu(&x) {
+        if kernels::is_gpu(&x) && !self.centred {
             return kernels::norm(x, gain, self.epsilon as f32);
         }
+        let x = if self.centred {
+            x.clone() - x.mean_dim(1)
+        } else {
+            x
+        };
         let length = (x.clone().square().mean_dim(1) + self.epsilon).sqrt();
-        (x / telling(length)) * gain.unsqueeze()
+        let y = (x / telling(length)) * gain.unsqueeze();
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze(),
+            None => y,
+        }
     }
 
-    /// The same over slices in host memory: `x [t, width] -> [t, width]`.
+    /// RMSNorm over slices in host memory: `x [t, width] -> [t, width]`.
     pub(super) fn on_host(&self, x: &[f32]) -> Vec<f32> {
         let gain = to_host(self.gain.clone());
         slices::rms_norm(x, &gain, self.epsilon as f32)

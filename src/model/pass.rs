@@ -200,6 +200,85 @@ impl Model {
         Ok(outputs)
     }
 
+    /// The same of the base after the blocks `0..=last`, for several texts in one pass, each after what
+    /// its cache holds of these blocks: the rows of all texts on top of each other, `[Σt, d]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward_lanes`].
+    pub fn base_residuals(
+        &self,
+        texts: Vec<(&[u32], &mut KvCache)>,
+        last: usize,
+    ) -> Result<Vec<Tensor<2>>> {
+        if texts.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        for (tokens, cache) in &texts {
+            self.check(tokens, cache)?;
+        }
+        let base = Steering::base();
+        let tokens: Vec<u32> = texts
+            .iter()
+            .flat_map(|(tokens, _)| *tokens)
+            .copied()
+            .collect();
+        let mut row = 0;
+        let run = |(tokens, cache): (&[u32], _)| {
+            let first = row;
+            row += tokens.len();
+            self.run(first..row, cache, &base)
+        };
+        let mut runs: Vec<Run> = texts.into_iter().map(run).collect();
+        let mut h = self.embed(&tokens, &base);
+        let mut outputs = Vec::with_capacity(last + 1);
+        for layer in 0..=last {
+            let plans = lanes::of_layer(&runs, layer);
+            h = self.block(layer, h, &mut runs, &plans);
+            outputs.push(h.clone());
+        }
+        Ok(outputs)
+    }
+
+    /// `Jᵀ c`: how the part along c `[d]` of the base's stream after block `target`, summed over the tokens
+    /// `rows`, changes with the stream after each of the blocks `layers` before it, `[t, d]` each.
+    /// Natively only: a browser's module computes no gradients.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn pulled_back(
+        &self,
+        tokens: &[u32],
+        (rows, c): (Range<usize>, &Tensor<1>),
+        layers: std::ops::RangeInclusive<usize>,
+        target: usize,
+    ) -> Result<Vec<Tensor<2>>> {
+        let (mut cache, base) = (self.new_cache(), Steering::base());
+        self.check(tokens, &cache)?;
+        cache.leave_host();
+        let mut h = self.embed(tokens, &base);
+        let mut leaves = Vec::new();
+        let mut runs = [self.run(0..tokens.len(), &mut cache, &base)];
+        for layer in 0..=target {
+            let plans = lanes::of_layer(&runs, layer);
+            h = self.block(layer, h, &mut runs, &plans);
+            if layer < target && layers.contains(&layer) {
+                // What is asked for is the gradient of a step there.
+                let step = Tensor::zeros(h.dims(), &self.device());
+                let step = step.autodiff().require_grad();
+                h = h + step.clone();
+                leaves.push(step);
+            }
+        }
+        let along = h.narrow(0, rows.start, rows.len()) * c.clone().unsqueeze();
+        let gradients = along.sum().backward();
+        let of_leaf = |leaf: &Tensor<2>| {
+            let none = || Tensor::zeros(leaf.dims(), &self.device());
+            leaf.grad(&gradients).unwrap_or_else(none)
+        };
+        Ok(leaves.iter().map(of_leaf).collect())
+    }
+
     /// What every layer of the base keeps of embeddings `[n, d]` at positions 0 … n−1: keys
     /// (rotated) and values, each `[kv_heads, n, hd]`; n up to [`EXTRA_POSITIONS`](super::EXTRA_POSITIONS).
     #[must_use]
@@ -269,6 +348,13 @@ impl Model {
         runs: &mut [Run],
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
+        if let Some(table) = &self.positions {
+            let each = runs.iter().map(|run| {
+                let rows = table.clone().narrow(0, run.turn.start, run.turn.t);
+                lanes::rows(&h, &run.rows) + rows
+            });
+            h = lanes::join(each.collect());
+        }
         for layer in 0..self.layers.len() {
             let plans = lanes::of_layer(runs, layer);
             h = self.block(layer, h, runs, &plans);

@@ -8,7 +8,7 @@ use super::lanes::{self, Run};
 use super::layer::{Block, Pass, moved};
 use super::rope::rotate;
 use super::turn::Seen;
-use crate::arch::{Activation, DecoderConfig, Norm, Projection, QkNorm};
+use crate::arch::{Activation, DecoderConfig, Fused, Norm, Projection, QkNorm};
 use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
 
 /// A block in a pass, over burn tensors.
@@ -32,8 +32,23 @@ impl Executor for Tensors<'_, '_> {
     }
 
     fn heads(&mut self, x: Tensor<2>) -> [Tensor<2>; 3] {
-        [Projection::Q, Projection::K, Projection::V]
-            .map(|projection| self.project(projection, x.clone()))
+        let Some(fused) = self.0.config.fused else {
+            return [Projection::Q, Projection::K, Projection::V]
+                .map(|projection| self.project(projection, x.clone()));
+        };
+        let config = self.0.config;
+        let (q, kv, hd) = (config.q_width(), config.kv_width(), config.head_dim);
+        let qkv = self.project(Projection::Qkv, x);
+        let [t, _] = qkv.dims();
+        match fused {
+            Fused::ByPart => {
+                [(0, q), (q, kv), (q + kv, kv)].map(|(at, width)| qkv.clone().narrow(1, at, width))
+            }
+            Fused::ByHead => {
+                let heads = qkv.reshape([t, config.num_heads, 3 * hd]);
+                [0, hd, 2 * hd].map(|at| heads.clone().narrow(2, at, hd).reshape([t, q]))
+            }
+        }
     }
 
     fn attend(&mut self, heads: [Tensor<2>; 3]) -> Tensor<2> {
@@ -46,9 +61,13 @@ impl Executor for Tensors<'_, '_> {
     }
 
     fn gated(&mut self, x: Tensor<2>) -> Tensor<2> {
+        let activation = self.0.config.activation;
+        if !self.0.config.gated {
+            return activated(self.project(Projection::Up, x), activation);
+        }
         let gate = self.project(Projection::Gate, x.clone());
         let up = self.project(Projection::Up, x);
-        activated(gate, self.0.config.activation) * up
+        activated(gate, activation) * up
     }
 
     fn project(&mut self, projection: Projection, x: Tensor<2>) -> Tensor<2> {

@@ -40,6 +40,8 @@ pub struct Session {
     pub model: Rc<Model>,
     /// Its tokenizer and chat template, when the file has them.
     pub text: Option<Text>,
+    /// SHA-256 of the model's file, where whoever read it knows it.
+    pub file_sha256: Option<String>,
     /// The adapters.
     pub stack: Rc<RefCell<Stack>>,
 }
@@ -122,6 +124,7 @@ impl Session {
         Ok(Self {
             model: Rc::new(model),
             text,
+            file_sha256: None,
             stack,
         })
     }
@@ -189,7 +192,11 @@ impl Session {
         };
         let text = self.text.as_ref().ok_or_else(no_tokenizer)?;
         match (&request.chat, &request.prompt) {
-            (Some(chat), _) if chat.iter().all(|message| message.content.trim().is_empty()) => {
+            (Some(chat), _)
+                if chat
+                    .last()
+                    .is_none_or(|last| last.content.trim().is_empty()) =>
+            {
                 Err(Error::EmptyPrompt)
             }
             (Some(chat), _) => text.encode_chat(chat, &request.template_variables),

@@ -24,8 +24,8 @@ pub use detokenizer::Detokenizer;
 use detokenizer::{decode, is_byte_level};
 use model::Tokenizer;
 pub use speech::Speech;
-use template::render;
-pub use template::{Message, Variables};
+pub use template::{Message, TemplateFacts, TemplateVariable, VariableKind, Variables};
+use template::{facts, render};
 use tokenizer::{add_tokens, bad_json, byte_level_bpe, read_folder, read_json, sentence_piece_bpe};
 
 /// A model's tokenizer, chat template and special ids. Cheap to clone.
@@ -344,6 +344,15 @@ impl Text {
         rendered.map_err(|error| Error::BadChatTemplate {
             why: error.to_string(),
         })
+    }
+
+    /// What the chat template reads besides a chat's turns; nothing where there is none, or where it
+    /// cannot be read: then [`Self::chat`] says why.
+    #[must_use]
+    pub fn template_facts(&self) -> TemplateFacts {
+        let template = self.template.as_deref();
+        let found = template.and_then(|template| facts(template, &self.named).ok());
+        found.unwrap_or_default()
     }
 
     /// Whether there is a chat template.

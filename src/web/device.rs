@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
 use super::choice::{self, GpuFacts, Wish};
-use super::glue::{construct, message, options, plain, probe, wait, watch_gpu};
+use super::glue::{construct, message, options, probe, wait, watch_gpu};
 use super::relaxed;
+use super::room::{Place, place};
+use crate::arch::ModelFile;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::model::Weights;
+use crate::model::{GpuRoom, Weights};
+use crate::weights::ByteSource;
 
 thread_local! {
     /// burn's GPU runtime starts once per module; later playgrounds share it.
@@ -28,9 +31,9 @@ struct CreateOptions {
 }
 
 /// `DeviceInfo`.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct About {
+pub(super) struct About {
     kind: &'static str,
     name: String,
     why: String,
@@ -42,13 +45,23 @@ struct About {
 /// A device that is ready to compute.
 #[derive(Debug)]
 pub(super) struct Started {
-    pub(super) device: Device,
+    device: Device,
     /// Whether it is a GPU, which can be lost.
     pub(super) gpu: bool,
-    /// How the model's weights are kept on it.
+    wish: Wish,
+    /// Whether weights are widened to f32 on the CPU too.
+    exact: bool,
+    pub(super) about: About,
+}
+
+/// Where one model goes.
+pub(super) struct Placed {
+    pub(super) device: Device,
+    /// How its weights are kept there.
     pub(super) weights: Weights,
-    /// `DeviceInfo`.
-    pub(super) about: JsValue,
+    pub(super) about: About,
+    /// What is to be said of it.
+    pub(super) warning: Option<String>,
 }
 
 /// Chooses and opens the device that `CreateOptions` ask for.
@@ -77,33 +90,75 @@ pub(super) async fn start(value: &JsValue) -> Result<Started> {
             Err(error) => choice = choice::cpu(format!("WebGPU did not start: {error}")),
         }
     }
-    let weights = if exact || choice.webgpu {
-        Weights::Dense
-    } else {
-        Weights::Quantised
-    };
-    let relaxed = weights == Weights::Quantised && relaxed::start().await;
-    let adapter = facts.adapter.filter(|_| choice.webgpu);
-    let about = About {
-        kind: if choice.webgpu { "webgpu" } else { "cpu" },
-        name: match &adapter {
-            Some(adapter) => adapter.name(),
-            None => "CPU (WebAssembly SIMD, one thread)".into(),
+    let about = match facts.adapter.filter(|_| choice.webgpu) {
+        Some(adapter) => About {
+            kind: "webgpu",
+            name: adapter.name(),
+            why: choice.why,
+            software: choice.software,
+            features: adapter.features,
+            limits: adapter.limits,
         },
-        why: choice.why,
-        software: choice.software,
-        features: match &adapter {
-            Some(adapter) => adapter.features.clone(),
-            None => relaxed.then(|| "relaxed-simd".into()).into_iter().collect(),
-        },
-        limits: adapter.map(|adapter| adapter.limits).unwrap_or_default(),
+        None => cpu(choice.why, exact).await,
     };
     Ok(Started {
         device,
         gpu: choice.webgpu,
-        weights,
-        about: plain(&about),
+        wish,
+        exact,
+        about,
     })
+}
+
+/// What is to be told of the CPU.
+async fn cpu(why: String, exact: bool) -> About {
+    let relaxed = !exact && relaxed::start().await;
+    About {
+        kind: "cpu",
+        name: "CPU (WebAssembly SIMD, one thread)".into(),
+        why,
+        software: false,
+        features: relaxed.then(|| "relaxed-simd".into()).into_iter().collect(),
+        limits: BTreeMap::new(),
+    }
+}
+
+impl Started {
+    /// Where the model of this file goes: onto the device that was opened, or, for lack of room on a
+    /// GPU, to the CPU.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`] when WebGPU was asked for and the model cannot be there.
+    pub(super) async fn place<S: ByteSource>(&self, file: &ModelFile<S>) -> Result<Placed> {
+        let mut placed = Placed {
+            device: self.device.clone(),
+            weights: self.host_weights(),
+            about: self.about.clone(),
+            warning: None,
+        };
+        if !self.gpu {
+            return Ok(placed);
+        }
+        match place(&GpuRoom::of(file), &self.about.limits, self.wish)? {
+            Place::Gpu { warning } => {
+                placed.weights = Weights::Dense;
+                placed.warning = warning;
+            }
+            Place::Cpu { why } => {
+                placed.device = device::cpu();
+                placed.about = cpu(why, self.exact).await;
+            }
+        }
+        Ok(placed)
+    }
+
+    fn host_weights(&self) -> Weights {
+        if self.exact {
+            Weights::Dense
+        } else {
+            Weights::Quantised
+        }
+    }
 }
 
 /// What the browser reports of its GPU.

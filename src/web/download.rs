@@ -9,11 +9,11 @@ use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, Request, Reques
 
 use super::blob::BlobSource;
 use super::glue::{check, get, ignore, message, wait};
-use super::resume::{self, Answer, Plan, Sidecar, hex, stored_name};
+use super::resume::{self, Answer, Plan, Sidecar, stored_name};
 use super::storage::{Kept, Storage, Writer, available_bytes, blob, persist, scope};
 use super::sums::{BLOCK_BYTES, Checked, Summing, Sums};
 use crate::error::{Error, Result};
-use crate::weights::ByteSource;
+use crate::weights::{ByteSource, hex};
 
 /// Bytes between two flushes: what a crash may cost.
 const FLUSH_BYTES: u64 = 8 << 20;

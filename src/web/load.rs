@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::Device;
 use js_sys::{Array, Function};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, File};
 
 use super::blob::BlobSource;
+use super::device::{About, Started};
 use super::download::{Want, fetch};
 use super::glue::{check, get, plain, until_aborted};
 use super::input::{address, blob_source, path_in_folder, signal};
@@ -17,10 +17,9 @@ use super::storage::forget;
 use super::sums::Checked;
 use crate::arch::ModelFile;
 use crate::error::{Error, Result};
-use crate::model::Weights;
 use crate::open::open as open_model;
 use crate::session::{LoadState, Session};
-use crate::text::Text;
+use crate::text::{TemplateVariable, Text};
 use crate::weights::ByteSource;
 
 /// What `loadModel` resolves to.
@@ -39,6 +38,12 @@ struct ModelInfo {
     context: usize,
     has_tokenizer: bool,
     has_chat_template: bool,
+    family: &'static str,
+    parameters: u64,
+    formats: Vec<&'static str>,
+    takes_system: bool,
+    template_variables: Vec<TemplateVariable>,
+    device: About,
     unused_tensors: Vec<String>,
     warnings: Vec<String>,
 }
@@ -49,7 +54,7 @@ struct ModelInfo {
 /// Those of the download, the file and the session; [`Error::Aborted`].
 pub(super) async fn load_model(
     session: &RefCell<Option<Session>>,
-    on: (&Device, Weights),
+    started: &Started,
     source: &JsValue,
     options: &JsValue,
 ) -> Result<JsValue> {
@@ -58,7 +63,7 @@ pub(super) async fn load_model(
     loop {
         let (file, origin) = open(source, options, &report, damage.take()).await?;
         let fetched_again = origin.damage.is_some();
-        match load_gguf(session, on, file, options, origin).await {
+        match load_gguf(session, started, file, options, origin).await {
             // The kept copy is not what was downloaded: fetch it again, once.
             Err(Error::DamagedCopy { what, .. }) if !fetched_again => damage = Some(what),
             Err(error @ Error::DamagedCopy { .. }) => {
@@ -76,7 +81,7 @@ pub(super) async fn load_model(
 /// Those of the files and the session; [`Error::Aborted`].
 pub(super) async fn load_folder(
     session: &RefCell<Option<Session>>,
-    on: (&Device, Weights),
+    started: &Started,
     files: &JsValue,
     options: &JsValue,
 ) -> Result<JsValue> {
@@ -107,7 +112,7 @@ pub(super) async fn load_folder(
         (text, _) => text,
     };
     let origin = Origin::own_file(file.total_bytes());
-    load(session, on, file, text, options, origin).await
+    load(session, started, file, text, options, origin).await
 }
 
 /// A function that calls `onProgress` of the options with a state, bytes and total bytes.
@@ -192,7 +197,7 @@ async fn open(
 /// Loads a GGUF file; its metadata hold the tokenizer.
 async fn load_gguf(
     session: &RefCell<Option<Session>>,
-    on: (&Device, Weights),
+    started: &Started,
     file: Checked<BlobSource>,
     options: &JsValue,
     origin: Origin,
@@ -202,13 +207,13 @@ async fn load_gguf(
         Some(metadata) => Text::from_gguf(file.name(), metadata)?,
         None => None,
     };
-    load(session, on, file, text, options, origin).await
+    load(session, started, file, text, options, origin).await
 }
 
 /// Uploads and warms up. The earlier model is dropped first: there may be no room for two.
 async fn load(
     session: &RefCell<Option<Session>>,
-    (device, weights): (&Device, Weights),
+    started: &Started,
     file: ModelFile<Checked<BlobSource>>,
     text: Option<Text>,
     options: &JsValue,
@@ -216,9 +221,10 @@ async fn load(
 ) -> Result<JsValue> {
     let signal = signal(options);
     check(signal.as_ref())?;
+    let placed = started.place(&file).await?;
     *session.borrow_mut() = None;
     let report = report(options);
-    let loaded = Session::load(&file, text, device, weights, |progress| {
+    let loaded = Session::load(&file, text, &placed.device, placed.weights, |progress| {
         let state = match progress.state {
             LoadState::Uploading => "uploading",
             LoadState::WarmingUp => "warming-up",
@@ -226,8 +232,11 @@ async fn load(
         };
         report(state, progress.bytes, progress.total_bytes);
     });
-    let loaded = until_aborted(signal, loaded).await?;
+    let mut loaded = until_aborted(signal, loaded).await?;
+    loaded.file_sha256.clone_from(&origin.sha256);
     let config = loaded.model.config();
+    let template = loaded.text.as_ref().map(Text::template_facts);
+    let template = template.unwrap_or_default();
     let info = ModelInfo {
         name: loaded.model.name().to_owned(),
         bytes: origin.bytes,
@@ -241,6 +250,12 @@ async fn load(
         context: config.context,
         has_tokenizer: loaded.text.is_some(),
         has_chat_template: loaded.text.as_ref().is_some_and(Text::has_chat_template),
+        family: config.family.family,
+        parameters: file.parameters(),
+        formats: file.formats(),
+        takes_system: template.takes_system,
+        template_variables: template.variables,
+        device: placed.about,
         unused_tensors: file.unused().to_vec(),
         warnings: origin
             .damage
@@ -248,6 +263,7 @@ async fn load(
             .map(mended)
             .into_iter()
             .chain(file.left_out())
+            .chain(placed.warning)
             .collect(),
     };
     *session.borrow_mut() = Some(loaded);

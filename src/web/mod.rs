@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! choice.rs      which device, and why (plain Rust)
+//! room.rs        whether a model has room on the GPU (plain Rust)
 //! resume.rs      what to do with half a download or a damaged one (plain Rust)
 //! sums.rs        whether a kept copy is what was downloaded (plain Rust)
 //! shim.js        error class, async iterator, GPU watch: what Rust cannot express
@@ -13,6 +14,7 @@
 //! relaxed.rs     integer products in relaxed SIMD
 //! device.rs      asking the browser for its devices, opening one
 //! input.rs       JavaScript values as Rust values: requests, addresses, files, adapters
+//! dose.rs        measuring: options, progress, abort
 //! load.rs        an address, a file or a folder -> a session
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
@@ -20,12 +22,15 @@
 
 pub mod choice;
 pub mod resume;
+pub mod room;
 pub mod sums;
 
 #[cfg(target_arch = "wasm32")]
 mod blob;
 #[cfg(target_arch = "wasm32")]
 mod device;
+#[cfg(target_arch = "wasm32")]
+mod dose;
 #[cfg(target_arch = "wasm32")]
 mod download;
 #[cfg(target_arch = "wasm32")]

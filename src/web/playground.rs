@@ -8,12 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use burn::tensor::Device;
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use super::device::{Started, start};
+use super::dose::{behaviours, calibrated, mapped, measured};
 use super::glue::{check, get, gpu_bytes, object, options, plain, promise, when_lost};
 use super::input::{
     absolute, adapter_files, files_and_weights, request as read_request, signal, with_weights,
@@ -25,7 +25,6 @@ use crate::checkpoint::Method;
 use crate::error::{Error, Result};
 use crate::hooks::{Law, Mask};
 use crate::methods::METHODS;
-use crate::model::Weights;
 use crate::session::{CachePolicy, Generation, Session};
 use crate::weights::ByteSource;
 
@@ -33,10 +32,7 @@ use crate::weights::ByteSource;
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Playground {
-    device: Device,
-    gpu: bool,
-    weights: Weights,
-    about: JsValue,
+    started: Rc<Started>,
     session: Rc<RefCell<Option<Session>>>,
     /// Set on the running generation before its next step.
     policy: Rc<Cell<Option<CachePolicy>>>,
@@ -53,27 +49,19 @@ impl Playground {
         #[wasm_bindgen(unchecked_optional_param_type = "CreateOptions")] options: JsValue,
     ) -> Promise {
         promise(false, async move {
-            let Started {
-                device,
-                gpu,
-                weights,
-                about,
-            } = start(&options).await?;
             Ok(Self {
-                device,
-                gpu,
-                weights,
-                about,
+                started: Rc::new(start(&options).await?),
                 session: Rc::default(),
                 policy: Rc::default(),
             })
         })
     }
 
-    /// The device in words: kind, name, why, software, features, limits.
+    /// The device in words: kind, name, why, software, features, limits. A model for which a GPU has no
+    /// room is computed on the CPU all the same: `ModelInfo.device` says where each one is.
     #[wasm_bindgen(getter, unchecked_return_type = "DeviceInfo")]
     pub fn device(&self) -> JsValue {
-        self.about.clone()
+        plain(&self.started.about)
     }
 
     /// Resolves, with the error, when the GPU is lost or the module panics. After that every call
@@ -92,10 +80,9 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "string | URL | Blob")] source: JsValue,
         #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
     ) -> Promise {
-        let (session, device) = (self.session.clone(), self.device.clone());
-        let weights = self.weights;
-        promise(self.gpu, async move {
-            load_model(&session, (&device, weights), &source, &options).await
+        let (session, started) = (self.session.clone(), self.started.clone());
+        promise(self.started.gpu, async move {
+            load_model(&session, &started, &source, &options).await
         })
     }
 
@@ -108,10 +95,9 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "Iterable<File>")] files: JsValue,
         #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
     ) -> Promise {
-        let (session, device) = (self.session.clone(), self.device.clone());
-        let weights = self.weights;
-        promise(self.gpu, async move {
-            load_folder(&session, (&device, weights), &files, &options).await
+        let (session, started) = (self.session.clone(), self.started.clone());
+        promise(self.started.gpu, async move {
+            load_folder(&session, &started, &files, &options).await
         })
     }
 
@@ -144,7 +130,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let (session, adapter) = read_adapter(&session, &files).await?;
             let id = session.stack.borrow_mut().add(adapter);
             Ok(entry_view(&session, id))
@@ -161,7 +147,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "AdapterFiles")] files: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let (session, adapter) = read_adapter(&session, &files).await?;
             session.stack.borrow_mut().replace(id, adapter)?;
             Ok(entry_view(&session, id))
@@ -272,7 +258,7 @@ impl Playground {
         Ok(steps(
             Steps {
                 running,
-                gpu: self.gpu,
+                gpu: self.started.gpu,
                 policy: self.policy.clone(),
             },
             signal,
@@ -286,6 +272,52 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "GenerateRequest")] request: JsValue,
     ) -> Result<Vec<u32>> {
         self.session()?.prompt_ids(&read_request(&request)?)
+    }
+
+    /// Measures what coefficients do to the answers of a behaviour and to neutral ones: the object that
+    /// `steer measure --json` prints. `signal` ends it with the error `aborted`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Measurement>")]
+    pub fn measure(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "MeasureOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            measured(&session, &options).await
+        })
+    }
+
+    /// Finds the c on each side at which the 95th percentile of the KL from the base on neutral answers
+    /// is `nats` (1 unless given), or says how far it looked.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Calibration>")]
+    pub fn calibrate(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            calibrated(&session, &options).await
+        })
+    }
+
+    /// Turns one block after the other to the same strength (0.25 nats unless given) and reads the effect.
+    #[wasm_bindgen(js_name = layerMap, unchecked_return_type = "Promise<LayerMap>")]
+    pub fn layer_map(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            mapped(&session, &options).await
+        })
+    }
+
+    /// Checks the text of a file of contrasting answers and gives the names of its behaviours.
+    pub fn behaviours(&self, text: &str) -> Result<Vec<String>> {
+        behaviours(text)
     }
 
     /// What the next change of a coefficient does to the text so far, for the stream under way:

@@ -3,9 +3,9 @@
 //! natively.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::weights::sha256;
 
 /// The facts about a downloaded file, stored as JSON beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -205,15 +205,7 @@ pub fn stored_name(url: &str) -> String {
         .rev()
         .map(safe)
         .collect();
-    format!("{}-{readable}", &hex(&Sha256::digest(url.as_bytes()))[..16])
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
-    bytes.iter().flat_map(digits).map(char::from).collect()
+    format!("{}-{readable}", &sha256(url.as_bytes())[..16])
 }
 
 fn same(left: &str, right: &str) -> bool {

@@ -170,7 +170,7 @@ export function relaxedProduct(tile, ...places) {
 // ---- steps ------------------------------------------------------------------------------------------
 
 /** Lets messages and clicks in: the promises of a CPU model alone would never. */
-function turn() {
+export function turn() {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

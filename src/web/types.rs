@@ -93,11 +93,33 @@ export interface ModelInfo {
   context: number;
   hasTokenizer: boolean;
   hasChatTemplate: boolean;
+  /** Such as `qwen3`. */
+  family: string;
+  /** How many numbers its tensors hold; shared ones count once. */
+  parameters: number;
+  /** The formats of its matrices, that of most bytes first: `["Q4_1", "Q8_0"]`. */
+  formats: string[];
+  /** Whether the chat template has a place for a message of the role `system`. */
+  takesSystem: boolean;
+  /** What the chat template reads besides the messages, for `GenerateRequest.templateVariables`. */
+  templateVariables: TemplateVariable[];
+  /** Where this model computes, and why: the CPU where a GPU has no room for it. */
+  device: DeviceInfo;
   /** Tensors of the file that this architecture does not use. */
   unusedTensors: string[];
   /** What happened on the way that people should know, in words: that the copy kept in this browser
-   * was damaged and was fetched again. */
+   * was damaged and was fetched again; that a GPU which was insisted on has little room for it. */
   warnings: string[];
+}
+
+/** A variable of a chat template that changes what is read: found by rendering it with and without. */
+export interface TemplateVariable {
+  /** As the template calls it, such as `enable_thinking`. */
+  name: string;
+  /** True or false, or a text that the template writes out. */
+  kind: "switch" | "text";
+  /** Of a switch: what leaving it out means; null where that is a third thing, and for texts. */
+  default: boolean | null;
 }
 
 export interface CachedModel {
@@ -291,6 +313,104 @@ export interface LaneStep {
   probability: number;
   /** On the last token only. `length`: as many as were asked for; `context`: no room for more. */
   finish: "end-of-text" | "length" | "context" | "stop-text" | null;
+}
+
+/** What is measured on, and what c turns. */
+export interface DoseOptions {
+  /** A file of contrasting answers, as its text or its object; the shipped one unless given. */
+  pairs?: string | object;
+  /** Its name, for complaints. */
+  pairsName?: string;
+  /** Which of its behaviours. */
+  behaviour: string;
+  /** What c turns, each times its `scale` (1 unless given); all that are switched on unless given. Other adapters are left out. */
+  adapters?: { id: number; scale?: number }[];
+  templateVariables?: Record<string, unknown>;
+  /** The strength asked for. */
+  nats?: number;
+  /** Before each text that is read. */
+  onProgress?: (progress: { done: number; total: number }) => void;
+  signal?: AbortSignal;
+}
+
+export interface MeasureOptions extends DoseOptions {
+  /** Values of c; −1, 0 and 1 are added. −2 to 2 in halves unless given, as far as the laws admit them. */
+  coefficients?: number[];
+  split?: Split;
+  seed?: number;
+  /** Tokens of each text whose repetitions are counted; 0 leaves that out. */
+  repetitionTokens?: number;
+  /** Whether the prompting baseline is read; true unless given. */
+  prompting?: boolean;
+}
+
+export type Split = "train" | "stop" | "test";
+
+/** Numbers that are beyond what f32 logits can say are null. `k` coefficients, prompts in the file's order. */
+export interface Measurement {
+  model: { name: string; sha256: string | null; arithmetic: string; device: "cpu" | "gpu" };
+  adapters: AdapterFacts[];
+  behaviour: string;
+  split: Split;
+  pairs_sha256: string;
+  prompt_form: "chat" | "plain";
+  prompts: string[];
+  coefficients: number[];
+  coefficients_left_out: number[];
+  /** Mean over prompts of the mean log-probability of the positive minus that of the negative answer, per token. */
+  d_nats: number[];
+  /** By prompt, then by coefficient. */
+  per_prompt: number[][];
+  slope: { mean: number; low: number; high: number };
+  kendall_tau: number;
+  ordered_share: number;
+  wrong_way_share: number;
+  symmetry: number | null;
+  inverse_error: number | null;
+  kl_nats: { mean: (number | null)[]; p95: (number | null)[] };
+  nll_shift_nats: (number | null)[];
+  repetition: { "-1": number; "0": number; "1": number } | null;
+  /** True, or the largest difference of two logits. */
+  base_identity: true | number;
+  prompting: { positive: number; negative: number } | null;
+  seconds: number;
+  version: string;
+  seed: number;
+}
+
+export interface AdapterFacts {
+  name: string;
+  method: string;
+  law: Law;
+  sha256: string;
+  scale: number;
+  layers: string;
+  modules: string;
+}
+
+export interface Calibration {
+  target_nats: number;
+  adapters: AdapterFacts[];
+  negative: DoseSide;
+  positive: DoseSide;
+}
+
+export interface DoseSide {
+  /** Null where no c reaches the strength. */
+  c: number | null;
+  kl_p95_nats: number | null;
+  kl_mean_nats: number | null;
+  nll_shift_nats: number | null;
+  note: string | null;
+}
+
+export interface LayerMap {
+  adapters: AdapterFacts[];
+  behaviour: string;
+  split: Split;
+  target_nats: number;
+  layers: { layer: number; c: number | null; kl_p95_nats: number | null; effect_nats: number | null }[];
+  suggestion: { layers: string; dose: DoseSide } | null;
 }
 
 export interface Memory {

@@ -5,17 +5,20 @@
 //! gguf/           the GGUF container, read and written
 //! safetensors.rs  the safetensors container
 //! quant.rs        blocks of numbers -> f32
+//! hash.rs         fingerprints of files
 //! split.rs        the parts of a GGUF file that was split
 //! folder.rs       which files of a folder are the model, by their names
 //! ```
 
 pub mod folder;
 pub mod gguf;
+mod hash;
 pub mod quant;
 pub mod safetensors;
 mod source;
 pub(crate) mod split;
 
+pub use hash::{hex, sha256};
 pub use source::Bytes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::NativeFile;
@@ -50,6 +53,23 @@ pub struct HostTensor {
     pub shape: Vec<usize>,
     /// The numbers.
     pub data: HostData,
+}
+
+impl HostTensor {
+    /// Some of its rows.
+    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        let width: usize = self.shape.iter().skip(1).product();
+        let cut = rows.start * width..rows.end * width;
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        Self {
+            shape,
+            data: match &self.data {
+                HostData::Float(values) => HostData::Float(values[cut].to_vec()),
+                HostData::Int(values) => HostData::Int(values[cut].to_vec()),
+            },
+        }
+    }
 }
 
 /// Numbers widened to one float and one integer type.

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from peft import (DeloraConfig, HRAConfig, IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, RoadConfig, VeraConfig,
                   get_peft_model)
 from safetensors.torch import load_file, save_file
-from transformers import DecoderConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -59,7 +59,7 @@ BASES = {
 def make_base(name):
     kw = dict(BASES[name])
     theta = kw.pop("rope_theta")
-    cfg = DecoderConfig(**kw, rope_parameters={"rope_type": "default", "rope_theta": theta}, bos_token_id=1, eos_token_id=2)
+    cfg = LlamaConfig(**kw, rope_parameters={"rope_type": "default", "rope_theta": theta}, bos_token_id=1, eos_token_id=2)
     m = LlamaForCausalLM(cfg).float().eval()
     g = torch.Generator().manual_seed(sum(map(ord, name)))
     for n, p in m.named_parameters():
@@ -94,9 +94,12 @@ def rope(x, pos, theta):
     return x * cos + torch.cat((-x[..., h:], x[..., :h]), -1) * sin
 
 
-def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None, keep_length=False, hidden=False):
+def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None, keep_length=False, hidden=False,
+            action="add"):
     """lin: module path -> (x -> y); prefix: per layer (K, V) [kv_heads, n, head_dim]; block: layer -> vector added to its output;
-    beside: layer -> (K, V, gate), attended to in a softmax of their own; keep_length: block's vectors only turn."""
+    beside: layer -> (K, V, gate), attended to in a softmax of their own; keep_length: block's vectors only turn; action: what
+    they do, of which ablate takes c times the part of x along the vector away, and clamp takes the share min(|c|, 1) of it away before it
+    adds c times the vector."""
     k = BASES[base]
     H, KV, D, eps, theta = k["num_attention_heads"], k["num_key_value_heads"], k["head_dim"], k["rms_norm_eps"], k["rope_theta"]
     lin = lin or {}
@@ -131,7 +134,9 @@ def forward(base, sd, ids, lin=None, prefix=None, c=1.0, block=None, beside=None
         x = x + L(f"{p}.mlp.down_proj", g * torch.sigmoid(g) * L(f"{p}.mlp.up_proj", h))
         if block and l in block:
             was = x.norm(dim=-1, keepdim=True)
-            x = x + c * block[l]
+            unit = block[l] / block[l].norm()
+            away = {"add": 0.0, "ablate": c, "clamp": min(abs(c), 1.0)}[action]
+            x = x - away * (x * unit).sum(-1, keepdim=True) * unit + (0.0 if action == "ablate" else c) * block[l]
             x = x / x.norm(dim=-1, keepdim=True) * was if keep_length else x
     x = rms(x, sd["model.norm.weight"], eps)
     if hidden:

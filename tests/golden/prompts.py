@@ -227,6 +227,13 @@ def make_case(make, name):
 
 VECTORS = {  # name: (base, config, blocks)
     "control_vector_normalize": ("base", {"peft_type": "CONTROL_VECTOR", "normalize": True}, (0, 1)),
+    "control_vector_ablate": ("base_untied", {"peft_type": "CONTROL_VECTOR", "action": "ablate"}, (0, 2)),
+    "control_vector_ablate_normalize": ("base", {"peft_type": "CONTROL_VECTOR", "action": "ablate", "normalize": True}, (0, 1)),
+    "control_vector_clamp": ("base", {"peft_type": "CONTROL_VECTOR", "action": "clamp"}, (0, 1)),
+    "control_vector_clamp_normalize": ("base_untied", {"peft_type": "CONTROL_VECTOR", "action": "clamp", "normalize": True}, (1,)),
+    # on a base that is also there as a quantised GGUF
+    "quantised_ablate": ("base_quantised", {"peft_type": "CONTROL_VECTOR", "action": "ablate"}, (0, 1)),
+    "quantised_clamp": ("base_quantised", {"peft_type": "CONTROL_VECTOR", "action": "clamp", "normalize": True}, (0, 1)),
     "bipo": ("base_untied", {"peft_type": "BIPO"}, (1,)),
 }
 
@@ -243,18 +250,20 @@ def make_vector(make, name):
     json.dump(cfg, open(f"{d}/adapter_config.json", "w"), indent=2)
     sd, ids, m = load_file(f"{make.ROOT}/{base}/model.safetensors"), make.tokens(base), make.load_base(base)
     out = {"input_ids": ids, "base_logits": m(ids[None]).logits[0]}
-    keep = cfg.get("normalize", False)
+    keep, action = cfg.get("normalize", False), cfg.get("action", "add")
 
     def hook(mod, args, o, v):
         h = o if torch.is_tensor(o) else o[0]
-        new = h + v
+        # At c = 1: the projector onto what is orthogonal to v, and v itself.
+        rest = h @ (torch.eye(len(v)) - torch.outer(v, v) / (v @ v))
+        new = {"add": h + v, "ablate": rest, "clamp": rest + v}[action]
         new = new / new.norm(dim=-1, keepdim=True) * h.norm(dim=-1, keepdim=True) if keep else new
         return new if torch.is_tensor(o) else (new,) + tuple(o[1:])
 
     for l, v in vec.items():
         m.model.layers[l].register_forward_hook(lambda mod, args, o, v=v: hook(mod, args, o, v))
     out["logits"] = m(ids[None]).logits[0]
-    run = lambda c: make.forward(base, sd, ids, block=vec, c=c, keep_length=keep)
+    run = lambda c: make.forward(base, sd, ids, block=vec, c=c, keep_length=keep, action=action)
     errors = [make.err(run(0.0), out["base_logits"]), make.err(run(1.0), out["logits"])]
     out.update({f"logits_c_{c:g}": run(c) for c in (-1.0, 0.5)})
     make.finish(name, base, out, {"modules": "", "laws": "linear"}, errors)

@@ -1,5 +1,6 @@
 //! What every method owes, read off the golden cases: nothing here names a method. A new method
-//! is held to all of it as soon as it has a golden case.
+//! is held to all of it as soon as it has a golden case. It owes the same on every family of models:
+//! it has a case on a Qwen3 and on a Gemma 3 too.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,11 @@ use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::{Norm, Projection};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::hooks::{Law, Mask, Site, Steering};
+use steering_playground::methods::METHODS;
 use steering_playground::session::Session;
 
 use crate::common::{logits, tiny, together};
-use crate::golden::{Case, cases, worst};
+use crate::golden::{ALL_METHODS, Case, cases, cases_of_families, worst};
 
 /// A golden case with its adapter in a stack of its own.
 struct Loaded {
@@ -64,9 +66,38 @@ impl Loaded {
     }
 }
 
+/// Those on Llamas, and those on families with more norms.
+fn all_cases() -> Vec<Case> {
+    let mut all = cases();
+    all.extend(cases_of_families());
+    all
+}
+
+#[test]
+fn every_method_has_a_case_on_every_family_of_these() {
+    let mut seen = BTreeSet::new();
+    for case in cases_of_families() {
+        let loaded = load(&case);
+        let entries = loaded.stack.entries();
+        seen.insert((case.base.clone(), entries[0].adapter.method.name));
+    }
+    let owed = ALL_METHODS.iter().flat_map(|family| {
+        let base = format!("families/{family}");
+        METHODS
+            .iter()
+            .map(move |method| (base.clone(), method.name))
+    });
+    let missing: Vec<_> = owed.filter(|case| !seen.contains(case)).collect();
+    assert!(
+        missing.is_empty(),
+        "no case in tests/golden/families/adapters: {missing:?}"
+    );
+}
+
 /// Runs a check on every case and reports all failures together.
 fn every_case(mut check: impl FnMut(Loaded) -> Vec<String>) {
-    let failures: Vec<String> = cases().iter().flat_map(|case| check(load(case))).collect();
+    let all = all_cases();
+    let failures: Vec<String> = all.iter().flat_map(|case| check(load(case))).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -286,6 +317,10 @@ fn a_module_on_which_nothing_acts_is_refused() {
         "embed_tokens",
         "input_layernorm",
         "post_attention_layernorm",
+        "after_attention_layernorm",
+        "after_mlp_layernorm",
+        "q_norm",
+        "k_norm",
         "norm",
         "attention",
         "residual",
@@ -450,7 +485,7 @@ fn edited(
 #[test]
 fn every_key_counts() {
     let mut failures = Vec::new();
-    for case in cases() {
+    for case in all_cases() {
         let (session, files) = (tiny(&case.base), case.files());
         if files.expert_weights.is_some() && !files.experts.is_empty() {
             // Weights of one's own leave the gate unread.

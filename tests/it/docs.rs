@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use steering_playground::methods::{METHODS, method_table};
 
+use crate::gpu::LAUNCHES;
+
 /// Cargo runs tests in the package's folder. The folder that the test was built in is no help:
 /// clones that share build output would read each other's files.
 fn root() -> PathBuf {
@@ -85,13 +87,14 @@ fn table_is(mark: &str, expected: &str) {
     );
 }
 
-/// One row per family, from the files of `src/arch`: the first sentence of the head, and the names by
-/// which files say what they are.
+/// One row per family, from the files of `src/arch`: the first sentence of the head, the names by
+/// which files say what they are, and the launches that the GPU test counts.
 fn family_table() -> String {
     let folder = root().join("src/arch");
     let list = fs::read_to_string(folder.join("mod.rs")).expect("src/arch/mod.rs");
     let mut table = String::from(
-        "| family | `model_type` | `general.architecture` | file |\n|---|---|---|---|\n",
+        "| family | `model_type` | `general.architecture` | launches per block and token on a GPU | \
+         file |\n|---|---|---|---|---|\n",
     );
     let listed = list.lines().filter_map(|line| {
         let name = line.trim().strip_prefix('&')?;
@@ -113,8 +116,13 @@ fn family_table() -> String {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
+        let own = |model: &&(&str, u64)| {
+            let rest = model.0.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        let (_, launches) = LAUNCHES.iter().find(own).expect("a model of the family");
         table += &format!(
-            "| {title} | {} | {} | [`{name}.rs`](src/arch/{name}.rs) |\n",
+            "| {title} | {} | {} | {launches} | [`{name}.rs`](src/arch/{name}.rs) |\n",
             quoted("model_types: &["),
             quoted("gguf: "),
         );

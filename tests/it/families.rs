@@ -36,6 +36,11 @@ const CASES: &[(&str, &str)] = &[
     ("gemma3", "config.json"),
     ("gemma3", "config_4.json"),
     ("gemma3", "model.gguf"),
+    ("gpt2", "config.json"),
+    ("gpt2", "model.gguf"),
+    ("gpt_neox", "config.json"),
+    ("gpt_neox", "config_4.json"),
+    ("gpt_neox", "model.gguf"),
     ("granite", "model.gguf"),
     ("granite4", "config.json"),
     ("granite4", "config_4.json"),
@@ -193,8 +198,18 @@ fn without_its_scaling_a_model_says_something_different() {
 }
 
 #[test]
-fn without_its_windows_or_with_rope_everywhere_a_model_says_something_different() {
+fn without_what_is_its_own_a_model_says_something_different() {
+    let whole =
+        json!({"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0});
     for (name, feature, field, value) in [
+        ("gpt2", "unscaled", "scale_attn_weights", json!(false)),
+        (
+            "gpt_neox",
+            "sequential",
+            "use_parallel_residual",
+            json!(false),
+        ),
+        ("gpt_neox", "whole_heads", "rope_parameters", whole),
         (
             "mistral_window8",
             "no_window",
@@ -277,7 +292,23 @@ fn configs_of_published_models_are_read() {
         "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "sliding_window": 4096, "tie_word_embeddings": false,
         "torch_dtype": "bfloat16", "use_cache": true, "vocab_size": 32000});
+    let gpt2 = json!({"activation_function": "gelu_new", "attn_pdrop": 0.1, "bos_token_id": 50256,
+        "embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-5, "model_type": "gpt2", "n_ctx": 1024, "n_embd": 768, "n_head": 12,
+        "n_layer": 12, "n_positions": 1024, "resid_pdrop": 0.1, "summary_activation": null,
+        "summary_first_dropout": 0.1, "summary_proj_to_labels": true, "summary_type": "cls_index",
+        "summary_use_proj": true, "task_specific_params": {"text-generation": {"do_sample": true,
+        "max_length": 50}}, "vocab_size": 50257});
+    let pythia = json!({"bos_token_id": 0, "eos_token_id": 0, "hidden_act": "gelu",
+        "hidden_size": 768, "initializer_range": 0.02, "intermediate_size": 3072,
+        "layer_norm_eps": 1e-5, "max_position_embeddings": 2048, "model_type": "gpt_neox",
+        "num_attention_heads": 12, "num_hidden_layers": 12, "rotary_emb_base": 10000,
+        "rotary_pct": 0.25, "tie_word_embeddings": false, "torch_dtype": "float16",
+        "transformers_version": "4.24.0", "use_cache": true, "use_parallel_residual": true,
+        "vocab_size": 50304});
     for (config, widths, tied, kinds) in [
+        (gpt2, [64, 768, 768], true, "n".repeat(12)),
+        (pythia, [64, 768, 768], false, ".".repeat(12)),
         (llama, [64, 2048, 512], true, ".".repeat(16)),
         (qwen2, [64, 896, 128], true, ".".repeat(24)),
         (qwen3, [128, 2048, 1024], true, ".".repeat(28)),
@@ -441,6 +472,16 @@ fn what_is_not_computed_is_refused_by_its_field() {
             "gemma3",
             "rope_scaling",
             json!({"type": "linear", "factor": 8}),
+        ),
+        ("gpt2", "scale_attn_by_inverse_layer_idx", json!(true)),
+        ("gpt2", "add_cross_attention", json!(true)),
+        ("gpt2", "activation_function", json!("relu")),
+        ("gpt2", "n_head", json!(5)),
+        ("gpt_neox", "hidden_act", json!("relu")),
+        (
+            "gpt_neox",
+            "rope_parameters",
+            json!({"partial_rotary_factor": 0.2}),
         ),
         ("granite4", "num_local_experts", json!(8)),
         ("granite4", "num_local_experts", json!(null)),

@@ -1,6 +1,7 @@
-//! Adapters of PEFT 0.21 on the tiny models of the families, at c = 1:
+//! Adapters on the tiny models of the families, at c = 1 (`tests/golden/families.py`):
 //! `tests/golden/families/adapters/BASE/METHOD` holds the files and `expected.json`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,14 @@ use pollster::block_on;
 use serde::Deserialize;
 use serde_json::json;
 use steering_playground::adapters::{self, Stack};
-use steering_playground::arch::ModelFile;
+use steering_playground::arch::{ModelFile, Projection};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device::{self, read_back};
+use steering_playground::export::Export;
 use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
 use steering_playground::session::Session;
-use steering_playground::weights::{Bytes, HostData, NativeFile, safetensors};
+use steering_playground::weights::{Bytes, HostData, NativeFile, gguf, safetensors};
 
 use crate::common::{adapter_files, golden_dir};
 
@@ -47,6 +49,16 @@ fn model(folder: &Path) -> Session {
             }
             Err(_) => ModelFile::open_gguf(file("model.gguf")).await,
         }?;
+        Session::load(&file, None, &device::cpu(), Weights::Dense, |_| {}).await
+    };
+    block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// The GGUF file of a model that is there in both formats.
+fn gguf_model(folder: &Path) -> Session {
+    let load = async {
+        let file = NativeFile::open(&folder.join("model.gguf"))?;
+        let file = ModelFile::open_gguf(file).await?;
         Session::load(&file, None, &device::cpu(), Weights::Dense, |_| {}).await
     };
     block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -111,6 +123,176 @@ fn adapters_of_every_family_equal_peft() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// An adapter of one file.
+fn alone(name: &str, weights: Vec<u8>) -> AdapterFiles {
+    AdapterFiles {
+        name: name.into(),
+        weights,
+        ..AdapterFiles::default()
+    }
+}
+
+/// What llama.cpp's convert_lora_to_gguf.py made of PEFT's files does the same, and is refused for
+/// a model of another architecture.
+#[test]
+fn loras_that_llama_cpp_converted_equal_peft() {
+    let families = golden_dir().join("families");
+    let mut seen = Vec::new();
+    for of_base in folders(&families.join("adapters")) {
+        let base = of_base.file_name().expect("a name").to_string_lossy();
+        for folder in folders(&of_base) {
+            let Ok(weights) = fs::read(folder.join("llama_cpp.gguf")) else {
+                continue;
+            };
+            let session = model(&families.join(&*base));
+            let expected = fs::read(folder.join("expected.json")).expect("expected.json");
+            let expected: Expected = serde_json::from_slice(&expected).expect("expected.json");
+            let files = alone(&base, weights);
+            let adapter = adapters::load(&files, &session.model).expect("loads");
+            let mut stack = Stack::default();
+            let id = stack.add(adapter);
+            stack.set_coefficient(id, 1.0).expect("finite");
+            let found = last(&session, &expected.tokens, &stack.steering());
+            let apart = found.iter().zip(&expected.logits_last).map(|(a, b)| a - b);
+            let off = largest(apart) / largest(expected.logits_last.iter().copied());
+            println!("{base}: {off:.1e}");
+            assert!(off < TOLERANCE, "{base}: {off:.1e}");
+            let other = model(&families.join(if base == "gemma3" { "qwen3" } else { "gemma3" }));
+            let error = adapters::load(&files, &other.model).expect_err("another architecture");
+            let said = error.to_string();
+            assert!(
+                said.contains("`general.architecture` is ") && said.contains("that of the model"),
+                "{said}"
+            );
+            seen.push(base.to_string());
+        }
+    }
+    assert_eq!(seen, ["gemma3", "granite4", "olmo2", "qwen3"]);
+}
+
+/// A LoRA and a vector of every family, written for llama.cpp and read back, on both formats of the
+/// model where there are both.
+#[test]
+fn exports_of_every_family_come_back() {
+    let families = golden_dir().join("families");
+    let mut seen = BTreeSet::new();
+    for folder in folders(&families) {
+        if folder.ends_with("adapters") {
+            continue;
+        }
+        let session = model(&folder);
+        let config = session.model.config();
+        let family = config.family;
+        let tokens = [3, 17, 42, 99, 5, 61, 7, 88, 23];
+        let numbers = |count: usize, step: f32| -> Vec<f32> {
+            let number = |at: usize| (at as f32 * step).sin() * 0.3;
+            (0..count).map(number).collect()
+        };
+        let mut tensors = Vec::new();
+        for layer in 0..config.num_layers {
+            for (at, projection) in Projection::ALL.into_iter().enumerate() {
+                let (i, o) = projection.widths(config);
+                let path = family.linear(projection);
+                let key =
+                    |x| format!("base_model.model.model.layers.{layer}.{path}.lora_{x}.weight");
+                let step = 0.3 + (layer * 7 + at) as f32 * 0.07;
+                tensors.push((key('A'), vec![2, i], numbers(2 * i, step)));
+                tensors.push((key('B'), vec![o, 2], numbers(2 * o, step + 0.03)));
+            }
+        }
+        let lora = AdapterFiles {
+            config: Some(br#"{"peft_type": "LORA", "r": 2, "lora_alpha": 3}"#.to_vec()),
+            ..alone("lora", file_of(&tensors))
+        };
+        let d = config.hidden_size;
+        let directions = (1..config.num_layers).map(|layer| {
+            (
+                format!("direction.{layer}"),
+                vec![d],
+                numbers(d, 0.7 + layer as f32),
+            )
+        });
+        let vector = alone("vector", file_of(&directions.collect::<Vec<_>>()));
+        let mut sessions = vec![session];
+        if folder.join("config.json").exists() && folder.join("model.gguf").exists() {
+            sessions.push(gguf_model(&folder));
+        }
+        for (files, field) in [
+            (lora, "general.architecture"),
+            (vector, "controlvector.model_hint"),
+        ] {
+            let name = format!("{}, {}", folder.display(), files.name);
+            let logits = |session: &Session, files: &AdapterFiles, c: f32| {
+                let adapter = adapters::load(files, &session.model);
+                let adapter = adapter.unwrap_or_else(|error| panic!("{name}: {error}"));
+                let mut stack = Stack::default();
+                let id = stack.add(adapter);
+                stack.set_coefficient(id, c).expect("finite");
+                let found = last(session, &tokens, &stack.steering());
+                let bytes = Export::new(&stack.entries()[0]).gguf(&session.model);
+                (
+                    found,
+                    block_on(bytes).unwrap_or_else(|error| panic!("{name}: {error}")),
+                )
+            };
+            let (steered, written) = logits(&sessions[0], &files, 0.7);
+            let (metadata, _) = gguf::read_all("written", &written).expect("a file");
+            assert_eq!(
+                metadata.string(field).expect("text"),
+                Some(family.gguf),
+                "{name}"
+            );
+            let base = last(&sessions[0], &tokens, &Steering::base());
+            for session in &sessions {
+                let (again, _) = logits(session, &alone("written", written.clone()), 1.0);
+                let apart = |other: &[f32]| largest(again.iter().zip(other).map(|(a, b)| a - b));
+                let all = largest(steered.iter().copied());
+                assert!(
+                    apart(&steered) < 1e-5 * all,
+                    "{name}: {}",
+                    apart(&steered) / all
+                );
+                assert!(apart(&base) > 0.01 * all, "{name} does something");
+            }
+        }
+        seen.insert(family.family);
+    }
+    let all = [
+        "gemma", "gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "qwen2", "qwen3",
+        "smollm3",
+    ];
+    assert_eq!(seen, BTreeSet::from(all));
+}
+
+/// Methods of which the numbers for gate and up together say nothing of each are refused by the
+/// module's name.
+#[test]
+fn what_cannot_be_taken_apart_is_refused_by_name() {
+    let families = golden_dir().join("families");
+    let session = model(&families.join("granite4"));
+    let files = adapter_files(&families.join("adapters/granite4/lora"));
+    let mut config: serde_json::Value =
+        serde_json::from_slice(files.config.as_ref().expect("a config")).expect("JSON");
+    config["init_lora_weights"] = json!("pissa");
+    let pissa = AdapterFiles {
+        config: Some(config.to_string().into_bytes()),
+        ..files.clone()
+    };
+    let error = adapters::load(&pissa, &session.model).expect_err("refused");
+    assert_eq!(error.code(), "unsupported-option");
+    assert!(
+        error.to_string().contains("shared_mlp.input_linear"),
+        "{error}"
+    );
+    // A family without the module knows none such, and no part of it.
+    let llama = model(&families.join("llama_rope_llama3"));
+    let error = adapters::load(&files, &llama.model).expect_err("refused");
+    assert_eq!(error.code(), "no-such-module");
+    assert!(error.to_string().contains("shared_mlp"), "{error}");
+    let taken = adapters::load(&files, &session.model).expect("loads");
+    assert_eq!(taken.warnings, Vec::<String>::new());
+}
+
 /// The norms of queries and keys that another family has are no modules of this one.
 #[test]
 fn a_norm_that_the_family_lacks_is_refused() {
@@ -119,6 +301,110 @@ fn a_norm_that_the_family_lacks_is_refused() {
     let files = adapter_files(&families.join("adapters/qwen3/ln_tuning"));
     let error = adapters::load(&files, &session.model).expect_err("refused");
     assert!(error.to_string().contains("k_norm"), "{error}");
+}
+
+/// What cannot be exact in models with learned positions, fused layers or biases of norms is refused,
+/// with the reason.
+#[test]
+fn adapters_that_ask_for_more_than_a_family_has_are_refused_with_the_reason() {
+    let families = golden_dir().join("families");
+    let prompt = [("prompt_embeddings".to_owned(), vec![3, 32], vec![0.5; 96])];
+    let inside = "base_model.model.transformer.h.0.";
+    let norm = ["weight", "bias"].map(|part| {
+        let key = format!("{inside}ln_1.ln_tuning_layers.{part}");
+        (key, vec![32], vec![0.5; 32])
+    });
+    let of_llama = [
+        (
+            format!("{inside}attn.adaption_prompt"),
+            vec![1, 3, 32],
+            vec![0.5; 96],
+        ),
+        (format!("{inside}attn.adaption_gate"), vec![1], vec![0.5]),
+    ];
+    // LoRA with biases trained along.
+    let biases = [
+        (
+            format!("{inside}attn.c_attn.lora_A.weight"),
+            vec![1, 32],
+            vec![0.5; 32],
+        ),
+        (
+            format!("{inside}attn.c_attn.lora_B.weight"),
+            vec![96, 1],
+            vec![0.5; 96],
+        ),
+        (format!("{inside}ln_1.bias"), vec![32], vec![0.5; 32]),
+    ];
+    let session = model(&families.join("gpt2"));
+    for (config, tensors, part) in [
+        (
+            json!({"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 3}),
+            &prompt[..],
+            "learned row for each position",
+        ),
+        (
+            json!({"peft_type": "LN_TUNING", "task_type": "CAUSAL_LM", "target_modules": ["ln_1"]}),
+            &norm[..],
+            "biases of norms",
+        ),
+        (
+            json!({"peft_type": "ADAPTION_PROMPT", "task_type": "CAUSAL_LM", "adapter_len": 3,
+                "adapter_layers": 1}),
+            &of_llama[..],
+            "in one with the queries",
+        ),
+        (
+            json!({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 1, "lora_alpha": 1,
+                "bias": "all", "target_modules": ["c_attn"]}),
+            &biases[..],
+            "transformer.h.0.ln_1.bias",
+        ),
+    ] {
+        let files = AdapterFiles {
+            name: "asks".into(),
+            config: Some(config.to_string().into_bytes()),
+            weights: file_of(tensors),
+            ..AdapterFiles::default()
+        };
+        let error = adapters::load(&files, &session.model).expect_err("refused");
+        assert!(error.to_string().contains(part), "{config}: {error}");
+    }
+}
+
+/// Written for llama.cpp under its names and in its order of rows, and read again.
+#[test]
+fn loras_of_fused_layers_go_to_llama_cpp_and_back() {
+    let families = golden_dir().join("families");
+    for (name, key) in [
+        ("gpt2", "blk.0.attn_qkv.weight.lora_b"),
+        ("gpt_neox", "blk.1.ffn_up.weight.lora_a"),
+    ] {
+        let session = model(&families.join(name));
+        let load = |files: &AdapterFiles| {
+            let mut stack = Stack::default();
+            let id = stack.add(adapters::load(files, &session.model).expect("loads"));
+            stack.set_coefficient(id, 1.0).expect("finite");
+            stack
+        };
+        let files = adapter_files(&families.join("adapters").join(name).join("lora"));
+        let mut stack = load(&files);
+        let written = Export::new(&stack.entries()[0]).gguf(&session.model);
+        let written = block_on(written).expect("writes");
+        let (_, tensors) = gguf::read_all("written", &written).expect("reads");
+        assert!(tensors.contains_key(key), "{:?}", tensors.keys());
+        let files = AdapterFiles {
+            name: "written".into(),
+            weights: written,
+            ..AdapterFiles::default()
+        };
+        let tokens = [3, 17, 42, 99, 5];
+        let expected = last(&session, &tokens, &stack.steering());
+        let found = last(&session, &tokens, &load(&files).steering());
+        let apart = largest(found.iter().zip(&expected).map(|(a, b)| a - b));
+        let all = largest(expected.iter().copied());
+        assert!(apart < TOLERANCE * all, "{name}: {apart}");
+    }
 }
 
 /// A safetensors file of these tensors, in f32.

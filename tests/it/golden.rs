@@ -84,6 +84,37 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// The families on which every method has a case: both have norms of heads, one has norms around.
+pub const ALL_METHODS: [&str; 2] = ["qwen3", "gemma3"];
+
+/// The cases of every method on these families, named `FAMILY/CASE`. Their numbers are tested in
+/// `family_adapters`.
+pub fn cases_of_families() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for family in ALL_METHODS {
+        let folder = golden_dir().join("families/adapters").join(family);
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let dir = entry.expect("an entry").path();
+            let expected = fs::read(dir.join("expected.json")).expect("expected.json");
+            let expected: serde_json::Value = serde_json::from_slice(&expected).expect("JSON");
+            let tokens: Vec<i64> = serde_json::from_value(expected["tokens"].clone()).expect("ids");
+            let ids = HostTensor {
+                shape: vec![tokens.len()],
+                data: HostData::Int(tokens),
+            };
+            let case = dir.file_name().expect("a name").to_string_lossy();
+            cases.push(Case {
+                name: format!("{family}/{case}"),
+                base: format!("families/{family}"),
+                expect: BTreeMap::from([("input_ids".into(), ids)]),
+                dir,
+            });
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
+
 pub fn worst(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "same number of numbers");
     found

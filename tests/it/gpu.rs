@@ -9,10 +9,10 @@ use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
-use steering_playground::extract;
+use steering_playground::extract::ControlVector;
 use steering_playground::hooks::Steering;
 use steering_playground::kernels::launches;
-use steering_playground::model::{Positions, Weights};
+use steering_playground::model::{GpuRoom, Positions, Weights};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
 use steering_playground::weights::NativeFile;
@@ -174,11 +174,14 @@ fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
 }
 
 /// Launches for each block and token, of the tiny models of the families: two more where norms stand
-/// around attention and MLP.
-const LAUNCHES: [(&str, u64); 13] = [
+/// around attention and MLP. The README's table of families is made of it.
+pub const LAUNCHES: [(&str, u64); 15] = [
     ("gemma", 8),
     ("gemma2", 10),
     ("gemma3", 10),
+    // Over tensors: four products.
+    ("gpt2", 4),
+    ("gpt_neox", 4),
     ("granite", 8),
     ("granite4", 8),
     ("llama_rope_linear", 8),
@@ -204,19 +207,82 @@ struct Golden {
     logits_last: Vec<f32>,
 }
 
-/// The model in a folder, in whichever of the two formats it is there.
-fn model(folder: &Path, device: &Device) -> Session {
+/// The model's file in a folder, in whichever of the two formats it is there.
+fn opened(folder: &Path) -> ModelFile<NativeFile> {
     let file = |name: &str| NativeFile::open(&folder.join(name)).expect("a file");
-    let load = async {
-        let file = match fs::read(folder.join("config.json")) {
-            Ok(config) => {
+    let safetensors = folder.join("model.safetensors").exists();
+    let config = fs::read(folder.join("config.json"))
+        .ok()
+        .filter(|_| safetensors);
+    let opened = async {
+        match config {
+            Some(config) => {
                 ModelFile::open_folder(&config, vec![file("model.safetensors")], None).await
             }
-            Err(_) => ModelFile::open_gguf(file("model.gguf")).await,
-        }?;
-        Session::load(&file, None, device, Weights::Dense, |_| {}).await
+            None => ModelFile::open_gguf(file("model.gguf")).await,
+        }
     };
+    pollster::block_on(opened).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+fn model(folder: &Path, device: &Device) -> Session {
+    let file = opened(folder);
+    let load = Session::load(&file, None, device, Weights::Dense, |_| {});
     pollster::block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// A page chooses the device by these numbers, before a tensor is read.
+#[test]
+fn what_a_model_takes_on_a_gpu_is_told_by_its_table() {
+    let floats = GpuRoom::of(&opened(&golden_dir().join("families/qwen3")));
+    assert_eq!(floats.f32_formats, ["BF16"]);
+    assert_eq!(floats.f32_bytes, floats.total_bytes);
+    let gguf = ModelFile::open_gguf(
+        NativeFile::open(&golden_dir().join("base_quantised/model.gguf")).expect("a file"),
+    );
+    let mixed = pollster::block_on(gguf).expect("opens");
+    // 36 bytes for 32 numbers of Q8_0, the table and the first block; 20 for those of Q4_1, the second.
+    let expected = GpuRoom {
+        total_bytes: (4096 + 30_720) / 32 * 36 + 30_720 / 32 * 20,
+        largest_bytes: 2 * 96 * 64,
+        largest: "model.layers.0.mlp.gate_proj.weight".into(),
+        ..GpuRoom::default()
+    };
+    assert_eq!(GpuRoom::of(&mixed), expected);
+    assert_eq!(mixed.formats(), ["Q8_0", "Q4_1"]);
+    assert_eq!(
+        mixed.parameters(),
+        opened(&golden_dir().join("base_quantised")).parameters()
+    );
+}
+
+#[test]
+fn what_a_model_takes_on_a_gpu_is_what_its_table_told() {
+    if lacks_gpu() {
+        return;
+    }
+    let gpu = pollster::block_on(device::gpu()).expect("a GPU");
+    let mut all = folders(&golden_dir().join("families"));
+    all.retain(|folder| !folder.ends_with("adapters"));
+    assert!(all.len() > 10, "{all:?}");
+    for folder in all {
+        let room = GpuRoom::of(&opened(&folder));
+        let loaded = model(&folder, &gpu).model;
+        // It counts the head, and biases; a table that is no head is beside it, in f32 like all here.
+        let config = loaded.config();
+        let table = if config.tie_word_embeddings {
+            0
+        } else {
+            4 * (config.vocab_size * config.hidden_size) as u64
+        };
+        let found = loaded.weight_bytes() + table;
+        let apart = found.abs_diff(room.total_bytes);
+        assert!(
+            apart * 100 < room.total_bytes,
+            "{}: {found} bytes, foreseen {room:?}",
+            folder.display()
+        );
+    }
 }
 
 /// The folders in a folder, by name; none if it is not there.
@@ -244,13 +310,16 @@ fn steps(session: &Session) -> AdapterFiles {
     let config = session.model.config();
     let step = |layer: usize| {
         let numbers = (0..config.hidden_size).map(|at| ((at * 7 + layer) % 5) as f32 / 5.0 - 0.4);
-        (format!("direction.{layer}"), numbers.collect())
+        (layer, numbers.collect())
     };
-    let steps = (0..config.num_layers).map(step).collect();
+    let vector = ControlVector {
+        model_hint: String::new(),
+        directions: (0..config.num_layers).map(step).collect(),
+    };
     AdapterFiles {
         name: "steps".into(),
-        config: Some(extract::adapter_config(session).into()),
-        weights: extract::to_safetensors(&steps).expect("writes"),
+        config: Some(vector.config().into()),
+        weights: vector.safetensors().expect("writes"),
         ..AdapterFiles::default()
     }
 }
@@ -287,9 +356,12 @@ fn every_family_is_the_same_on_a_gpu() {
             continue;
         }
         let sessions = [device::cpu(), device.clone()].map(|device| model(&folder, &device));
-        let layers = sessions[1].model.config().num_layers as u64;
+        let config = sessions[1].model.config();
+        let layers = config.num_layers as u64;
+        // There is no kernel for LayerNorm.
+        let others = OTHER_LAUNCHES - u64::from(config.layer_norm);
         let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
-        let expected = expected.map(|(_, each)| each * layers + OTHER_LAUNCHES);
+        let expected = expected.map(|(_, each)| each * layers + others);
         // Both are made of one block: what transformers says stands beside them.
         let golden = fs::read(folder.join("expected.json")).expect("expected.json");
         let golden: Golden = serde_json::from_slice(&golden).expect("JSON");

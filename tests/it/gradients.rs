@@ -144,9 +144,10 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
     let config = model.config();
     let sites: Vec<(Site, usize, usize)> = (0..config.num_layers)
         .flat_map(|layer| {
-            Projection::ALL.map(|projection| {
+            let linears = config.family.linears.iter();
+            linears.map(move |(projection, ..)| {
                 let (i, o) = projection.widths(config);
-                (Site::Linear(layer, projection), i, o)
+                (Site::Linear(layer, *projection), i, o)
             })
         })
         .collect();
@@ -341,6 +342,7 @@ fn every_kind_of_effect_lets_gradients_through() {
                     Effect::Residual(Shift {
                         direction: x.clone(),
                         scale: 1.0,
+                        removed: 0.0,
                         keep_length: false,
                     })
                 },
@@ -356,6 +358,23 @@ fn every_kind_of_effect_lets_gradients_through() {
                     Effect::Residual(Shift {
                         direction: x.clone(),
                         scale: 1.0,
+                        removed: 0.0,
+                        keep_length: true,
+                    })
+                },
+                Site::Residual(0),
+            ),
+        ),
+        (
+            "a step that takes a part away",
+            one(
+                &[d],
+                0.5,
+                |x, _| {
+                    Effect::Residual(Shift {
+                        direction: x.clone(),
+                        scale: 0.4,
+                        removed: 0.7,
                         keep_length: true,
                     })
                 },

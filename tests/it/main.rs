@@ -8,6 +8,8 @@
 mod common;
 mod contract;
 mod docs;
+mod dose;
+mod extraction;
 mod families;
 mod family_adapters;
 mod floors;
@@ -22,6 +24,7 @@ mod model;
 mod mutations;
 mod numbers;
 mod quantised;
+mod real_gemma;
 mod record;
 mod session;
 mod steer;

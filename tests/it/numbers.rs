@@ -12,12 +12,9 @@ use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
 use steering_playground::error::Error;
 use steering_playground::export::Export;
-use steering_playground::extract::{self, Pairs};
-use steering_playground::hooks::Steering;
 use steering_playground::model::Weights;
 use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
-use steering_playground::text::Text;
 use steering_playground::weights::{Bytes, HostData, HostTensor, gguf};
 
 use crate::common::{adapter_files, golden_dir, logits, tiny, tiny_on};
@@ -600,94 +597,4 @@ fn an_export_without_numbers_is_refused() {
         assert_eq!(error.code(), "unsupported-option", "{case}: {error}");
         assert!(error.to_string().contains("infinite"), "{case}: {error}");
     }
-}
-
-// ---- extraction ----------------------------------------------------------------------------------
-
-/// A tokenizer of single letters for a tiny model.
-fn with_letters(base: &str) -> Session {
-    let letters = ('a'..='z').chain(['Ġ']).zip(3..);
-    let vocab: serde_json::Map<_, _> = letters
-        .map(|(letter, id)| (letter.to_string(), Value::from(id)))
-        .collect();
-    let byte_level = json!({
-        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
-    });
-    let tokenizer = json!({
-        "version": "1.0", "added_tokens": [],
-        "pre_tokenizer": byte_level, "decoder": byte_level,
-        "model": { "type": "BPE", "vocab": vocab, "merges": [] },
-    });
-    let tokenizer = tokenizer.to_string();
-    let text = Text::from_files(&[("tokenizer.json", tokenizer.as_bytes().to_vec())].into());
-    Session {
-        text: text.expect("a tokenizer"),
-        ..tiny(base)
-    }
-}
-
-fn pairs(list: &[(&str, &str)]) -> Pairs {
-    let (positive, negative) = list.iter().map(|(a, b)| ((*a).into(), (*b).into())).unzip();
-    Pairs { positive, negative }
-}
-
-#[test]
-fn an_extraction_has_the_length_that_was_asked_for() {
-    let session = with_letters("base");
-    let pairs = pairs(&[("good day", "bad day"), ("how nice", "how poor")]);
-    let vector = |share| block_on(extract::control_vector(&session, &pairs, 0..=1, share));
-    let vector = |share| vector(share).expect("extracts");
-    let (once, twice) = (vector(0.1), vector(0.2));
-    for (key, step) in &once {
-        let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let stream = |text: &str| {
-            let ids = session.text.as_ref().expect("text").encode(text, true);
-            let ids = ids.expect("encodes");
-            let layer: usize = key["direction.".len()..].parse().expect("a block");
-            let streams = session.model.residuals(&ids, &Steering::base());
-            let h = streams.expect("reads").swap_remove(layer);
-            let mean = h.narrow(0, 1, ids.len() - 1).mean_dim(0);
-            length(&block_on(steering_playground::device::read_back(mean)).expect("read"))
-        };
-        let texts = pairs.positive.iter().chain(&pairs.negative);
-        let mean = texts.map(|text| stream(text)).sum::<f32>() / 4.0;
-        assert!((length(step) - 0.1 * mean).abs() < 1e-4 * mean, "{key}");
-        assert!(
-            (length(&twice[key]) - 0.2 * mean).abs() < 1e-4 * mean,
-            "{key}"
-        );
-    }
-}
-
-#[test]
-fn an_extraction_says_which_pair_cannot_be_used() {
-    let session = with_letters("base");
-    let good = ("good day", "bad day");
-    let long = "a".repeat(300);
-    let refused = |list: &[(&str, &str)], share: f32| {
-        let pairs = pairs(list);
-        let vector = extract::control_vector(&session, &pairs, 0..=1, share);
-        let error = block_on(vector).map(|_| ()).expect_err("refused");
-        assert_eq!(error.code(), "bad-option", "{error}");
-        error.to_string()
-    };
-    for share in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, 0.0, -0.1] {
-        let words = refused(&[good], share);
-        assert!(words.contains("share"), "{words}");
-    }
-    for (list, expected) in [
-        (vec![("good day", "good day")], "pair 1 are the same"),
-        (vec![("ab", "cd"), ("cd", "ab")], "cancel"),
-        (vec![good, ("a", "good")], "pair 2, positive"),
-        (vec![good, ("good", "b")], "pair 2, negative"),
-        (vec![("", "good"), good], "pair 1, positive"),
-        (vec![good, good, (&long, "good")], "pair 3, positive"),
-    ] {
-        let words = refused(&list, 0.1);
-        assert!(words.contains(expected), "{words}");
-    }
-    let some = pairs(&[good, ("good", "good")]);
-    let vector = block_on(extract::control_vector(&session, &some, 0..=1, 0.1));
-    let vector = vector.expect("one pair that says nothing is none the worse");
-    assert!(vector.values().flatten().all(|x| x.is_finite()));
 }

@@ -309,3 +309,50 @@ fn what_speaks_against_an_adapter_is_told() {
         said(&run.stderr)
     );
 }
+
+/// Vectors of any container, weighted and added, as a file of either kind.
+#[test]
+fn vectors_are_combined() {
+    let dir = std::env::temp_dir().join(format!("steer-combine-{}", std::process::id()));
+    let (a, b) = (path("control_vector"), path("bipo"));
+    let combine = |more: &[&str], out: &str| {
+        let out = dir.join(out);
+        let args = [
+            &["combine", "--vector", &a, "--vector", &b][..],
+            more,
+            &["--out", &out.to_string_lossy()],
+        ];
+        (steer(&args.concat()), out)
+    };
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let weights = ["--weight", "0.5", "--weight=-0.3"];
+    let base = path("base_untied");
+    for out in ["folder", "vector.gguf"] {
+        let (run, out) = combine(&weights, out);
+        assert!(run.status.success(), "{out:?}: {}", said(&run.stderr));
+        let logits = |adapters: &[&str]| {
+            let args = [
+                &["logits", "--model", &base, "--tokens", "5,9,3"][..],
+                adapters,
+            ];
+            let run = steer(&args.concat());
+            assert!(run.status.success(), "{}", said(&run.stderr));
+            said(&run.stdout)
+        };
+        let sum = logits(&["--adapter", &out.to_string_lossy()]);
+        assert_ne!(sum, logits(&[]), "it acts");
+    }
+    for (more, expected) in [
+        (&["--weight", "x"][..], "`weight` is x"),
+        (
+            &["--weight", "1", "--weight", "2", "--weight", "3"],
+            "3 for 2",
+        ),
+        (&["--weight", "0", "--weight", "0"], "0 everywhere"),
+    ] {
+        let (run, _) = combine(more, "refused");
+        let error = said(&run.stderr);
+        assert!(!run.status.success() && error.contains(expected), "{error}");
+    }
+    std::fs::remove_dir_all(&dir).expect("removed");
+}

@@ -2,6 +2,7 @@
 import { plain } from "../engine/client.js";
 import { say } from "../say.js";
 import { manner } from "../state/acting.js";
+import { isChat, messages, variables } from "../state/conversation.js";
 
 /**
  * @typedef {import("../state/store.js").Run} Run
@@ -88,8 +89,10 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
 
   /** What a run now would be asked. @returns {GenerateRequest} */
   function request() {
-    const { prompt, chat, sampling, maxTokens, stop, cache, klAfterSplit } = state;
-    const words = chat && state.model.info?.hasChatTemplate !== false ? { chat: [{ role: "user", content: prompt }] } : { prompt };
+    const { prompt, sampling, maxTokens, stop, cache, klAfterSplit } = state;
+    const templateVariables = variables(state);
+    const words = isChat(state)
+      ? { chat: messages(state), ...(Object.keys(templateVariables).length ? { templateVariables } : {}) } : { prompt };
     return { ...words, maxTokens, sampling, stop, cache, klAfterSplit, compare: true, top: 8 };
   }
 

@@ -21,6 +21,7 @@
  * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
  * @typedef {import("../pkg/steering_playground.js").ModelInfo} ModelInfo
  * @typedef {import("../pkg/steering_playground.js").Step} Step
+ * @typedef {import("../pkg/steering_playground.js").TemplateVariable} TemplateVariable
  *
  * How far a measurement is: texts that were read, of about so many.
  * @typedef {{done: number, total: number}} Counted

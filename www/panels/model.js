@@ -1,6 +1,6 @@
 // The model: load, watch it load, cancel, resume, choose another; and the device in words.
 import { errorParts, h, megabytes } from "../dom.js";
-import { parts, say } from "../say.js";
+import { listed, numbers, parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 
 /** What each state says while it lasts, in the order in which they come. */
@@ -10,6 +10,8 @@ const PHASES = /** @type {const} */ ([
   ["uploading", say("model.uploading")],
   ["warming-up", say("model.warming-up")],
 ]);
+/** 134515008 -> "135M" */
+const compact = numbers({ notation: "compact", maximumSignificantDigits: 3 });
 const BUSY = new Set(["starting", ...PHASES.map(([status]) => status)]);
 
 /**
@@ -35,7 +37,8 @@ export function modelPanel(root, store, actions, offered) {
 
   store.watch(["model", "engine"], ({ model, engine }) => {
     root.dataset.state = model.status;
-    const [{ device: found, status, error }, { device: wish }] = [engine, store.state];
+    const [{ status, error }, { device: wish }] = [engine, store.state];
+    const found = where(store.state);
     const now = JSON.stringify([found, status, error, wish]);
     if (now !== chip) {
       chip = now;
@@ -73,7 +76,7 @@ function view(model, engine, actions, offered, other) {
 
   if (model.status === "ready" && info) {
     const facts = [
-      say("model.layers", { n: info.layers }),
+      info.family, say("model.parameters", { n: compact(info.parameters) }), listed(info.formats, "unit"),
       megabytes(info.bytes),
       info.cached ? say("model.kept") : info.note ?? say("model.not-kept"),
     ].join(" · ");
@@ -82,6 +85,7 @@ function view(model, engine, actions, offered, other) {
       ...info.warnings.map((words) => h("p.hint.warning", { role: "status" }, `${words.charAt(0).toUpperCase()}${words.slice(1)}.`)),
       !info.hasTokenizer && h("p.error.wide", { role: "alert" }, say("model.no-tokenizer")),
       h("details.manage", {}, h("summary", {}, say("model.more")),
+        h("p.hint", {}, say("model.shape", { layers: say("model.layers", { n: info.layers }), width: info.width, context: info.context })),
         h("p.hint", {}, `${info.arithmetic}.`),
         info.cached && forget({}),
         other),
@@ -98,7 +102,7 @@ function view(model, engine, actions, offered, other) {
   if (model.status === "failed" && error) {
     const { code } = error;
     return [
-      h("p.lead.error", { role: "alert" }, ...errorParts(error)),
+      h("div.lead.error", { role: "alert" }, h("p", {}, h("strong", {}, say("model.refused", { name: source.name }))), h("p", {}, ...errorParts(error))),
       h("div.row", {},
         ["network", "damaged-copy"].includes(code) ? load(say("model.try-again")) : loadIt(),
         code === "quota-exceeded" && load(say("model.without-keeping"), { cache: false }),
@@ -177,12 +181,15 @@ function otherModel(actions) {
       h("span.hint", {}, say("model.choose-hint"))));
 }
 
+/** Where the model is, or will be: a GPU may have no room for one that is loaded. @param {import("../state/store.js").State} state */
+const where = ({ model, engine }) => (model.status === "ready" ? model.info?.device : null) ?? engine.device;
+
 /** @param {HTMLElement} root @param {import("../state/store.js").Store} store @param {Actions} actions */
 function showDevice(root, store, actions) {
-  const { engine, device: wish } = store.state;
-  const { device } = engine;
-  const button = (/** @type {string} */ words, /** @type {"auto"|"cpu"} */ kind) =>
-    h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, false) }, words);
+  const { engine, device: wish, allowSoftwareGpu } = store.state;
+  const device = where(store.state);
+  const button = (/** @type {string} */ words, /** @type {"auto"|"cpu"|"webgpu"} */ kind, software = false) =>
+    h("button.quiet", { type: "button", onclick: () => actions.setDevice(kind, software) }, words);
   if (engine.error) {
     root.replaceChildren(
       h("span.error", {}, say("model.engine-stopped"), " ", ...errorParts(engine.error)),
@@ -198,4 +205,5 @@ function showDevice(root, store, actions) {
   root.replaceChildren(...parts("model.device", { name: h("strong", {}, device.name), why: device.why }), " ");
   if (wish !== "auto") root.append(button(say("model.device-auto"), "auto"));
   else if (device.kind === "webgpu") root.append(button(say("model.device-cpu"), "cpu"));
+  else if (engine.device?.kind === "webgpu") root.append(button(say("model.device-gpu"), "webgpu", allowSoftwareGpu));
 }

@@ -4,9 +4,11 @@ import { closest, errorParts, h, signed, textOf } from "../dom.js";
 import { remember } from "../remember.js";
 import { numbers, parts, say } from "../say.js";
 import { doses, signOf, trail, trailWords, words } from "../state/acting.js";
+import { isKept } from "../state/conversation.js";
 import { changedSince, otherwise } from "../state/since.js";
 import { isOver, isWriting } from "../state/store.js";
 import { ONE_TEXT } from "../widths.js";
+import { replyButton } from "./conversation.js";
 import { term } from "./glossary.js";
 
 /** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
@@ -49,7 +51,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   const recorded = h("p.recorded", { id: "recorded", hidden: true });
   const replayButton = h("button.quiet", { type: "button", onclick: replay.again }, say("recorded.again"));
   below.append(h("div.row.under", {}, legend(), viewSwitch(columns)), stats);
-  columns.before(h("div.notes", {}, recorded, now));
+  columns.before(h("div.notes", {}, recorded, now, replyButton(store, actions)));
 
   for (const root of [base, steered, difference]) {
     root.tabIndex = 0;
@@ -115,7 +117,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   const byItself = h("label.check", {}, rerun, say("texts.again.itself"));
   const why = h("span");
   now.append(why, again, byItself);
-  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit", "rerun", "active"], (state) => {
+  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit", "rerun", "active", "system", "turns", "variables"], (state) => {
     const { run, adapters, model } = state;
     const way = trail(run.tokens ?? []);
     const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
@@ -126,7 +128,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     // One line for either, so that nothing moves.
     recorded.hidden = !run.recorded || Boolean(since);
     if (why.textContent !== since) why.textContent = since;
-    again.hidden = !over || model.status !== "ready" || Boolean(run.recorded);
+    again.hidden = !over || model.status !== "ready" || Boolean(run.recorded) || isKept(state);
     byItself.hidden = again.hidden;
     rerun.checked = state.rerun;
   });

@@ -2,6 +2,7 @@
 import { h, megabytes, shownIn } from "../dom.js";
 import { parts, say } from "../say.js";
 import { EXAMPLES } from "../state/models.js";
+import { conversation } from "./conversation.js";
 import { term } from "./glossary.js";
 
 /** Sampling controls: state key, step, least, greatest; a step of 1 is for whole numbers. */
@@ -66,7 +67,8 @@ export function promptPanel(form, store, actions, offered) {
         h("div.grid", {}, seed.element, ...boxes.map(([, box]) => box.element), length.element,
           h("label.field.wide", { htmlFor: "stops" }, h("span", {}, say("prompt.stops")), stops, h("small", {}, say("prompt.stops.hint"))),
           h("label.check.wide", {}, distance, h("span", {}, ...parts("prompt.distance", { kl: term("kl") })))),
-        h("div.row.cache", {}, cache.element, h("span.hint", {}, say("prompt.cache.hint"))))));
+        h("div.row.cache", {}, cache.element, h("span.hint", {}, say("prompt.cache.hint")))),
+      conversation(store, actions)));
 
   form.addEventListener("submit", (event) => { event.preventDefault(); actions.run(); });
 

@@ -1,13 +1,14 @@
 // What is set otherwise now than when the texts in the columns were written.
 import { doses, manner, sameDoses, trail } from "./acting.js";
+import { isKept } from "./conversation.js";
 import { isOver } from "./store.js";
 
 /** @typedef {import("./store.js").GenerateRequest} GenerateRequest */
 
 /** Whether a run now would be asked otherwise. @param {GenerateRequest} asked by the run @param {GenerateRequest} request what a run now would be asked */
 export function otherwise(asked, request) {
-  const asks = (/** @type {GenerateRequest} */ { prompt, chat, sampling, maxTokens, stop, klAfterSplit }) =>
-    JSON.stringify([prompt, chat, sampling, maxTokens, stop, klAfterSplit]);
+  const asks = (/** @type {GenerateRequest} */ { prompt, chat, templateVariables, sampling, maxTokens, stop, klAfterSplit }) =>
+    JSON.stringify([prompt, chat, templateVariables, sampling, maxTokens, stop, klAfterSplit]);
   return asks(request) !== asks(asked);
 }
 
@@ -15,12 +16,14 @@ export function otherwise(asked, request) {
  * What was changed since a live run's texts, the first of these that holds; "" if nothing was.
  * @param {import("./store.js").State} state
  * @param {GenerateRequest} request what a run now would be asked
- * @returns {""|"model"|"turned"|"manner"|"asked"}
+ * @returns {""|"model"|"kept"|"turned"|"manner"|"asked"}
  */
-export function changedSince({ run, adapters, model }, request) {
+export function changedSince(state, request) {
+  const { run, adapters, model } = state;
   const way = trail(run.tokens ?? []);
   if (!run.request || run.recorded) return "";
   if (run.model && model.source !== run.model.source) return "model";
+  if (isKept(state)) return "kept";
   // What was never steered was not steered otherwise.
   if (way.length && !sameDoses(doses(adapters), way.at(-1))) return "turned";
   // While adapters are on their way their manner is not known.

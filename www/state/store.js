@@ -48,6 +48,9 @@ import { EXAMPLES } from "./models.js";
  * @property {ErrorShape|null} error why the engine does not have it
  * @property {ErrorShape|null} [refused] why the last choice was not taken
  *
+ * An exchange that was kept, and how far the steered answer was turned, in words.
+ * @typedef {{user: string, answer: string, turned: string}} Turn
+ *
  * @typedef {object} Sampling
  * @property {number} temperature
  * @property {number} topK
@@ -117,6 +120,9 @@ import { EXAMPLES } from "./models.js";
  * @property {string[]} gone        names of those of them that were removed
  * @property {string} prompt
  * @property {boolean} chat
+ * @property {string} system        what a chat begins with; "" for nothing
+ * @property {Turn[]} turns         what was said before the prompt
+ * @property {Record<string, boolean|string>} variables of the chat template, where they are not left to it
  * @property {Sampling} sampling
  * @property {number} maxTokens
  * @property {string[]} stop
@@ -159,6 +165,9 @@ export function defaults() {
     gone: [],
     prompt: EXAMPLES[0],
     chat: true,
+    system: "",
+    turns: [],
+    variables: {},
     // What was recorded (www/recorded), and reads well: models.test.js compares.
     sampling: { temperature: 0.4, topK: 0, topP: 0.9, minP: 0, repetitionPenalty: 1.1, seed: 9 },
     maxTokens: 96,

@@ -1,8 +1,10 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
-//   #v=2&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
+//   #v=2&sys=Be+brief.&said=Hi&heard=Hello!&var=enable_thinking:false&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
 //
+// `said` and `heard` are the turns before the prompt; `talk=here` says that they are too long for a link.
 // What comes with the page and is not in `a` is at 0, unless it is in `gone`; an empty `a` is an empty list.
+import { isLong } from "../turns.js";
 
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
@@ -51,7 +53,7 @@ const CHOICES = [
 /**
  * @param {string} hash with or without "#"
  * @returns {{patch: Omit<Partial<import("./store.js").State>, "sampling">
- *   & {sampling?: Partial<import("./store.js").Sampling>, modelUrl?: string}, adapters: Asked[]|null}}
+ *   & {sampling?: Partial<import("./store.js").Sampling>, modelUrl?: string}, adapters: Asked[]|null, talk: boolean}}
  */
 export function parse(hash) {
   const params = new URLSearchParams(hash.replace(/^#/, ""));
@@ -61,6 +63,13 @@ export function parse(hash) {
   const text = params.get("p");
   if (text !== null) patch.prompt = text;
   if (params.has("chat")) patch.chat = params.get("chat") !== "0";
+  const system = params.get("sys");
+  if (system !== null) patch.system = system;
+  const heard = params.getAll("heard");
+  const turns = params.getAll("said").flatMap((user, at) => (heard[at] === undefined ? [] : [{ user, answer: heard[at], turned: "" }]));
+  if (turns.length) patch.turns = turns;
+  const variables = params.getAll("var").flatMap(variable);
+  if (variables.length) patch.variables = Object.fromEntries(variables);
   /** @type {Partial<import("./store.js").Sampling>} */
   const sampling = {};
   for (const [key, name, min, max, whole] of SAMPLING) {
@@ -96,7 +105,18 @@ export function parse(hash) {
       return asked;
     });
   });
-  return { patch, adapters };
+  return { patch, adapters, talk: params.get("talk") === "here" };
+}
+
+/** A variable of a chat template: `name:false`, `name:"text"`. @param {string} text @returns {[string, boolean|string][]} */
+function variable(text) {
+  const [, name, json] = /^([A-Za-z_]\w*):(.*)$/s.exec(text) ?? [];
+  try {
+    const value = JSON.parse(json ?? "");
+    return typeof value === "boolean" || typeof value === "string" ? [[name, value]] : [];
+  } catch {
+    return []; // a value of none of these kinds
+  }
 }
 
 /** A name as a link writes it, if it can be read. @param {string} text @returns {string[]} */
@@ -152,6 +172,13 @@ export function serialise(state, defaults, modelUrl, asked = null) {
   if (listed.length && state.gone.length) params.set("gone", state.gone.map(encodeURIComponent).join(","));
   params.set("p", state.prompt);
   if (state.chat !== defaults.chat) params.set("chat", state.chat ? "1" : "0");
+  if (state.system) params.set("sys", state.system);
+  if (isLong(state.turns)) params.set("talk", "here");
+  else for (const { user, answer } of state.turns) {
+    params.append("said", user);
+    params.append("heard", answer);
+  }
+  for (const [name, value] of Object.entries(state.variables)) params.append("var", `${name}:${JSON.stringify(value)}`);
   for (const [key, name] of SAMPLING) {
     const value = state.sampling[name];
     if (value !== defaults.sampling[name] || key === "seed") params.set(key, String(value));

@@ -32,6 +32,17 @@ test("a state goes into the hash and comes back", () => {
   assert.deepEqual(adapters, one.adapters);
 });
 
+test("a conversation goes into the hash and comes back, and a long one says where it is", () => {
+  const talk = { system: "Be “brief” & kind.\n", turns: [{ user: "Hi, a=b?", answer: "Hello!\n", turned: "" }, { user: "And", answer: "", turned: "" }] };
+  const variables = { enable_thinking: false, date_string: 'the "5th": May' };
+  const { patch } = parse(serialise(state({ ...talk, variables }), defaults(), null));
+  assert.deepEqual([patch.system, patch.turns, patch.variables], [talk.system, talk.turns, variables]);
+  const hash = serialise(state({ turns: [{ user: "x".repeat(2000), answer: "", turned: "" }] }), defaults(), null);
+  assert.doesNotMatch(hash, /xxx/);
+  assert.deepEqual([parse(hash).talk, parse(hash).patch.turns], [true, undefined]);
+  assert.deepEqual(parse("#said=Hi&var=a:1&var=b c:true&var=messages:[1]&var=%25&talk=yes").patch, {});
+});
+
 test("what is as usual is not said, but the seed", () => {
   assert.equal(serialise(state({ prompt: "Hello" }), defaults(), null), "#v=2&p=Hello&seed=9");
 });
@@ -55,7 +66,7 @@ test("an adapter becomes what the link asks of its name", () => {
 });
 
 test("an empty hash asks for nothing", () => {
-  assert.deepEqual(parse(""), { patch: {}, adapters: null });
+  assert.deepEqual(parse(""), { patch: {}, adapters: null, talk: false });
   assert.deepEqual(parse("#a=").adapters, []);
 });
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use steering_playground::error::{Error, Result};
 use steering_playground::hooks::Law;
 use steering_playground::sample::Sampling;
@@ -44,8 +45,8 @@ pub(crate) struct SessionArgs {
     /// (embedding, head, last norm) takes part only if these are all blocks.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) layers: Vec<String>,
-    /// Modules on which the adapter at the same place acts: q_proj,v_proj or all. Besides linear
-    /// layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, q_norm, k_norm,
+    /// Modules on which the adapter at the same place acts: q_proj,v_proj or all (qkv_proj where the
+    /// three are one layer). Besides linear layers: lm_head, embed_tokens, input_layernorm, post_attention_layernorm, q_norm, k_norm,
     /// norm, attention (prefixes, prompts), residual (vectors).
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) modules: Vec<String>,
@@ -129,6 +130,17 @@ pub(crate) fn sampled(
             checked => checked.and(value),
         }
     }
+}
+
+/// Reads `NAME=VALUE`, a variable of a chat template.
+pub(crate) fn variable(text: &str) -> Result<(String, Value)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| Error::BadOption {
+        name: "var",
+        expected: "NAME=VALUE",
+        found: text.into(),
+    })?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.into(), value))
 }
 
 fn law(name: &str) -> Result<Law, String> {

@@ -1,17 +1,19 @@
 //! `steer extract`: a control vector from pairs of contrasting texts.
 
-use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use clap::Args;
-use steering_playground::device::cpu;
+use clap::{Args, ValueEnum};
 use steering_playground::error::{Error, Result};
-use steering_playground::extract::{adapter_config, control_vector, middle_layers, to_safetensors};
+use steering_playground::extract::{
+    At, Extraction, Length, Method, Options, Texts, encoded, middle_layers,
+};
 use steering_playground::model::Weights;
 
-use crate::args::number;
-use crate::files::{io_error, read};
-use crate::load::load_model;
+use crate::args::{DeviceArg, number, whole};
+use crate::files::{read, read_text};
+use crate::load::{load_model, open_device};
+use crate::vector_files::write;
 
 #[derive(Args)]
 pub(crate) struct Extract {
@@ -19,9 +21,29 @@ pub(crate) struct Extract {
     /// the weights in such a folder.
     #[arg(long)]
     model: PathBuf,
-    /// JSON `{"positive": [texts], "negative": [texts]}`, paired line by line.
-    #[arg(long)]
-    pairs: PathBuf,
+    /// JSON `{"positive": [texts], "negative": [texts]}`, paired by place; or repeng's form, personas in
+    /// a template before texts cut at every token (docs/vectors.md).
+    #[arg(long, conflicts_with_all = ["positive", "negative"],
+          required_unless_present_all = ["positive", "negative"])]
+    pairs: Option<PathBuf>,
+    /// In place of --pairs: a file of texts, one a line, of which c = 1 shall bring more.
+    #[arg(long, requires = "negative")]
+    positive: Option<PathBuf>,
+    /// The file of their opposites, line by line.
+    #[arg(long, requires = "positive")]
+    negative: Option<PathBuf>,
+    /// mean: the mean difference. pca-diff, pca-center: principal components of the differences, as
+    /// repeng. probe: logistic regression. vjp: the mean difference at a later block, pulled back
+    /// through the Jacobian.
+    #[arg(long, default_value = "mean", value_parser = method)]
+    method: Method,
+    /// Where in a text its state is read: the mean over all tokens but the first, or the last token, as
+    /// repeng does; mean unless given, but last for vjp.
+    #[arg(long, value_enum)]
+    at: Option<AtArg>,
+    /// For vjp: the block whose contrast is pulled back; the last but two unless given.
+    #[arg(long, value_parser = whole::<usize>("target"))]
+    target: Option<usize>,
     /// First and last block to act on; the middle 20 to 80 % unless given.
     #[arg(long, num_args = 2, allow_hyphen_values = true,
           value_parser = |text: &str| number::<usize>(
@@ -31,29 +53,98 @@ pub(crate) struct Extract {
     #[arg(long, default_value_t = 0.1, allow_hyphen_values = true,
           value_parser = |text: &str| number::<f32>("share", "a number above 0", text))]
     share: f32,
-    /// Folder to write adapter_config.json and adapter_model.safetensors into.
+    /// In place of --share: the mean difference as long as it is, other directions 1 long.
+    #[arg(long, conflicts_with = "share")]
+    natural: bool,
+    /// Where to compute; f32 on either.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceArg,
+    /// Keep quantised weights quantised, on the CPU: faster, and close to f32.
+    #[arg(long)]
+    fast: bool,
+    /// Folder to write adapter_config.json and adapter_model.safetensors into; or a .gguf file, as
+    /// repeng and llama.cpp read it.
     #[arg(long)]
     out: PathBuf,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum AtArg {
+    Mean,
+    Last,
+}
+
+fn method(name: &str) -> Result<Method, String> {
+    let found = Method::ALL.into_iter().find(|method| method.name() == name);
+    let names = Method::ALL.map(Method::name).join(", ");
+    found.ok_or_else(|| format!("known are {names}"))
+}
+
 pub(crate) async fn run(args: &Extract) -> Result<()> {
-    let session = load_model(&args.model, &cpu(), Weights::Dense).await?;
-    let pairs = serde_json::from_slice(&read(&args.pairs)?).map_err(|error| Error::BadConfig {
-        file: args.pairs.display().to_string(),
-        field: "the file".into(),
-        expected: r#"{"positive": [texts], "negative": [texts]}"#.into(),
-        found: error.to_string(),
-    })?;
-    let layers = match args.layers.as_deref() {
-        Some(&[first, last]) => first..=last,
-        _ => middle_layers(session.model.config().num_layers),
+    let texts = texts(args)?;
+    let weights = if args.fast {
+        Weights::Quantised
+    } else {
+        Weights::Dense
     };
-    let vector = control_vector(&session, &pairs, layers, args.share).await?;
-    fs::create_dir_all(&args.out).map_err(|error| io_error(&args.out, &error))?;
-    let write = |name: &str, bytes: &[u8]| {
-        let path = args.out.join(name);
-        fs::write(&path, bytes).map_err(|error| io_error(&path, &error))
+    let device = open_device(args.device).await?;
+    let session = load_model(&args.model, &device, weights).await?;
+    let no_tokenizer = || Error::NoTokenizer {
+        file: session.model.name().into(),
     };
-    write("adapter_config.json", adapter_config(&session).as_bytes())?;
-    write("adapter_model.safetensors", &to_safetensors(&vector)?)
+    let pairs = texts.pairs(session.text.as_ref().ok_or_else(no_tokenizer)?)?;
+    let options = Options {
+        method: args.method,
+        at: match args.at {
+            None => args.method.at(),
+            Some(AtArg::Mean) => At::Mean,
+            Some(AtArg::Last) => At::Last,
+        },
+        layers: match args.layers.as_deref() {
+            Some(&[first, last]) => first..=last,
+            _ => middle_layers(session.model.config().num_layers),
+        },
+        length: if args.natural {
+            Length::Natural
+        } else {
+            Length::Share(args.share)
+        },
+        target: args.target,
+    };
+    let start = Instant::now();
+    let seconds = || start.elapsed().as_secs_f64();
+    let mut extraction = Extraction::new(&session, encoded(&session, &pairs)?, options)?;
+    let mut tenth = 0;
+    while extraction.step().await? {
+        let progress = extraction.progress();
+        let now = progress.texts * 10 / progress.total_texts;
+        if now > tenth {
+            tenth = now;
+            let (texts, total) = (progress.texts, progress.total_texts);
+            eprintln!("steer: {texts} of {total} texts read, {:.1} s", seconds());
+        }
+    }
+    let vector = extraction.finish()?;
+    let (pairs, blocks) = (pairs.len(), vector.directions.len());
+    eprintln!(
+        "steer: {pairs} pairs, {blocks} blocks, {}: {:.1} s",
+        args.method.name(),
+        seconds()
+    );
+    write(&args.out, &vector)
+}
+
+fn texts(args: &Extract) -> Result<Texts> {
+    match (&args.pairs, &args.positive, &args.negative) {
+        (Some(pairs), ..) => Texts::from_json(&pairs.display().to_string(), &read(pairs)?),
+        (None, Some(positive), Some(negative)) => Ok(Texts::from_lines(
+            &read_text(positive)?,
+            &read_text(negative)?,
+        )),
+        _ => Err(Error::BadOption {
+            name: "pairs",
+            expected: "a file, or --positive and --negative",
+            found: "none".into(),
+        }),
+    }
 }

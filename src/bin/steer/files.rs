@@ -10,6 +10,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| io_error(path, &error))
 }
 
+/// A file of text.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| io_error(path, &error))
+}
+
 /// The error of reading or writing a file.
 pub(crate) fn io_error(path: &Path, error: &io::Error) -> Error {
     Error::Io {

@@ -10,7 +10,7 @@ use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Step};
 use steering_playground::text::Message;
 
-use crate::args::{SessionArgs, number, sampled, whole};
+use crate::args::{SessionArgs, number, sampled, variable, whole};
 use crate::load::open;
 use crate::report::ms;
 
@@ -63,16 +63,6 @@ pub(crate) struct Generate {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn variable(text: &str) -> Result<(String, Value)> {
-    let (name, value) = text.split_once('=').ok_or_else(|| Error::BadOption {
-        name: "var",
-        expected: "NAME=VALUE",
-        found: text.into(),
-    })?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok((name.into(), value))
 }
 
 pub(crate) async fn run(args: &Generate) -> Result<()> {

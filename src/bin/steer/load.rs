@@ -79,7 +79,7 @@ fn check_counts(args: &SessionArgs) -> Result<()> {
     Ok(())
 }
 
-async fn open_device(device: DeviceArg) -> Result<Device> {
+pub(crate) async fn open_device(device: DeviceArg) -> Result<Device> {
     match device {
         DeviceArg::Cpu => Ok(cpu()),
         DeviceArg::Gpu => gpu().await,

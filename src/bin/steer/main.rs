@@ -5,6 +5,8 @@
 //! args.rs           shared arguments, and how values are read
 //! load.rs           paths -> a session: device, model, adapters
 //! adapter_files.rs  a path -> the files of an adapter
+//! dosed.rs          what measuring subcommands share: pairs, a subject, progress
+//! vector_files.rs   a control vector -> files
 //! files.rs          reading, and errors that name files
 //! report.rs         standard output, and times
 //! ```
@@ -17,15 +19,21 @@ mod report;
 mod adapter_files;
 mod args;
 mod bench;
+mod calibrate;
+mod combine;
+mod dosed;
 mod export;
 mod extract;
 mod files;
 mod generate;
 mod inspect;
+mod layers;
 mod load;
 mod logits;
+mod measure;
 mod methods;
 mod record;
+mod vector_files;
 
 use std::error::Error as _;
 use std::process::ExitCode;
@@ -35,11 +43,15 @@ use pollster::block_on;
 use steering_playground::error::Error;
 
 use bench::Bench;
+use calibrate::Calibrate;
+use combine::Combine;
 use export::Export;
 use extract::Extract;
 use generate::Generate;
 use inspect::Inspect;
+use layers::Layers;
 use logits::Logits;
+use measure::Measure;
 use record::Record;
 
 #[derive(Parser)]
@@ -60,8 +72,16 @@ enum Command {
     Logits(Logits),
     /// Explain an adapter folder.
     Inspect(Inspect),
+    /// Measure what coefficients do to the answers of a behaviour, and to neutral ones.
+    Measure(Measure),
+    /// Find the coefficients of a strength in nats.
+    Calibrate(Calibrate),
+    /// Find out which blocks carry an effect.
+    Layers(Layers),
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
+    /// Add control vectors, each times a weight, into one.
+    Combine(Combine),
     /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
     Export(Export),
     /// Record what a model generates along the coefficients of adapters, for a page to play.
@@ -85,7 +105,11 @@ fn main() -> ExitCode {
         Command::Generate(args) => block_on(generate::run(&args)),
         Command::Logits(args) => block_on(logits::run(&args)),
         Command::Inspect(args) => block_on(inspect::run(&args)),
+        Command::Measure(args) => block_on(measure::run(&args)),
+        Command::Calibrate(args) => block_on(calibrate::run(&args)),
+        Command::Layers(args) => block_on(layers::run(&args)),
         Command::Extract(args) => block_on(extract::run(&args)),
+        Command::Combine(args) => combine::run(&args),
         Command::Export(args) => block_on(export::run(&args)),
         Command::Record(args) => block_on(record::run(&args)),
         Command::Bench(args) => block_on(bench::run(&args)),

@@ -373,22 +373,38 @@ impl Map {
     }
 }
 
-/// A step along one direction of the residual stream: `h + scale · v`.
+/// A step along one direction of the residual stream: `h + scale · v − removed · (h·v̂) v̂`, v̂ = v / ‖v‖.
 #[derive(Debug, Clone)]
 pub struct Shift {
-    /// v `[d]`
+    /// v `[d]`, not 0 where a part is removed
     pub direction: Tensor<1>,
     /// carries the coefficient
     pub scale: f32,
+    /// The share of what h has along v that is taken away.
+    pub removed: f32,
     /// Whether h is stretched back to the length that it had.
     pub keep_length: bool,
 }
 
 impl Shift {
+    /// Whether the same step is added to every h.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.removed == 0.0 && !self.keep_length
+    }
+
     /// `h [t, d] -> [t, d]`
     #[must_use]
     pub fn apply(&self, h: Tensor<2>) -> Tensor<2> {
-        let moved = h.clone() + (self.direction.clone() * self.scale).unsqueeze();
+        let v: Tensor<2> = self.direction.clone().unsqueeze();
+        let step = if self.removed == 0.0 {
+            v * self.scale
+        } else {
+            let unit = v.clone() / telling(v.clone().square().sum_dim(1).sqrt());
+            let along = (h.clone() * unit.clone()).sum_dim(1);
+            v * self.scale - along * self.removed * unit
+        };
+        let moved = h.clone() + step;
         if !self.keep_length {
             return moved;
         }

@@ -7,6 +7,7 @@
 //! json.rs         the filter `tojson`
 //! date.rs         the function `strftime_now`
 //! generation.rs   `{% generation %}` blocks
+//! variables.rs    what a template reads besides the messages
 //! ```
 //!
 //! A template is data from a stranger, so it runs with a bounded amount of work.
@@ -17,6 +18,7 @@ mod generation;
 mod json;
 mod methods;
 mod python;
+mod variables;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ use serde::{Deserialize, Serialize};
 
 use environment::environment;
 use generation::without_generation_marks;
+pub(super) use variables::facts;
+pub use variables::{TemplateFacts, TemplateVariable, VariableKind};
 
 /// The greatest depth of lists in lists that a template may write out.
 const MAX_DEPTH: usize = 100;
@@ -43,6 +47,11 @@ pub struct Message {
 /// What a template reads besides the messages, such as `enable_thinking`.
 pub type Variables = serde_json::Map<String, serde_json::Value>;
 
+const MESSAGES: &str = "messages";
+
+/// What every template gets besides the special tokens.
+const GIVEN: [&str; 4] = [MESSAGES, "add_generation_prompt", "tools", "documents"];
+
 /// Renders a chat template as transformers does: its whitespace rules, its variables, Python's
 /// string and dict methods. `tokens` are the special tokens by their names, such as `bos_token`;
 /// `variables` win over them and over `tools`, `documents` and `add_generation_prompt`.
@@ -55,30 +64,34 @@ pub(super) fn render(
     tokens: &BTreeMap<String, String>,
     variables: &Variables,
 ) -> Result<String, Error> {
-    const MESSAGES: &str = "messages";
     if variables.contains_key(MESSAGES) {
         return Err(invalid("no variable can be called `messages`"));
     }
+    let mut context = context(messages, tokens);
+    let variables = variables.iter();
+    context.extend(variables.map(|(name, value)| (name.as_str(), from_json(value))));
+    environment()?
+        .template_from_str(&without_generation_marks(template))?
+        .render(Value::from_pairs(context))
+}
+
+/// What a template gets: the messages, the special tokens, and what transformers always passes.
+fn context<'a>(
+    messages: &[Message],
+    tokens: &'a BTreeMap<String, String>,
+) -> BTreeMap<&'a str, Value> {
     let turns: Value = messages
         .iter()
         .map(|Message { role, content }| {
             Value::from_pairs([("role", role.as_str()), ("content", content.as_str())])
         })
         .collect();
-    // Templates ask whether `tools` is none; transformers always passes it.
-    let mut context: BTreeMap<&str, Value> = BTreeMap::from([
-        (MESSAGES, turns),
-        ("add_generation_prompt", true.into()),
-        ("tools", ().into()),
-        ("documents", ().into()),
-    ]);
+    // Templates ask whether `tools` is none.
+    let given = [turns, true.into(), ().into(), ().into()];
+    let mut context: BTreeMap<&str, Value> = GIVEN.into_iter().zip(given).collect();
     let tokens = tokens.iter();
     context.extend(tokens.map(|(name, token)| (name.as_str(), token.as_str().into())));
-    let variables = variables.iter();
-    context.extend(variables.map(|(name, value)| (name.as_str(), from_json(value))));
-    environment()?
-        .template_from_str(&without_generation_marks(template))?
-        .render(Value::from_pairs(context))
+    context
 }
 
 fn from_json(value: &serde_json::Value) -> Value {

@@ -59,7 +59,7 @@ fn one_model_in_five_wrappings_gives_the_same_tensors() {
             "{name}"
         );
         assert!(
-            (found.rms_norm_eps - 1e-5).abs() < 1e-12
+            (found.norm_eps - 1e-5).abs() < 1e-12
                 && found.ropes == [RopeConfig::plain(500.0, found.head_dim)],
             "{name}"
         );
