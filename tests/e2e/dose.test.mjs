@@ -29,6 +29,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
   }
   /** Measures what is chosen, and says how long that took. */
   async function measure(title) {
+    await fold("curve");
     await page.locator("#dose-subject").selectOption({ label: title });
     const before = performance.now();
     await page.locator("#dose-measure:not(:disabled)").click();
@@ -152,6 +153,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     console.log(`sixteen pairs to a vector: ${seconds.toFixed(1)} s`);
     await card("brightness").and(page.locator("[aria-busy=false]")).waitFor();
 
+    await fold("curve");
     await page.locator("#curve").getByLabel("my own pairs").check();
     const first = await measure("brightness");
     ordered(first.measurement);

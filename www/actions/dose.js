@@ -5,6 +5,7 @@ import { recall, remember } from "../remember.js";
 import { say } from "../say.js";
 import { contrastText } from "../shipped.js";
 import { behaviourOf } from "../state/bench.js";
+import { variables } from "../state/conversation.js";
 import { isMeasured, part, withFresh } from "../state/measured.js";
 import { onePrompt, pairsFrom } from "../state/pairs.js";
 
@@ -106,7 +107,7 @@ export function doseActions(store, { client }, adapters, settings) {
     }
   }
 
-  /** The pairs that are chosen, as the engine is asked for them. @param {string} [name] of the adapter */
+  /** The pairs that are chosen, as the engine is asked for them. @param {string} [name] of the adapter @returns {{behaviour: string, pairs?: string}} */
   function asked(name) {
     const { bench } = state;
     const behaviour = behaviourOf(bench, name);
@@ -117,7 +118,10 @@ export function doseActions(store, { client }, adapters, settings) {
   }
 
   /** For what reads neutral answers only, the page's. */
-  const neutral = () => ({ behaviour: state.bench.shipped[0] ?? "" });
+  const neutral = () => ({ behaviour: state.bench.shipped[0] ?? "", ...template() });
+
+  /** What the chat template reads besides, if anything was set. */
+  const template = () => (Object.keys(variables(state)).length ? { templateVariables: variables(state) } : {});
 
   /** @param {string} key @returns {number} its id in the engine */
   function idOf(key) {
@@ -137,13 +141,13 @@ export function doseActions(store, { client }, adapters, settings) {
     const title = parts.map((one) => one.title).join(" + ");
     const first = find(turned[0]?.key ?? "");
     const { source, info, name } = state.model;
-    const what = asked(first?.name);
+    const what = { ...asked(first?.name), ...template() };
     const found = await work("measure", say("dose.measuring", { title }), (options) => client.call("measure", [{
       ...what, adapters: parts.map(({ key, scale }) => ({ id: idOf(key), scale })), ...(repeats ? {} : { repetitionTokens: 0 }),
     }], options));
     if (!found) return;
     const modelFile = (source?.kind === "url" ? source.url.split("/").pop() : source?.name) ?? name;
-    keep(withFresh(state.measured, { parts, model: info?.name ?? name, modelFile, pairs: what.pairs ?? null, found }));
+    keep(withFresh(state.measured, { parts, model: info?.name ?? name, modelFile, pairs: what.pairs ?? null, variables: what.templateVariables ?? {}, found }));
   }
 
   /** @param {Measured[]} measured */
@@ -210,6 +214,7 @@ export function doseActions(store, { client }, adapters, settings) {
     const refuse = (/** @type {string} */ message) => store.setAdapter(key, { refused: { code: "bad-coefficient", message } });
     if (!Number.isFinite(nats)) return refuse(say("dose.units.not-number"));
     if (nats === 0) return settings.setCoefficient(key, 0);
+    if (working) return refuse(say("dose.busy"));
     store.setAdapter(key, { refused: null, finding: true });
     await listBehaviours();
     const found = await work("nats", find(key)?.title ?? "", (options) =>
@@ -230,7 +235,7 @@ export function doseActions(store, { client }, adapters, settings) {
     const adapter = find(key);
     const title = adapter?.title ?? "";
     const map = await work("layers", say("dose.layers.mapping", { title }), (options) =>
-      client.call("layerMap", [{ ...asked(adapter?.name), adapters: [{ id: idOf(key) }] }], options));
+      client.call("layerMap", [{ ...asked(adapter?.name), ...template(), adapters: [{ id: idOf(key) }] }], options));
     if (map) setBench({ layers: { key, title, map } });
   }
 

@@ -145,6 +145,16 @@ test("nats that are typed become a c on their side", async () => {
   assert.equal(asked("calibrate").length, 2);
 });
 
+test("what the chat template is told, measurements are told too", async () => {
+  worker.answers.loadModel = () => ({ name: "m", hasTokenizer: true, hasChatTemplate: true, templateVariables: [{ name: "enable_thinking" }] });
+  const { store, actions } = await page(adapter("a"));
+  store.set({ variables: { enable_thinking: false, unknown: true } });
+  await actions.measure([{ key: "a", scale: 1 }]);
+  await actions.sameDose(["a"], 1);
+  for (const call of ["measure", "calibrate"]) assert.deepEqual(asked(call)[0][0].templateVariables, { enable_thinking: false });
+  assert.deepEqual(store.state.measured[0].variables, { enable_thinking: false });
+});
+
 test("suggested layers become the mask, and the suggested c is set", async () => {
   const { actions, get } = await page(adapter("a"));
   await actions.useLayers("a", { layers: "9-14", dose: side(1.3) });

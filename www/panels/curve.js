@@ -20,7 +20,7 @@ import { choose, field, hindrance, loaded, workRow } from "./work.js";
  */
 
 /** Pixels beside the axes; the slider's thumb ends at their ends. */
-const [LEFT, RIGHT, THUMB] = [44, 16, 10];
+const [LEFT, RIGHT, THUMB] = [44, 16, 8];
 const [D_HEIGHT, COST_HEIGHT] = [190, 130];
 /** More than so many nats are drawn at the edge: beside them nothing else could be seen. */
 const MOST_COST = 4;

@@ -15,6 +15,7 @@ import { say } from "../say.js";
  * @property {string} model      name of the model, as the engine gives it
  * @property {string} modelFile  the name of its file
  * @property {string|null} pairs text of the user's own pairs, null for those that come with the page
+ * @property {Record<string, boolean|string>} [variables] that the chat template was given
  * @property {Measurement} found
  *
  * What can be asked, and which of them is under way.

@@ -6,7 +6,7 @@
 const quoted = (word) => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 /** The command that measures the same; where files lie is for whoever runs it. @param {Measured} measured */
-export function command({ found, parts, pairs, modelFile }) {
+export function command({ found, parts, pairs, modelFile, variables = {} }) {
   const { adapters, behaviour, split, coefficients, seed, model } = found;
   const words = ["steer", "measure", "--model", modelFile];
   /** An option that stands once for each adapter, or not at all. @param {string} option @param {string[]} values @param {string} usual */
@@ -22,6 +22,7 @@ export function command({ found, parts, pairs, modelFile }) {
   each("--experts", parts.map(({ experts }) => experts?.join(",") ?? "none"), "none");
   if (pairs !== null) words.push("--pairs", "pairs.json");
   words.push("--behaviour", behaviour, "--split", split, `--coeffs=${coefficients.join(",")}`, "--seed", String(seed));
+  words.push(...Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}=${value}`]));
   words.push(...(model.device === "gpu" ? ["--device", "gpu"] : ["--fast"]), "--json");
   return words.map(quoted).join(" ");
 }

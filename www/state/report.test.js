@@ -26,6 +26,7 @@ test("what is not usual is in the command, and quoted for a shell", () => {
   assert.match(line, /--pairs pairs\.json --behaviour 'my kind'/);
   assert.match(line, /--device gpu --json$/);
   assert.doesNotMatch(line, /--fast|--modules|--experts/);
+  assert.match(command(measured({ variables: { enable_thinking: false } })), /--seed 0 --var enable_thinking=false --fast/);
   assert.match(command(measured({ parts: [{ ...part, experts: [0.5, 1] }] })), /--experts 0\.5,1/);
 });
 

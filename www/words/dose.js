@@ -9,6 +9,7 @@ export const DOSE = {
   "dose.progress": "{done} of about {total} texts read",
   "dose.progress.begins": "Beginning …",
   "dose.load-first": "Load the model first: measuring needs the live one.",
+  "dose.busy": "something else is being measured just now",
   "dose.no-adapter": "No adapter is loaded.",
 
   // ---- the slider's track and its read-out ----
