@@ -387,7 +387,7 @@ impl Steps {
     /// The next step; `undefined` at the end.
     pub fn next(&self) -> Promise {
         let (running, policy) = (self.running.clone(), self.policy.clone());
-        promise(self.started.gpu, async move {
+        promise(self.gpu, async move {
             let generation = running.borrow_mut().take();
             // Two calls at once, which `for await` never makes.
             let mut generation = generation.ok_or(Error::Aborted)?;
