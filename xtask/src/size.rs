@@ -16,8 +16,9 @@ use crate::workspace::Workspace;
 /// kernels that are generated at run time need their compiler in the module, and
 /// features choose between whole backends, not between kernels (docs/performance.md).
 ///
-/// Raised from 4.55 MB by the families, the kernels that run them, template variables and the vocabulary of our own.
-const BUDGET: usize = 4_600_000;
+/// Raised from 4.60 MB by measuring (readings, statistics, doses, the shipped pairs), by vectors made in more ways,
+/// by GPT-2 and GPT-NeoX, and by what a chat template reads.
+const BUDGET: usize = 4_820_000;
 
 /// How many crates the report names.
 const NAMED: usize = 12;
