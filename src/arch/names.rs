@@ -240,7 +240,13 @@ mod tests {
                 let bare = format!("{bare}.weight");
                 let gguf = names.gguf_name(&bare).expect("a name");
                 assert_eq!(names.bare_name(&gguf), Some(bare.clone()), "{gguf}");
-                assert_eq!(names.bare(&names.own(&format!("model.{bare}"))), bare);
+                // The head stands beside the body.
+                let body = if bare.starts_with("lm_head") {
+                    ""
+                } else {
+                    "model."
+                };
+                assert_eq!(names.bare(&names.own(&format!("{body}{bare}"))), bare);
             }
             for other in [
                 "layers.0.weight",

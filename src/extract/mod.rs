@@ -15,8 +15,10 @@
 //! refusal.rs     what is said of texts that do not do
 //! extraction.rs  all of it, one pass at a time
 //! vector.rs      the vector: its files, sums of several
+//! calibrated.rs  the vector at a strength in nats
 //! ```
 
+mod calibrated;
 mod contrast;
 mod extraction;
 mod mean;

@@ -81,20 +81,20 @@ impl Dosed {
 }
 
 /// Tells `onProgress`, lets messages in, and ends once the signal is aborted.
-struct Watch {
+pub(super) struct Watch {
     report: Option<Function>,
     signal: Option<AbortSignal>,
 }
 
 impl Watch {
-    fn new(options: &JsValue) -> Self {
+    pub(super) fn new(options: &JsValue) -> Self {
         Self {
             report: get(options, "onProgress").dyn_into().ok(),
             signal: signal(options),
         }
     }
 
-    async fn told(&self, progress: Progress) -> Result<()> {
+    pub(super) async fn told(&self, progress: Progress) -> Result<()> {
         check(self.signal.as_ref())?;
         if let Some(report) = &self.report {
             // What the caller throws is the caller's.

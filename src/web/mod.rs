@@ -15,6 +15,7 @@
 //! device.rs      asking the browser for its devices, opening one
 //! input.rs       JavaScript values as Rust values: requests, addresses, files, adapters
 //! dose.rs        measuring: options, progress, abort
+//! vector.rs      making a vector
 //! load.rs        an address, a file or a folder -> a session
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
@@ -47,6 +48,8 @@ pub mod relaxed;
 mod storage;
 #[cfg(target_arch = "wasm32")]
 mod types;
+#[cfg(target_arch = "wasm32")]
+mod vector;
 
 #[cfg(target_arch = "wasm32")]
 pub use playground::{Playground, Steps};

@@ -20,6 +20,7 @@ use super::input::{
 };
 use super::load::{load_folder, load_model};
 use super::storage::{Storage, forget};
+use super::vector::made;
 use crate::adapters::{Adapter, Entry, Headed, LARGE_BYTES, inspect, load_waiting};
 use crate::checkpoint::Method;
 use crate::error::{Error, Result};
@@ -312,6 +313,20 @@ impl Playground {
         promise(self.gpu, async move {
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
             mapped(&session, &options).await
+        })
+    }
+
+    /// Makes a control vector of contrasting texts, at the length at which c = 1 has a strength of `nats`
+    /// (1 unless given). It is not added: its `files` go to `loadAdapter`.
+    #[wasm_bindgen(js_name = makeVector, unchecked_return_type = "Promise<MadeVector>")]
+    pub fn make_vector(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "VectorOptions")] options: JsValue,
+    ) -> Promise {
+        let session = self.session.clone();
+        promise(self.gpu, async move {
+            let session = session.borrow().clone().ok_or(Error::NoModel)?;
+            made(&session, &options).await
         })
     }
 

@@ -413,6 +413,34 @@ export interface LayerMap {
   suggestion: { layers: string; dose: DoseSide } | null;
 }
 
+/** Two lists of texts, paired by place; or repeng's form, in which personas say suffixes, each cut after every
+ * token, in a template with `{persona}` and `{suffix}`. */
+export type VectorOptions = {
+  name?: string;
+  /** Blocks, as `8-14`; the middle ones unless given. */
+  layers?: string;
+  method?: "mean" | "pca-diff" | "pca-center" | "probe";
+  /** The mean over a text's tokens, or its last one. */
+  at?: "mean" | "last";
+  /** The strength of c = 1. */
+  nats?: number;
+  onProgress?: (progress: { done: number; total: number }) => void;
+  signal?: AbortSignal;
+} & (
+  | { positive: string[]; negative: string[] }
+  | { template: string; personas: { positive: string[]; negative: string[] }; suffixes: string[] }
+);
+
+export interface MadeVector {
+  /** For `loadAdapter`. */
+  files: AdapterFiles & { config: string; weights: Uint8Array };
+  /** The same as repeng and llama.cpp keep it. */
+  gguf: Uint8Array;
+  calibration: Calibration;
+  /** Where no length has the strength, how far was looked. */
+  warnings: string[];
+}
+
 export interface Memory {
   wasmHeapBytes: number;
   wasmHeapPeakBytes: number;

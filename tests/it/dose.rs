@@ -24,8 +24,14 @@ use crate::session::{kl_nats, log_softmax};
 /// A tiny model that reads symbols, with golden cases at c = 1.
 fn fixture(cases: &[&str]) -> (Session, Vec<(u32, f32)>) {
     let bytes = fs::read("tests/fixtures/tiny_tokenizer.json").expect("a tokenizer");
+    // No line breaks, for which the model has no row.
+    let template = "{% for message in messages %}{{ message.content }}{% endfor %}";
+    let config = json!({ "chat_template": template })
+        .to_string()
+        .into_bytes();
+    let files = [("tokenizer.json", bytes), ("tokenizer_config.json", config)];
     let session = Session {
-        text: Text::from_files(&[("tokenizer.json", bytes)].into()).expect("a tokenizer"),
+        text: Text::from_files(&files.into()).expect("a tokenizer"),
         ..tiny("base")
     };
     let ids = cases.iter().map(|case| load(&session, case)).collect();
@@ -90,7 +96,7 @@ fn read(
     texts: [&str; 2],
 ) -> Vec<(Vec<f64>, u32)> {
     let text = session.text.as_ref().expect("a tokenizer");
-    let head = text.encode(&format!("{}\n", texts[0]), true).expect("ids");
+    let head = text.encode(texts[0], false).expect("ids");
     let tail = text.encode(texts[1], false).expect("ids");
     let ids = [&head[..], &tail[..]].concat();
     let mut stack = session.stack.borrow_mut();
@@ -118,7 +124,7 @@ fn a_measurement_is_what_whole_texts_say() {
     );
     assert_eq!(found.prompts, ["A1!", "A1?", "(B)"]);
     assert_eq!(json!(found)["base_identity"], json!(true));
-    assert_eq!((found.split, found.prompt_form), (Split::Test, "plain"));
+    assert_eq!((found.split, found.prompt_form), (Split::Test, "chat"));
     assert_eq!(found.inverse_error, None, "no law that undoes");
     let mean = |rows: &[(Vec<f64>, u32)]| {
         let all = rows.iter().map(|(row, id)| row[*id as usize]);
@@ -156,7 +162,7 @@ fn a_measurement_is_what_whole_texts_say() {
     }
     let asked = found.prompting.expect("instructions");
     let told = |system: &str, pair: &Pair| {
-        let prompt = format!("{system}\n{}", pair.prompt);
+        let prompt = format!("{system}{}", pair.prompt);
         let side = |answer: &str| mean(&read_base(&session, [&prompt, answer]));
         side(&pair.positive) - side(&pair.negative)
     };
@@ -246,7 +252,7 @@ fn laws_that_undo_have_an_inverse_error() {
 /// Of the usual grid what a law does not admit is left out and told; what was asked for is refused.
 #[test]
 fn coefficients_outside_a_law_are_told() {
-    let (session, scaled) = fixture(&["ia3_power"]);
+    let (session, scaled) = fixture(&["ia3"]);
     let id = scaled[0].0;
     let law = session.stack.borrow_mut().set_law(id, Law::Power);
     law.expect("offered");
@@ -330,7 +336,13 @@ fn a_text_beyond_the_context_is_named() {
 /// The dose that is found has the strength that was asked for, on both sides.
 #[test]
 fn a_dose_has_its_strength() {
-    for case in ["lora", "ia3", "hra_even", "control_vector", "fourierft"] {
+    for case in [
+        "lora",
+        "ia3",
+        "hra_even",
+        "control_vector_normalize",
+        "fourierft",
+    ] {
         let (session, scaled) = fixture(&[case]);
         let (contrast, variables) = (contrast(&rows()), Variables::new());
         let subject = Subject::new(&session, scaled.clone(), &variables);
@@ -366,7 +378,7 @@ fn a_dose_has_its_strength() {
 /// Where no c reaches a strength, it says how far it looked.
 #[test]
 fn a_strength_out_of_reach_is_told() {
-    let (session, scaled) = fixture(&["control_vector"]);
+    let (session, scaled) = fixture(&["control_vector_normalize"]);
     let variables = Variables::new();
     let subject = Subject::new(&session, vec![(scaled[0].0, 1e-6)], &variables);
     let found = block_on(calibrate(&subject, &contrast(&rows()), 1.0, quiet)).expect("searches");

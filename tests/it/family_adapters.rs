@@ -9,7 +9,7 @@ use pollster::block_on;
 use serde::Deserialize;
 use serde_json::json;
 use steering_playground::adapters::{self, Stack};
-use steering_playground::arch::{ModelFile, Projection};
+use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device::{self, read_back};
 use steering_playground::export::Export;
@@ -190,9 +190,8 @@ fn exports_of_every_family_come_back() {
         };
         let mut tensors = Vec::new();
         for layer in 0..config.num_layers {
-            for (at, projection) in Projection::ALL.into_iter().enumerate() {
+            for (at, &(projection, path, _)) in family.linears.iter().enumerate() {
                 let (i, o) = projection.widths(config);
-                let path = family.linear(projection);
                 let key =
                     |x| format!("base_model.model.model.layers.{layer}.{path}.lora_{x}.weight");
                 let step = 0.3 + (layer * 7 + at) as f32 * 0.07;
@@ -248,7 +247,7 @@ fn exports_of_every_family_come_back() {
                 let apart = |other: &[f32]| largest(again.iter().zip(other).map(|(a, b)| a - b));
                 let all = largest(steered.iter().copied());
                 assert!(
-                    apart(&steered) < 1e-5 * all,
+                    apart(&steered) < 1e-4 * all,
                     "{name}: {}",
                     apart(&steered) / all
                 );
@@ -258,8 +257,8 @@ fn exports_of_every_family_come_back() {
         seen.insert(family.family);
     }
     let all = [
-        "gemma", "gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "qwen2", "qwen3",
-        "smollm3",
+        "gemma", "gemma2", "gemma3", "gpt2", "gpt_neox", "granite", "llama", "mistral", "olmo2",
+        "qwen2", "qwen3", "smollm3",
     ];
     assert_eq!(seen, BTreeSet::from(all));
 }

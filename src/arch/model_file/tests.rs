@@ -22,6 +22,7 @@ static STACKED: Names = Names {
         parts: &[Projection::Q, Projection::K, Projection::V],
     }],
     permuted: true,
+    body: None,
 };
 
 #[test]
@@ -56,6 +57,7 @@ fn layers_on_top_of_each_other_are_read_one_by_one() {
                 key,
                 source: 0,
                 shape,
+                transposed: false,
                 kind,
                 span,
             },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use steering_playground::dose::Contrast;
 use steering_playground::error::{Error, Result};
 use steering_playground::extract::{
     At, Extraction, Length, Method, Options, Texts, encoded, middle_layers,
@@ -11,6 +12,8 @@ use steering_playground::extract::{
 use steering_playground::model::Weights;
 
 use crate::args::{DeviceArg, number, whole};
+use crate::calibrate::words;
+use crate::dosed::told;
 use crate::files::{read, read_text};
 use crate::load::{load_model, open_device};
 use crate::vector_files::write;
@@ -56,6 +59,11 @@ pub(crate) struct Extract {
     /// In place of --share: the mean difference as long as it is, other directions 1 long.
     #[arg(long, conflicts_with = "share")]
     natural: bool,
+    /// In place of --share: as long that c = 1 has this strength, the 95th percentile of the KL from the
+    /// base on the shipped neutral answers, in nats.
+    #[arg(long, conflicts_with_all = ["share", "natural"],
+          value_parser = |text: &str| number::<f64>("nats", "a strength above 0, up to 20", text))]
+    nats: Option<f64>,
     /// Where to compute; f32 on either.
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceArg,
@@ -124,7 +132,15 @@ pub(crate) async fn run(args: &Extract) -> Result<()> {
             eprintln!("steer: {texts} of {total} texts read, {:.1} s", seconds());
         }
     }
-    let vector = extraction.finish()?;
+    let mut vector = extraction.finish()?;
+    if let Some(nats) = args.nats {
+        // Only its neutral answers are read.
+        let contrast = Contrast::shipped("tone")?;
+        let (calibrated, found) = vector.calibrated(&session, &contrast, nats, told).await?;
+        eprintln!("steer: c above 0: {}", words(&found.positive));
+        eprintln!("steer: c below 0: {}", words(&found.negative));
+        vector = calibrated;
+    }
     let (pairs, blocks) = (pairs.len(), vector.directions.len());
     eprintln!(
         "steer: {pairs} pairs, {blocks} blocks, {}: {:.1} s",
