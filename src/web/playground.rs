@@ -283,7 +283,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "MeasureOptions")] options: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
             measured(&session, &options).await
         })
@@ -297,7 +297,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
             calibrated(&session, &options).await
         })
@@ -310,7 +310,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
             mapped(&session, &options).await
         })
@@ -324,7 +324,7 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "VectorOptions")] options: JsValue,
     ) -> Promise {
         let session = self.session.clone();
-        promise(self.gpu, async move {
+        promise(self.started.gpu, async move {
             let session = session.borrow().clone().ok_or(Error::NoModel)?;
             made(&session, &options).await
         })

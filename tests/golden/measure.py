@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADAPTERS = os.path.join(HERE, "..", "..", "www", "adapters")
-COEFFICIENTS = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]
+COEFFICIENTS = [-1.0, 0.0, 1.0]
 CASES = [("tone-lora", "tone"), ("register-ia3", "register"), ("mood-vector", "tone")]
 
 torch.set_grad_enabled(False)
@@ -45,7 +45,7 @@ def rows(net, prompt, answer, system=None):
     """Log-probabilities `[n, vocab]` before each of the answer's n tokens, and these tokens."""
     head = ids_of(prompt, system)
     tail = tok(answer, add_special_tokens=False)["input_ids"]
-    logits = net(torch.tensor([head + tail])).logits[0, len(head) - 1 : -1].double()
+    logits = net(torch.tensor([head + tail]), logits_to_keep=len(tail) + 1).logits[0, :-1].double()
     return torch.log_softmax(logits, -1), torch.tensor(tail)
 
 
@@ -101,6 +101,7 @@ for folder_name, behaviour in CASES:
     asked = contrast["prompting"][behaviour]
     case = {"adapter": folder_name, "behaviour": behaviour, "per_prompt": [[] for _ in test],
             "kl_mean": [], "kl_p95": [], "nll_shift": []}
+    unsteered = [rows(base, row["prompt"], row["completion"])[0] for row in neutral]
     for side in ("positive", "negative"):
         case[side] = float(numpy.mean([difference(base, row, asked[side]) for row in test]))
     for c in COEFFICIENTS:
@@ -108,8 +109,8 @@ for folder_name, behaviour in CASES:
         for row, curve in zip(test, case["per_prompt"]):
             curve.append(round(difference(net, row), 6))
         kl, nll = [], []
-        for row in neutral:
-            (p, tail), (q, _) = rows(net, row["prompt"], row["completion"]), rows(base, row["prompt"], row["completion"])
+        for row, q in zip(neutral, unsteered):
+            p, tail = rows(net, row["prompt"], row["completion"])
             kl += (p.exp() * (p - q)).sum(-1).tolist()
             at = torch.arange(len(tail))
             nll += (q[at, tail] - p[at, tail]).tolist()

@@ -200,6 +200,18 @@ const OTHER_LAUNCHES: u64 = 3;
 /// How far a GPU may be from transformers, in parts of the largest logit.
 const OF_GOLDEN: f32 = 2e-4;
 
+/// Adapters of each family that are compared: one for each kind of effect. A software GPU takes minutes
+/// for all, and all of them are compared on a Llama.
+const KINDS: [&str; 7] = [
+    "lora",
+    "dora",
+    "ia3",
+    "ln_tuning",
+    "oft",
+    "prefix",
+    "prompt_tuning",
+];
+
 /// What transformers says, as far as it is asked here.
 #[derive(serde::Deserialize)]
 struct Golden {
@@ -391,8 +403,10 @@ fn every_family_is_the_same_on_a_gpu() {
         };
         let base = Steering::base();
         compare("base", [&base, &base]);
-        let adapters = folders(&families.join("adapters").join(&*name));
-        let files = adapters.iter().map(|adapter| adapter_files(adapter));
+        let of_base = families.join("adapters").join(&*name);
+        let adapters = KINDS.map(|kind| of_base.join(kind));
+        let adapters = adapters.iter().filter(|folder| folder.exists());
+        let files = adapters.map(|adapter| adapter_files(adapter));
         for files in std::iter::once(steps(&sessions[0])).chain(files) {
             let mut stacks = sessions.each_ref().map(|session| {
                 let mut stack = Stack::default();
