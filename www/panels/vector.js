@@ -46,9 +46,8 @@ export function vectorPanel(store, actions) {
     wrong.hidden = Boolean(called);
     wrong.textContent = called ? "" : say("dose.vector.no-name");
     if (!called) return name.focus();
-    /** @type {VectorOptions} */
     const wish = {
-      name: called, method: METHODS[method.selectedIndex], at: at.value === "last" ? "last" : "mean", nats: Number(nats.value.trim().replace(",", ".")),
+      name: called, method: METHODS[method.selectedIndex], at: /** @type {"mean"|"last"} */ (at.value), nats: Number(nats.value.trim().replace(",", ".")),
       ...(layers.value.trim() ? { layers: layers.value.trim() } : {}),
     };
     actions.makeVector(byForm.checked
