@@ -155,8 +155,8 @@ export function curvePanel(store, actions) {
     slider.setAttribute("aria-label", say("dose.cursor", { title }));
     const says = `${title}. ${summary(found)}`;
     sentence.textContent = says;
-    const { behaviour, prompts: list, seconds, model } = found;
-    const told = { title, seconds: fixed(seconds, 0), model: model.name };
+    const { behaviour, prompts: list, seconds } = found;
+    const told = { title, seconds: fixed(seconds, 0), model: measured.modelFile };
     origin.textContent = list.length === 1 ? say("dose.measured.one", told) : say("dose.measured", { ...told, n: list.length, behaviour });
 
     const overlaid = others.filter((one) => !hidden.has(nameOf(one.parts)));
