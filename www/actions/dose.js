@@ -247,7 +247,7 @@ export function doseActions(store, { client }, adapters, settings) {
 
   // ---- vectors --------------------------------------------------------------------------------
 
-  /** Makes a vector and lists it. @param {VectorOptions} wish */
+  /** Makes a vector and lists it. @param {VectorOptions & {name: string}} wish */
   async function makeVector(wish) {
     const vector = await work("vector", say("dose.vector.making", { name: wish.name }), (options) => client.call("makeVector", [wish], options));
     if (!vector) return;

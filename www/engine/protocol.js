@@ -18,28 +18,15 @@
  * @typedef {import("../pkg/steering_playground.js").MeasureOptions} MeasureOptions
  * @typedef {import("../pkg/steering_playground.js").Measurement} Measurement
  * @typedef {import("../pkg/steering_playground.js").Memory} Memory
+ * @typedef {import("../pkg/steering_playground.js").MadeVector} MadeVector
  * @typedef {import("../pkg/steering_playground.js").MethodCard} MethodCard
  * @typedef {import("../pkg/steering_playground.js").ModelInfo} ModelInfo
  * @typedef {import("../pkg/steering_playground.js").Step} Step
  * @typedef {import("../pkg/steering_playground.js").TemplateVariable} TemplateVariable
+ * @typedef {import("../pkg/steering_playground.js").VectorOptions} VectorOptions
  *
  * How far a measurement is: texts that were read, of about so many.
  * @typedef {{done: number, total: number}} Counted
- *
- * What a vector is made of, and how.
- * @typedef {object} VectorOptions
- * @property {string} name
- * @property {string[]} [positive]  texts of the one kind, or a form:
- * @property {string[]} [negative]
- * @property {string} [template]
- * @property {{positive: string[], negative: string[]}} [personas]
- * @property {string[]} [suffixes]
- * @property {string} [layers]      as 8-14
- * @property {"mean"|"pca-diff"|"pca-center"|"probe"} [method]
- * @property {"mean"|"last"} [at]   which tokens of a text are read
- * @property {number} [nats]        the strength that c = 1 shall have
- *
- * @typedef {{files: AdapterFiles, gguf: Uint8Array<ArrayBuffer>, calibration: Calibration, warnings: string[]}} Vector
  *
  * What the page can ask, and what it is answered.
  * @typedef {{
@@ -63,7 +50,7 @@
  *   measure: (options: MeasureOptions) => Measurement,
  *   calibrate: (options: DoseOptions) => Calibration,
  *   layerMap: (options: DoseOptions) => LayerMap,
- *   makeVector: (options: VectorOptions) => Vector,
+ *   makeVector: (options: VectorOptions) => MadeVector,
  *   behaviours: (text: string) => string[],
  * }} Calls
  * @typedef {keyof Calls} Call

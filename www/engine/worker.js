@@ -60,7 +60,7 @@ const calls = {
   measure: ({ id, signal }, options) => playground.measure({ ...options, signal, onProgress: progress(id) }),
   calibrate: ({ id, signal }, options) => playground.calibrate({ ...options, signal, onProgress: progress(id) }),
   layerMap: ({ id, signal }, options) => playground.layerMap({ ...options, signal, onProgress: progress(id) }),
-  makeVector: ({ id, signal }, options) => /** @type {any} */ (playground).makeVector({ ...options, signal, onProgress: progress(id) }),
+  makeVector: ({ id, signal }, options) => playground.makeVector({ ...options, signal, onProgress: progress(id) }),
   behaviours: (_call, text) => playground.behaviours(text),
   async generate({ id, signal }, request) {
     for await (const step of playground.generate({ ...request, signal })) send({ id, step });

@@ -104,7 +104,7 @@ export function curvePanel(store, actions) {
   new ResizeObserver(() => place(shown && turnedTo(shown, store.state.adapters))).observe(figure);
 
   store.watch(["adapters", "active", "bench", "measured", "work", "model", "recording"], (state) => {
-    const together = doses(state.adapters.filter(({ id }) => id !== null)).length > 1;
+    const together = acting(state).length > 1 || Boolean(stackOf(state));
     const here = loaded(state);
     const listed = [...new Set([...here, ...state.measured.filter((one) => fits(one, state)).flatMap(({ parts: all }) =>
       state.adapters.filter(({ key }) => all.length === 1 && all[0].key === key))])];
@@ -116,13 +116,14 @@ export function curvePanel(store, actions) {
     why.textContent = hindrance(state);
     go.disabled = Boolean(why.textContent) || state.work !== null || !turned(state).length || !pairs.ready(state, name);
 
-    const wanted = chosen === ALL ? nameOf(together ? doses(state.adapters).map(({ key, title, c }) => ({ key, title, scale: c, manner: "" })) : []) : chosen;
-    shown = state.measured.find((one) => nameOf(one.parts) === wanted) ?? null;
+    const wanted = chosen === ALL ? nameOf(acting(state)) : chosen;
+    // Turned to 0 together they act no more; what was measured of them stays.
+    shown = state.measured.find((one) => nameOf(one.parts) === wanted) ?? (chosen === ALL ? stackOf(state) : undefined) ?? null;
     none.hidden = Boolean(shown) || Boolean(why.textContent) || state.work?.kind === "measure";
     result.hidden = !shown;
     if (!shown) return;
     const others = state.measured.filter((one) => one !== shown && fits(one, state));
-    const now = JSON.stringify([state.measured.map((one) => [nameOf(one.parts), one.found.seconds, one.found.pairs_sha256]), wanted, [...hidden], others.length]);
+    const now = JSON.stringify([state.measured.map((one) => [nameOf(one.parts), one.found.seconds, one.found.pairs_sha256]), nameOf(shown.parts), others.length]);
     if (now !== drawn) {
       drawn = now;
       draw(shown, others);
@@ -141,7 +142,7 @@ export function curvePanel(store, actions) {
   /** What would be measured: one adapter as it is, or all that act, each with its share. @param {State} state */
   function turned(state) {
     const chosen = subjectOf(state);
-    if (chosen === ALL) return doses(state.adapters).map(({ key, c }) => ({ key, scale: c }));
+    if (chosen === ALL) return acting(state).map(({ key, c }) => ({ key, scale: c }));
     return loaded(state).filter(({ key }) => key === chosen).map(({ key }) => ({ key, scale: 1 }));
   }
 
@@ -154,9 +155,9 @@ export function curvePanel(store, actions) {
     slider.setAttribute("aria-label", say("dose.cursor", { title }));
     const says = `${title}. ${summary(found)}`;
     sentence.textContent = says;
-    const { behaviour, prompts: list, seconds, model } = found;
-    const facts1 = { title, seconds: fixed(seconds, 0), model: model.name };
-    origin.textContent = list.length === 1 ? say("dose.measured.one", facts1) : say("dose.measured", { ...facts1, n: list.length, behaviour });
+    const { behaviour, prompts: list, seconds } = found;
+    const told = { title, seconds: fixed(seconds, 0), model: measured.modelFile };
+    origin.textContent = list.length === 1 ? say("dose.measured.one", told) : say("dose.measured", { ...told, n: list.length, behaviour });
 
     const overlaid = others.filter((one) => !hidden.has(nameOf(one.parts)));
     const all = [measured, ...overlaid];
@@ -225,10 +226,17 @@ export function curvePanel(store, actions) {
   return { element, /** When it is opened. */ open: () => actions.listBehaviours() };
 }
 
+/** Adapters that act now, and could be measured together. @param {State} state */
+const acting = (state) => doses(loaded(state));
+
+/** What was measured last of several together, while all of them are listed. @param {State} state */
+const stackOf = (state) => state.measured.find((one) => one.parts.length > 1 && fits(one, state)
+  && one.parts.every((part) => state.adapters.some(({ key }) => key === part.key)));
+
 /** The adapter that is chosen, else the one that is turned. @param {State} state */
 const subjectOf = (state) => {
   const { subject } = state.bench;
-  const there = subject === ALL ? doses(state.adapters).length > 1 : state.adapters.some(({ key }) => key === subject);
+  const there = subject === ALL ? acting(state).length > 1 || stackOf(state) : state.adapters.some(({ key }) => key === subject);
   return (there ? subject : current(state)?.key) ?? "";
 };
 

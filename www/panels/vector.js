@@ -1,4 +1,4 @@
-// A vector of one's own: two lists of texts, or personas in a sentence; it joins the adapters.
+// A vector of one's own: two lists of texts, or personas in a template; it joins the adapters.
 import { h } from "../dom.js";
 import { parts, say } from "../say.js";
 import { answersOf, linesOf, pairsFrom } from "../state/pairs.js";
@@ -9,8 +9,8 @@ import { choose, download, field, hindrance, workRow } from "./work.js";
 
 /** @type {NonNullable<VectorOptions["method"]>[]} */
 const METHODS = ["mean", "pca-diff", "pca-center", "probe"];
-/** Where a persona goes in a sentence. */
-const HOLE = "{persona}";
+/** Where a persona and what it says go in a template. */
+const HOLES = { persona: "{persona}", suffix: "{suffix}" };
 
 /** @param {import("../state/store.js").Store} store @param {import("../actions.js").Actions} actions */
 export function vectorPanel(store, actions) {
@@ -20,7 +20,7 @@ export function vectorPanel(store, actions) {
   const preset = h("select", { id: "vector-preset", onchange: fill });
   const [positive, negative] = [lines("vector-positive", say("dose.vector.positive"), say("dose.vector.positive.file")),
     lines("vector-negative", say("dose.vector.negative"), say("dose.vector.negative.file"))];
-  const template = h("input", { type: "text", id: "vector-template", value: say("dose.vector.template.usual", { persona: HOLE }), autocomplete: "off" });
+  const template = h("textarea", { id: "vector-template", rows: 2, value: say("dose.vector.template.usual", HOLES) });
   const [likes, unlikes] = [lines("vector-personas-positive", say("dose.vector.personas.positive")), lines("vector-personas-negative", say("dose.vector.personas.negative"))];
   const suffixes = lines("vector-suffixes", say("dose.vector.suffixes"), undefined, say("dose.vector.suffixes.hint"));
   const usual = (/** @type {string} */ list) => list.split("|");
@@ -37,7 +37,7 @@ export function vectorPanel(store, actions) {
   const work = workRow(["vector"], actions);
   const came = h("ul.came");
   const lists = h("div.lists", {}, field(say("dose.vector.preset"), preset), h("div.two", {}, positive.element, negative.element));
-  const form = h("div.form", {}, field(say("dose.vector.template"), template, h("small", {}, say("dose.vector.template.hint", { persona: HOLE }))),
+  const form = h("div.form", {}, field(say("dose.vector.template"), template, h("small", {}, say("dose.vector.template.hint", HOLES))),
     h("div.two", {}, likes.element, unlikes.element), suffixes.element);
   let drawn = -1;
 
@@ -46,9 +46,8 @@ export function vectorPanel(store, actions) {
     wrong.hidden = Boolean(called);
     wrong.textContent = called ? "" : say("dose.vector.no-name");
     if (!called) return name.focus();
-    /** @type {VectorOptions} */
     const wish = {
-      name: called, method: METHODS[method.selectedIndex], at: at.value === "last" ? "last" : "mean", nats: Number(nats.value.trim().replace(",", ".")),
+      name: called, method: METHODS[method.selectedIndex], at: /** @type {"mean"|"last"} */ (at.value), nats: Number(nats.value.trim().replace(",", ".")),
       ...(layers.value.trim() ? { layers: layers.value.trim() } : {}),
     };
     actions.makeVector(byForm.checked

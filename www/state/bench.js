@@ -4,7 +4,7 @@
  * @typedef {import("../engine/protocol.js").DoseSide} DoseSide
  * @typedef {import("../engine/protocol.js").ErrorShape} ErrorShape
  * @typedef {import("../engine/protocol.js").LayerMap} LayerMap
- * @typedef {import("../engine/protocol.js").Vector} Vector
+ * @typedef {import("../engine/protocol.js").MadeVector} MadeVector
  * @typedef {import("./measured.js").Kind} Kind
  * @typedef {"shipped"|"own"|"one"} Source
  *
@@ -20,7 +20,7 @@
  * @property {{[kind in Kind]?: ErrorShape}} complaints
  * @property {{key: string, title: string, side: DoseSide}[]} doses what made the doses the same
  * @property {{key: string, title: string, map: LayerMap}|null} layers
- * @property {(Vector & {key: string, name: string})[]} made
+ * @property {(MadeVector & {key: string, name: string})[]} made
  */
 
 /** All that are switched on, together. */

@@ -44,7 +44,7 @@ export const part = (adapter, scale = 1) =>
 /** What was measured of one thing takes the place of what was measured of it before. @param {Measured[]} list @param {Measured} fresh */
 export const withFresh = (list, fresh) => [fresh, ...list.filter((old) => nameOf(old.parts) !== nameOf(fresh.parts))];
 
-/** @param {Part[]} parts */
+/** @param {{key: string}[]} parts */
 export const nameOf = (parts) => parts.map(({ key }) => key).join("+");
 
 /** Whether it was measured on the model that is there; before one is loaded any will do. @param {Measured} measured @param {State} state */
