@@ -56,11 +56,48 @@ pub async fn calibrate(
     target_nats: f64,
     mut progress: impl AsyncFnMut(Progress) -> Result<()>,
 ) -> Result<Calibration> {
+    // Each is half of the work.
+    let told = async |Progress { done, total }| {
+        progress(Progress {
+            done,
+            total: 2 * total,
+        })
+        .await
+    };
+    let negative = calibrate_side(subject, contrast, -1.0, target_nats, told).await?;
+    let told = async |Progress { done, total }| {
+        let done = done + total;
+        progress(Progress {
+            done,
+            total: 2 * total,
+        })
+        .await
+    };
+    let positive = calibrate_side(subject, contrast, 1.0, target_nats, told).await?;
+    Ok(Calibration {
+        target_nats,
+        adapters: subject.facts()?,
+        negative,
+        positive,
+    })
+}
+
+/// As [`calibrate`], for the c of one sign alone.
+///
+/// # Errors
+/// As [`calibrate`].
+pub async fn calibrate_side(
+    subject: &Subject<'_>,
+    contrast: &Contrast,
+    sign: f32,
+    target_nats: f64,
+    mut progress: impl AsyncFnMut(Progress) -> Result<()>,
+) -> Result<Side> {
     check_target(target_nats)?;
     let mut strengths = Strengths::new(subject, contrast, contrast.neutral.len())?;
     let mut done = 0;
     // Most sides take five readings.
-    let guess = 10 * strengths.count();
+    let guess = 5 * strengths.count();
     let mut step = async || {
         done += 1;
         let total = guess.max(done);
@@ -70,12 +107,7 @@ pub async fn calibrate(
         })
         .await
     };
-    Ok(Calibration {
-        target_nats,
-        adapters: subject.facts()?,
-        negative: side(subject, &mut strengths, -1.0, target_nats, CLOSE, &mut step).await?,
-        positive: side(subject, &mut strengths, 1.0, target_nats, CLOSE, &mut step).await?,
-    })
+    side(subject, &mut strengths, sign, target_nats, CLOSE, &mut step).await
 }
 
 pub(super) fn check_target(target_nats: f64) -> Result<()> {

@@ -25,7 +25,7 @@ mod strength;
 mod subject;
 mod undone;
 
-pub use calibrate::{Calibration, Side, calibrate};
+pub use calibrate::{Calibration, Side, calibrate, calibrate_side};
 pub use layers::{LayerEffect, LayerMap, Suggestion, layer_map};
 pub use measured::{MeasureOptions, Measurement, ModelFacts, measure};
 pub use pairs::{Contrast, Instructions, Neutral, Pair, Split};

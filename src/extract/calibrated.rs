@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::vector::ControlVector;
 use crate::adapters::{Stack, load_waiting};
 use crate::checkpoint::AdapterFiles;
-use crate::dose::{Calibration, Contrast, Progress, Subject, calibrate};
+use crate::dose::{Contrast, Progress, Side, Subject, calibrate_side};
 use crate::error::Result;
 use crate::session::Session;
 use crate::text::Variables;
@@ -27,17 +27,17 @@ impl ControlVector {
 
     /// The same direction, as long that c = 1 has this strength on the neutral answers: the 95th percentile
     /// of the KL from the base. Where no length has it, the vector comes back as it is, and the
-    /// calibration says how far it was looked. Other adapters of the session take no part.
+    /// side says how far it was looked. Other adapters of the session take no part.
     ///
     /// # Errors
-    /// Those of [`calibrate`] and of `progress`.
+    /// Those of [`calibrate_side`] and of `progress`.
     pub async fn calibrated(
         self,
         session: &Session,
         contrast: &Contrast,
         nats: f64,
         progress: impl AsyncFnMut(Progress) -> Result<()>,
-    ) -> Result<(Self, Calibration)> {
+    ) -> Result<(Self, Side)> {
         let adapter = load_waiting(&self.files("vector")?, &session.model).await?;
         let mut stack = Stack::default();
         let id = stack.add(adapter);
@@ -47,12 +47,11 @@ impl ControlVector {
         };
         let variables = Variables::new();
         let subject = Subject::new(&alone, vec![(id, 1.0)], &variables);
-        let mut found = calibrate(&subject, contrast, nats, progress).await?;
-        let Some(c) = found.positive.c else {
+        let mut found = calibrate_side(&subject, contrast, 1.0, nats, progress).await?;
+        let Some(c) = found.c else {
             return Ok((self, found));
         };
-        found.positive.c = Some(1.0);
-        found.negative.c = found.negative.c.map(|other| other / c);
+        found.c = Some(1.0);
         Ok((Self::sum(&[(c, &self)])?, found))
     }
 }

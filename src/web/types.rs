@@ -436,7 +436,8 @@ export interface MadeVector {
   files: AdapterFiles & { config: string; weights: Uint8Array };
   /** The same as repeng and llama.cpp keep it. */
   gguf: Uint8Array;
-  calibration: Calibration;
+  /** The strength of c = 1. */
+  calibration: { target_nats: number; positive: DoseSide };
   /** Where no length has the strength, how far was looked. */
   warnings: string[];
 }

@@ -91,17 +91,18 @@ pub(super) async fn made(session: &Session, value: &JsValue) -> Result<JsValue> 
     let contrast = Contrast::shipped("tone")?;
     let told = async |progress| watch.told(progress).await;
     let nats = made.nats.unwrap_or(1.0);
-    let (vector, calibration) = vector.calibrated(session, &contrast, nats, told).await?;
+    let (vector, positive) = vector.calibrated(session, &contrast, nats, told).await?;
     let files = object(&[
         ("name", name.into()),
         ("config", vector.config().into()),
         ("weights", Uint8Array::from(&*vector.safetensors()?).into()),
     ]);
-    let warnings: Vec<&String> = calibration.positive.note.iter().collect();
+    let warnings: Vec<&String> = positive.note.iter().collect();
+    let calibration = object(&[("target_nats", nats.into()), ("positive", plain(&positive))]);
     Ok(object(&[
         ("files", files),
         ("gguf", Uint8Array::from(&*vector.gguf()?).into()),
-        ("calibration", plain(&calibration)),
+        ("calibration", calibration),
         ("warnings", plain(&warnings)),
     ]))
 }

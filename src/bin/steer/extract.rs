@@ -137,8 +137,7 @@ pub(crate) async fn run(args: &Extract) -> Result<()> {
         // Only its neutral answers are read.
         let contrast = Contrast::shipped("tone")?;
         let (calibrated, found) = vector.calibrated(&session, &contrast, nats, told).await?;
-        eprintln!("steer: c above 0: {}", words(&found.positive));
-        eprintln!("steer: c below 0: {}", words(&found.negative));
+        eprintln!("steer: {}", words(&found));
         vector = calibrated;
     }
     let (pairs, blocks) = (pairs.len(), vector.directions.len());
