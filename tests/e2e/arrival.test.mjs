@@ -54,7 +54,8 @@ test("the engine is there within 6 s, its module travels compressed, and nothing
   const all = proxy.log.reduce((sum, entry) => sum + entry.bytes, 0);
   t.diagnostic(`engine after ${Math.round(engine)} ms; ${bytes} bytes of module, ${all} in ${proxy.log.length} answers`);
   assert.deepEqual([status, encoding], [200, "br"]);
-  assert.ok(bytes <= 3.1e6, `${bytes} bytes`);
+  // At 10 Mbit/s some 2.6 s.
+  assert.ok(bytes <= 3.3e6, `${bytes} bytes`);
   assert.ok(engine < 6000, `the engine was there after ${Math.round(engine)} ms`);
 
   await copied(page, path);
