@@ -121,12 +121,13 @@ test("where the template has no place for a system prompt the page says so, and 
   await here.getByText("has no place for one").waitFor();
   assert.match(await run(here), /^Done/);
   assert.deepEqual(roles(await asked(here)), ["user"]);
-  // Gemma 3 reads it as the beginning of the first turn.
-  await load(here, "gemma3");
-  assert.equal(await here.getByLabel("System prompt").isEnabled(), true);
-  await run(here);
-  assert.deepEqual(roles(await asked(here)), ["system", "user"]);
   await context.close();
+  // Gemma 3 reads it as the beginning of the first turn.
+  const { page: other, context: of } = await page("gemma3", `${HASH}&sys=Be+brief.`);
+  assert.equal(await other.getByLabel("System prompt").isEnabled(), true);
+  await run(other);
+  assert.deepEqual(roles(await asked(other)), ["system", "user"]);
+  await of.close();
 });
 
 test("a conversation outlives a reload: short in the link, long in this tab", options, async () => {

@@ -46,7 +46,7 @@ test("only variables that the template reads are asked for", () => {
 
 test("the steered answer becomes the turn, with how far it was turned, and the prompt is free", () => {
   const one = page({ prompt: "Hi" });
-  answer(one, [token("Hel"), token("lo.", -0.5)]);
+  answer(one, [token("Hello"), token(".", -0.5)]);
   one.actions.keepAnswer();
   assert.deepEqual(one.state.turns, [{ user: "Hi", answer: "Hello.", turned: "Mood +1.00 → −0.50" }]);
   assert.equal(one.state.prompt, "");
