@@ -194,6 +194,10 @@ pub const LAUNCHES: [(&str, u64); 15] = [
     ("smollm3", 8),
 ];
 
+/// At the narrow widths of the tiny models some steps share a launch that do not at others, or the other
+/// way round; the table's numbers are those at widths of 64 and more.
+const NARROW: [(&str, u64); 4] = [("gemma", 7), ("gemma3", 12), ("olmo2", 10), ("qwen3", 10)];
+
 /// Of a pass of one token, besides its blocks: the embedding, the last norm and the head.
 const OTHER_LAUNCHES: u64 = 3;
 
@@ -374,7 +378,8 @@ fn every_family_is_the_same_on_a_gpu() {
         let layers = config.num_layers as u64;
         // There is no kernel for LayerNorm.
         let others = OTHER_LAUNCHES - u64::from(config.layer_norm);
-        let expected = LAUNCHES.iter().find(|(family, _)| *family == name);
+        let mut counts = NARROW.iter().chain(&LAUNCHES);
+        let expected = counts.find(|(family, _)| *family == name);
         let expected = expected.map(|(_, each)| each * layers + others);
         // Both are made of one block: what transformers says stands beside them.
         let golden = fs::read(folder.join("expected.json")).expect("expected.json");
