@@ -34,7 +34,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     const before = performance.now();
     await page.locator("#dose-measure:not(:disabled)").click();
     await page.locator("#curve .work").waitFor();
-    await page.locator("#curve .work").waitFor({ state: "hidden" });
+    await page.locator("#curve .work").waitFor({ state: "hidden", timeout: 2 * LONG });
     const seconds = (performance.now() - before) / 1e3;
     await page.locator("#curve .says", { hasText: `${title}.` }).waitFor();
     return { seconds, ...JSON.parse(await exported("JSON")) };
@@ -93,7 +93,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     assert.match(await page.locator("#curve .says").textContent(), /makes the positive answers likelier by \d\.\d\d nats per token, −1 less likely by \d\.\d\d\. In order −1 < 0 < \+1 on 8 of 8 prompts\. The language stays intact/);
     // The aims are 50 ms and 60 s on two cores that do nothing else; a busy machine is several times as slow.
     assert.ok(worst < 1000, `an event waited ${worst} ms`);
-    assert.ok(seconds < 240, `it took ${seconds} s`);
+    assert.ok(seconds < 500, `it took ${seconds} s`);
   });
 
   test("the cursor and the slider are one, and the slider says what was measured", async () => {
