@@ -66,8 +66,8 @@ impl Extraction {
     /// Checks everything that can be checked before the first text is read, which takes long.
     ///
     /// # Errors
-    /// [`Error::BadOption`] for no pairs, a pair of equal texts, a text too short or too long, a share
-    /// that is no length, blocks beyond the model; [`Error::BadToken`].
+    /// [`Error::BadOption`](crate::Error::BadOption) for no pairs, a pair of equal texts, a text too short or too long, a share
+    /// that is no length, blocks beyond the model; [`Error::BadToken`](crate::Error::BadToken).
     pub fn new(session: &Session, pairs: Vec<Pair>, options: Options) -> Result<Self> {
         let config = session.model.config();
         let (layers, d) = (options.layers.clone(), config.hidden_size);
@@ -132,7 +132,7 @@ impl Extraction {
     /// Reads the texts of the next pass; false when there was none left.
     ///
     /// # Errors
-    /// [`Error::BadOption`] that names the text whose states are not finite; [`Error::DeviceLost`].
+    /// [`Error::BadOption`](crate::Error::BadOption) that names the text whose states are not finite; [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn step(&mut self) -> Result<bool> {
         let texts = passages(&self.pairs);
         let (reader, at) = (&mut self.reader, self.options.at);
@@ -169,7 +169,7 @@ impl Extraction {
     /// The vector, once every text was read.
     ///
     /// # Errors
-    /// [`Error::BadOption`] for pairs that show no difference, with the block and the reason; also where
+    /// [`Error::BadOption`](crate::Error::BadOption) for pairs that show no difference, with the block and the reason; also where
     /// texts are left to read.
     pub fn finish(self) -> Result<ControlVector> {
         if self.progress.texts < self.progress.total_texts {
