@@ -205,7 +205,7 @@ export async function loadTinyModel(page) {
 }
 
 /** Opens what folds away: the seed and how tokens are drawn. */
-export const openSettings = (page) => page.locator(".settings").evaluate((settings) => { settings.open = true; });
+export const openSettings = (page) => page.locator(".settings").first().evaluate((settings) => { settings.open = true; });
 
 export const ready = (page) => page.locator("#run:not(:disabled)").waitFor();
 
