@@ -301,7 +301,7 @@ test("a model without a tokenizer is told at loading, and Run says what to do", 
   await page.locator("#model-files").setInputFiles(tinyModel());
   await page.locator("#model [role=alert]").waitFor({ state: "detached" });
   await page.locator("#run:not(:disabled)").waitFor();
-  assert.equal(await page.getByLabel("Chat").isDisabled(), true, "it has no chat template");
+  assert.equal(await page.getByLabel("Chat", { exact: true }).isDisabled(), true, "it has no chat template");
   assert.equal(await page.getByLabel("Plain text").isChecked(), true);
   assert.match(await run(page), /^Done/);
   await context.close();
