@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::pairs::Contrast;
 use super::strength::{Shift, Strengths};
-use super::subject::{AdapterFacts, Progress, Subject};
+use super::subject::{AdapterFacts, Progress, Steps, Subject};
 use crate::error::{Error, Result};
 
 /// No side is searched beyond.
@@ -91,22 +91,13 @@ pub async fn calibrate_side(
     contrast: &Contrast,
     sign: f32,
     target_nats: f64,
-    mut progress: impl AsyncFnMut(Progress) -> Result<()>,
+    progress: impl AsyncFnMut(Progress) -> Result<()>,
 ) -> Result<Side> {
     check_target(target_nats)?;
     let mut strengths = Strengths::new(subject, contrast, contrast.neutral.len())?;
-    let mut done = 0;
     // Most sides take five readings.
-    let guess = 5 * strengths.count();
-    let mut step = async || {
-        done += 1;
-        let total = guess.max(done);
-        progress(Progress {
-            done: done - 1,
-            total,
-        })
-        .await
-    };
+    let mut steps = Steps::new(5 * strengths.count(), progress);
+    let mut step = async || steps.next().await;
     side(subject, &mut strengths, sign, target_nats, CLOSE, &mut step).await
 }
 

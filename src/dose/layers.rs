@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::calibrate::{Side, check_target, side};
 use super::pairs::{Contrast, Pair, Split};
 use super::strength::Strengths;
-use super::subject::{AdapterFacts, Passage, Progress, Subject};
+use super::subject::{AdapterFacts, Passage, Progress, Steps, Subject};
 use crate::error::{Error, Result};
 
 /// Neutral answers that a block's strength is read on: one block after the other is many readings.
@@ -75,7 +75,7 @@ pub async fn layer_map(
     subject: &Subject<'_>,
     contrast: &Contrast,
     target_nats: f64,
-    mut progress: impl AsyncFnMut(Progress) -> Result<()>,
+    progress: impl AsyncFnMut(Progress) -> Result<()>,
 ) -> Result<LayerMap> {
     check_target(target_nats)?;
     let reached = subject.layers_reached()?;
@@ -87,24 +87,11 @@ pub async fn layer_map(
         });
     }
     let (split, pairs) = chosen(contrast)?;
-    let passage = |pair: &&Pair| {
-        let named = || format!("{}: {}[{}]", contrast.file, contrast.name, pair.row);
-        let answers = [&*pair.positive, &*pair.negative];
-        subject.passage(named, &pair.prompt, None, &answers)
-    };
-    let passages: Vec<Passage> = pairs.iter().map(passage).collect::<Result<_>>()?;
-    let mut done = 0;
+    let passages = subject.passages(contrast, &pairs, None)?;
     // Four readings of a block's strength, and both of its ends.
     let guess = (reached.len() + 2) * (4 * NEUTRAL + 2 * passages.len());
-    let mut step = async || {
-        done += 1;
-        let total = guess.max(done);
-        progress(Progress {
-            done: done - 1,
-            total,
-        })
-        .await
-    };
+    let mut steps = Steps::new(guess, progress);
+    let mut step = async || steps.next().await;
     let mut layers = Vec::with_capacity(reached.len());
     let mut strengths = Strengths::new(subject, contrast, NEUTRAL)?;
     for &layer in &reached {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::pairs::{Contrast, Pair, Split};
+use super::pairs::{Contrast, Split};
 use super::statistics::{Slope, bootstrap, kendall_tau, mean, repeated_4_grams, share, slope};
 use super::strength::{Shift, Strengths};
-use super::subject::{AdapterFacts, Passage, Progress, Reader, Subject};
+use super::subject::{AdapterFacts, Passage, Progress, Reader, Steps, Subject};
 use super::undone::inverse_error;
 use crate::device::read_back;
 use crate::error::{Error, Result};
@@ -95,7 +95,7 @@ pub enum BaseIdentity {
     Apart(f32),
 }
 
-/// Repeated 4-grams of generated texts, as shares of all; null where c is outside the laws' domain.
+/// Repeated 4-grams of generated texts, as shares of all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Repetition {
     /// At c = −1.
@@ -176,7 +176,7 @@ pub async fn measure(
     subject: &Subject<'_>,
     contrast: &Contrast,
     options: &MeasureOptions,
-    mut progress: impl AsyncFnMut(Progress) -> Result<()>,
+    progress: impl AsyncFnMut(Progress) -> Result<()>,
 ) -> Result<Measurement> {
     let pairs = contrast.split(options.split)?;
     let (coefficients, left_out) = grid(subject, options.coefficients.as_deref())?;
@@ -188,17 +188,10 @@ pub async fn measure(
     let total = pairs.len() * (coefficients.len() + instructions.map_or(0, |_| 2))
         + contrast.neutral.len() * coefficients.len()
         + repeats;
-    let mut done = 0;
-    let mut step = async || {
-        done += 1;
-        progress(Progress {
-            done: done - 1,
-            total,
-        })
-        .await
-    };
+    let mut steps = Steps::new(total, progress);
+    let mut step = async || steps.next().await;
 
-    let passages = passages(subject, contrast, &pairs, None)?;
+    let passages = subject.passages(contrast, &pairs, None)?;
     let mut per_prompt = vec![Vec::with_capacity(coefficients.len()); pairs.len()];
     for steering in &steerings {
         let reader = subject.reader(steering.clone(), &passages)?;
@@ -211,7 +204,7 @@ pub async fn measure(
     if let Some(asked) = instructions {
         let mut ds = [0.0; 2];
         for (system, d) in [&asked.positive, &asked.negative].into_iter().zip(&mut ds) {
-            let passages = self::passages(subject, contrast, &pairs, Some(system))?;
+            let passages = subject.passages(contrast, &pairs, Some(system))?;
             let reader = subject.reader(Rc::new(Steering::base()), &passages)?;
             for passage in &passages {
                 step().await?;
@@ -320,20 +313,6 @@ fn at(coefficients: &[f32], c: f32) -> usize {
         .iter()
         .position(|other| *other == c)
         .expect("-1, 0 and 1 are in every grid")
-}
-
-fn passages(
-    subject: &Subject<'_>,
-    contrast: &Contrast,
-    pairs: &[&Pair],
-    system: Option<&str>,
-) -> Result<Vec<Passage>> {
-    let passage = |pair: &&Pair| {
-        let named = || format!("{}: {}[{}]", contrast.file, contrast.name, pair.row);
-        let answers = [&*pair.positive, &*pair.negative];
-        subject.passage(named, &pair.prompt, system, &answers)
-    };
-    pairs.iter().map(passage).collect()
 }
 
 /// Texts generated after the first prompts, all in lockstep.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
+use super::pairs::{Contrast, Pair};
 use crate::adapters::Entry;
 use crate::device::read_back;
 use crate::error::{Error, Result};
@@ -22,6 +23,31 @@ pub struct Progress {
     pub done: usize,
     /// Steps in all, as far as is known.
     pub total: usize,
+}
+
+/// Counts steps and tells them, before each of them.
+pub(super) struct Steps<P> {
+    done: usize,
+    /// As many as are expected.
+    guess: usize,
+    progress: P,
+}
+
+impl<P: AsyncFnMut(Progress) -> Result<()>> Steps<P> {
+    pub(super) fn new(guess: usize, progress: P) -> Self {
+        Self {
+            done: 0,
+            guess,
+            progress,
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<()> {
+        let done = self.done;
+        self.done += 1;
+        let total = self.guess.max(self.done);
+        (self.progress)(Progress { done, total }).await
+    }
 }
 
 /// An adapter of a measurement.
@@ -194,6 +220,21 @@ impl<'a> Subject<'a> {
             return Err(bad(expected, format!("{longest} tokens")));
         }
         Ok(Passage { before, answers })
+    }
+
+    /// The pairs of a file as passages, the positive answer first; `system` asks for something before each.
+    pub(super) fn passages(
+        &self,
+        contrast: &Contrast,
+        pairs: &[&Pair],
+        system: Option<&str>,
+    ) -> Result<Vec<Passage>> {
+        let passage = |pair: &&Pair| {
+            let named = || format!("{}: {}[{}]", contrast.file, contrast.name, pair.row);
+            let answers = [&*pair.positive, &*pair.negative];
+            self.passage(named, &pair.prompt, system, &answers)
+        };
+        pairs.iter().map(passage).collect()
     }
 
     /// Reads what all passages begin with, once.

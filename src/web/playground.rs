@@ -282,11 +282,7 @@ impl Playground {
         &self,
         #[wasm_bindgen(unchecked_param_type = "MeasureOptions")] options: JsValue,
     ) -> Promise {
-        let session = self.session.clone();
-        promise(self.started.gpu, async move {
-            let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            measured(&session, &options).await
-        })
+        self.with_session(async move |session| measured(&session, &options).await)
     }
 
     /// Finds the c on each side at which the 95th percentile of the KL from the base on neutral answers
@@ -296,11 +292,7 @@ impl Playground {
         &self,
         #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
     ) -> Promise {
-        let session = self.session.clone();
-        promise(self.started.gpu, async move {
-            let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            calibrated(&session, &options).await
-        })
+        self.with_session(async move |session| calibrated(&session, &options).await)
     }
 
     /// Turns one block after the other to the same strength (0.25 nats unless given) and reads the effect.
@@ -309,11 +301,7 @@ impl Playground {
         &self,
         #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
     ) -> Promise {
-        let session = self.session.clone();
-        promise(self.started.gpu, async move {
-            let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            mapped(&session, &options).await
-        })
+        self.with_session(async move |session| mapped(&session, &options).await)
     }
 
     /// Makes a control vector of contrasting texts, at the length at which c = 1 has a strength of `nats`
@@ -323,11 +311,7 @@ impl Playground {
         &self,
         #[wasm_bindgen(unchecked_param_type = "VectorOptions")] options: JsValue,
     ) -> Promise {
-        let session = self.session.clone();
-        promise(self.started.gpu, async move {
-            let session = session.borrow().clone().ok_or(Error::NoModel)?;
-            made(&session, &options).await
-        })
+        self.with_session(async move |session| made(&session, &options).await)
     }
 
     /// Checks the text of a file of contrasting answers and gives the names of its behaviours.
@@ -359,6 +343,15 @@ impl Playground {
             ("gpuBytes", gpu(0)),
             ("gpuPeakBytes", gpu(1)),
         ])
+    }
+
+    /// Work on the session of the moment, which a model that is loaded meanwhile does not change.
+    fn with_session(
+        &self,
+        work: impl AsyncFnOnce(Session) -> Result<JsValue> + 'static,
+    ) -> Promise {
+        let session = self.session();
+        promise(self.started.gpu, async move { work(session?).await })
     }
 
     fn session(&self) -> Result<Session> {
