@@ -28,8 +28,8 @@ pub fn cpu() -> Device {
 /// Kernel launches gathered into one submission: a token of a 30-layer model is about a thousand.
 const LAUNCHES_PER_SUBMIT: usize = 512;
 
-/// Opens the GPU device. In a browser, probe first: a GPU without timestamp queries cannot be
-/// used and must not be asked for.
+/// Opens the GPU device. In a browser, what watches the GPU must be in place before: it keeps the
+/// runtime from measuring time where the GPU does not.
 ///
 /// # Errors
 /// [`Error::DeviceUnavailable`].
@@ -46,19 +46,54 @@ async fn open() -> Result<Gpu> {
         asked: "gpu".into(),
         why: error.to_string(),
     })?;
+    let (info, limits) = (setup.adapter.get_info(), setup.device.limits());
     Ok(Gpu {
         device,
-        software: setup.adapter.get_info().device_type == DeviceType::Cpu,
-        subgroups: setup.device.features().contains(Features::SUBGROUP),
+        about: GpuAbout {
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .into(),
+            software: info.device_type == DeviceType::Cpu,
+            subgroups: setup.device.features().contains(Features::SUBGROUP),
+            timestamps: setup.device.features().contains(Features::TIMESTAMP_QUERY),
+            binding_bytes: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size),
+        },
     })
+}
+
+/// What a GPU says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct GpuAbout {
+    /// The adapter's name.
+    pub name: String,
+    /// Such as `Vulkan`.
+    pub backend: String,
+    /// Its driver, with the version where it tells it.
+    pub driver: String,
+    /// Whether a processor imitates it.
+    pub software: bool,
+    /// Whether wgpu offers subgroup operations on it.
+    pub subgroups: bool,
+    /// Whether it tells how long it works.
+    pub timestamps: bool,
+    /// The largest buffer that a kernel may be given.
+    pub binding_bytes: u64,
+}
+
+/// What the GPU that was opened says of itself; `None` before one is.
+#[must_use]
+pub fn gpu_about() -> Option<GpuAbout> {
+    OPENED.get().map(|gpu| gpu.about.clone())
 }
 
 #[derive(Debug)]
 struct Gpu {
     device: Device,
-    software: bool,
-    /// As wgpu knows it.
-    subgroups: bool,
+    about: GpuAbout,
 }
 
 /// The GPU of this program.
@@ -68,7 +103,13 @@ static OPENED: OnceCell<Gpu> = OnceCell::new();
 /// divided differently for it.
 #[must_use]
 pub fn gpu_is_software() -> bool {
-    OPENED.get().is_some_and(|gpu| gpu.software)
+    OPENED.get().is_some_and(|gpu| gpu.about.software)
+}
+
+/// Bytes of the largest buffer that a kernel can read on the GPU that was opened.
+#[must_use]
+pub fn gpu_binding_bytes() -> u64 {
+    OPENED.get().map_or(u64::MAX, |gpu| gpu.about.binding_bytes)
 }
 
 /// Whether the browser grants subgroups, which wgpu does not know there.
@@ -82,15 +123,15 @@ pub fn grant_subgroups() {
 /// Whether kernels may use subgroup operations on the GPU that was opened.
 #[must_use]
 pub fn gpu_has_subgroups() -> bool {
-    SUBGROUPS.load(Ordering::Relaxed) || OPENED.get().is_some_and(|gpu| gpu.subgroups)
+    SUBGROUPS.load(Ordering::Relaxed) || OPENED.get().is_some_and(|gpu| gpu.about.subgroups)
 }
 
-/// Copies logits `[n, vocab]` to the host, row by row.
+/// Copies the numbers of a tensor to the host, row by row.
 ///
 /// # Errors
 /// [`Error::DeviceLost`] when the device cannot answer.
-pub async fn read_back(logits: Tensor<2>) -> Result<Vec<f32>> {
-    let data = logits.into_data_async().await.map_err(Error::device_lost)?;
+pub async fn read_back<const D: usize>(x: Tensor<D>) -> Result<Vec<f32>> {
+    let data = x.into_data_async().await.map_err(Error::device_lost)?;
     data.try_into_vec()
         .map_err(|error| Error::device_lost(format!("{error:?}")))
 }

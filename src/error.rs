@@ -138,6 +138,9 @@ pub enum Error {
         found: String,
         why: &'static str,
     },
+    /// A parameter, or a loss, that training cannot move.
+    #[error("training stopped: {key}: {why}; the state before this step is kept")]
+    NotTrained { key: String, why: &'static str },
     /// A task that the adapter does not have, or none where one has to be chosen.
     #[error("{file}: the task is {found}, expected {expected}")]
     BadTask {
@@ -255,6 +258,29 @@ pub enum Error {
     /// A network request failed.
     #[error("{url}: {why}; check the address and the connection, then try again")]
     Network { url: String, why: String },
+    /// A server does not have it.
+    #[error("{file}: {why}; check the name")]
+    NotFound { file: String, why: String },
+    /// The owner of a repository gives it to those who have accepted its terms.
+    #[error(
+        "{file}: it is given only to those who have accepted its owner's terms ({status}): accept \
+         them on its page, download the files there, and give them from your computer"
+    )]
+    Gated { file: String, status: u16 },
+    /// A repository holds more than one model, and none was named.
+    #[error("{file}: there are several models: {names}; name one, as in {one}")]
+    SeveralModels {
+        file: String,
+        names: String,
+        /// One of them, as it would be asked for.
+        one: String,
+    },
+    /// The browser lets no page of another origin read it.
+    #[error(
+        "{url}: the server is there, but it lets no other page read this (it sends no CORS \
+         headers): download the file yourself and give it from your computer"
+    )]
+    Unshared { url: String },
     /// Reading or writing failed.
     #[error("{file}: {why}")]
     Io { file: String, why: String },
@@ -314,6 +340,7 @@ impl Error {
             Self::BadConfig { .. } => "bad-config",
             Self::UnknownMethod { .. } => "unknown-method",
             Self::UnsupportedOption { .. } => "unsupported-option",
+            Self::NotTrained { .. } => "not-trained",
             Self::BadTask { .. } => "bad-task",
             Self::BadCoefficient { .. } => "bad-coefficient",
             Self::BadLaw { .. } => "bad-law",
@@ -335,6 +362,10 @@ impl Error {
             Self::DamagedCopy { .. } => "damaged-copy",
             Self::HashMismatch { .. } => "hash-mismatch",
             Self::Network { .. } => "network",
+            Self::NotFound { .. } => "not-found",
+            Self::Gated { .. } => "gated",
+            Self::SeveralModels { .. } => "several-models",
+            Self::Unshared { .. } => "unshared",
             Self::Io { .. } => "io",
         }
     }

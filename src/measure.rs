@@ -1,7 +1,7 @@
 //! What logits say: probabilities, distances, entropy, the most probable tokens. Pure functions of
 //! numbers in host memory.
 
-use crate::tensor::slices::exp;
+use processor::slices::exp;
 
 /// A next-token distribution: the softmax of one position's logits `[vocab]`.
 #[derive(Debug)]
@@ -81,6 +81,13 @@ pub fn log_probabilities(logits: &[f32], vocab: usize, continuation: &[u32]) -> 
         .collect()
 }
 
+/// `ln p − ln q` of two probabilities, in nats; `None` where one of them is too small for a number.
+#[must_use]
+pub fn log_ratio_nats(p: f64, q: f64) -> Option<f64> {
+    let ratio = p.ln() - q.ln();
+    ratio.is_finite().then_some(ratio)
+}
+
 /// A KL without the errors of rounding, which can leave it a little below 0; `None` where it
 /// overflowed.
 #[must_use]
@@ -124,6 +131,22 @@ mod tests {
         let far = Distribution::new(&[3e38, -3e38, 0.0, 0.0, 0.0]);
         let opposite = Distribution::new(&[-3e38, 3e38, 0.0, 0.0, 0.0]);
         assert_eq!(far.kl_nats(&opposite), None, "no number, and never 0");
+    }
+
+    #[test]
+    fn a_ratio_of_probabilities_is_a_difference_of_logits() {
+        let (p, q) = (Distribution::new(&LOGITS), Distribution::new(&[0.0; 5]));
+        for id in 0..5 {
+            let apart = p.log_probability(id) - q.log_probability(id);
+            let ratio = log_ratio_nats(p.log_probability(id).exp(), q.log_probability(id).exp());
+            assert!((ratio.expect("finite") - apart).abs() < 1e-9, "{id}");
+        }
+        assert_eq!(
+            log_ratio_nats(0.0, 0.5),
+            None,
+            "no number, and never infinite"
+        );
+        assert_eq!(log_ratio_nats(0.0, 0.0), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::measure::{Distribution, largest, sum};
-use crate::quantised::largest as largest_magnitude;
-use crate::tensor::slices::exp;
+use processor::quantised::largest as largest_magnitude;
+use processor::slices::exp;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ import init, {
   type AdapterEntry,
   type ErrorCode,
   type GenerateRequest,
+  type HubOffer,
   type LoadProgress,
   type Step,
 } from "../pkg/steering_playground.js";
@@ -16,7 +17,12 @@ export async function complete(model: Blob | string, weights: Uint8Array): Promi
     const onProgress = ({ bytes, totalBytes }: LoadProgress): void => console.log(bytes / totalBytes);
     await playground.loadModel(model, { onProgress });
     const entry: AdapterEntry = await playground.loadAdapter({ name: "a", weights });
+    const offers: HubOffer[] = await Playground.listHub("hub:owner/name", { hub: "https://huggingface.co" });
+    const [adapter] = offers.filter((offer) => offer.adapter);
+    if (adapter) await playground.loadAdapter(await Playground.fetchAdapter(adapter.id, { onProgress }));
     playground.setCoefficient(entry.id, -1);
+    playground.setMask(entry.id, "5-20", "all");
+    playground.setMask(entry.id, entry.maskLayers, entry.maskModules, "generated");
     const request: GenerateRequest = { prompt: "Once", maxTokens: 3, compare: true };
     let text = "";
     for await (const step of playground.generate(request)) text += textOf(step);

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use js_sys::{Array, Function, Object, Promise, Reflect, Symbol, Uint8Array};
 use steering_playground::arch::QkNorm;
 use steering_playground::device;
-use steering_playground::kernels::Cut;
+use steering_playground::kernels::{Asked, Cut};
 use steering_playground::web::{Playground, relaxed};
 use steering_playground::weights::quant::Kind;
 use steering_playground::weights::{HostData, HostTensor, safetensors};
@@ -339,7 +339,10 @@ async fn a_step_has_the_shape_of_its_type() {
         (Some(id), Some(0.5))
     );
     let top = Array::from(&get(step, "top")).get(0);
-    assert_eq!(keys(&top), ["base", "id", "steered", "text"]);
+    assert_eq!(
+        keys(&top),
+        ["base", "differenceNats", "id", "steered", "text"]
+    );
     assert_eq!(text(&get(&steps[2], "base"), "finish"), "length");
 }
 
@@ -380,6 +383,7 @@ async fn methods_and_memory_are_reported() {
             "formula",
             "law",
             "lawWords",
+            "hypothesis",
             "intuition",
             "shapes",
         ] {
@@ -530,27 +534,41 @@ async fn kernels_equal_the_host() {
         return;
     }
     let device = device::gpu().await.unwrap();
+    kernels::probes(&device).await;
     for t in [1, 2, 7, 23] {
         kernels::norm(&device, t, 97).await;
         for kind in [Kind::Q4_1, Kind::Q8_0] {
             let cuts = kernels::software_cuts();
-            kernels::linear(&device, kind, (200, 576, t, 64..192), &cuts).await;
+            kernels::linear(&device, &[kind], (200, 576, t, 64..192), &cuts).await;
         }
     }
     // Rows that no buffer can be bound from.
     kernels::linear(
         &device,
-        Kind::Q4_1,
+        &[Kind::Q4_1],
         (50, 32, 5, 0..50),
         &kernels::software_cuts(),
     )
     .await;
+    // Codes of five and six bits, factors of 16 numbers, and floats of two bytes.
+    for kinds in [&[Kind::Q5_0][..], &[Kind::Q4_K, Kind::Q6_K], &[Kind::BF16]] {
+        let cuts = kernels::software_cuts();
+        kernels::linear(&device, kinds, (40, 256, 3, 7..39), &cuts).await;
+        kernels::pulled_back(&device, kinds, ([40, 256], 7..39), &[3], &cuts).await;
+    }
     // The layout for hardware too: its barriers are what browsers' compilers are strict about.
+    let both = [Cut::SOFTWARE, Cut::HARDWARE];
+    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32] {
+        let rows = ([200, 96], 64..151);
+        kernels::pulled_back(&device, &[kind], rows, &[1, 37], &both).await;
+    }
+    let head = ([9001, 32], 0..9001);
+    kernels::pulled_back(&device, &[Kind::Q8_0], head, &[3], &both).await;
     let mut cuts = kernels::software_cuts();
     cuts.push(Cut::HARDWARE);
     kernels::linear(
         &device,
-        Kind::Q4_1,
+        &[Kind::Q4_1],
         (200, 576, 9, 64..192),
         &[Cut::HARDWARE],
     )
@@ -579,7 +597,9 @@ async fn kernels_equal_the_host() {
         kernels::riders(&device, 2, [8, 4], Some(1), cut).await;
         kernels::riders(&device, 20, [8, 5], None, cut).await;
     }
-    kernels::choose(&device, 1000).await;
+    for at_once in [1, Asked::HARDWARE_AT_ONCE] {
+        kernels::choose(&device, 1000, at_once).await;
+    }
     kernels::choose_diverges(&device, 1000).await;
     kernels::norm_overflows(&device).await;
 }

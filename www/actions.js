@@ -4,10 +4,17 @@ import { adapterActions } from "./actions/adapters.js";
 import { conversationActions } from "./actions/conversation.js";
 import { engineActions } from "./actions/engine.js";
 import { doseActions } from "./actions/dose.js";
+import { methodActions } from "./actions/methods.js";
 import { modelActions } from "./actions/model.js";
+import { pictureActions } from "./actions/picture.js";
 import { runActions } from "./actions/run.js";
+import { runsActions } from "./actions/runs.js";
 import { settingsActions } from "./actions/settings.js";
+import { storageActions } from "./actions/storage.js";
+import { trainActions } from "./actions/train.js";
+import { workActions } from "./actions/work.js";
 import { plain } from "./engine/client.js";
+import { writesAside } from "./state/runs.js";
 
 /** @typedef {import("./engine/client.js").EngineError} EngineError */
 
@@ -17,10 +24,16 @@ export function createActions(store) {
   const engine = engineActions(store, recover);
   const settings = settingsActions(store, engine);
   const adapters = adapterActions(store, engine, settings);
-  const doses = doseActions(store, engine, adapters, settings);
+  const methods = methodActions(store, adapters, settings);
+  const works = workActions(store);
+  const doses = doseActions(store, engine, adapters, settings, works);
+  const training = trainActions(store, engine, adapters, works);
   const runs = runActions(store, engine, adapters);
+  const kept = runsActions(store, engine, adapters, settings, runs, works);
   const models = modelActions(store, engine, adapters, runs);
   const talk = conversationActions(store);
+  const pictures = pictureActions(store, engine);
+  const storage = storageActions(store, engine, models);
 
   /** Another device means another engine. @param {"auto"|"webgpu"|"cpu"} device */
   async function setDevice(device, allowSoftwareGpu = state.allowSoftwareGpu) {
@@ -55,12 +68,17 @@ export function createActions(store) {
 
   const { start, refreshMemory } = engine;
   const { setCoefficient, setLaw, setMask, setEnabled } = settings;
-  const { addAdapter, listShipped, removeAdapter, setTask, setExperts } = adapters;
-  const { run, request, stop, setCache, select } = runs;
+  const { addAdapter, fetchAdapter, listShipped, removeAdapter, setTask, setExperts } = adapters;
+  const { run, request, setCache, select } = runs;
+  /** What is being written, in the columns or beside them. */
+  const stop = () => {
+    runs.stop();
+    if (writesAside(state.work)) works.stopWork();
+  };
   return {
-    start, restart, setDevice, refreshMemory, ...models, ...doses,
-    addAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
-    run, request, stop, setCache, select, ...talk,
+    start, restart, setDevice, refreshMemory, ...models, ...methods, ...doses, ...training, ...kept, stopWork: works.stopWork,
+    addAdapter, fetchAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
+    run, request, stop, setCache, select, ...talk, ...pictures, ...storage,
   };
 }
 

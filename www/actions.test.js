@@ -105,7 +105,7 @@ test("refused layers go back alone, and the modules stay what acts", async () =>
   assert.equal(get("a").refused.code, "bad-option");
   await actions.setMask("a", { modules: "" });
   assert.deepEqual([get("a").layers ?? "", get("a").modules, get("a").refused], ["", "", null]);
-  assert.deepEqual(asked("setMask").at(-1), [1, "", ""], "the engine is told what the boxes show");
+  assert.deepEqual(asked("setMask").at(-1), [1, "", "", ""], "the engine is told what the boxes show");
 });
 
 test("modules cleared while refused layers are on their way are cleared", async () => {
@@ -117,7 +117,16 @@ test("modules cleared while refused layers are on their way are cleared", async 
   way.reject({ code: "bad-option", message: "no" });
   await settled();
   assert.deepEqual([get("a").layers ?? "", get("a").modules, get("a").refused?.code], ["", "", "bad-option"]);
-  assert.deepEqual(asked("setMask").at(-1), [1, "", ""]);
+  assert.deepEqual(asked("setMask").at(-1), [1, "", "", ""]);
+});
+
+test("tokens go with layers and modules, and refused ones go back alone", async () => {
+  const { actions, get } = await page(adapter("a", { layers: "3", positions: "generated" }));
+  assert.deepEqual([get("a").positions, get("a").refused ?? null], ["generated", null]);
+  worker.answers.setMask = (_id, _layers, _modules, positions) => (positions === "answer" ? refusal("bad-option") : undefined);
+  await actions.setMask("a", { positions: "answer" });
+  assert.deepEqual(asked("setMask"), [[1, "3", "", "answer"]]);
+  assert.deepEqual([get("a").layers, get("a").positions, get("a").refused.code], ["3", "generated", "bad-option"]);
 });
 
 test("a refused law and a refused switch go back too", async () => {
@@ -233,12 +242,16 @@ test("a list that cannot be fetched is told, and comes at the second try without
   const { actions, store, get } = await page(adapter("mine"));
   await actions.listShipped(async () => refusal("network"));
   assert.deepEqual([store.state.shelf.status, store.state.shelf.error.code], ["failed", "network"]);
-  await actions.listShipped(async () => ({ list: [{ ...adapter("shipped:a"), id: null, error: null }], gone: [] }));
+  await actions.listShipped(async () => ({ list: [{ ...adapter("shipped:a"), id: null, error: null }], gone: [], zoo: [] }));
   await settled();
   assert.deepEqual(store.state.adapters.map(({ key }) => key), ["mine", "shipped:a"]);
   assert.equal(get("shipped:a").id, 2, "it is loaded");
-  await actions.listShipped(async () => ({ list: [{ ...adapter("theirs"), key: "wanted:0", wanted: true, id: null, error: null }], gone: [] }));
+  await actions.listShipped(async () => ({ list: [{ ...adapter("theirs"), key: "wanted:0", wanted: true, id: null, error: null }], gone: [], zoo: [] }));
   assert.equal(store.state.adapters.length, 2, "a place that a link wants is kept once");
+  const zoo = [{ folder: "tone/lora" }];
+  await actions.listShipped(async () => ({ list: [{ ...adapter("zoo:tone/lora"), id: null, error: null }], gone: [], zoo }));
+  assert.equal(store.state.adapters.length, 2, "one of the zoo that was removed is not brought back");
+  assert.equal(store.state.zoo, zoo);
 });
 
 test("a model that fails says whether a copy of it is kept, and the copy can be deleted", async () => {
@@ -264,4 +277,19 @@ test("a frame that may have no workers is told so", async () => {
   } finally {
     globalThis.Worker = Worker;
   }
+});
+
+test("a model of the Hub is asked for at the link's mirror, found in what is kept, and deleted there", async () => {
+  const { store, actions } = await page();
+  store.set({ hub: "http://mirror" });
+  const kept = ["model.safetensors", "config.json#b1"].map((name) => ({
+    url: `http://mirror/o/n/resolve/main/${name}`, complete: true, keptBytes: 5, sizeBytes: 5, sha256: null, version: null,
+  }));
+  worker.answers.cachedModels = () => kept;
+  worker.answers.loadModel = () => refusal("network");
+  await actions.loadModel({ kind: "url", url: "hub:o/n", name: "o/n" });
+  assert.deepEqual(asked("loadModel").map(([url, { hub }]) => [url, hub]), [["hub:o/n", "http://mirror"]]);
+  assert.deepEqual([store.state.model.status, store.state.model.kept.keptBytes], ["failed", 10]);
+  await actions.forgetModel("hub:o/n");
+  assert.deepEqual(asked("deleteCachedModel"), kept.map(({ url }) => [url]));
 });

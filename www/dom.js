@@ -89,12 +89,25 @@ export function megabytes(bytes) {
   return (bytes < 1e8 ? tenths : mega)(bytes / 1e6);
 }
 
+/** What the engine takes now, and took at most. @param {import("./engine/protocol.js").Memory} memory */
+export function memoryWords({ wasmHeapBytes, wasmHeapPeakBytes, gpuBytes, gpuPeakBytes }) {
+  const wasm = { wasm: megabytes(wasmHeapBytes), wasmPeak: megabytes(wasmHeapPeakBytes) };
+  return gpuPeakBytes ? say("page.memory-gpu", { ...wasm, gpu: megabytes(gpuBytes), gpuPeak: megabytes(gpuPeakBytes) }) : say("page.memory", wasm);
+}
+
 const hundredths = numbers({ signDisplay: "always", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 /** 1 -> "+1.00", with a true minus sign @param {number} coefficient */
 export const signed = (coefficient) => (coefficient === 0 ? "0" : hundredths(coefficient).replace("-", "−"));
 
+/** What somebody typed: "−0,5" -> -0.5; NaN for nothing and for what is no number. @param {string} text */
+export const typed = (text) => (text.trim() ? Number(text.trim().replace("−", "-").replace(",", ".")) : NaN);
+
+/** A share, however small: 0.00041 -> "0.041 %" @param {number} share */
+export const shareText = (share) => say("page.percent", { p: shares(share * 100) });
+
 const percents = numbers(whole);
+const shares = numbers({ maximumSignificantDigits: 2 });
 const twoDigits = numbers({ minimumSignificantDigits: 2, maximumSignificantDigits: 2 });
 
 /** Small probabilities keep two digits that mean something. @param {number} p */

@@ -1,20 +1,26 @@
 // Wires the state, the engine and the panels together.
 import { createActions } from "./actions.js";
-import { byId, megabytes } from "./dom.js";
+import { lessonActions } from "./actions/lessons.js";
+import { byId, memoryWords } from "./dom.js";
 import { adaptersPanel } from "./panels/adapters.js";
-import { offline } from "./offline.js";
+import { sourceOf } from "./hub.js";
+import { embed } from "./embed.js";
 import { bench } from "./panels/bench.js";
 import { doseBar } from "./panels/dosebar.js";
 import { glossary } from "./panels/glossary.js";
 import { keys } from "./panels/keys.js";
+import { lessonList } from "./panels/lesson-list.js";
+import { lessonPanel } from "./panels/lessons.js";
 import { modelPanel } from "./panels/model.js";
 import { outputPanel } from "./panels/output.js";
 import { promptPanel } from "./panels/prompt.js";
+import { storagePanel } from "./panels/storage.js";
 import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
 import { recall, remember, writeAddress } from "./remember.js";
 import { createReplay } from "./replay.js";
-import { say, translate } from "./say.js";
+import { LANGUAGE, say, speak, spoken, translate } from "./say.js";
+import { askedOf, withLesson } from "./state/lesson.js";
 import { DEFAULT_MODEL } from "./state/models.js";
 import { rerunByItself } from "./state/since.js";
 import { createStore, defaults } from "./state/store.js";
@@ -39,18 +45,19 @@ const replay = createReplay(store, {
 // Before anything else: it is what moves first.
 const recorded = replay.begin();
 
+/** A model as a link writes it: what has no `hub:` before it is an address, of which the page's own have no host. @param {string} text */
+const linked = (text) => sourceOf(text.startsWith("hub:") ? text : new URL(text, document.baseURI).href, initial.hub, document.baseURI);
+
 /** The model that the Load button loads: the link's, else ours. @type {import("./state/store.js").ModelAddress} */
-const offered = modelUrl
-  ? { kind: "url", url: new URL(modelUrl, document.baseURI).href, name: modelUrl.split("/").pop() ?? modelUrl }
-  : DEFAULT_MODEL;
+const offered = modelUrl ? linked(modelUrl) : DEFAULT_MODEL;
 
 modelPanel(byId("model"), store, actions, offered);
 promptPanel(byId("prompt-form", HTMLFormElement), store, actions, offered);
 /** What comes with the page: its words at once, its numbers with the engine; after a failure, or once it is wanted back, again. */
 const fetchShipped = (weights = true) => actions.listShipped(() => shippedAdapters(asked.adapters, store.state.gone, weights));
 const restoreShipped = () => actions.listShipped(async () => {
-  const { list } = await shippedAdapters(null, []);
-  return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [] };
+  const { list, zoo } = await shippedAdapters(null, []);
+  return { list: list.map((adapter) => ({ ...adapter, coefficient: 0 })), gone: [], zoo };
 });
 adaptersPanel({ list: byId("adapter-list"), add: byId("adapter-add") }, store, actions, { asked: asked.adapters, fetchShipped, restoreShipped });
 outputPanel({
@@ -58,12 +65,23 @@ outputPanel({
   dose: byId("steered-dose"), doseBeside: byId("difference-dose"), below: byId("below"), status: byId("status"), notice: byId("notice"),
 }, store, actions, replay);
 stripsPanel(byId("strips"), store, actions);
-tokenPanel(byId("token"), store);
+tokenPanel(byId("token"), store, actions);
 doseBar(byId("dosebar"), store, actions);
-bench(byId("measure"), store, actions);
+const lessons = lessonActions(store, actions, replay, { base: document.baseURI, link });
+lessonPanel(byId("lesson"), store, lessons, {
+  load: () => actions.loadModel(offered),
+  left: (before) => {
+    if (before !== null) location.hash = before;
+    byId("lessons-open").focus();
+  },
+});
+lessonList(byId("lessons", HTMLDialogElement), byId("lessons-open"), byId("lesson-notice"), store, lessons);
+bench(byId("measure"), store, actions, replay);
 glossary(byId("word"), byId("about", HTMLDialogElement), byId("about-open"));
-keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share });
+keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share, columns: byId("columns") });
+storagePanel({ dialog: byId("storage", HTMLDialogElement), opener: byId("storage-open"), note: byId("nothing-kept") }, store, actions);
 rerunByItself(store, actions);
+embed({ title: byId("title"), told: byId("told") }, store, actions, { link, replay, offered });
 
 // ---- link ---------------------------------------------------------------------------------------
 
@@ -71,10 +89,10 @@ let writing = 0;
 function link() {
   const { source } = store.state.model;
   const other = source?.kind === "url" && source.url !== DEFAULT_MODEL.url ? source.url : null;
-  return serialise(store.state, defaults(), other ?? modelUrl ?? null, asked.adapters);
+  return withLesson(serialise(store.state, defaults(), other ?? modelUrl ?? null, asked.adapters), store.state.lesson);
 }
 store.watch(["turns"], ({ turns }) => rememberTurns(turns));
-store.watch(["prompt", "chat", "system", "turns", "variables", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device"], () => {
+store.watch(["prompt", "chat", "system", "turns", "variables", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device", "lesson"], () => {
   clearTimeout(writing);
   writing = setTimeout(() => writeAddress(link()), 300);
 });
@@ -84,7 +102,7 @@ async function share() {
   const written = writeAddress(link());
   const button = byId("share");
   try {
-    await navigator.clipboard.writeText(new URL(link(), location.href).href);
+    await navigator.clipboard.writeText(new URL(link(), location.href.split(/[?#]/)[0]).href);
     button.textContent = say("page.copied");
   } catch {
     button.textContent = say(written && window === window.top ? "page.link-in-address" : "page.may-not-copy");
@@ -106,6 +124,20 @@ const place = () => {
 narrow.addEventListener("change", place);
 place();
 
+// ---- language ----------------------------------------------------------------------------------
+
+const language = byId("language", HTMLSelectElement);
+language.value = LANGUAGE;
+byId("in-english").hidden = LANGUAGE === "en";
+// Every part of the page holds its words: it is built again.
+language.addEventListener("change", () => {
+  speak(language.value);
+  // Where nothing is remembered the link has to say it; where the link says it, it says the new one.
+  if (store.state.language || spoken() !== language.value) store.set({ language: language.value });
+  writeAddress(link());
+  location.reload();
+});
+
 // ---- theme, memory ------------------------------------------------------------------------------
 
 const themes = ["auto", "light", "dark"];
@@ -122,17 +154,17 @@ byId("theme").addEventListener("click", () => {
 });
 store.watch(["memory", "model"], ({ memory, model }) => {
   if (!memory || model.status !== "ready") return byId("memory").replaceChildren();
-  const wasm = { wasm: megabytes(memory.wasmHeapBytes), wasmPeak: megabytes(memory.wasmHeapPeakBytes) };
-  byId("memory").textContent = memory.gpuPeakBytes
-    ? say("page.memory-gpu", { ...wasm, gpu: megabytes(memory.gpuBytes), gpuPeak: megabytes(memory.gpuPeakBytes) })
-    : say("page.memory", wasm);
+  byId("memory").textContent = memoryWords(memory);
 });
 
 // ---- begin --------------------------------------------------------------------------------------
 
 // The recording and the words of the adapters first, then the engine, and then what only the
 // engine needs and what only the next visit needs.
+const lesson = askedOf(location.hash);
+lessons.setLinked(lesson);
 await Promise.all([recorded, fetchShipped(false)]);
+if (lesson.lesson) await lessons.resume(lesson.lesson, lesson);
 const started = await actions.start();
 const numbers = store.state.shelf.status === "here" ? fetchShipped() : Promise.resolve();
 if (started) {
@@ -143,4 +175,6 @@ if (started) {
   actions.refreshMemory();
 }
 await numbers;
-await offline();
+await (await import("./offline.js")).offline();
+// Where nothing is kept it says so, once.
+await actions.lookAtStorage();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { nearest, readRecording, stepsOf } from "./recording.js";
+import { nearest, placeOf, readRecording, stepsOf } from "./recording.js";
 
 /** One prompt, two adapters, three coefficients; the steered text of the second run is shorter. */
 export const SMALL = {
@@ -32,7 +32,9 @@ test("the nearest coefficient that was recorded, of two the smaller", () => {
 });
 
 test("a run becomes the steps that the engine reports", () => {
-  const run = stepsOf(/** @type {any} */ (SMALL), 0, "mood", 1);
+  const mood = { key: "shipped:mood", title: "Mood" };
+  const steps = (/** @type {number} */ adapter, /** @type {number} */ c, /** @type {any} */ recording = SMALL) => stepsOf(recording, 0, adapter, c, mood);
+  const run = steps(0, 1);
   assert.ok(run);
   assert.equal(run.split, 1);
   assert.deepEqual(run.tokens[1], {
@@ -41,7 +43,25 @@ test("a run becomes the steps that the engine reports", () => {
   });
   const [, , last] = run.tokens;
   assert.deepEqual([last.steered, last.base.finish, last.klNats, last.doses], [null, "length", null, []]);
-  assert.equal(stepsOf(/** @type {any} */ (SMALL), 0, "mood", 0)?.split, null);
-  assert.equal(stepsOf(/** @type {any} */ (SMALL), 0, "tone", -1), null);
-  assert.equal(stepsOf(/** @type {any} */ (SMALL), 0, "other", 1), null);
+  assert.equal(steps(0, 0)?.split, null);
+  assert.equal(steps(1, -1), null);
+  assert.equal(steps(2, 1), null);
+  // Turned at its second token only.
+  for (const [cache, used] of /** @type {const} */ ([["keep", ["current", "kept", "kept"]], ["recompute", ["current", "recomputed", "current"]]])) {
+    const late = steps(0, -1, { ...SMALL, adapters: [{ name: "mood", title: "Mood", from: 1, cache }] });
+    assert.deepEqual(late?.tokens.map((token) => token.cache), used);
+    assert.deepEqual(late?.tokens.map(({ doses }) => doses.length), [0, 1, 1]);
+  }
+});
+
+test("an adapter is known by its name, its weights and where it acts", () => {
+  const recording = /** @type {any} */ ({ ...SMALL, adapters: [
+    { name: "mood", title: "Mood", sha256: "a" }, { name: "lora", title: "LoRA", sha256: "b" }, { name: "mood", title: "Mood", layers: "0-9" },
+    { name: "tone", title: "Tone", cache: "keep" }, { name: "tone", title: "Tone", cache: "recompute" },
+  ] });
+  const place = (/** @type {any} */ adapter, /** @type {"keep"|"recompute"} */ cache = "keep") => placeOf(recording, { name: adapter.key.slice(adapter.key.indexOf(":") + 1), ...adapter },
+    { zoo: [/** @type {any} */ ({ folder: "tone/lora", sha256: "b" }), /** @type {any} */ ({ folder: "tone/dora", sha256: "c" })], cache });
+  assert.deepEqual([{ key: "shipped:mood" }, { key: "zoo:tone/lora" }, { key: "zoo:tone/dora" }, { key: "file:mood" }, { key: "shipped:lora" },
+    { key: "shipped:mood", layers: "0-9" }, { key: "shipped:mood", layers: "3" }, { key: "shipped:mood", modules: "q_proj" }].map((one) => place(one)), [0, 1, -1, -1, 1, 2, -1, -1]);
+  assert.deepEqual([place({ key: "shipped:tone" }), place({ key: "shipped:tone" }, "recompute")], [3, 4]);
 });

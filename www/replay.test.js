@@ -4,7 +4,7 @@ import { mock, test } from "node:test";
 
 import { SMALL } from "./recording.test.js";
 import { createReplay } from "./replay.js";
-import { createStore, defaults } from "./state/store.js";
+import { NO_RUN, createStore, defaults } from "./state/store.js";
 
 const adapter = (/** @type {string} */ name, /** @type {any} */ more = {}) =>
   ({ key: `shipped:${name}`, name, title: name, files: null, id: null, error: null, coefficient: 0, enabled: true, ...more });
@@ -80,6 +80,21 @@ test("a live run takes the columns, for good", async () => {
   assert.equal(store.state.recording.shown, false);
   turn("mood", -1);
   assert.deepEqual(store.state.run, { status: "done", tokens: [], recorded: null });
+});
+
+test("another recording in its place, and the page's own again", async () => {
+  const { store, replay, text, turn } = await page([adapter("mood", { coefficient: 1 })]);
+  const before = text("steered");
+  // The same answer under another address.
+  store.set({ run: NO_RUN, prompt: "Say." });
+  assert.equal((await replay.use(new URL("http://x/other.json")))?.model.name, "toy");
+  assert.equal(text("steered"), before);
+  turn("mood", 1);
+  store.setAdapter("shipped:mood", { layers: "0-9" });
+  assert.match(replay.unlike(), /Where it acts is not recorded/);
+  store.setAdapter("shipped:mood", { layers: "" });
+  assert.equal(await replay.use(null) === null, false);
+  assert.equal(replay.unlike(), "");
 });
 
 test("without a recording the page goes on", async () => {

@@ -24,6 +24,9 @@ const isHashed = (url) => HASH.test(new URL(url).pathname);
 /** What all versions of a file have in common. @param {string} url */
 const stem = (url) => new URL(url).pathname.replace(HASH, "");
 
+/** Whether the page found that what is kept is not what it should be. @param {Request} request */
+const distrusted = ({ cache }) => cache === "reload";
+
 /** @param {ExtendableEvent} event @param {Request} request */
 async function networkFirst(event, request) {
   const shell = await caches.open(SHELL);
@@ -33,7 +36,7 @@ async function networkFirst(event, request) {
     if (response.ok) {
       const tag = response.headers.get("etag");
       const had = await kept();
-      if (!had || !tag || had.headers.get("etag") !== tag) keep(event, shell.put(request, response.clone()));
+      if (!had || !tag || had.headers.get("etag") !== tag || distrusted(request)) keep(event, shell.put(request, response.clone()));
     }
     return response;
   } catch (error) {
@@ -46,10 +49,10 @@ async function networkFirst(event, request) {
 /** @param {ExtendableEvent} event @param {Request} request */
 async function cacheFirst(event, request) {
   const shell = await caches.open(SHELL);
-  const kept = await shell.match(request);
+  const kept = !distrusted(request) && await shell.match(request);
   if (kept) return kept;
   // What the page fetched before this worker was there comes from the browser's own cache.
-  const response = await fetch(request, { cache: "force-cache" });
+  const response = await fetch(request, distrusted(request) ? {} : { cache: "force-cache" });
   if (response.ok) keep(event, shell.put(request, response.clone()).then(() => dropOthers(shell, request.url)));
   return response;
 }

@@ -6,10 +6,9 @@
 
 use serde_json::{Map, json};
 
-use super::{Inspection, inspect, load_waiting};
-use crate::checkpoint::{self, AdapterFiles};
+use super::{Inspection, Opened, inspect, read};
+use crate::checkpoint::{AdapterFiles, Base};
 use crate::error::{Error, Result};
-use crate::methods::pissa;
 use crate::model::Model;
 use crate::weights::gguf::{self, Gguf};
 use crate::weights::safetensors::SafeTensors;
@@ -109,8 +108,8 @@ impl Headed {
         if json.windows(MLX.len()).any(|part| part == MLX) {
             return Ok(());
         }
-        let config = match checkpoint::read(&self.files, Some(model.config())) {
-            Ok((config, _)) => config,
+        let (config, method, tensors) = match read(&self.files, model) {
+            Ok(read) => read,
             Err(error) if WHEN_READ.contains(&error.code()) => return Err(error),
             Err(error) => return self.counts(error),
         };
@@ -119,10 +118,15 @@ impl Headed {
             .iter()
             .any(|(key, _)| key.contains("base_layer"));
         // These ask for the base's weights before they look at a tensor.
-        if pissa::matches(&config) || frozen {
+        if frozen || matches!((method.extras().base)(&config), Base::Weights(_)) {
             return Ok(());
         }
-        match load_waiting(&self.files, model).await {
+        let opened = Opened::new(&config, method, tensors, &self.files, model);
+        let loaded = match opened {
+            Ok(opened) => opened.load_waiting().await,
+            Err(error) => Err(error),
+        };
+        match loaded {
             Ok(_) => Ok(()),
             Err(error) => self.counts(error),
         }

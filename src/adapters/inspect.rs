@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map as JsonMap, Value};
 
 use super::reach;
 use crate::checkpoint::{
-    AdapterFiles, Card, Config, Method, PREFIX, count, is_classifier, keys, read,
+    AdapterFiles, Card, Config, Method, PREFIX, Parts, count, is_classifier, keys, saved,
 };
 use crate::error::{Error, Result};
 use crate::hooks::{Law, ranges};
-use crate::methods::{gate, lora, method_of, saved, xlora};
+use crate::methods::{method_of, read};
 use crate::weights::HostTensor;
-
-/// Config fields that say for how many tasks a method was trained, and how many skills these share.
-const TASK_COUNTS: &[&str] = &["n_tasks", "num_tasks"];
-const SKILL_COUNTS: &[&str] = &["n_skills"];
 
 /// What `steer inspect` and the page show of a checkpoint, without a model.
 #[derive(Debug, Clone, Serialize)]
@@ -87,13 +82,14 @@ pub(super) fn explain(
             let misnamed = keys::check_names(config, method, tensors).err();
             let is_reported = misnamed.is_some();
             refused.extend(misnamed);
-            if method.name == xlora::METHOD.name && files.expert_weights.is_none() {
-                let has = |key: &str| tensors.contains_key(key);
-                refused.extend(gate::check(config, has).err());
+            if let Some(Parts::Experts { weighed, .. }) = method.extras().parts
+                && files.expert_weights.is_none()
+            {
+                refused.extend(weighed(config, &|key| tensors.contains_key(key)).err());
             }
             let mut unused = Vec::new();
             for key in tensors.keys() {
-                if lora::is_of_training(config, key) {
+                if method.extras().is_of_training(config, key) {
                     continue;
                 }
                 match method.keys.iter().find_map(|name| key.strip_suffix(name)) {
@@ -127,17 +123,19 @@ pub(super) fn explain(
             modules.dedup();
         }
     }
-    let counted = |fields: &[&str]| {
-        let known = |field: &&&str| matches!(&method, Ok(method) if method.reads.contains(field));
-        let mut known = fields.iter().filter(known);
-        known.find_map(|field| config.count(field).ok())
+    let extras = method.as_ref().ok().map(|method| method.extras());
+    let tasks = extras.and_then(|extras| config.count(extras.tasks?).ok());
+    let parts = extras.and_then(|extras| extras.parts);
+    let count_of = |parts: Parts| parts.count(config).ok();
+    let (experts, skills) = match parts {
+        None => (None, None),
+        Some(parts @ Parts::Experts { .. }) => (count_of(parts), None),
+        Some(parts @ Parts::Skills { .. }) => (None, count_of(parts)),
     };
-    let (tasks, skills) = (counted(TASK_COUNTS), counted(SKILL_COUNTS));
-    let experts = config.get("adapters").and_then(Value::as_object);
     let layers = reach::entries(tensors.keys());
     let found = Inspection {
         name: files.name.clone(),
-        experts: experts.map(JsonMap::len),
+        experts,
         tasks,
         skills,
         law: method.as_ref().ok().map(|method| method.law),
@@ -148,7 +146,7 @@ pub(super) fn explain(
         model: None,
         layers_reached: None,
         warnings: Vec::new(),
-        parameters: count(tensors),
+        parameters: count(tensors.values().map(|tensor| &tensor.shape)),
         refused: Vec::new(),
     };
     (found, refused)

@@ -5,6 +5,7 @@
 //! site for any coefficient.
 //!
 //! ```text
+//! besides.rs     what else in its folder belongs to it
 //! inspect.rs     what a checkpoint is, without a model
 //! trial.rs       the same for a model, with every refusal
 //! header.rs      the same from the header of a large file
@@ -14,12 +15,14 @@
 //! ```
 
 mod base_model;
+mod besides;
 mod header;
 mod inspect;
 mod reach;
 mod stack;
 mod trial;
 
+pub use besides::{Besides, besides};
 pub use header::{Headed, LARGE_BYTES};
 pub use inspect::{Inspection, inspect};
 pub use stack::{Entry, EntryView, Stack};
@@ -27,13 +30,17 @@ pub use trial::inspect_for;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checkpoint::{self, AdapterFiles, Config, Loaded, Loader, Method, keys};
-use crate::device::read_back;
+use burn::tensor::Tensor;
+
+use crate::arch::Names;
+use crate::checkpoint::{self, AdapterFiles, Config, Known, Loaded, Loader, Method, keys, saved};
 use crate::error::Result;
 use crate::hooks::{self, Law, Offer, Placed, Site, ranges};
-use crate::methods::{ln_tuning, method_of, pissa, saved};
+use crate::methods::{self, method_of};
 use crate::model::Model;
 use crate::weights::{HostTensor, sha256};
+
+type Tensors = BTreeMap<String, HostTensor>;
 
 /// A checkpoint loaded for a model.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ pub struct Adapter {
     pub laws_refused: Vec<(Law, &'static str)>,
     /// Numbers in its file.
     pub parameters: usize,
+    /// Its tensors, by name, with their shapes.
+    pub tensors: Vec<(String, Vec<usize>)>,
     /// SHA-256 of its file of weights, in hexadecimal digits.
     pub sha256: String,
     /// Its laws, by site.
@@ -80,6 +89,19 @@ impl Adapter {
     pub fn layers_text(&self) -> String {
         ranges(&self.layers_reached())
     }
+
+    /// The kinds of places on which it acts, each with its blocks; none for what is in no block.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, Vec<usize>)> {
+        reach::places(&self.placed)
+    }
+
+    /// The tensors of its file that belong to a place alone, and those that belong to no place: what
+    /// all places share.
+    #[must_use]
+    pub fn tensors_at(&self, site: Site, names: &Names) -> [Vec<(&str, &[usize])>; 2] {
+        reach::tensors_at(&self.tensors, site, names)
+    }
 }
 
 /// Loads a checkpoint for a model. In a browser this cannot wait for a GPU, which some methods
@@ -88,7 +110,8 @@ impl Adapter {
 /// # Errors
 /// An unknown method, an option that is not honoured, missing or unused keys, wrong shapes.
 pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
-    load_with(files, model, BTreeMap::new())
+    let (config, method, tensors) = read(files, model)?;
+    Opened::new(&config, method, tensors, files, model)?.load()
 }
 
 /// As [`load`], after waiting for the base's weights where the method needs them on the host.
@@ -96,75 +119,108 @@ pub fn load(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
 /// # Errors
 /// As [`load`], and [`DeviceLost`](crate::Error::DeviceLost).
 pub async fn load_waiting(files: &AdapterFiles, model: &Model) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
-    let loader = Loader::new(&config, tensors, model, files, BTreeMap::new());
-    let mut wanted = saved::frozen(&loader);
-    if pissa::matches(&config) {
-        // `load` returns the error of a bad file.
-        wanted.extend(loader.targets("lora_A.weight").unwrap_or_default());
-    }
-    let mut weights = BTreeMap::new();
-    for target in wanted {
-        weights.insert(target.site, read_back(loader.base_weight(&target)).await?);
-    }
-    if config
-        .text("peft_type")
-        .is_ok_and(|name| name == ln_tuning::PEFT_TYPE)
-    {
-        for (site, key) in ln_tuning::norms(&loader).unwrap_or_default() {
-            let gain = loader.base_gain(site, &key)?;
-            weights.insert(site, read_back(gain.unsqueeze()).await?);
-        }
-    }
-    load_with(files, model, weights)
+    let (config, method, tensors) = read(files, model)?;
+    let opened = Opened::new(&config, method, tensors, files, model)?;
+    opened.load_waiting().await
 }
 
-fn load_with(
+/// The law and the effects of tensors under PEFT's names, of which `leaves` are being trained; `files`
+/// have the task and the experts, where the method has such.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn placed(
+    config: &Config,
+    method: &Method,
+    tensors: Tensors,
+    leaves: BTreeMap<String, Tensor<1>>,
     files: &AdapterFiles,
+    known: &Known,
     model: &Model,
-    weights: BTreeMap<Site, Vec<f32>>,
-) -> Result<Adapter> {
-    let (config, tensors) = checkpoint::read(files, Some(model.config()))?;
+) -> Result<(Law, Vec<Placed>)> {
+    let config = &methods::with_defaults(config.clone());
+    let loader =
+        Loader::new(method.extras(), config, tensors, model, files)?.of_leaves(leaves, known);
+    let loaded = (method.load)(&loader)?;
+    loader.finish()?;
+    let Loaded { law, placed } = loaded.settled(method, config)?;
+    Ok((law, placed))
+}
+
+/// The files' config, method and tensors, checked by their names.
+fn read(files: &AdapterFiles, model: &Model) -> Result<(Config, &'static Method, Tensors)> {
+    let (config, tensors) = methods::read(files, Some(model.config()))?;
     let method = method_of(&config)?;
     method.check_fields(&config)?;
     keys::check_names(&config, method, &tensors)?;
-    build(&config, method, tensors, files, model, weights)
+    Ok((config, method, tensors))
 }
 
-/// Loads what was read: all but the check of the config's fields.
-fn build(
-    config: &Config,
+/// What was read of an adapter's files, before its method has taken anything.
+struct Opened<'a> {
+    files: &'a AdapterFiles,
     method: &'static Method,
-    tensors: BTreeMap<String, HostTensor>,
-    files: &AdapterFiles,
-    model: &Model,
-    weights: BTreeMap<Site, Vec<f32>>,
-) -> Result<Adapter> {
-    let parameters = checkpoint::count(&tensors);
-    let entries = reach::entries(tensors.keys());
-    let loader = Loader::new(config, tensors, model, files, weights);
-    let Loaded { law, mut placed } = (method.load)(&loader)?;
-    let left_out = reach::left_out(config, &placed);
-    placed.extend(saved::copies(&loader)?.into_iter().map(Placed::always));
-    loader.finish()?;
-    for placed in &mut placed {
-        placed.settle(law);
+    shapes: Vec<(String, Vec<usize>)>,
+    loader: Loader<'a>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(
+        config: &'a Config,
+        method: &'static Method,
+        tensors: Tensors,
+        files: &'a AdapterFiles,
+        model: &'a Model,
+    ) -> Result<Self> {
+        Ok(Self {
+            files,
+            method,
+            shapes: tensors
+                .iter()
+                .map(|(key, tensor)| (key.clone(), tensor.shape.clone()))
+                .collect(),
+            loader: Loader::new(method.extras(), config, tensors, model, files)?,
+        })
     }
-    let (blocks, base_model) = (model.config().num_layers, config.base_model());
-    let other = base_model
-        .as_ref()
-        .and_then(|base| base_model::another(base, model.names()));
-    let doubts = reach::doubts(config, &entries, &reach::reached(&placed), blocks);
-    Ok(Adapter {
-        name: files.name.clone(),
-        method,
-        laws: hooks::offers(law, &placed),
-        laws_refused: hooks::impossible(&placed),
-        parameters,
-        sha256: sha256(&files.weights),
-        placed,
-        base_model,
-        blocks,
-        warnings: other.into_iter().chain(doubts).chain(left_out).collect(),
-    })
+
+    async fn load_waiting(mut self) -> Result<Adapter> {
+        let needed = (self.method.extras().base)(self.loader.config);
+        self.loader.wait(needed).await?;
+        self.load()
+    }
+
+    fn load(self) -> Result<Adapter> {
+        let Self {
+            files,
+            method,
+            shapes,
+            loader,
+        } = self;
+        let (config, model) = (loader.config, loader.model);
+        let mut loaded = (method.load)(&loader)?;
+        let left_out = reach::left_out(config, &loaded.placed);
+        let copies = saved::copies(&loader)?.into_iter();
+        loaded.placed.extend(copies.map(Placed::always));
+        loader.finish()?;
+        let Loaded { law, placed } = loaded.settled(method, config)?;
+        let (blocks, base_model) = (model.config().num_layers, config.base_model());
+        let other = base_model
+            .as_ref()
+            .and_then(|base| base_model::another(base, model.names()));
+        let entries = reach::entries(shapes.iter().map(|(key, _)| key));
+        let doubts = reach::doubts(config, &entries, &reach::reached(&placed), blocks);
+        Ok(Adapter {
+            name: files.name.clone(),
+            method,
+            laws: hooks::offers(law, &placed),
+            laws_refused: hooks::impossible(&placed),
+            parameters: checkpoint::count(shapes.iter().map(|(_, shape)| shape)),
+            tensors: shapes,
+            sha256: sha256(&files.weights),
+            placed,
+            base_model,
+            blocks,
+            warnings: other.into_iter().chain(doubts).chain(left_out).collect(),
+        })
+    }
 }

@@ -1,13 +1,12 @@
 //! Which blocks of a model an adapter reaches, and what speaks against its being made for that model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::arch::{Names, all_names};
-use crate::checkpoint::Config;
-use crate::checkpoint::patterns::Patterns;
-use crate::hooks::{Placed, Site, ranges};
+use crate::checkpoint::{Choice, Config, PREFIX};
+use crate::hooks::{Module, Placed, Site, ranges};
 
 /// The blocks on which something acts.
 pub(super) fn reached(placed: &[Placed]) -> BTreeSet<usize> {
@@ -17,15 +16,57 @@ pub(super) fn reached(placed: &[Placed]) -> BTreeSet<usize> {
 
 /// The blocks that a file's keys name. Frozen copies of the base are no entries of the adapter.
 pub(super) fn entries<'a>(keys: impl IntoIterator<Item = &'a String>) -> BTreeSet<usize> {
-    let layer = |key: &String| -> Option<usize> {
-        let behind = |prefix: &str| key.split_once(prefix).map(|(_, rest)| rest);
-        let rest = behind("model.layers.").or(key.strip_prefix("direction."))?;
-        if key.contains(".base_layer.") {
-            return None;
-        }
-        rest.split('.').next()?.parse().ok()
-    };
-    keys.into_iter().filter_map(layer).collect()
+    let own = keys.into_iter().filter(|key| !key.contains(".base_layer."));
+    own.filter_map(|key| block(key)).collect()
+}
+
+/// The block that a key names.
+fn block(key: &str) -> Option<usize> {
+    let behind = |prefix: &str| key.split_once(prefix).map(|(_, rest)| rest);
+    let rest = behind("model.layers.").or(key.strip_prefix("direction."))?;
+    rest.split('.').next()?.parse().ok()
+}
+
+/// The kinds of places on which something acts, each with its blocks, in the model's order.
+pub(super) fn places(placed: &[Placed]) -> Vec<(&'static str, Vec<usize>)> {
+    let mut places: BTreeMap<Module, BTreeSet<usize>> = BTreeMap::new();
+    for placed in placed {
+        let blocks = places.entry(placed.site.module()).or_default();
+        blocks.extend(placed.site.layer());
+    }
+    let named = places.into_iter();
+    named
+        .map(|(module, blocks)| (module.name(), blocks.into_iter().collect()))
+        .collect()
+}
+
+/// The tensors of a place alone, and those of no place: what all places share.
+pub(super) fn tensors_at<'a>(
+    tensors: &'a [(String, Vec<usize>)],
+    site: Site,
+    names: &Names,
+) -> [Vec<(&'a str, &'a [usize])>; 2] {
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    for (key, shape) in tensors {
+        let named = place(key, names);
+        let in_block = || named.is_none() && block(key) == site.layer();
+        let list = match site {
+            _ if named == Some(site) => &mut own,
+            Site::Attention(_) | Site::Residual(_) if in_block() => &mut own,
+            _ if named.is_none() && block(key).is_none() => &mut shared,
+            _ => continue,
+        };
+        list.push((key.as_str(), shape.as_slice()));
+    }
+    [own, shared]
+}
+
+/// The place of a key: that of the path with which it begins.
+fn place(key: &str, names: &Names) -> Option<Site> {
+    let path = key.strip_prefix(PREFIX)?;
+    let ends = path.match_indices('.').map(|(end, _)| end);
+    ends.map(|end| &path[..end])
+        .find_map(|path| Site::parse(path).or_else(|| Site::parse_norm(names, path)))
 }
 
 /// What speaks against an adapter's being made for a model of so many blocks: entries that it does
@@ -116,92 +157,6 @@ pub(super) fn left_out(config: &Config, placed: &[Placed]) -> Option<String> {
         "its config does not choose {first}{more}, for which its file has tensors: they act here, PEFT \
          passes over them"
     ))
-}
-
-/// Which modules a config chooses.
-struct Choice {
-    targets: Modules,
-    excluded: Modules,
-    layers: Option<Vec<Option<u64>>>,
-}
-
-impl Choice {
-    /// None where the config chooses in a way that is not understood here.
-    fn read(config: &Config) -> Option<Self> {
-        let chosen = |field: &str| {
-            config
-                .get(field)
-                .map_or(Some(Modules::List(Vec::new())), Modules::read)
-        };
-        let targets = chosen("target_modules")?;
-        let layers = match config.get("layers_to_transform") {
-            Some(Value::Number(layer)) => Some(vec![layer.as_u64()]),
-            Some(Value::Array(layers)) if !layers.is_empty() => {
-                Some(layers.iter().map(Value::as_u64).collect())
-            }
-            _ => None,
-        };
-        // PEFT reads a pattern without looking at layers_to_transform.
-        let layers = layers.filter(|_| matches!(targets, Modules::List(_)));
-        Some(Self {
-            targets,
-            excluded: chosen("exclude_modules")?,
-            layers,
-        })
-    }
-
-    /// Whether PEFT adapts a module of a block.
-    fn adapts(&self, config: &Config, layer: usize, module: &str) -> bool {
-        let path = config.own_path(&format!("model.layers.{layer}.{module}"));
-        let inside = self.layers.as_ref();
-        inside.is_none_or(|layers| layers.contains(&Some(layer as u64)))
-            && self.targets.has(&path)
-            && !self.excluded.has(&path)
-    }
-}
-
-/// Modules as PEFT's configs choose them.
-enum Modules {
-    /// By the end of their paths.
-    List(Vec<String>),
-    /// By the whole path.
-    Pattern(String, Patterns),
-}
-
-impl Modules {
-    /// None for a choice that is not understood here.
-    fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::Null => Some(Self::List(Vec::new())),
-            Value::Array(names) => {
-                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-                names.collect::<Option<_>>().map(Self::List)
-            }
-            Value::String(all) if all == "all-linear" => {
-                let paths = all_names().flat_map(|names| names.linears);
-                let paths = paths.map(|(_, path, _)| *path);
-                let name = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
-                let names: BTreeSet<String> = paths.map(name).collect();
-                Some(Self::List(names.into_iter().collect()))
-            }
-            Value::String(pattern) => {
-                let patterns = Patterns::default();
-                patterns.whole("", pattern).ok()?;
-                Some(Self::Pattern(pattern.clone(), patterns))
-            }
-            _ => None,
-        }
-    }
-
-    fn has(&self, path: &str) -> bool {
-        match self {
-            Self::List(names) => names.iter().any(|name| {
-                let before = path.strip_suffix(name.as_str());
-                before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-            }),
-            Self::Pattern(pattern, patterns) => patterns.whole(path, pattern) == Ok(true),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Adapter;
 use crate::error::{Error, Result};
-use crate::hooks::{Acting, Effect, Law, Mask, Offer, Site, Steering};
+use crate::hooks::{Acting, Law, Mask, Offer, Site, Sited, Steering};
 
 /// One adapter of the stack and its state.
 #[derive(Debug)]
@@ -53,10 +53,14 @@ pub struct EntryView {
     pub laws_refused: Vec<(Law, &'static str)>,
     /// Sites it acts on.
     pub modules: usize,
+    /// Its kinds of places, as `q_proj`, each with its blocks.
+    pub places: Vec<(&'static str, Vec<usize>)>,
     /// Blocks on which it may act, as `5-20` or `all`.
     pub mask_layers: String,
     /// Modules on which it may act, as `q_proj,v_proj` or `all`.
     pub mask_modules: String,
+    /// Tokens on which it may act, as `generated` or `all`.
+    pub mask_positions: String,
     /// What the mask leaves out without naming it.
     pub mask_remarks: Vec<String>,
     /// `base_model_name_or_path` of its config.
@@ -90,20 +94,17 @@ impl Entry {
         }
     }
 
-    /// Its effects at its coefficient, by site.
+    /// Its effects at its coefficient.
     #[must_use]
-    pub fn effects(&self) -> Vec<(Site, Effect)> {
+    pub fn effects(&self) -> Vec<Sited> {
         self.effects_at(self.coefficient)
     }
 
-    fn effects_at(&self, c: f32) -> Vec<(Site, Effect)> {
+    fn effects_at(&self, c: f32) -> Vec<Sited> {
         let placed = self.adapter.placed.iter();
         placed
             .filter(|placed| self.mask.allows(placed.site))
-            .flat_map(|placed| {
-                let effects = placed.effects(self.law, c).into_iter();
-                effects.map(|effect| (placed.site, effect))
-            })
+            .flat_map(|placed| placed.effects(self.law, c))
             .collect()
     }
 
@@ -153,7 +154,7 @@ impl Entry {
     }
 
     /// Refuses coefficients outside a law's domain.
-    fn check(&self, law: Law, c: f32) -> Result<()> {
+    pub(crate) fn check(&self, law: Law, c: f32) -> Result<()> {
         let refuse = |expected: String| Error::BadCoefficient {
             adapter: self.adapter.name.clone(),
             found: c.to_string(),
@@ -188,8 +189,10 @@ impl Entry {
             laws: self.adapter.laws.clone(),
             laws_refused: self.adapter.laws_refused.clone(),
             modules: self.adapter.placed.len(),
+            places: self.adapter.places(),
             mask_layers: self.mask.layers_text(),
             mask_modules: self.mask.modules_text(),
+            mask_positions: self.mask.positions.to_string(),
             mask_remarks: self.mask_remarks.clone(),
             base_model: self.adapter.base_model.clone(),
             layers_reached: self.adapter.layers_text(),
@@ -273,8 +276,9 @@ impl Stack {
     /// Chooses where an adapter may act. It acts from the next forward pass on.
     ///
     /// # Errors
-    /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for blocks that the model lacks and for a mask
-    /// that leaves it no place at all; the old one stays then.
+    /// [`Error::NoSuchAdapter`]; [`Error::BadOption`] for blocks that the model lacks, for a mask
+    /// that leaves it no place at all, and for tokens where it has keys and values of its own; the old
+    /// one stays then.
     pub fn set_mask(&mut self, id: u32, mask: Mask) -> Result<()> {
         self.entry(id)?.set_mask(mask)?;
         self.built = None;
@@ -361,19 +365,19 @@ fn build(
 ) -> Steering {
     let each = entries.iter().map(|entry| (entry, coefficient(entry)));
     let active = each.filter(|(entry, c)| entry.enabled && *c != 0.0);
-    let active: Vec<(&Entry, f32)> = active.collect();
     let inside = |site: Site| match (layers, site.layer()) {
         (None, _) => true,
         (Some(layers), Some(layer)) => layers.contains(&layer),
         (Some(_), None) => false,
     };
-    let acting = active.iter().map(|(entry, c)| {
-        let mut acting = entry.acting(*c);
+    let adapters = active.map(|(entry, c)| {
+        let mut acting = entry.acting(c);
         if let Some(layers) = layers {
             acting.mask.layers = Some(layers.clone());
         }
-        acting
+        let mut effects = entry.effects_at(c);
+        effects.retain(|effect| inside(effect.site()));
+        (acting, effects)
     });
-    let effects = active.iter().flat_map(|(entry, c)| entry.effects_at(*c));
-    Steering::of(effects.filter(|(site, _)| inside(*site))).stamped(acting.collect())
+    Steering::of_adapters(&adapters.collect::<Vec<_>>())
 }

@@ -1,17 +1,12 @@
 //! Loading to find every refusal and not the first alone: what is refused is removed, and loading
 //! goes on with the rest.
 
-use std::collections::BTreeMap;
-
-use super::base_model;
 use super::inspect::{Inspection, explain};
-use crate::checkpoint::{self, AdapterFiles, Config, Method, PREFIX};
+use super::{Opened, Tensors, base_model};
+use crate::checkpoint::{self, AdapterFiles, Choices, Config, Method, PREFIX, Parts, saved};
 use crate::error::{Error, Result};
-use crate::methods::{method_of, saved};
+use crate::methods::{method_of, read};
 use crate::model::Model;
-use crate::weights::HostTensor;
-
-type Tensors = BTreeMap<String, HostTensor>;
 
 /// Explains a checkpoint as [`super::inspect`](fn@super::inspect) does, and finds all for which [`super::load`] would
 /// refuse it for this model, and all that it would warn of. Where one fault hides others, as an
@@ -20,7 +15,7 @@ type Tensors = BTreeMap<String, HostTensor>;
 /// # Errors
 /// Only when the files cannot be read at all.
 pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
-    let (mut config, mut tensors) = checkpoint::read(files, Some(model.config()))?;
+    let (mut config, mut tensors) = read(files, Some(model.config()))?;
     let (mut found, mut refused) = explain(files, &config, &tensors);
     found.model = Some(model.name().into());
     let other = found.base_model.as_ref();
@@ -38,9 +33,12 @@ pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
             expert_weights: files.expert_weights.clone(),
             ..AdapterFiles::default()
         };
+        if let Some(error) = take_back(method, &config, &mut rest) {
+            refused.push(error);
+        }
         loop {
-            let (tensors_now, weights) = (tensors.clone(), BTreeMap::new());
-            match super::build(&config, method, tensors_now, &rest, model, weights) {
+            let opened = Opened::new(&config, method, tensors.clone(), &rest, model);
+            match opened.and_then(Opened::load) {
                 Ok(adapter) if refused.is_empty() => {
                     found.layers_reached = Some(adapter.layers_text());
                     found.warnings = adapter.warnings;
@@ -66,6 +64,21 @@ pub fn inspect_for(files: &AdapterFiles, model: &Model) -> Result<Inspection> {
     }
     found.refuse(&refused);
     Ok(found)
+}
+
+/// Takes back what was chosen where the method has no such choice, or not with this value.
+fn take_back(method: &Method, config: &Config, files: &mut AdapterFiles) -> Option<Error> {
+    let error = match Choices::of(method.extras(), config, files) {
+        // The task is chosen when it is loaded.
+        Err(Error::BadTask { .. }) if files.task.is_none() => None,
+        Err(error @ (Error::BadTask { .. } | Error::BadOption { .. })) => Some(error),
+        _ => None,
+    }?;
+    (files.task, files.expert_weights) = (None, None);
+    if !matches!(method.extras().parts, Some(Parts::Experts { .. })) {
+        files.experts.clear();
+    }
+    Some(error)
 }
 
 /// Whether two refusals are of one field or one tensor.

@@ -4,13 +4,11 @@ use super::config::DecoderConfig;
 use super::sizes::MAX_LAYERS;
 use super::{family, rope, rows};
 use crate::error::{Error, Result};
-use crate::quantised::{BLOCK, Packed};
 use crate::weights::gguf::{Gguf, Metadata};
 use crate::weights::quant::{self, Kind};
 use crate::weights::safetensors::{Dtype, SafeTensors};
-use crate::weights::{
-    ByteSource, PIECE_BYTES, Span, check_finite, folder, read_floats, read_pieces, split,
-};
+use crate::weights::{ByteSource, PIECE_BYTES, Span, folder, read_floats, read_pieces, split};
+use processor::quantised::{BLOCK, Packed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -567,12 +565,10 @@ impl<S: ByteSource> ModelFile<S> {
         ))
     }
 
-    /// Reads a tensor as `f32`, row-major in Hugging Face's order of rows. At most 4 MB of the
-    /// file are held at a time.
+    /// Reads a tensor as `f32`, row-major in Hugging Face's order of rows, at most 4 MB of the file at a time.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, [`Error::NotFinite`], and what
-    /// the source says.
+    /// [`Error::MissingKey`], [`Error::WrongShape`] with both shapes, [`Error::NotFinite`], and what the source says.
     pub async fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let (entry, source) = self.checked(hf_name, shape)?;
         let mut values = read_floats(source, &entry.key, &entry.span, entry.kind).await?;
@@ -597,9 +593,8 @@ impl<S: ByteSource> ModelFile<S> {
         entry.map(|entry| entry.kind)
     }
 
-    /// Reads a quantised matrix `[rows, cols]` as it is, in Hugging Face's order of rows; `None`
-    /// when its numbers are floats or its rows no whole blocks. At most 4 MB of the file are held
-    /// at a time.
+    /// Reads a quantised matrix `[rows, cols]` as it is, in Hugging Face's order of rows, at most 4 MB of the file
+    /// at a time; `None` when its numbers are floats or its rows no whole blocks.
     ///
     /// # Errors
     /// As [`Self::tensor`].
@@ -619,36 +614,55 @@ impl<S: ByteSource> ModelFile<S> {
         })?;
         let moved = self.moved(hf_name);
         let mut next = 0;
-        read_pieces(source, &entry.key, &entry.span, entry.kind, |piece| {
+        let mut place = || {
+            let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
+            next += 1;
+            let back = moved.map(|moved| moved.back(row, rows, self.config.head_dim));
+            (back.unwrap_or(row), column)
+        };
+        let each = |piece: &[u8]| {
+            quant::halves(entry.kind, piece, |block| {
+                let (row, column) = place();
+                packed.set_halves(row, column, &block);
+            })?;
             quant::blocks(entry.kind, piece, |block| {
-                let (row, column) = (next / (cols / BLOCK), next % (cols / BLOCK));
-                let row = moved.map_or(row, |moved| moved.back(row, rows, self.config.head_dim));
+                let (row, column) = place();
                 packed.set(row, column, &block);
-                next += 1;
             })
-        })
-        .await?;
+        };
+        read_pieces(source, &entry.key, &entry.span, entry.kind, each).await?;
         Ok(Some(packed))
     }
 
-    /// A matrix's bytes as the file has them, its rows in Hugging Face's order.
+    /// Hands over a matrix as the file has it, whole blocks of 4 MB at most unless it lies the other way round,
+    /// with what tells where Hugging Face has a row of the file.
     ///
     /// # Errors
     /// As [`Self::tensor`].
-    pub async fn matrix(&self, hf_name: &str, shape: [usize; 2]) -> Result<(Kind, Vec<u8>)> {
+    pub async fn matrix(
+        &self,
+        hf_name: &str,
+        shape: [usize; 2],
+        mut take: impl FnMut(&[u8], &dyn Fn(usize) -> usize),
+    ) -> Result<()> {
         let (entry, source) = self.checked(hf_name, &shape)?;
-        // Checked to lie inside the file when it was opened.
-        let length = usize::try_from(entry.span.bytes).unwrap_or(usize::MAX);
-        let mut bytes = source.read_at(entry.span.offset, length).await?;
-        check_finite(source.name(), &entry.key, entry.kind, &bytes, 0)?;
+        let (moved, head_dim) = (self.moved(hf_name), self.config.head_dim);
+        let row = |row| moved.map_or(row, |moved| moved.back(row, shape[0], head_dim));
+        let mut whole = Vec::new();
+        let each = |piece: &[u8]| {
+            if entry.transposed {
+                whole.extend(piece);
+            } else {
+                take(piece, &row);
+            }
+            Ok(())
+        };
+        read_pieces(source, &entry.key, &entry.span, entry.kind, each).await?;
         if entry.transposed {
-            bytes = rows::transposed(&bytes, shape[0], entry.kind.block_bytes());
+            let width = entry.kind.block_bytes();
+            take(&rows::transposed(&whole, shape[0], width), &row);
         }
-        if let Some(moved) = self.moved(hf_name) {
-            let row_bytes = bytes.len() / shape[0];
-            rows::put_back(&mut bytes, moved, self.config.head_dim, row_bytes);
-        }
-        Ok((entry.kind, bytes))
+        Ok(())
     }
 
     fn checked(&self, hf_name: &str, shape: &[usize]) -> Result<(&Entry, &S)> {

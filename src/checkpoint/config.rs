@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map as JsonMap, Value};
 
-use super::defaults;
 use super::patterns::{Fault, Patterns};
 use super::target::Target;
 use crate::arch::Names;
@@ -20,7 +19,7 @@ pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 const CLASSIFIES: &[&str] = &["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"];
 pub(super) const CLASSIFIERS: &[&str] = &["score", "classifier", "qa_outputs"];
 
-/// `adapter_config.json`, read by field; what it leaves out is as PEFT takes it.
+/// `adapter_config.json`, read by field.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file's name, for messages.
@@ -58,8 +57,7 @@ impl Config {
         }
     }
 
-    pub(super) fn of(name: &str, mut fields: JsonMap<String, Value>) -> Self {
-        defaults::fill(&mut fields);
+    pub(crate) fn of(name: &str, fields: JsonMap<String, Value>) -> Self {
         Self {
             file: format!("{name}/{CONFIG_FILE}"),
             weights: format!("{name}/{WEIGHTS_FILE}"),
@@ -192,6 +190,11 @@ impl Config {
     pub(crate) fn base_model(&self) -> Option<String> {
         let name = self.text("base_model_name_or_path").ok();
         name.filter(|name| !name.trim().is_empty())
+    }
+
+    /// Adds a field that is not there.
+    pub(crate) fn fill(&mut self, field: String, value: Value) {
+        self.fields.entry(field).or_insert(value);
     }
 
     /// Removes a field; returns whether it was there.

@@ -123,11 +123,10 @@ pub(crate) fn read(
     Ok((config, tensors))
 }
 
-pub(crate) fn count(tensors: &BTreeMap<String, HostTensor>) -> usize {
-    tensors
-        .values()
-        .map(|tensor| tensor.shape.iter().product::<usize>())
-        .sum()
+/// Numbers of tensors of these shapes.
+pub(crate) fn count<'a>(shapes: impl IntoIterator<Item = &'a Vec<usize>>) -> usize {
+    let each = shapes.into_iter();
+    each.map(|shape| shape.iter().product::<usize>()).sum()
 }
 
 /// A GGUF file may hold many things; of those, LoRAs and control vectors are adapters here.

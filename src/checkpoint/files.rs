@@ -13,15 +13,16 @@ pub struct AdapterFiles {
     /// `adapter_model.safetensors`, mlx-lm's `adapters.safetensors`, or a `.gguf` of llama.cpp's: a
     /// LoRA or a control vector.
     pub weights: Vec<u8>,
-    /// A second file of tensors that belongs to it: AntiPaSTO's `0_svd_bases.safetensors`.
+    /// [`BASES_FILE`], for a method that has it.
     pub bases: Option<Vec<u8>>,
     /// Which of its tasks to run, counted from 0, for a method that was trained for several.
     pub task: Option<usize>,
     /// The experts of a mixture, in order: PEFT's subfolders `0`, `1`, ….
     pub experts: Vec<AdapterFiles>,
-    /// Weights for X-LoRA's experts in place of its gate's, or for Poly's skills in place of a task's.
+    /// Weights for a mixture's experts in place of those of its gate, or for skills in place of those of a
+    /// task.
     pub expert_weights: Option<Vec<f32>>,
 }
 
-/// The file beside the weights in which AntiPaSTO keeps singular vectors of the base.
+/// The file beside the weights that holds singular vectors of the base.
 pub const BASES_FILE: &str = "0_svd_bases.safetensors";

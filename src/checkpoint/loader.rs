@@ -1,13 +1,16 @@
 //! Hands a checkpoint's tensors to a method, and is strict about them.
 
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde_json::{Map as JsonMap, Value};
 
 use super::config::{Config, describe, is_classifier};
+use super::extras::{Choices, Extras};
 use super::files::{AdapterFiles, PREFIX};
+use super::known::Known;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::hooks::Site;
@@ -21,69 +24,62 @@ pub struct Loader<'a> {
     pub config: &'a Config,
     /// The model it is loaded for.
     pub model: &'a Model,
+    /// The task to run, counted from 0; 0 for a method without tasks.
+    pub task: usize,
+    /// The files of a mixture's experts, in order.
+    pub experts: &'a [AdapterFiles],
+    /// The user's weights for the parts that the method mixes.
+    pub part_weights: Option<&'a [f32]>,
     pub(super) file: String,
     pub(super) tensors: RefCell<BTreeMap<String, HostTensor>>,
-    task: Cell<Option<usize>>,
-    weights: RefCell<BTreeMap<Site, Vec<f32>>>,
-    experts: Cell<&'a [AdapterFiles]>,
-    expert_weights: Cell<Option<&'a [f32]>>,
+    /// What was read of the base into host memory, by site.
+    pub(super) base: BTreeMap<Site, Vec<f32>>,
+    /// What is being trained, by key: stands for the numbers of the same key.
+    leaves: BTreeMap<String, Tensor<1>>,
+    /// What was computed of the base.
+    pub(super) known: Known,
     /// The modules that were taken apart, by the modules that came of them.
     pub(super) stacks: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Loader<'a> {
+    /// For a method with these extras, with what the files' user chose of its tasks and parts.
+    ///
+    /// # Errors
+    /// Those of [`Choices::of`].
     pub(crate) fn new(
+        extras: &Extras,
         config: &'a Config,
-        tensors: BTreeMap<String, HostTensor>,
+        mut tensors: BTreeMap<String, HostTensor>,
         model: &'a Model,
         files: &'a AdapterFiles,
-        weights: BTreeMap<Site, Vec<f32>>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        let choices = Choices::of(extras, config, files)?;
+        tensors.retain(|key, _| !extras.is_of_training(config, key));
+        Ok(Self {
             config,
             model,
+            task: choices.task,
+            experts: choices.experts,
+            part_weights: choices.weights,
             file: config.weights.clone(),
             tensors: RefCell::new(tensors),
-            weights: RefCell::new(weights),
-            task: Cell::new(files.task),
-            experts: Cell::new(&files.experts),
+            base: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            known: Known::default(),
             stacks: RefCell::default(),
-            expert_weights: Cell::new(files.expert_weights.as_deref()),
-        }
+        })
     }
 
-    /// Takes the files of a mixture's experts.
-    ///
-    /// # Errors
-    /// [`Error::MissingKey`] unless there are `count`, and at least one.
-    pub fn experts(&self, count: usize) -> Result<&'a [AdapterFiles]> {
-        let experts = self.experts.take();
-        if experts.len() == count && count > 0 {
-            Ok(experts)
-        } else {
-            Err(Error::MissingKey {
-                file: self.config.file.clone(),
-                key: format!("{}/", experts.len().min(count)),
-                what: format!("{count} experts are named, {} were given", experts.len()),
-            })
-        }
-    }
-
-    /// Takes the user's weights for the `count` parts that a method mixes; `parts` names them in
-    /// the refusal.
-    ///
-    /// # Errors
-    /// [`Error::BadOption`] unless there is one finite number for each.
-    pub fn expert_weights(&self, parts: &str, count: usize) -> Result<Option<&'a [f32]>> {
-        match self.expert_weights.take() {
-            Some(own) if own.len() != count || !own.iter().all(|weight| weight.is_finite()) => {
-                Err(Error::BadOption {
-                    name: "expert weights",
-                    expected: "one finite number for each",
-                    found: format!("{own:?} for {count} {parts}"),
-                })
-            }
-            own => Ok(own),
+    /// The same with tensors in place of the numbers of their keys, which carry gradients: what the method
+    /// makes of them is a function of them. What is `known` of the base is not computed again.
+    #[must_use]
+    pub(crate) fn of_leaves(self, leaves: BTreeMap<String, Tensor<1>>, known: &Known) -> Self {
+        let known = known.clone();
+        Self {
+            leaves,
+            known,
+            ..self
         }
     }
 
@@ -91,42 +87,6 @@ impl<'a> Loader<'a> {
     pub fn drop_all(&self, prefix: &str) {
         let mut tensors = self.tensors.borrow_mut();
         tensors.retain(|key, _| !key.starts_with(prefix));
-    }
-
-    /// Takes the number of the task to run, for a method that was trained for `tasks` of them.
-    /// Where there is only one it need not be given.
-    ///
-    /// # Errors
-    /// [`Error::BadTask`] when there are several and none was chosen, or one that does not exist.
-    pub fn task(&self, tasks: usize) -> Result<usize> {
-        let asked = self.task.take();
-        match asked {
-            Some(task) if task < tasks => Ok(task),
-            None if tasks == 1 => Ok(0),
-            _ => Err(Error::BadTask {
-                file: self.file.clone(),
-                found: asked.map_or_else(|| "not given".into(), |task| task.to_string()),
-                expected: format!(
-                    "0 to {}: it was trained for {tasks}",
-                    tasks.saturating_sub(1)
-                ),
-            }),
-        }
-    }
-
-    /// Refuses a chosen task that the method has no use for, with this reason.
-    ///
-    /// # Errors
-    /// [`Error::BadTask`] when one was given.
-    pub fn no_task(&self, why: &str) -> Result<()> {
-        match self.task.take() {
-            None => Ok(()),
-            Some(task) => Err(Error::BadTask {
-                file: self.file.clone(),
-                found: task.to_string(),
-                expected: format!("left out: {why}"),
-            }),
-        }
     }
 
     /// The linear layers for which the file has a tensor of this name, in model order.
@@ -207,6 +167,34 @@ impl<'a> Loader<'a> {
             Err(self.no_module_has(parameter))
         } else {
             Ok(blocks)
+        }
+    }
+
+    /// The norms for which the file has a tensor of this name, and its key, in model order. Linear layers
+    /// and the embedding are passed over.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModule`] for modules that the model lacks, [`Error::MissingKey`] when no module at
+    /// all has one.
+    pub fn norms(&self, parameter: &str) -> Result<Vec<(Site, String)>> {
+        let names = self.model.config().family;
+        let norm = |key: String| {
+            let path = key.strip_suffix(parameter)?.strip_suffix('.')?;
+            let path = path.strip_prefix(PREFIX);
+            let site = path.and_then(|path| Site::parse_norm(names, path));
+            match site {
+                Some(site) => Some(Ok((site, key))),
+                None if path.and_then(Site::parse).is_some() => None,
+                None => Some(Err(self.no_such_module(&key))),
+            }
+        };
+        let norms = self.keys().into_iter().filter_map(norm);
+        let mut norms = norms.collect::<Result<Vec<_>>>()?;
+        norms.sort();
+        if norms.is_empty() && !self.any(parameter) {
+            Err(self.no_module_has(parameter))
+        } else {
+            Ok(norms)
         }
     }
 
@@ -291,7 +279,27 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`Self::tensor`].
     pub fn shared<const D: usize>(&self, key: &str, shape: [usize; D]) -> Result<Tensor<D>> {
-        Ok(self.upload(self.host(key, shape)?, shape))
+        Ok(self.on_device(key, self.host(key, shape)?, shape))
+    }
+
+    /// The tensor of this key that is trained, flat, while it is.
+    #[must_use]
+    pub fn leaf(&self, key: &str) -> Option<Tensor<1>> {
+        self.leaves.get(key).cloned()
+    }
+
+    /// Numbers that were taken from `key`, on the model's device: the tensor that is trained, while it is.
+    #[must_use]
+    pub fn on_device<const D: usize>(
+        &self,
+        key: &str,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Tensor<D> {
+        match self.leaves.get(key) {
+            Some(leaf) => leaf.clone().reshape(shape),
+            None => self.upload(values, shape),
+        }
     }
 
     /// Takes a whole-named tensor of the given shape and leaves it in host memory.
@@ -465,6 +473,13 @@ impl<'a> Loader<'a> {
         Tensor::from_data(TensorData::new(values, shape), &self.model.device())
     }
 
+    /// Puts indices onto the model's device.
+    #[must_use]
+    pub fn upload_indices(&self, indices: Vec<i32>) -> Tensor<1, Int> {
+        let count = indices.len();
+        Tensor::from_data(TensorData::new(indices, [count]), &self.model.device())
+    }
+
     /// The full name of a module's tensor.
     #[must_use]
     pub fn key(&self, target: &Target, parameter: &str) -> String {
@@ -528,12 +543,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The same weight in host memory, for linear algebra. Where a device cannot be waited for,
-    /// `load_waiting` has read it before.
+    /// The same weight in host memory, for linear algebra. In a browser a device has to be waited for:
+    /// the method says in [`Extras::base`] that it needs it.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device does not give it.
-    pub fn base_weight_on_host(&self, target: &Target) -> Result<Vec<f32>> {
+    pub fn base_weight_on_host(&self, target: &Target) -> Result<Cow<'_, [f32]>> {
         self.on_host(target.site, || self.base_weight(target))
     }
 
@@ -560,51 +575,41 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// As [`Self::base_gain`], and [`Error::DeviceLost`] when the device does not give it.
-    pub fn base_gain_on_host(&self, site: Site, key: &str) -> Result<Vec<f32>> {
+    pub fn base_gain_on_host(&self, site: Site, key: &str) -> Result<Cow<'_, [f32]>> {
         let gain = self.base_gain(site, key)?;
         self.on_host(site, || gain.unsqueeze())
     }
 
-    /// Takes a trained gain `[width]`, as it multiplies: adapters for some families hold less.
+    /// Takes a trained gain `[width]`, as it multiplies, on the host and on the device: adapters for some
+    /// families hold less.
     ///
     /// # Errors
     /// As [`Self::host`].
-    pub fn gain_on_host(&self, key: &str, width: usize) -> Result<Vec<f32>> {
+    pub fn gain(&self, key: &str, width: usize) -> Result<(Vec<f32>, Tensor<1>)> {
         let offset = self.model.config().adapter_gain_offset;
-        let mut gain = self.host(key, [width])?;
-        for gain in &mut gain {
+        let mut values = self.host(key, [width])?;
+        for gain in &mut values {
             *gain += offset;
         }
-        Ok(gain)
+        let gain = match self.leaf(key) {
+            Some(leaf) => leaf + offset,
+            None => self.upload(values.clone(), [width]),
+        };
+        Ok((values, gain))
     }
 
-    fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Vec<f32>> {
-        if let Some(weight) = self.weights.borrow_mut().remove(&site) {
-            return Ok(weight);
+    fn on_host(&self, site: Site, base: impl FnOnce() -> Tensor<2>) -> Result<Cow<'_, [f32]>> {
+        if let Some(numbers) = self.base.get(&site) {
+            return Ok(numbers.into());
         }
         let data = base().try_into_data().map_err(Error::device_lost)?;
-        data.try_into_vec()
-            .map_err(|error| Error::device_lost(format!("{error:?}")))
+        let numbers: Result<Vec<f32>, _> = data.try_into_vec();
+        let numbers = numbers.map_err(|error| Error::device_lost(format!("{error:?}")))?;
+        Ok(numbers.into())
     }
 
     /// Refuses what nothing took.
     pub(crate) fn finish(self) -> Result<()> {
-        self.no_task("this method has no tasks")?;
-        let (experts, weights) = (self.experts.take(), self.expert_weights.take());
-        if !experts.is_empty() {
-            return Err(Error::BadOption {
-                name: "experts",
-                expected: "left out: this method mixes none",
-                found: experts.len().to_string(),
-            });
-        }
-        if let Some(weights) = weights {
-            return Err(Error::BadOption {
-                name: "expert weights",
-                expected: "left out: this method mixes nothing",
-                found: format!("{weights:?}"),
-            });
-        }
         let keys = self.keys();
         if keys.iter().any(|key| is_classifier(key))
             && let Some(error) = self.config.classifies()

@@ -5,10 +5,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::config::{CLASSIFIERS, Config, is_off};
+use super::extras::Extras;
+use super::folds::Folds;
 use super::loader::Loader;
+use super::start::{Start, Trains, Untrained, Wish};
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::hooks::{Delta, Law, Placed};
+use crate::model::Model;
 
 /// Fields of every `adapter_config.json` that say nothing about the forward pass, or that the
 /// keys of the file already answer (which modules, which layers).
@@ -53,7 +57,7 @@ pub enum Family {
     Rotate,
     /// The model is given extra keys and values.
     Prompt,
-    /// A direction is added to the residual stream.
+    /// A direction is added to the residual stream or to a layer's output.
     Vector,
 }
 
@@ -78,8 +82,14 @@ pub struct Method {
     pub inert: &'static [&'static str],
     /// The head of the method's file, from `room_doc!`.
     pub doc: &'static [u8],
-    /// Reads a checkpoint for a model.
+    /// Reads a checkpoint for a model: a function from its tensors to effects at any c.
     pub load: fn(&Loader<'_>) -> Result<Loaded>,
+    /// Its parameters before training.
+    pub trains: Trains,
+    /// What few methods have.
+    pub extras: Option<&'static Extras>,
+    /// Where c can be part of its numbers.
+    pub folds: Folds,
 }
 
 /// What [`Method::load`] gives back.
@@ -114,7 +124,38 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// The same with each site under its law.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedOption`] for a site at which what the file has cannot act.
+    pub(crate) fn settled(mut self, method: &Method, config: &Config) -> Result<Self> {
+        for placed in &mut self.placed {
+            if let Some(why) = placed.misplaced() {
+                let found = match placed.site.layer() {
+                    Some(layer) => format!("{} of block {layer}", placed.site.module().name()),
+                    None => placed.site.module().name().into(),
+                };
+                return Err(Error::UnsupportedOption {
+                    file: config.weights.clone(),
+                    method: method.card().title.into(),
+                    field: "the keys".into(),
+                    found,
+                    why,
+                });
+            }
+            placed.settle(self.law);
+        }
+        Ok(self)
+    }
+}
+
 impl Method {
+    /// What it has of what few methods have.
+    pub(crate) fn extras(&self) -> &'static Extras {
+        self.extras.unwrap_or(&Extras::NONE)
+    }
+
     /// Refuses every field that is switched on and that nothing reads.
     pub(crate) fn check_fields(&self, config: &Config) -> Result<()> {
         self.refusals(config).into_iter().next().map_or(Ok(()), Err)
@@ -152,6 +193,30 @@ impl Method {
     }
 }
 
+impl Method {
+    /// This method's adapter before training.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] where it cannot be trained here or not at these places, or not with this
+    /// rank.
+    pub fn untrained(&self, model: &Model, wish: &Wish) -> Result<Untrained> {
+        let start = match self.trains {
+            Trains::From { start, .. } => start,
+            Trains::Over { start, .. } if wish.experts > 0 => start,
+            Trains::Over { why, .. } | Trains::Not(why) => {
+                return Err(Error::BadOption {
+                    name: "method",
+                    expected: why,
+                    found: self.name.into(),
+                });
+            }
+        };
+        let mut made = Start::new(model, wish, self.peft_type)?;
+        start(&mut made)?;
+        Ok(made.finish())
+    }
+}
+
 /// The facts of a method, read from the head of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -176,8 +241,18 @@ pub struct Card {
     pub shapes: String,
     /// What c does, in this method's own terms.
     pub coefficient: String,
+    /// What stays as it is; empty where the head names nothing.
+    pub invariant: String,
+    /// What the method believes about how a network keeps what it knows.
+    pub hypothesis: String,
     /// Two plain sentences.
     pub intuition: String,
+    /// What it cannot do.
+    pub limits: String,
+    /// Whether it can be trained here, of pairs alone.
+    pub trains: bool,
+    /// What training takes and this method is not, in words; empty where it can be trained.
+    pub trains_not: &'static str,
 }
 
 impl Method {
@@ -194,6 +269,10 @@ impl Method {
             .split_once(": ")
             .unwrap_or_default();
         let paper = lines.next().unwrap_or_default().trim_matches(['<', '>']);
+        let trains_not = match self.trains {
+            Trains::From { .. } => "",
+            Trains::Over { why, .. } | Trains::Not(why) => why,
+        };
         Card {
             name: self.name,
             title,
@@ -205,7 +284,12 @@ impl Method {
             formula: section(doc, "Formula"),
             shapes: section(doc, "Shapes"),
             coefficient: section(doc, "Coefficient"),
+            invariant: section(doc, "Invariant"),
+            hypothesis: section(doc, "Hypothesis").replace('\n', " "),
             intuition: section(doc, "Intuition").replace('\n', " "),
+            limits: section(doc, "Limits").replace('\n', " "),
+            trains: matches!(self.trains, Trains::From { .. }),
+            trains_not,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::arch::Stack;
 use crate::error::{Error, Result};
 
 /// Parameters of modules trained whole.
-const WHOLE: [&str; 3] = ["weight", "bias", "ln_tuning_layers.weight"];
+const WHOLE: [&str; 2] = ["weight", "bias"];
 
 /// The module and the parameter of a key, if the module is this stack in some block.
 fn stacked<'k>(key: &'k str, stack: &Stack) -> Option<(&'k str, &'k str)> {
@@ -98,8 +98,7 @@ impl Loader<'_> {
             field: "target_modules".into(),
             found: stack.path.into(),
             why: "it holds several linear layers on top of each other, and what this method learned of \
-                  them together cannot be divided between them exactly; LoRA, DoRA, AdaLoRA, LoHa, \
-                  IA³, OFT, BOFT and HRA can",
+                  them together cannot be divided between them exactly",
         }
     }
 }

@@ -97,7 +97,7 @@ pub async fn calibrate_side(
     let mut strengths = Strengths::new(subject, contrast, contrast.neutral.len())?;
     // Most sides take five readings.
     let mut steps = Steps::new(5 * strengths.count(), progress);
-    let mut step = async || steps.next().await;
+    let mut step = async |count| steps.next(count).await;
     side(subject, &mut strengths, sign, target_nats, CLOSE, &mut step).await
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn side(
     sign: f32,
     target: f64,
     close: f64,
-    mut step: impl AsyncFnMut() -> Result<()>,
+    mut step: impl AsyncFnMut(usize) -> Result<()>,
 ) -> Result<Side> {
     let (mut low, mut high) = (0.0, None::<f32>);
     let mut best: Option<Tried> = None;

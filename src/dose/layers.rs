@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::calibrate::{Side, check_target, side};
 use super::pairs::{Contrast, Pair, Split};
+use super::statistics::mean;
 use super::strength::Strengths;
 use super::subject::{AdapterFacts, Passage, Progress, Steps, Subject};
 use crate::error::{Error, Result};
@@ -91,7 +92,7 @@ pub async fn layer_map(
     // Four readings of a block's strength, and both of its ends.
     let guess = (reached.len() + 2) * (4 * NEUTRAL + 2 * passages.len());
     let mut steps = Steps::new(guess, progress);
-    let mut step = async || steps.next().await;
+    let mut step = async |count| steps.next(count).await;
     let mut layers = Vec::with_capacity(reached.len());
     let mut strengths = Strengths::new(subject, contrast, NEUTRAL)?;
     for &layer in &reached {
@@ -147,7 +148,7 @@ async fn effect(
     subject: &Subject<'_>,
     c: f32,
     passages: &[Passage],
-    mut step: impl AsyncFnMut() -> Result<()>,
+    mut step: impl AsyncFnMut(usize) -> Result<()>,
 ) -> Result<Option<f64>> {
     let mut effect = 0.0;
     for (sign, c) in [(1.0, c), (-1.0, -c)] {
@@ -157,13 +158,10 @@ async fn effect(
             Err(error) => return Err(error),
         };
         let reader = subject.reader(Rc::clone(&steering), passages)?;
-        for passage in passages {
-            step().await?;
-            match reader.difference(passage).await {
-                Ok(d) => effect += sign * d / passages.len() as f64,
-                Err(Error::Diverged { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        match reader.differences(passages, &mut step).await {
+            Ok(ds) => effect += sign * mean(&ds),
+            Err(Error::Diverged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
     Ok(Some(effect))

@@ -189,15 +189,15 @@ pub async fn measure(
         + contrast.neutral.len() * coefficients.len()
         + repeats;
     let mut steps = Steps::new(total, progress);
-    let mut step = async || steps.next().await;
+    let mut step = async |count| steps.next(count).await;
 
     let passages = subject.passages(contrast, &pairs, None)?;
     let mut per_prompt = vec![Vec::with_capacity(coefficients.len()); pairs.len()];
     for steering in &steerings {
         let reader = subject.reader(steering.clone(), &passages)?;
-        for (passage, curve) in passages.iter().zip(&mut per_prompt) {
-            step().await?;
-            curve.push(reader.difference(passage).await?);
+        let differences = reader.differences(&passages, &mut step).await?;
+        for (curve, d) in per_prompt.iter_mut().zip(differences) {
+            curve.push(d);
         }
     }
     let mut prompting = None;
@@ -206,10 +206,7 @@ pub async fn measure(
         for (system, d) in [&asked.positive, &asked.negative].into_iter().zip(&mut ds) {
             let passages = subject.passages(contrast, &pairs, Some(system))?;
             let reader = subject.reader(Rc::new(Steering::base()), &passages)?;
-            for passage in &passages {
-                step().await?;
-                *d += reader.difference(passage).await? / pairs.len() as f64;
-            }
+            *d = mean(&reader.differences(&passages, &mut step).await?);
         }
         let [positive, negative] = ds;
         prompting = Some(Prompting { positive, negative });
@@ -229,7 +226,7 @@ pub async fn measure(
     if options.repetition_tokens > 0 {
         let mut shares = [0.0; 3];
         for (c, share) in ENDS.into_iter().zip(&mut shares) {
-            step().await?;
+            step(1).await?;
             let reader = subject.reader(steerings[at(&coefficients, c)].clone(), &passages)?;
             let texts = generated(subject, &reader, &passages, options).await?;
             let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
@@ -331,10 +328,7 @@ async fn generated(
     let ends = subject.text()?.stop_ids();
     let passages = &passages[..passages.len().min(REPETITION_PROMPTS)];
     let context = session.model.config().context;
-    let mut caches = Vec::new();
-    for Passage { before, .. } in passages {
-        caches.push(reader.opened(before)?);
-    }
+    let mut caches = reader.opened(passages)?;
     let mut texts: Vec<Vec<u32>> = vec![Vec::new(); passages.len()];
     let mut ended = vec![false; passages.len()];
     for position in 0..options.repetition_tokens {

@@ -9,6 +9,7 @@
 //! measured.rs    one object: what a grid of c does to an answer's tone, to neutral text, to fluency
 //! calibrate.rs   c for a strength in nats
 //! layers.rs      the same strength in one block after the other
+//! picture.rs     what c makes of one weight
 //! ```
 //!
 //! Measures are teacher-forced: the model reads given answers, and nothing is drawn at random but the
@@ -20,6 +21,7 @@ mod calibrate;
 mod layers;
 mod measured;
 mod pairs;
+mod picture;
 mod statistics;
 mod strength;
 mod subject;
@@ -29,4 +31,7 @@ pub use calibrate::{Calibration, Side, calibrate, calibrate_side};
 pub use layers::{LayerEffect, LayerMap, Suggestion, layer_map};
 pub use measured::{MeasureOptions, Measurement, ModelFacts, measure};
 pub use pairs::{Contrast, Instructions, Neutral, Pair, Split};
+pub use picture::{Checks, Named, Picture, Place, WeightPicture, What, picture};
+pub(crate) use strength::Strengths;
+pub(crate) use subject::Passage;
 pub use subject::{AdapterFacts, Progress, Subject};

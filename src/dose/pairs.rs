@@ -103,6 +103,18 @@ pub struct Contrast {
 }
 
 impl Contrast {
+    /// Of what a caller gives: a file's text, the object that it says, or nothing, for the shipped one.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn given(name: &str, pairs: Option<&Value>, behaviour: &str) -> Result<Self> {
+        match pairs {
+            None => Self::shipped(behaviour),
+            Some(Value::String(text)) => Self::read(name, text.as_bytes(), behaviour),
+            Some(pairs) => Self::read(name, pairs.to_string().as_bytes(), behaviour),
+        }
+    }
+
     /// Reads one behaviour.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::pairs::{Contrast, Neutral};
 use super::statistics::{mean, percentile};
-use super::subject::{Passage, Reader, Subject};
+use super::subject::{Passage, Reader, Subject, answers, packs};
 use crate::error::Result;
 use crate::hooks::Steering;
 use crate::measure::Distribution;
@@ -15,18 +15,18 @@ const KEPT_BYTES: usize = 128 << 20;
 
 /// The neutral answers, and how the base reads them.
 #[derive(Debug)]
-pub(super) struct Strengths<'a> {
+pub(crate) struct Strengths<'a> {
     subject: Subject<'a>,
     passages: Vec<Passage>,
     base: Reader<'a>,
-    /// By passage, as far as they fit.
+    /// By pass, as far as they fit.
     kept: Vec<Option<Vec<f32>>>,
     kept_bytes: usize,
 }
 
 /// What steering does to the reading of neutral answers, token by token.
 #[derive(Debug, Default)]
-pub(super) struct Shift {
+pub(crate) struct Shift {
     /// KL(steered ‖ base) before each token, in nats; infinite where it overflows f32 logits.
     kl_nats: Vec<f64>,
     /// −ln p of each token, steered minus base, in nats.
@@ -37,7 +37,7 @@ pub(super) struct Shift {
 
 impl<'a> Strengths<'a> {
     /// On the first `count` neutral answers.
-    pub(super) fn new(subject: &Subject<'a>, contrast: &Contrast, count: usize) -> Result<Self> {
+    pub(crate) fn new(subject: &Subject<'a>, contrast: &Contrast, count: usize) -> Result<Self> {
         let passage = |(row, text): (usize, &Neutral)| {
             let named = || format!("{}: neutral[{row}]", contrast.file);
             subject.passage(named, &text.prompt, None, &[&text.completion])
@@ -47,7 +47,7 @@ impl<'a> Strengths<'a> {
         Ok(Self {
             subject: subject.clone(),
             base: subject.reader(Rc::new(Steering::base()), &passages)?,
-            kept: vec![None; passages.len()],
+            kept: Vec::new(),
             kept_bytes: 0,
             passages,
         })
@@ -58,23 +58,25 @@ impl<'a> Strengths<'a> {
         self.passages.len()
     }
 
-    /// What steering does to them. `step` is called before each answer.
-    pub(super) async fn shift(
+    /// What steering does to them. `step` is called before each pass with the number of its answers.
+    pub(crate) async fn shift(
         &mut self,
         steering: &Rc<Steering>,
-        mut step: impl AsyncFnMut() -> Result<()>,
+        mut step: impl AsyncFnMut(usize) -> Result<()>,
     ) -> Result<Shift> {
         let reader = self.subject.reader(steering.clone(), &self.passages)?;
         let vocab = self.subject.session.model.config().vocab_size;
         let mut shift = Shift::default();
-        for (passage, kept) in self.passages.iter().zip(&mut self.kept) {
-            step().await?;
-            let steered = reader.logits(passage).await?;
+        let packs = packs(&self.passages, vocab);
+        self.kept.resize(packs.len(), None);
+        for (pack, kept) in packs.into_iter().zip(&mut self.kept) {
+            step(pack.len()).await?;
+            let steered = reader.logits(pack).await?;
             let read;
             let base = match kept {
                 Some(base) => base,
                 None => {
-                    let base = self.base.logits(passage).await?.swap_remove(0);
+                    let base = self.base.logits(pack).await?;
                     self.kept_bytes += size_of_val(base.as_slice());
                     if self.kept_bytes <= KEPT_BYTES {
                         kept.insert(base)
@@ -84,7 +86,10 @@ impl<'a> Strengths<'a> {
                     }
                 }
             };
-            shift.add(&steered[0], base, vocab, &passage.answers[0]);
+            let both = answers(&steered, vocab, pack).zip(answers(base, vocab, pack));
+            for ((steered, tokens), (base, _)) in both {
+                shift.add(steered, base, vocab, tokens);
+            }
         }
         Ok(shift)
     }
@@ -118,7 +123,7 @@ impl Shift {
     }
 
     /// The mean over tokens of −ln p, steered minus base, in nats.
-    pub(super) fn nll_shift_nats(&self) -> f64 {
+    pub(crate) fn nll_shift_nats(&self) -> f64 {
         mean(&self.nll_nats)
     }
 }

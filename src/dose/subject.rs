@@ -7,10 +7,11 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::pairs::{Contrast, Pair};
+use super::statistics::mean;
 use crate::adapters::Entry;
 use crate::device::read_back;
 use crate::error::{Error, Result};
-use crate::hooks::{Law, Steering};
+use crate::hooks::{Law, Site, Steering};
 use crate::measure::log_probabilities;
 use crate::model::{KvCache, Lane, Positions};
 use crate::session::Session;
@@ -42,9 +43,10 @@ impl<P: AsyncFnMut(Progress) -> Result<()>> Steps<P> {
         }
     }
 
-    pub(super) async fn next(&mut self) -> Result<()> {
+    /// Tells of the next `count` steps.
+    pub(super) async fn next(&mut self, count: usize) -> Result<()> {
         let done = self.done;
-        self.done += 1;
+        self.done += count;
         let total = self.guess.max(self.done);
         (self.progress)(Progress { done, total }).await
     }
@@ -67,6 +69,8 @@ pub struct AdapterFacts {
     pub layers: String,
     /// Modules on which it may act.
     pub modules: String,
+    /// Tokens on which it may act; those of an answer count as generated.
+    pub positions: String,
 }
 
 /// Adapters that one coefficient turns together.
@@ -128,21 +132,16 @@ impl<'a> Subject<'a> {
             scale,
             layers: entry.mask.layers_text(),
             modules: entry.mask.modules_text(),
+            positions: entry.mask.positions.to_string(),
         })
     }
 
     /// The blocks on which any of them acts, ascending.
     pub(super) fn layers_reached(&self) -> Result<BTreeSet<usize>> {
         let each = self.entries(|entry, _| {
-            let allowed = entry.mask.layers.clone();
-            let inside =
-                move |layer: &usize| allowed.as_ref().is_none_or(|range| range.contains(layer));
-            entry
-                .adapter
-                .layers_reached()
-                .into_iter()
-                .filter(inside)
-                .collect::<Vec<_>>()
+            let sites = entry.adapter.placed.iter().map(|placed| placed.site);
+            let inside = sites.filter(|&site| entry.mask.allows(site));
+            inside.filter_map(Site::layer).collect::<Vec<_>>()
         })?;
         Ok(each.into_iter().flatten().collect())
     }
@@ -193,7 +192,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A prompt and its answers as tokens; `named` says which row they are.
-    pub(super) fn passage(
+    pub(crate) fn passage(
         &self,
         named: impl Fn() -> String,
         prompt: &str,
@@ -223,7 +222,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The pairs of a file as passages, the positive answer first; `system` asks for something before each.
-    pub(super) fn passages(
+    pub(crate) fn passages(
         &self,
         contrast: &Contrast,
         pairs: &[&Pair],
@@ -238,17 +237,12 @@ impl<'a> Subject<'a> {
     }
 
     /// Reads what all passages begin with, once.
-    pub(super) fn reader(
+    pub(crate) fn reader(
         &self,
         steering: Rc<Steering>,
         passages: &[Passage],
     ) -> Result<Reader<'a>> {
-        let mut prefix: &[u32] = passages.first().map_or(&[], |first| &first.before);
-        for Passage { before, .. } in passages {
-            let same = prefix.iter().zip(before).take_while(|(a, b)| a == b);
-            // One token has to be left that the logits come from.
-            prefix = &prefix[..same.count().min(before.len() - 1)];
-        }
+        let prefix = Passage::common(passages);
         let mut cache = self.session.model.new_cache();
         if !prefix.is_empty() {
             let model = &self.session.model;
@@ -264,41 +258,76 @@ impl<'a> Subject<'a> {
 
 /// A prompt and answers to it, as tokens.
 #[derive(Debug)]
-pub(super) struct Passage {
-    pub(super) before: Vec<u32>,
-    pub(super) answers: Vec<Vec<u32>>,
+pub(crate) struct Passage {
+    pub(crate) before: Vec<u32>,
+    pub(crate) answers: Vec<Vec<u32>>,
+}
+
+impl Passage {
+    /// What all of them begin with. One token of each prompt is left, from which the logits come.
+    pub(crate) fn common(passages: &[Self]) -> &[u32] {
+        let mut common: &[u32] = passages.first().map_or(&[], |first| &first.before);
+        for Self { before, .. } in passages {
+            let same = common.iter().zip(before).take_while(|(a, b)| a == b);
+            common = &common[..same.count().min(before.len() - 1)];
+        }
+        common
+    }
+
+    /// The tokens before each of an answer's: the prompt's last, and all of the answer but its last.
+    pub(crate) fn told(&self, answer: &[u32]) -> Vec<u32> {
+        let last = &self.before[self.before.len() - 1..];
+        [last, &answer[..answer.len() - 1]].concat()
+    }
 }
 
 /// Texts are read under one steering; what they have in common is read already.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     session: &'a Session,
     pub(super) steering: Rc<Steering>,
     cache: KvCache,
 }
 
+/// Bytes of the logits of one pass.
+const PASS_BYTES: usize = 24 << 20;
+
 impl Reader<'_> {
-    /// The cache of a passage's prompt, all but its last token.
-    pub(super) fn opened(&self, before: &[u32]) -> Result<KvCache> {
-        let mut cache = self.cache.clone();
-        let rest = &before[cache.len()..before.len() - 1];
-        if !rest.is_empty() {
+    /// The caches of passages' prompts, all but the last token of each.
+    pub(super) fn opened(&self, passages: &[Passage]) -> Result<Vec<KvCache>> {
+        let read = self.cache.len();
+        let opened = passages.iter().map(|passage| {
+            let cache = self.cache.clone();
+            cache.with_prompt(passage.before.len())
+        });
+        let mut caches: Vec<KvCache> = opened.collect();
+        let rest = |passage: &'_ Passage| read..passage.before.len() - 1;
+        let lanes = passages.iter().zip(&mut caches);
+        let lanes = lanes.filter(|(passage, _)| !rest(passage).is_empty());
+        let lanes: Vec<Lane<'_>> = lanes
+            .map(|(passage, cache)| Lane {
+                tokens: &passage.before[rest(passage)],
+                cache,
+                steering: &self.steering,
+            })
+            .collect();
+        if !lanes.is_empty() {
             let model = &self.session.model;
-            model.forward(rest, &mut cache, &self.steering, Positions::None)?;
+            model.forward_lanes(lanes, Positions::None)?;
         }
-        Ok(cache)
+        Ok(caches)
     }
 
-    /// The logits `[n, vocab]` before each of the n tokens of each answer.
-    pub(super) async fn logits(&self, passage: &Passage) -> Result<Vec<Vec<f32>>> {
-        let Passage { before, answers } = passage;
-        let opened = self.opened(before)?;
-        let last = before.len() - 1;
-        let texts: Vec<Vec<u32>> = answers
-            .iter()
-            .map(|answer| [&before[last..], &answer[..answer.len() - 1]].concat())
-            .collect();
-        let mut caches = vec![opened; texts.len()];
+    /// The logits `[n, vocab]` before each token of all answers, in one pass.
+    pub(super) async fn logits(&self, passages: &[Passage]) -> Result<Vec<f32>> {
+        let opened = self.opened(passages)?;
+        let mut texts = Vec::new();
+        let mut caches = Vec::new();
+        for (passage, opened) in passages.iter().zip(opened) {
+            let answers = passage.answers.iter();
+            texts.extend(answers.map(|answer| passage.told(answer)));
+            caches.extend(vec![opened; passage.answers.len()]);
+        }
         let lanes = texts.iter().zip(&mut caches);
         let lanes = lanes.map(|(tokens, cache)| Lane {
             tokens,
@@ -307,35 +336,66 @@ impl Reader<'_> {
         });
         let model = &self.session.model;
         let logits = model.forward_lanes(lanes.collect(), Positions::All)?;
-        let mut logits = match logits {
+        let logits = match logits {
             Some(logits) => read_back(logits).await?,
             None => Vec::new(),
         };
-        self.session.check_logits(&logits, last, &self.steering)?;
-        let vocab = model.config().vocab_size;
-        let mut rows = Vec::with_capacity(answers.len());
-        for answer in answers.iter().rev() {
-            rows.push(logits.split_off(logits.len() - answer.len() * vocab));
-        }
-        rows.reverse();
-        Ok(rows)
+        let position = passages[0].before.len() - 1;
+        self.session
+            .check_logits(&logits, position, &self.steering)?;
+        Ok(logits)
     }
 
-    /// The mean log-probability of the first answer's tokens minus that of the second's, in nats.
-    pub(super) async fn difference(&self, passage: &Passage) -> Result<f64> {
-        let means = self.log_probabilities(passage).await?;
-        Ok(means[0] - means[1])
-    }
-
-    /// The mean log-probability of each answer's tokens, in nats.
-    pub(super) async fn log_probabilities(&self, passage: &Passage) -> Result<Vec<f64>> {
+    /// The mean log-probability of each passage's first answer minus that of its second, in nats per
+    /// token.
+    pub(crate) async fn differences(
+        &self,
+        passages: &[Passage],
+        mut step: impl AsyncFnMut(usize) -> Result<()>,
+    ) -> Result<Vec<f64>> {
         let vocab = self.session.model.config().vocab_size;
-        let logits = self.logits(passage).await?;
-        let each = logits.iter().zip(&passage.answers);
-        let means = each.map(|(logits, answer)| {
-            let found = log_probabilities(logits, vocab, answer);
-            found.iter().sum::<f64>() / found.len() as f64
-        });
-        Ok(means.collect())
+        let mut differences = Vec::with_capacity(passages.len());
+        for pack in packs(passages, vocab) {
+            step(pack.len()).await?;
+            let logits = self.logits(pack).await?;
+            let means = answers(&logits, vocab, pack)
+                .map(|(logits, answer)| mean(&log_probabilities(logits, vocab, answer)));
+            let means: Vec<f64> = means.collect();
+            differences.extend(means.chunks_exact(2).map(|both| both[0] - both[1]));
+        }
+        Ok(differences)
     }
+}
+
+/// Passages apart by passes: as many in one as its logits have room for.
+pub(super) fn packs(passages: &[Passage], vocab: usize) -> Vec<&[Passage]> {
+    let most = PASS_BYTES / size_of::<f32>() / vocab;
+    let mut packs = Vec::new();
+    let mut rest = passages;
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fits = rest.iter().take_while(|passage| {
+            tokens += passage.answers.iter().map(Vec::len).sum::<usize>();
+            tokens <= most
+        });
+        let (pack, others) = rest.split_at(fits.count().max(1));
+        packs.push(pack);
+        rest = others;
+    }
+    packs
+}
+
+/// Each answer's logits `[n, vocab]` with its n tokens, of those that one pass gave.
+pub(super) fn answers<'a>(
+    logits: &'a [f32],
+    vocab: usize,
+    passages: &'a [Passage],
+) -> impl Iterator<Item = (&'a [f32], &'a [u32])> {
+    let mut rest = logits;
+    let each = passages.iter().flat_map(|passage| &passage.answers);
+    each.map(move |answer| {
+        let (own, others) = rest.split_at(answer.len() * vocab);
+        rest = others;
+        (own, &answer[..])
+    })
 }

@@ -29,7 +29,7 @@ pub(super) async fn inverse_error(subject: &Subject<'_>) -> Result<Option<f64>> 
         let alone = |c| subject.session.stack.borrow().steering_of([(id, c)], None);
         let (forth, back) = (alone(share)?, alone(-share)?);
         for error in errors(&subject.session.model, &forth, &back) {
-            let error = f64::from(read_back(error.unsqueeze()).await?[0]);
+            let error = f64::from(read_back(error).await?[0]);
             worst = Some(worst.map_or(error, |worst| worst.max(error)));
         }
     }

@@ -26,7 +26,6 @@ mod options;
 mod passage;
 mod pca;
 mod probe;
-#[cfg_attr(target_arch = "wasm32", path = "no_pullback.rs")]
 mod pullback;
 mod refusal;
 mod states;

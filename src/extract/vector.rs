@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 use serde_json::Value;
 
-use crate::checkpoint::{self, AdapterFiles};
+use crate::checkpoint::{self, AdapterFiles, Method};
 use crate::error::{Error, Result};
 use crate::export::control_vector_gguf;
-use crate::methods::control_vector;
+use crate::methods::{control_vector, method_of};
 use crate::sample::all_finite;
-use crate::weights::{HostData, HostTensor};
+use crate::weights::{HostData, HostTensor, safetensors};
 
 /// A step for the output of each block that it acts on.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,24 +34,14 @@ impl ControlVector {
     /// # Errors
     /// [`Error::BadHeader`] if the container refuses a tensor.
     pub fn safetensors(&self) -> Result<Vec<u8>> {
-        let bytes = self.directions.iter().map(|(layer, values)| {
-            let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            (key(*layer), bytes)
+        let tensors = self.directions.iter().map(|(layer, values)| {
+            let tensor = HostTensor {
+                shape: vec![values.len()],
+                data: HostData::Float(values.clone()),
+            };
+            (key(*layer), tensor)
         });
-        let bytes: Vec<(String, Vec<u8>)> = bytes.collect();
-        let bad = |error: SafeTensorError| Error::BadHeader {
-            file: "adapter_model.safetensors".into(),
-            why: error.to_string(),
-        };
-        let views = bytes
-            .iter()
-            .map(|(key, bytes)| {
-                let shape = vec![bytes.len() / size_of::<f32>()];
-                let view = TensorView::new(Dtype::F32, shape, bytes).map_err(bad)?;
-                Ok((key.as_str(), view))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        serialize(views, None).map_err(bad)
+        safetensors::write("adapter_model.safetensors", &tensors.collect(), &[])
     }
 
     /// As repeng and llama.cpp keep it.
@@ -96,8 +85,9 @@ impl ControlVector {
             found,
             why,
         };
-        if peft_type != control_vector::METHOD.peft_type && peft_type != "BIPO" {
-            let why = "only vectors can be added: CONTROL_VECTOR, BIPO, or a GGUF of them";
+        let has_directions = |method: &Method| method.keys.contains(&control_vector::DIRECTION);
+        if !method_of(&config).is_ok_and(has_directions) {
+            let why = "only vectors can be added: files of directions, or a GGUF of them";
             return Err(refuse("peft_type", peft_type, why));
         }
         for field in control_vector::METHOD.reads {

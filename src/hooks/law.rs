@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Delta, Effect};
+use super::effect::{Delta, Effect, Effects, Sited};
 use super::site::Site;
 
 /// How the coefficient `c` acts. Every law is the base at 0 and the trained adapter at 1.
@@ -104,7 +104,7 @@ pub struct Offer {
     pub domain: Option<Domain>,
 }
 
-type LawFn = Box<dyn Fn(f32) -> Vec<Effect>>;
+type LawFn = Box<dyn Fn(f32) -> Vec<Sited>>;
 
 /// One law at one site. `None` stands for the law of `Loaded::law`.
 struct Offered {
@@ -121,24 +121,46 @@ pub struct Placed {
     pub dense_bytes: u64,
     /// Whether it follows whatever law is chosen in the one way it has.
     always: bool,
+    /// Why its effects cannot act at the site, if they are of another kind.
+    misplaced: Option<&'static str>,
     offered: Vec<Offered>,
     impossible: Vec<(Law, &'static str)>,
 }
 
 impl Placed {
-    /// The law that the checkpoint follows unless the user chooses another.
-    pub fn new(site: Site, at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
-        Self {
+    /// The law that the checkpoint follows unless the user chooses another. Effects that are not of the
+    /// site's kind are refused when the method has loaded.
+    pub fn new<E: Effects + 'static>(site: Site, at: impl Fn(f32) -> E + 'static) -> Self {
+        let placed = Self {
             site,
             dense_bytes: 0,
             always: false,
-            offered: vec![Offered {
-                law: None,
-                at: Box::new(at),
-                domain: None,
-            }],
+            misplaced: None,
+            offered: Vec::new(),
             impossible: Vec::new(),
+        };
+        placed.offering(None, at)
+    }
+
+    fn offering<E: Effects + 'static>(
+        mut self,
+        law: Option<Law>,
+        at: impl Fn(f32) -> E + 'static,
+    ) -> Self {
+        match E::place(self.site) {
+            None => self.misplaced = Some(E::ELSEWHERE),
+            Some(place) => self.offered.push(Offered {
+                law,
+                at: Box::new(move |c| at(c).at(place)),
+                domain: None,
+            }),
         }
+        self
+    }
+
+    /// Why its effects cannot act at its site, if that is so.
+    pub(crate) fn misplaced(&self) -> Option<&'static str> {
+        self.misplaced
     }
 
     /// The linear law: c times changes of a weight.
@@ -147,7 +169,7 @@ impl Placed {
         let dense_bytes = deltas.iter().map(Delta::dense_bytes).sum();
         let at = move |c| {
             let scaled = deltas.iter().map(|delta| delta.times(c));
-            scaled.map(Effect::Weight).collect()
+            scaled.map(Effect::Weight).collect::<Vec<_>>()
         };
         Self {
             dense_bytes,
@@ -164,23 +186,18 @@ impl Placed {
 
     /// Another law that the user may choose.
     #[must_use]
-    pub fn or(mut self, law: Law, at: impl Fn(f32) -> Vec<Effect> + 'static) -> Self {
-        self.offered.push(Offered {
-            law: Some(law),
-            at: Box::new(at),
-            domain: None,
-        });
-        self
+    pub fn or<E: Effects + 'static>(self, law: Law, at: impl Fn(f32) -> E + 'static) -> Self {
+        self.offering(Some(law), at)
     }
 
     /// A law that raises these gains to the power c, as far as they admit it: numbers of 0 and below have no
     /// powers, and large powers of the others leave what f32 activations can hold.
     #[must_use]
-    pub fn or_powers(
+    pub fn or_powers<E: Effects + 'static>(
         self,
         law: Law,
         gains: &[f32],
-        at: impl Fn(f32) -> Vec<Effect> + 'static,
+        at: impl Fn(f32) -> E + 'static,
     ) -> Self {
         if !gains.iter().all(|gain| *gain > 0.0 && gain.is_finite()) {
             let why = "one of its gains is not above 0 and has no powers";
@@ -226,7 +243,7 @@ impl Placed {
 
     /// The effects at coefficient c. A law that is not offered here has none.
     #[must_use]
-    pub fn effects(&self, law: Law, c: f32) -> Vec<Effect> {
+    pub fn effects(&self, law: Law, c: f32) -> Vec<Sited> {
         let follows = |offered: &&Offered| self.always || offered.law == Some(law);
         let offered = self.offered.iter().find(follows);
         offered.map_or_else(Vec::new, |offered| (offered.at)(c))
@@ -279,4 +296,28 @@ pub(crate) fn impossible(placed: &[Placed]) -> Vec<(Law, &'static str)> {
         }
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::device::cpu;
+    use crate::hooks::Gain;
+
+    #[test]
+    fn effects_act_at_sites_of_their_kind_alone() {
+        let gain = |_| Gain(Tensor::zeros([2], &cpu()));
+        let norm = Placed::new(Site::Norm(None), gain);
+        assert_eq!(norm.misplaced(), None);
+        let other = norm.or(Law::Power, |_| Vec::<Effect>::new());
+        assert!(other.misplaced().is_some(), "no change of a linear layer");
+        for site in [Site::Head, Site::Embedding, Site::Residual(0)] {
+            let mut placed = Placed::new(site, gain);
+            assert!(placed.misplaced().is_some(), "{site:?}");
+            placed.settle(Law::Linear);
+            assert!(placed.effects(Law::Linear, 1.0).is_empty(), "{site:?}");
+        }
+    }
 }

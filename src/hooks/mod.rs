@@ -7,12 +7,16 @@ mod mask;
 mod plan;
 mod site;
 mod steering;
+mod tokens;
 
-pub use effect::{Delta, Effect, ExpertWeights, ExtraKeyValue, Gate, Join, Lookup, Map, Shift};
+pub use effect::{
+    Delta, Effect, Effects, ExtraKeyValue, Gain, Gate, Join, Lookup, Map, Mixture, Shift, Sited,
+};
 pub use law::{Domain, Law, Offer, Placed};
 pub(crate) use law::{impossible, offers};
-pub use mask::Mask;
+pub use mask::{Cells, Mask};
 pub use plan::{LayerPlan, SitePlan};
 pub(crate) use site::ranges;
 pub use site::{Module, Site};
 pub use steering::{Acting, Listener, Stamp, Steering};
+pub use tokens::Tokens;

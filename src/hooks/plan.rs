@@ -1,8 +1,10 @@
 //! What one block of a decoder gets, by kind of place.
 
+use std::rc::Rc;
+
 use burn::tensor::Tensor;
 
-use super::effect::{Delta, ExtraKeyValue, Map, Shift};
+use super::effect::{Delta, Effect, ExtraKeyValue, Gate, Map, Mixture, Shift};
 use crate::arch::{Norm, Projection};
 
 /// What one linear layer gets, by kind; inside a kind in stack order.
@@ -14,6 +16,8 @@ pub struct SitePlan {
     pub deltas: Vec<Delta>,
     /// Maps of the output, after everything.
     pub outputs: Vec<Map>,
+    /// Experts that are not weighed yet, each with the number of deltas before it.
+    mixtures: Vec<(usize, Mixture)>,
 }
 
 impl SitePlan {
@@ -24,15 +28,37 @@ impl SitePlan {
             inputs,
             deltas,
             outputs,
+            mixtures,
         } = self;
-        inputs.is_empty() && deltas.is_empty() && outputs.is_empty()
+        inputs.is_empty() && deltas.is_empty() && outputs.is_empty() && mixtures.is_empty()
+    }
+
+    pub(super) fn add(&mut self, effect: Effect) {
+        match effect {
+            Effect::Weight(delta) => self.deltas.push(delta),
+            Effect::Experts(mixture) => self.mixtures.push((self.deltas.len(), mixture)),
+            Effect::Input(map) => self.inputs.push(map),
+            Effect::Output(map) => self.outputs.push(map),
+        }
+    }
+
+    /// Puts experts with the weights of a pass to the other deltas, in stack order; `of` gives a gate's
+    /// `[t, slots, experts]`.
+    pub(super) fn weigh<'a>(&mut self, of: impl Fn(&Rc<Gate>) -> Option<&'a Tensor<3>>) {
+        // The last one first: the places before it stay what they are.
+        for (at, mixture) in std::mem::take(&mut self.mixtures).into_iter().rev() {
+            if let Some(weights) = of(&mixture.gate) {
+                self.deltas.insert(at, mixture.weighed(weights));
+            }
+        }
     }
 
     /// The changes `scale · B A` of a layer, as `(A [r, i], B [o, r], scale)`, if these are all
     /// that acts there.
     #[must_use]
     pub fn low_rank(&self) -> Option<Vec<(&Tensor<2>, &Tensor<2>, f32)>> {
-        if !self.inputs.is_empty() || !self.outputs.is_empty() {
+        let others = [self.inputs.len(), self.outputs.len(), self.mixtures.len()];
+        if others != [0; 3] {
             return None;
         }
         let parts = self.deltas.iter().map(|delta| match delta {

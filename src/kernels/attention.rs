@@ -324,11 +324,18 @@ pub fn attend(
 
 #[cfg(test)]
 mod tests {
+    use super::super::template::{LEAST_WORKGROUP_BYTES, workgroup_bytes};
     use super::*;
 
     #[test]
     fn the_files_are_filled() {
-        for [heads, kv_heads, head_dim] in [[9, 3, 64], [8, 8, 32], [5, 1, 40], [32, 8, 128]] {
+        for [heads, kv_heads, head_dim] in [
+            [9, 3, 64],
+            [8, 8, 32],
+            [5, 1, 40],
+            [32, 8, 128],
+            [4, 1, 256],
+        ] {
             let of = |cap| Heads {
                 heads,
                 kv_heads,
@@ -349,6 +356,11 @@ mod tests {
                     assert_eq!(text.contains("ends["), split);
                     let sums = of.together() * 2;
                     assert_eq!(text.matches("= vec4<f32>();").count(), sums);
+                    let bytes = workgroup_bytes(&text);
+                    assert!(
+                        (1..=LEAST_WORKGROUP_BYTES).contains(&bytes),
+                        "{bytes}: {of:?}"
+                    );
                 }
             }
         }

@@ -18,7 +18,8 @@ use std::future::Future;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::launch::{Wgsl, buffer, empty, int_buffer, int_tensor, launch, read};
-use super::template::{fill, row};
+use super::template::{Value, fill, row};
+use crate::device::gpu_is_software;
 use crate::error::Result;
 use crate::measure::known_kl;
 use crate::sample::{Answer, Question, noise_key};
@@ -37,6 +38,7 @@ const ROUNDS: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Choose {
     vocab: usize,
+    at_once: usize,
 }
 
 impl Wgsl for Choose {
@@ -52,9 +54,30 @@ impl Wgsl for Choose {
     }
 
     fn body(&self) -> String {
+        // Of so many, where a thread's k-th is, and whether there is one.
+        let read = |k: usize| {
+            let place = format!("i + {}u", k * THREADS);
+            let at = |count: &str| match self.at_once {
+                1 => "i".to_owned(),
+                _ => format!("min({place}, {count} - 1u)"),
+            };
+            let inside = |count: &str| match self.at_once {
+                1 => String::new(),
+                _ => format!("({place} < {count})"),
+            };
+            row![
+                at = at("N"),
+                inside = inside("N"),
+                of_count = at("count"),
+                in_count = inside("count"),
+                of_rest = at("rest"),
+            ]
+        };
         fill(
             include_str!("choose.wgsl"),
             row![
+                at_once = self.at_once,
+                reads = Value::rows((0..self.at_once).map(read)),
                 threads = THREADS,
                 vocab = self.vocab,
                 rounds = ROUNDS,
@@ -73,9 +96,15 @@ pub struct Asked {
     rows: usize,
     reference: Option<usize>,
     top: usize,
+    /// Logits that a thread reads at once.
+    pub at_once: usize,
 }
 
 impl Asked {
+    /// On a GPU one workgroup would wait for memory most of the time, of a vocabulary of 262,144 in a thousand
+    /// turns. A program that imitates a GPU waits for nothing, and compiles each of them.
+    pub const HARDWARE_AT_ONCE: usize = 8;
+
     /// Whether a GPU can answer; else all logits must be read.
     #[must_use]
     pub fn suits(question: &Question<'_>) -> bool {
@@ -131,6 +160,11 @@ impl Asked {
             rows: question.so_far.len(),
             reference: question.reference,
             top: question.top,
+            at_once: if gpu_is_software() {
+                1
+            } else {
+                Self::HARDWARE_AT_ONCE
+            },
         }
     }
 
@@ -150,7 +184,10 @@ impl Asked {
         let report = empty(&logits, [self.rows * REPORT]);
         let ids = empty(&logits, [self.rows]);
         launch(
-            Choose { vocab },
+            Choose {
+                vocab,
+                at_once: self.at_once,
+            },
             [1, self.rows],
             &[&logits, &asked, &seen, &newest, &report, &ids],
         );
@@ -193,14 +230,18 @@ fn decode(words: &[u32], reference: Option<usize>, top: usize) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::template::{LEAST_WORKGROUP_BYTES, workgroup_bytes};
     use super::*;
 
     #[test]
     fn the_file_is_filled() {
-        assert!(
-            Choose { vocab: 49_152 }
-                .body()
-                .contains("const N = 49152u;")
-        );
+        for at_once in [1, 8] {
+            let vocab = 49_152;
+            let text = Choose { vocab, at_once }.body();
+            assert!(text.contains("const N = 49152u;"));
+            assert_eq!(text.contains("< N)"), at_once > 1);
+            assert_eq!(text.matches("winner = ").count(), 1 + at_once);
+            assert!(workgroup_bytes(&text) <= LEAST_WORKGROUP_BYTES);
+        }
     }
 }

@@ -6,6 +6,12 @@ const WORDS = (N + 31u) / 32u; // of a row of `seen`, a bit for each token
 const ROUNDS = {{rounds}}u;    // in which a threshold is found
 const MOST = {{most}}u;        // tokens that are listed
 const REPORT = 4u + 3u * MOST; // words of a row's report
+// Logits that a thread reads at once, so that it waits once for all of them.
+const STEP = THREADS * {{at_once}}u;
+// What is chosen and listed is mostly among the best few. Those are what is not below the NEAR-th of the largest
+// that each thread found: at least NEAR, and unless they crowd in a few threads, less than ROOM.
+const NEAR = 128u;
+const ROOM = 512u;
 
 // What `asked` holds, in its order.
 struct Settings {
@@ -30,6 +36,9 @@ var<workgroup> found: atomic<u32>;
 // a NaN; in bits, these are above all numbers.
 var<workgroup> magnitude: atomic<u32>;
 var<workgroup> list: array<u32, MOST>;
+// Tokens near the best, by logit or by score, and the ranks down to which all are there.
+var<workgroup> near: array<u32, ROOM>;
+var<workgroup> bounds: vec2<u32>;
 
 // Order-preserving: larger numbers have larger ranks.
 fn rank(x: f32) -> u32 {
@@ -51,9 +60,9 @@ fn gumbel(key: vec2<u32>, id: u32) -> f32 {
     return -log(select(-log(1.0 - v), small, v < 1.0 / 64.0));
 }
 
-// The logit that the choice is made by.
-fn score(s: Settings, row: u32, i: u32) -> f32 {
-    var l = logits[row * N + i];
+// The logit that the choice is made by, of a logit.
+fn score(s: Settings, row: u32, i: u32, logit: f32) -> f32 {
+    var l = logit;
     if s.penalty != 1.0 {
         var is_seen = ((seen[row * WORDS + i / 32u] >> (i % 32u)) & 1u) == 1u;
         if s.newest == 1u { is_seen = is_seen || u32(newest[row]) == i; }
@@ -92,9 +101,10 @@ fn largest(lane: u32, a: vec4<f32>) -> vec4<f32> {
 
 // The smallest rank above which less than `wanted` lies, by kind: of scores, each counting 1; of scores of
 // rank `floor` and above, each counting exp(score - most); or of plain logits. Each round counts what
-// lies above eight ranks.
+// lies above eight ranks, among `count` tokens: those that are near, or all.
 fn threshold(
     s: Settings, row: u32, lane: u32, kind: u32, wanted: f32, floor: u32, most: f32,
+    count: u32, is_near: bool,
 ) -> u32 {
     if lane == 0u { range = vec2<u32>(0u, 0xff800000u); }
     for (var round = 0u; round < ROUNDS; round += 1u) {
@@ -104,13 +114,22 @@ fn threshold(
         let high = low + vec4<u32>(4u * step);
         var above_low = vec4<f32>();
         var above_high = vec4<f32>();
-        for (var i = lane; i < N; i += THREADS) {
-            var x = logits[row * N + i];
-            if kind != 2u { x = score(s, row, i); }
-            let place = rank(x);
-            let counts = select(1.0, select(0.0, exp(x - most), place >= floor), kind == 1u);
-            above_low += select(vec4<f32>(), vec4<f32>(counts), vec4<u32>(place) > low);
-            above_high += select(vec4<f32>(), vec4<f32>(counts), vec4<u32>(place) > high);
+        for (var i = lane; i < count; i += STEP) {
+            var id{{k}} = {{k.of_count}}; //! for k in reads
+            if is_near { id{{k}} = near[id{{k}}]; } //! for k in reads
+            let x{{k}} = logits[row * N + id{{k}}]; //! for k in reads
+//! for k in reads
+            {
+                var x = x{{k}};
+                if kind != 2u { x = score(s, row, id{{k}}, x); }
+                let place = rank(x);
+                let counts = select(1.0, select(0.0, exp(x - most), place >= floor), kind == 1u)
+                    * f32({{k.in_count}}) //! if k.in_count
+                ;
+                above_low += select(vec4<f32>(), vec4<f32>(counts), vec4<u32>(place) > low);
+                above_high += select(vec4<f32>(), vec4<f32>(counts), vec4<u32>(place) > high);
+            }
+//! end
         }
         var above = sum(lane, above_low, above_high);
         if lane == 0u {
@@ -146,44 +165,101 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // The largest logit, score and logit beside ours; then the KL of both rows.
     var most = vec4<f32>(-3e38);
     var bits = 0u;
-    for (var i = lane; i < N; i += THREADS) {
-        let x = logits[row * N + i];
-        let y = score(s, row, i);
-        most = max(most, vec4<f32>(x, y, logits[other + i], 0.0));
-        bits = max(bits, max(bitcast<u32>(x) & 0x7fffffffu, bitcast<u32>(y) & 0x7fffffffu));
+    for (var i = lane; i < N; i += STEP) {
+//! for k in reads
+        let x{{k}} = logits[row * N + {{k.at}}];
+        let z{{k}} = logits[other + {{k.at}}];
+//! end
+//! for k in reads
+        let y{{k}} = score(s, row, {{k.at}}, x{{k}});
+        most = max(most, vec4<f32>(x{{k}}, y{{k}}, z{{k}}, 0.0));
+        bits = max(bits, max(bitcast<u32>(x{{k}}) & 0x7fffffffu, bitcast<u32>(y{{k}}) & 0x7fffffffu));
+//! end
     }
     atomicMax(&magnitude, bits);
+    // For now the best of each thread.
+    let own = vec2<u32>(rank(most.x), rank(most.y));
+    winners[lane] = own.x;
+    near[lane] = own.y;
+    workgroupBarrier();
+    var above = vec2<u32>();
+    for (var other = 0u; other < THREADS; other += 1u) {
+        let theirs = vec2<u32>(winners[other], near[other]);
+        let is_above = (theirs > own) | ((theirs == own) & vec2<bool>(other < lane));
+        above += select(vec2<u32>(), vec2<u32>(1u), is_above);
+    }
+    if above.x == NEAR - 1u { bounds.x = own.x; }
+    if above.y == NEAR - 1u { bounds.y = own.y; }
+    let bound = workgroupUniformLoad(&bounds);
     most = largest(lane, most);
     var sums = vec4<f32>();
-    for (var i = lane; i < N; i += THREADS) {
-        let p = exp(logits[row * N + i] - most.x);
-        let q = logits[other + i];
-        sums += vec4<f32>(p, p * (logits[row * N + i] - q), exp(q - most.z), 0.0);
+    for (var i = lane; i < N; i += STEP) {
+//! for k in reads
+        let x{{k}} = logits[row * N + {{k.at}}];
+        let z{{k}} = logits[other + {{k.at}}];
+//! end
+//! for k in reads
+        let p{{k}} = exp(x{{k}} - most.x);
+        let y{{k}} = score(s, row, {{k.at}}, x{{k}});
+        sums += vec4<f32>(p{{k}}, p{{k}} * (x{{k}} - z{{k}}), exp(z{{k}} - most.z), exp(y{{k}} - most.y))
+            * f32({{k.inside}}) //! if k.inside
+        ;
+        if (rank(x{{k}}) >= bound.x || rank(y{{k}}) >= bound.y)
+            && {{k.inside}} //! if k.inside
+        {
+            let at = atomicAdd(&found, 1u);
+            if at < ROOM { near[at] = {{k.at}}; }
+        }
+//! end
     }
     sums = sum(lane, sums, vec4<f32>())[0];
+    if lane == 0u { range.x = atomicLoad(&found); }
+    // None, if not all of them have room.
+    let crowd = workgroupUniformLoad(&range).x;
+    let nearby = select(crowd, 0u, crowd > ROOM);
+    if lane == 0u { atomicStore(&found, 0u); }
     let log_sum = most.x + log(sums.x);
     let kl = sums.y / sums.x - (log_sum - (most.z + log(sums.z)));
 
-    // Ranks below which nothing is chosen, and below which nothing is listed. One call for all three:
-    // compilers write out each call.
+    // Ranks below which nothing is chosen, and below which nothing is listed: first of those that are near, and
+    // where more count, of all. One call for all: compilers write out each call.
     var floor = 0u;
     var least = 0u;
-    for (var kind = 0u; kind < 3u; kind += 1u) {
+    var is_settled = false;
+    for (var turn = 0u; turn < 6u; turn += 1u) {
+        let kind = turn / 2u;
+        let is_near = turn % 2u == 0u;
+        if is_near { is_settled = false; }
         var is_asked = s.top > 0u;
         if kind < 2u { is_asked = s.temperature > 0.0; }
         if kind == 0u { is_asked = is_asked && s.top_k > 0u && s.top_k < N; }
         if kind == 1u { is_asked = is_asked && s.top_p < 1.0; }
-        if !is_asked { continue; }
+        if kind == 1u && is_near { is_asked = is_asked && (floor == 0u || floor >= bound.y); }
+        if !is_asked || is_settled || (is_near && nearby == 0u) { continue; }
+        let count = select(N, nearby, is_near);
         var wanted = f32(select(s.top, s.top_k, kind == 0u));
         if kind == 1u {
-            var mass = 0.0;
-            for (var i = lane; i < N; i += THREADS) {
-                let x = score(s, row, i);
-                mass += select(0.0, exp(x - most.y), rank(x) >= floor);
+            var all = sums.w;
+            if floor > 0u {
+                var mass = 0.0;
+                for (var i = lane; i < count; i += STEP) {
+                    var id{{k}} = {{k.of_count}}; //! for k in reads
+                    if is_near { id{{k}} = near[id{{k}}]; } //! for k in reads
+                    let x{{k}} = logits[row * N + id{{k}}]; //! for k in reads
+//! for k in reads
+                    let y{{k}} = score(s, row, id{{k}}, x{{k}});
+                    mass += select(0.0, exp(y{{k}} - most.y), rank(y{{k}}) >= floor)
+                        * f32({{k.in_count}}) //! if k.in_count
+                    ;
+//! end
+                }
+                all = sum(lane, vec4<f32>(mass), vec4<f32>())[0].x;
             }
-            wanted = s.top_p * sum(lane, vec4<f32>(mass), vec4<f32>())[0].x;
+            wanted = s.top_p * all;
         }
-        let found_rank = threshold(s, row, lane, kind, wanted, floor, most.y);
+        let found_rank = threshold(s, row, lane, kind, wanted, floor, most.y, count, is_near);
+        if is_near && found_rank < select(bound.y, bound.x, kind == 2u) { continue; }
+        is_settled = true;
         if kind == 2u { least = found_rank; } else { floor = max(floor, found_rank); }
     }
     if s.temperature > 0.0 && s.min_p > 0.0 {
@@ -193,14 +269,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // The best of what is left, with noise unless the likeliest is asked for; of equals, the first.
     var best = -3e38;
     var winner = 0u;
-    for (var i = lane; i < N; i += THREADS) {
-        var x = score(s, row, i);
-        if rank(x) < floor { continue; }
-        if s.temperature > 0.0 { x += gumbel(s.key, i); }
-        if x > best {
-            best = x;
-            winner = i;
+    let best_near = nearby > 0u && (s.temperature <= 0.0 || floor >= bound.y);
+    let rest = select(N, nearby, best_near);
+    for (var i = lane; i < rest; i += STEP) {
+        var id{{k}} = {{k.of_rest}}; //! for k in reads
+        if best_near { id{{k}} = near[id{{k}}]; } //! for k in reads
+        let x{{k}} = logits[row * N + id{{k}}]; //! for k in reads
+//! for k in reads
+        {
+            var x = score(s, row, id{{k}}, x{{k}});
+            if rank(x) >= floor {
+                if s.temperature > 0.0 { x += gumbel(s.key, id{{k}}); }
+                if x > best || (x == best && id{{k}} < winner) {
+                    best = x;
+                    winner = id{{k}};
+                }
+            }
         }
+//! end
     }
     pool[lane][0].x = best;
     winners[lane] = winner;
@@ -232,11 +318,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     // The list, sorted.
     if s.top > 0u {
-        for (var i = lane; i < N; i += THREADS) {
-            if rank(logits[row * N + i]) >= least {
+        let is_near = nearby > 0u && least >= bound.x;
+        let count = select(N, nearby, is_near);
+        for (var i = lane; i < count; i += STEP) {
+            var id{{k}} = {{k.of_count}}; //! for k in reads
+            if is_near { id{{k}} = near[id{{k}}]; } //! for k in reads
+            let x{{k}} = logits[row * N + id{{k}}]; //! for k in reads
+//! for k in reads
+            if rank(x{{k}}) >= least
+                && {{k.in_count}} //! if k.in_count
+            {
                 let at = atomicAdd(&found, 1u);
-                if at < MOST { list[at] = i; }
+                if at < MOST { list[at] = id{{k}}; }
             }
+//! end
         }
         workgroupBarrier();
         if lane == 0u {

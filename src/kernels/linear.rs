@@ -14,9 +14,10 @@
 use burn::tensor::Tensor;
 
 use super::cut::Cut;
+use super::format::{BLOCK, Format};
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
-use super::packed::{BLOCK, EIGHT_OFFSET, Format, Packed, word_type};
+use super::packed::{Packed, Piece};
 use super::software;
 use super::template::{Value, factor, fill, row};
 
@@ -89,8 +90,10 @@ struct Linear {
     /// Rows that lie in the buffers.
     stored: usize,
     i: usize,
-    /// The rows that are computed.
+    /// The rows that are computed: where they begin there and among all, how many, and how many all are.
     first: usize,
+    from: usize,
+    count: usize,
     o: usize,
     /// Tokens of one workgroup.
     tile: usize,
@@ -111,7 +114,7 @@ impl Wgsl for Linear {
     }
 
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        let mut buffers = vec![("words", word_type(self.format))];
+        let mut buffers = vec![("words", self.format.word_type())];
         // What a kernel does not read is not part of its layout, and must not be bound.
         if self.reads_scales() {
             buffers.push(("scales", "u32"));
@@ -175,14 +178,24 @@ impl Wgsl for Linear {
             ]
         });
         // Four columns of a block: where they lie, or which swap tells which of those that were read.
-        let four = |j: usize| {
-            let (column, told) = if self.cut.quads {
-                (
-                    software::column(&format!("{}u", j / 4 * 4), j % 4),
-                    software::told(j % 4),
-                )
+        let from = |first: usize, j: usize| {
+            if self.cut.quads {
+                software::column(&format!("{first}u"), j % 4)
             } else {
-                (format!("{j}u"), "")
+                format!("{}u", first + j % 4)
+            }
+        };
+        // Where the bits above the fourth of four columns begin in their word.
+        let place = |j: usize| match self.format.high() {
+            2 => format!("2u * {}", from(0, j)),
+            _ => from(j / 4 * 4, j),
+        };
+        let four = |j: usize| {
+            let column = from(j / 4 * 4, j);
+            let told = if self.cut.quads {
+                software::told(j % 4)
+            } else {
+                ""
             };
             row![
                 column = column,
@@ -191,59 +204,63 @@ impl Wgsl for Linear {
                 upper = j >= 4,
                 four = j / 4,
                 word = j % 4,
+                half = if self.format.by_16() { j / 4 } else { 0 },
+                plane = j * self.format.high() / 8,
+                place = place(j),
             ]
         };
-        fill(
-            include_str!("linear.wgsl"),
-            row![
-                four = self.format == Format::Four,
-                eight = self.format == Format::Eight,
-                float = self.format == Format::Float,
-                residual = matches!(self.after, Epilogue::Residual { .. }),
-                by = match self.after {
-                    Epilogue::Residual { by_bits } => factor(f32::from_bits(by_bits)),
-                    _ => String::new(),
-                },
-                silu = self.after == Epilogue::Glu(Gate::Silu),
-                gelu_tanh = self.after == Epilogue::Glu(Gate::GeluTanh),
-                bias = if self.bias {
-                    self.format.scales(self.stored, self.i)
-                } else {
-                    0
-                },
-                barrier = self.cut.has_barriers(),
-                quads = self.cut.quads,
-                place = software::PLACE,
-                turned_words = software::TURNED_WORDS,
-                offset = usize::from(EIGHT_OFFSET),
-                shift_scale = SHIFT_SCALE,
-                i4 = self.i / 4,
-                blocks = self.i / BLOCK,
-                fours = self.format.words() / 4,
-                stored = self.stored,
-                lines = self.lines(),
-                threads = self.cut.threads,
-                split = self.cut.split,
-                at_once = self.thread_lines(),
-                tile = self.tile,
-                rows_at_once = rows.len(),
-                z_width = self.z_width / ranks_at_once,
-                fours_of_ranks = ranks_at_once == 4,
-                rows = Value::rows(rows.iter().map(row)),
-                lines_at_once = Value::rows((0..self.thread_lines()).map(line)),
-                tokens = Value::rows((0..self.tile).map(token)),
-                changed = Value::rows(changed),
-                parts = Value::rows(parts),
-                eight_fours = Value::rows((0..8).map(four)),
-            ],
-        )
+        let halves = [["x", "y"], ["z", "w"]].into_iter();
+        let halves = halves.take(if self.format.by_16() { 2 } else { 1 });
+        let halves = halves.map(|[factor, offset]| row![factor = factor, offset = offset]);
+        let mut values = self.format.values(self.stored, self.i);
+        values.extend(row![
+            by_16 = self.format.by_16(),
+            halves = Value::rows(halves),
+            residual = matches!(self.after, Epilogue::Residual { .. }),
+            by = match self.after {
+                Epilogue::Residual { by_bits } => factor(f32::from_bits(by_bits)),
+                _ => String::new(),
+            },
+            silu = self.after == Epilogue::Glu(Gate::Silu),
+            gelu_tanh = self.after == Epilogue::Glu(Gate::GeluTanh),
+            bias = if self.bias {
+                self.format.scales(self.stored, self.i)
+            } else {
+                0
+            },
+            barrier = self.cut.has_barriers(),
+            quads = self.cut.quads,
+            place = software::PLACE,
+            turned_words = software::TURNED_WORDS,
+            shift_scale = SHIFT_SCALE,
+            i4 = self.i / 4,
+            blocks = self.i / BLOCK,
+            fours = self.format.pieces(),
+            lines = self.lines(),
+            from = self.from,
+            end = self.from + self.own_lines(),
+            threads = self.cut.threads,
+            split = self.cut.split,
+            at_once = self.thread_lines(),
+            tile = self.tile,
+            rows_at_once = rows.len(),
+            z_width = self.z_width / ranks_at_once,
+            fours_of_ranks = ranks_at_once == 4,
+            rows = Value::rows(rows.iter().map(row)),
+            lines_at_once = Value::rows((0..self.thread_lines()).map(line)),
+            tokens = Value::rows((0..self.tile).map(token)),
+            changed = Value::rows(changed),
+            parts = Value::rows(parts),
+            eight_fours = Value::rows((0..8).map(four)),
+        ]);
+        fill(include_str!("linear.wgsl"), values)
     }
 }
 
 impl Linear {
     /// Whether the buffer of factors and biases is read.
     fn reads_scales(&self) -> bool {
-        self.format != Format::Float || self.bias
+        self.format.codes() || self.bias
     }
 
     /// Numbers per token of y.
@@ -252,6 +269,11 @@ impl Linear {
             Epilogue::Glu(_) => self.o / 2,
             _ => self.o,
         }
+    }
+
+    /// Of these, the ones that the rows are for.
+    fn own_lines(&self) -> usize {
+        self.count.min(self.lines())
     }
 
     /// Numbers of y that one thread computes for each token.
@@ -339,11 +361,13 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
     } = riders;
     let (parts, z) = low_rank.map(|changes| (changes.parts, changes.z)).unzip();
     let parts = parts.unwrap_or_default();
-    let kernel = |tile| Linear {
+    let kernel = |piece: &Piece<'_>, tile| Linear {
         format: weight.format,
-        stored: weight.rows,
+        stored: piece.slab.rows,
         i: weight.i,
-        first: weight.first,
+        first: piece.first,
+        from: piece.from,
+        count: piece.count,
         o: weight.o,
         tile,
         cut: weight.cut,
@@ -361,36 +385,43 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         shift: shift.is_some(),
         row,
     };
-    let lines = kernel(1).lines();
+    let lines = match epilogue {
+        Epilogue::Glu(_) => weight.o / 2,
+        _ => weight.o,
+    };
     let x = buffer(x);
     let y = empty(&x, [t, lines]);
-    let words = int_buffer(weight.words.clone());
-    let scales = int_buffer(weight.scales.clone());
     let z = z.clone().map(buffer);
     let b: Vec<_> = parts.iter().map(|(_, b)| buffer(b.clone())).collect();
     let shift = shift.clone().map(|(v, scales)| [buffer(v), buffer(scales)]);
-    for (start, groups, tile) in kernel(1).pieces(t) {
-        let kernel = kernel(tile);
-        let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
-        let residual = residual.as_ref().map(|h| from_row(h, start, lines));
-        let mut buffers = vec![&words];
-        if kernel.reads_scales() {
-            buffers.push(&scales);
+    for piece in weight.pieces() {
+        let words = int_buffer(piece.slab.words.clone());
+        let scales = int_buffer(piece.slab.scales.clone());
+        for (start, groups, tile) in kernel(&piece, 1).pieces(t) {
+            let kernel = kernel(&piece, tile);
+            let (x, y) = (from_row(&x, start, weight.i), from_row(&y, start, lines));
+            let residual = residual.as_ref().map(|h| from_row(h, start, lines));
+            let mut buffers = vec![&words];
+            if kernel.reads_scales() {
+                buffers.push(&scales);
+            }
+            buffers.extend([&x, &y]);
+            buffers.extend(residual.as_ref());
+            buffers.extend(z.as_ref());
+            buffers.extend(&b);
+            buffers.extend(shift.iter().flatten());
+            let lines_per_group = weight.cut.threads / weight.cut.split * kernel.thread_lines();
+            let groups = [kernel.own_lines().div_ceil(lines_per_group), groups];
+            launch(kernel, groups, &buffers);
         }
-        buffers.extend([&x, &y]);
-        buffers.extend(residual.as_ref());
-        buffers.extend(z.as_ref());
-        buffers.extend(&b);
-        buffers.extend(shift.iter().flatten());
-        let lines_per_group = weight.cut.threads / weight.cut.split * kernel.thread_lines();
-        let groups = [lines.div_ceil(lines_per_group), groups];
-        launch(kernel, groups, &buffers);
     }
     tensor(y)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::format::every_format;
+    use super::super::template::{LEAST_WORKGROUP_BYTES, workgroup_bytes};
     use super::*;
 
     /// Every format, cut and epilogue, with and without what rides along: of one text each line of y is
@@ -412,7 +443,7 @@ mod tests {
             Epilogue::Glu(Gate::Silu),
             Epilogue::Glu(Gate::GeluTanh),
         ];
-        for format in [Format::Four, Format::Eight, Format::Float] {
+        for format in every_format() {
             for cut in [Cut::HARDWARE, Cut::SOFTWARE, quads] {
                 for (after, bias) in afters.into_iter().flat_map(|a| [(a, false), (a, true)]) {
                     for (ranks, row) in [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)] {
@@ -426,6 +457,8 @@ mod tests {
                             stored: 96,
                             i: 64,
                             first: 0,
+                            from: 0,
+                            count: 96,
                             o: 96,
                             tile: 3,
                             cut,
@@ -444,6 +477,15 @@ mod tests {
                         let rows = if bias { kernel.rows().len() } else { 0 };
                         assert_eq!(biases, rows, "{kernel:?}");
                         assert_eq!(text.contains("* BY"), after == afters[2], "{kernel:?}");
+                        let tile = cut.tile;
+                        let whole = Linear {
+                            tile,
+                            ..kernel.clone()
+                        }
+                        .body();
+                        let bytes = workgroup_bytes(&whole);
+                        assert_eq!(bytes > 0, cut.has_barriers(), "{kernel:?}");
+                        assert!(bytes <= LEAST_WORKGROUP_BYTES, "{bytes}: {kernel:?}");
                         for (buffer, _) in kernel.buffers() {
                             assert!(text.contains(&format!("{buffer}[")), "{buffer}: {kernel:?}");
                         }

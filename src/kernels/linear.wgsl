@@ -11,6 +11,8 @@ const BLOCKS = {{blocks}}u;            // of a row of W
 const FOURS = {{fours}}u;              // fours of words of a block
 const STORED = {{stored}}u;            // rows that lie in the buffers
 const LINES = {{lines}}u;              // numbers of a row of y
+const FROM = {{from}}u;                // the first that is computed
+const END = {{end}}u;                  // the last, and one
 const THREADS = {{threads}}u;
 const SPLIT = {{split}}u;
 const LANES = THREADS / SPLIT;
@@ -26,7 +28,7 @@ const ONE = -1.5957691216057308;
 const CUBE = -0.07135481627260025;
 //! end
 // How far codes are shifted in their word, for each byte of it.
-//! if four
+//! if nibbles
 const DOWN = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24);
 //! end
@@ -34,7 +36,17 @@ const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 0x1p24);
 // The last byte would look negative where it stands.
 const DOWN = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 1.0);
 const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 1.0);
-const OFFSET: f32 = {{offset}}.0; // of the codes
+//! end
+const ZERO: f32 = {{zero}}.0; // the code that stands for it //! if zero
+
+//! put factors
+
+//! if high
+// The bits above the fourth of four codes, at their place in the word; theirs in `word` is `place`.
+fn above(word: u32, place: u32) -> vec4<u32> {
+    const MASK = (16u << {{high}}u) - 16u;
+    return vec4<u32>((word >> place) << 4u) & vec4<u32>(MASK, MASK << 8u, MASK << 16u, MASK << 24u);
+}
 //! end
 
 var<workgroup> parts: array<f32, THREADS * SUMS>; //! if barrier
@@ -46,17 +58,18 @@ fn main(
     @builtin(subgroup_invocation_id) in_subgroup: u32, //! if quads
 ) {
     let token = group.y * TILE;
-    let line = group.x * (LANES * AT_ONCE) + lane % LANES;
+    let line = FROM + group.x * (LANES * AT_ONCE) + lane % LANES;
     let part = lane / LANES;
 //! if quads
 //!   put place
 //! end
-    let row{{r}} = min(line + {{r.line}}u * LANES, LINES - 1u) + {{r.first}}u; //! for r in rows
+    let row{{r}} = min(line + {{r.line}}u * LANES, END - 1u) - FROM + {{r.first}}u; //! for r in rows
     var acc{{r}}_{{t}} = 0.0; //! for r in rows, t in tile
     for (var block = part; block < BLOCKS; block += SPLIT) {
 //! for r in rows
-//!   if not float
-        let s{{r}} = unpack2x16float(scales[block * STORED + row{{r}}]);
+//!   if codes
+        let s{{r}} = factors(block, row{{r}});
+        let high{{r}}_{{n}} = scales[{{high_at}}u + (block * {{high}}u + {{n}}u) * STORED + row{{r}}]; //! for n in high
 //!     for f in fours
 //!       if quads
 //!         put turned_words
@@ -65,7 +78,7 @@ fn main(
 //!       end
 //!     end
 //!   end
-        var sum{{r}}_{{t}} = 0.0; //! for t in tile
+        var sum{{r}}_{{t}}_{{h}} = 0.0; //! for t in tile, h in halves
 //! end
         // Eight times four columns: with quads, not the j-th four but those that the quad tells.
 //! for j in eight_fours
@@ -74,17 +87,18 @@ fn main(
         let x{{j}}_{{t}} = {{j.told}}(x{{j.from}}_{{t}});
 //!     else
         let x{{j}}_{{t}} = x[(token + {{t}}u) * I4 + block * 8u + {{j.column}}]
-            * DOWN //! if not float
+            * DOWN //! if codes
         ;
 //!     end
 //!   end
 //!   for r in rows
         // Nothing is negative: from signed numbers the way to f32 is shorter.
-//!     if four
+//!     if nibbles
         let w{{j}}_{{r}} = vec4<f32>(bitcast<vec4<i32>>(
-            vec4<u32>(q{{r}}_0[{{j.word}}]) //! if not j.upper
-            vec4<u32>(q{{r}}_0[{{j.word}}] >> 4u) //! if j.upper
-            & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)
+            (vec4<u32>(q{{r}}_0[{{j.word}}]) //! if not j.upper
+            (vec4<u32>(q{{r}}_0[{{j.word}}] >> 4u) //! if j.upper
+            & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u))
+            | above(high{{r}}_{{j.plane}}, {{j.place}}) //! if high
         ));
 //!     end
 //!     if eight
@@ -95,23 +109,34 @@ fn main(
             q{{r}}_{{j.four}}[{{j.word}}] >> 24u,
         )));
 //!     end
-//!     if float
-        let w{{j}}_{{r}} = words[(block * FOURS + {{j.column}}) * STORED + row{{r}}];
+//!     if not codes
+        let q{{j}}_{{r}} = words[(block * FOURS + {{j.column}}) * STORED + row{{r}}];
+        let w{{j}}_{{r}} =
+            q{{j}}_{{r}} //! if f32
+            vec4<f32>(unpack2x16float(q{{j}}_{{r}}.x), unpack2x16float(q{{j}}_{{r}}.y)) //! if f16
+            bitcast<vec4<f32>>((q{{j}}_{{r}}.xxyy << vec4<u32>(16u, 0u, 16u, 0u)) & vec4<u32>(0xffff0000u)) //! if bf16
+        ;
 //!     end
-        sum{{r}}_{{t}} += dot(w{{j}}_{{r}}, x{{j}}_{{t}}); //! for t in tile
+        sum{{r}}_{{t}}_{{j.half}} += dot(w{{j}}_{{r}}, x{{j}}_{{t}}); //! for t in tile
 //!   end
 //! end
 //! for t in tile
-//!   if not float
-        let all{{t}} = dot(
-            ((x0_{{t}} + x1_{{t}}) + (x2_{{t}} + x3_{{t}})) + ((x4_{{t}} + x5_{{t}}) + (x6_{{t}} + x7_{{t}})),
-            UP,
-        );
+//!   if codes
+        let low{{t}} = (x0_{{t}} + x1_{{t}}) + (x2_{{t}} + x3_{{t}});
+        let top{{t}} = (x4_{{t}} + x5_{{t}}) + (x6_{{t}} + x7_{{t}});
+        let all{{t}}_0 = dot(low{{t}} + top{{t}}, UP); //! if not by_16
+        let all{{t}}_0 = dot(low{{t}}, UP); //! if by_16
+        let all{{t}}_1 = dot(top{{t}}, UP); //! if by_16
 //!   end
-//!   for r in rows
-        acc{{r}}_{{t}} += s{{r}}.x * sum{{r}}_{{t}} + s{{r}}.y * all{{t}}; //! if four
-        acc{{r}}_{{t}} += s{{r}}.x * (sum{{r}}_{{t}} - OFFSET * all{{t}}); //! if eight
-        acc{{r}}_{{t}} += sum{{r}}_{{t}}; //! if float
+//!   for r in rows, h in halves
+//!     if codes
+        acc{{r}}_{{t}} += s{{r}}.{{h.factor}} * (
+            sum{{r}}_{{t}}_{{h}}
+            - ZERO * all{{t}}_{{h}} //! if zero
+        ) + s{{r}}.{{h.offset}} * all{{t}}_{{h}};
+//!     else
+        acc{{r}}_{{t}} += sum{{r}}_{{t}}_{{h}};
+//!     end
 //!   end
 //! end
     }
@@ -126,7 +151,7 @@ fn main(
 //!   end
 //! end
 //! for l in lines_at_once
-    if line + {{l}}u * LANES < LINES {
+    if line + {{l}}u * LANES < END {
 //!   if bias
 //!     for r in l.rows
         let bias{{r.row}} = bitcast<f32>(scales[BIAS + row{{r.row}}]);

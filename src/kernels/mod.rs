@@ -3,7 +3,8 @@
 //! in a block fused to it, the rotary embedding with the cache write, attention with a
 //! running softmax, and the choice of the next token. A block is eight launches, nine for few tokens
 //! over long contexts, and two more where norms stand around attention and MLP. Low-rank changes and steps in the residual stream ride along: the first cost
-//! one short launch for each input that they share, the second none.
+//! one short launch for each input that they share, the second none. For training, one more kernel pulls gradients
+//! back through a linear layer.
 //!
 //! A kernel is two files: `linear.wgsl` is what the GPU runs, `linear.rs` says what it is filled with
 //! (`template`), which buffers it gets and how many workgroups. A program that imitates a GPU gets its work
@@ -12,21 +13,29 @@
 mod attention;
 mod choose;
 mod cut;
+mod format;
 mod heads;
 mod launch;
 mod linear;
 mod low_rank;
 mod norm;
 mod packed;
+mod packing;
+mod probe;
+mod pullback;
 mod software;
 mod template;
 
 pub use attention::{Before, HeadNorm, attend, rotate_and_store};
 pub use choose::Asked;
 pub use cut::Cut;
+pub use format::BLOCK;
 pub use heads::Heads;
 pub use launch::{contiguous, is_gpu, launches, unshared};
 pub use linear::{After, Gate, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
 pub use low_rank::{LowRank, expand, shrink};
 pub use norm::{add_normed, norm};
-pub use packed::{BLOCK, Foreseen, Packed, rows};
+pub use packed::{Foreseen, Packed, rows};
+pub use packing::Packing;
+pub use probe::{copy, gpu_time, step};
+pub use pullback::pulled_back;

@@ -1,79 +1,29 @@
-//! Quantised weights on the GPU, and the lookup of their rows: `y = W[ids]`, for W `[o, i]`, ids `[t]` and
-//! y `[t, i]`. A number is `code·factor + offset` (4 bits), `(code − 128)·factor` (8 bits), or itself (f32).
+//! Weights on the GPU as the file has them ([`format`](super::format)), and the lookup of their rows:
+//! `y = W[ids]`, for W `[o, i]`, ids `[t]` and y `[t, i]`.
 //!
 //! Blocks of 32 columns are regrouped once: block `b` of row `r` lies at `b·rows + r`, so that neighbouring
 //! threads, which compute neighbouring rows, read neighbouring words.
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::cut::Cut;
-use super::launch::{Wgsl, empty, from_row, int_buffer, is_gpu, launch, tensor};
-use super::template::{fill, row};
+use super::format::{BLOCK, Format};
+use super::launch::{Wgsl, empty, from_row, int_buffer, is_gpu, launch, read, tensor};
+use super::packing::{LEAST_ROWS, Packing, Slab};
+use super::template::{Value, fill, row};
+use crate::error::Result;
 use crate::weights::quant::Kind;
-
-/// Numbers per block, in all formats here.
-pub const BLOCK: usize = 32;
-
-/// What is added to signed codes of eight bits.
-pub(super) const EIGHT_OFFSET: u8 = 128;
-
-/// How a packed matrix is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Format {
-    /// 4 bits, factor and offset (Q4_1; Q4_0 with the offset −8d).
-    Four,
-    /// 8 bits, stored [`EIGHT_OFFSET`] higher so that none is negative, and a factor.
-    Eight,
-    /// f32, in "blocks" without factors.
-    Float,
-}
-
-impl Format {
-    /// How matrices of these kinds are written when they lie on top of each other: kinds that differ,
-    /// and those without a kernel, in f32.
-    fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let mut kinds = kinds.into_iter();
-        match kinds.next() {
-            Some(first) if kinds.any(|kind| kind != first) => Self::Float,
-            Some(Kind::Q4_0 | Kind::Q4_1) => Self::Four,
-            Some(Kind::Q8_0) => Self::Eight,
-            _ => Self::Float,
-        }
-    }
-
-    /// Words of four bytes per block.
-    pub(super) fn words(self) -> usize {
-        match self {
-            Self::Four => 4,
-            Self::Eight => 8,
-            Self::Float => 32,
-        }
-    }
-
-    /// Words of factors of o rows of i numbers.
-    pub(super) fn scales(self, o: usize, i: usize) -> usize {
-        match self {
-            Self::Four | Self::Eight => i / BLOCK * o,
-            Self::Float => 1,
-        }
-    }
-}
 
 /// Rows of a matrix on the GPU: W `[o, i]`.
 #[derive(Debug, Clone)]
 pub struct Packed {
     pub(super) format: Format,
-    /// `[i/32, words/4, rows, 4]` 32-bit words.
-    pub(super) words: Tensor<1, Int>,
-    /// `[i/32, rows]` pairs of f16, factor and offset; one word for [`Format::Float`]. Behind them, if
-    /// there are any, the biases, f32: a launch has no room for a buffer more.
-    pub(super) scales: Tensor<1, Int>,
+    /// All rows that lie there, from top to bottom: more than one where a GPU's limits ask for it.
+    slabs: Vec<Slab>,
     /// Whether products add the biases.
     pub(super) bias: bool,
-    /// Rows that lie in the buffers.
-    pub(super) rows: usize,
     /// The first of ours.
     pub(super) first: usize,
     /// Output width, the number of our rows.
@@ -82,6 +32,17 @@ pub struct Packed {
     pub i: usize,
     /// How products are laid out over threads.
     pub cut: Cut,
+}
+
+/// Rows of a packed matrix that lie in one slab.
+pub(super) struct Piece<'a> {
+    pub slab: &'a Slab,
+    /// The first of them there.
+    pub first: usize,
+    /// The first of them among all of the matrix.
+    pub from: usize,
+    /// How many.
+    pub count: usize,
 }
 
 /// What a packed matrix will take.
@@ -107,18 +68,23 @@ impl Packed {
     #[must_use]
     pub fn foresee(kinds: &[Kind], [o, i]: [usize; 2]) -> Foreseen {
         let format = Format::of(kinds.iter().copied());
-        let words = 4 * (i.div_ceil(BLOCK) * format.words() * o) as u64;
+        let words = |rows: usize| 4 * (i.div_ceil(BLOCK) * format.words() * rows) as u64;
+        // A matrix that lies alone is cut where it is too large.
+        let together = if kinds.len() == 1 {
+            o.min(LEAST_ROWS)
+        } else {
+            o
+        };
         let scales = 4 * format.scales(o, i) as u64;
         Foreseen {
-            buffer_bytes: words.max(scales),
-            bytes: words + scales,
-            in_f32: format == Format::Float,
+            buffer_bytes: words(together),
+            bytes: words(o) + scales,
+            in_f32: format.in_f32(),
         }
     }
 
     /// Packs matrices of one width on top of each other: each `(kind, bytes)` holds whole rows
-    /// of `i` numbers as the file has them. Kinds that differ, and those without a kernel, are
-    /// widened to f32.
+    /// of `i` numbers as the file has them.
     #[must_use]
     pub fn new(parts: &[(Kind, &[u8])], i: usize, device: &Device) -> Self {
         Self::with_biases(parts, &[], i, device)
@@ -128,63 +94,16 @@ impl Packed {
     /// [parts](Self::part) and lookups leave them out.
     #[must_use]
     pub fn with_biases(parts: &[(Kind, &[u8])], biases: &[f32], i: usize, device: &Device) -> Self {
-        let format = Format::of(parts.iter().map(|(kind, _)| *kind));
-        let blocks = i / BLOCK;
         let rows_of = |(kind, bytes): &(Kind, &[u8])| {
-            bytes.len() / (blocks * BLOCK / kind.block_len() * kind.block_bytes()).max(1)
+            let rows = bytes.len() / (i * kind.block_bytes() / kind.block_len()).max(1);
+            (*kind, rows)
         };
-        let o: usize = parts.iter().map(rows_of).sum();
-        let quads = format.words() / 4;
-        let mut words = vec![0_i32; blocks * quads * o * 4];
-        let mut scales = vec![0_i32; format.scales(o, i)];
-        let mut row = 0;
-        for part in parts {
-            let (kind, bytes) = *part;
-            let rows = rows_of(part);
-            let widened;
-            let (source, block_bytes) = match format {
-                Format::Float => {
-                    // The file's table was checked when it was opened: these are whole blocks.
-                    widened = crate::weights::quant::dequantise(kind, bytes).unwrap_or_default();
-                    (little_endian(&widened), BLOCK * 4)
-                }
-                _ => (std::borrow::Cow::Borrowed(bytes), kind.block_bytes()),
-            };
-            for (at, block) in source.chunks_exact(block_bytes).enumerate() {
-                let (r, b) = (row + at / blocks, at % blocks);
-                let (scale, quants) = unpack(kind, format, block);
-                if format != Format::Float {
-                    scales[b * o + r] = scale;
-                }
-                for (quad, four) in quants.chunks_exact(16).enumerate() {
-                    let to = ((b * quads + quad) * o + r) * 4;
-                    for (word, bytes) in words[to..to + 4].iter_mut().zip(four.chunks_exact(4)) {
-                        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-                        *word = i32::from_le_bytes(match format {
-                            Format::Eight => bytes.map(|code| code.wrapping_add(EIGHT_OFFSET)),
-                            Format::Four | Format::Float => bytes,
-                        });
-                    }
-                }
-            }
-            row += rows;
+        let matrices: Vec<_> = parts.iter().map(rows_of).collect();
+        let mut packing = Packing::new(&matrices, biases, i, device);
+        for (_, bytes) in parts {
+            packing.take(bytes, |row| row);
         }
-        scales.extend(biases.iter().map(|bias| bias.to_bits().cast_signed()));
-        let int = |words: Vec<i32>| {
-            let length = words.len();
-            Tensor::from_data(TensorData::new(words, [length]), device)
-        };
-        Self {
-            format,
-            words: int(words),
-            scales: int(scales),
-            bias: !biases.is_empty(),
-            rows: o,
-            first: 0,
-            o,
-            i,
-            cut: Cut::of_this_gpu(),
-        }
+        packing.into()
     }
 
     /// Some of the rows, without biases; the buffers are shared.
@@ -203,51 +122,73 @@ impl Packed {
     /// All rows, widened: `[o, i]`.
     #[must_use]
     pub fn widen(&self) -> Tensor<2> {
-        let ids = Tensor::arange(0..self.o as i64, &self.words.device());
+        let ids = Tensor::arange(0..self.o as i64, &self.device());
         rows(self, ids)
     }
 
     /// Bytes of our rows on the GPU.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let words = self.words.dims()[0] + self.scales.dims()[0];
-        (4 * words / self.rows * self.o) as u64
+        let slabs = self.slabs.iter();
+        let words = slabs.map(|slab| slab.words.dims()[0] + slab.scales.dims()[0]);
+        let rows: usize = self.slabs.iter().map(|slab| slab.rows).sum();
+        (4 * words.sum::<usize>() / rows * self.o) as u64
+    }
+
+    /// Waits until all of it lies there. Until then what is on its way takes as much memory again.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::error::Error::DeviceLost) when the device cannot answer.
+    pub async fn arrived(&self) -> Result<()> {
+        let Some(slab) = self.slabs.last() else {
+            return Ok(());
+        };
+        let last = (slab.scales.dims()[0] - 1) / 64;
+        read(from_row(&int_buffer(slab.scales.clone()), last, 64)).await?;
+        Ok(())
     }
 
     /// Where it lies.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.words.device()
+        self.slabs[0].words.device()
+    }
+
+    /// Our rows slab by slab.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let (mut top, end) = (0, self.first + self.o);
+        let pieces = self.slabs.iter().map(move |slab| {
+            let first = self.first.max(top);
+            let last = end.min(top + slab.rows);
+            let piece = Piece {
+                slab,
+                first: first - top,
+                from: first - self.first,
+                count: last.saturating_sub(first),
+            };
+            top += slab.rows;
+            piece
+        });
+        pieces.filter(|piece| piece.count > 0)
+    }
+}
+
+impl From<Packing<'_>> for Packed {
+    fn from(packing: Packing<'_>) -> Self {
+        Self {
+            format: packing.format,
+            bias: packing.has_biases(),
+            slabs: packing.slabs,
+            first: 0,
+            o: packing.o,
+            i: packing.i,
+            cut: Cut::of_this_gpu(),
+        }
     }
 }
 
 /// Workgroups of one dispatch, a multiple of 64 below WebGPU's limit.
 const MOST_GROUPS: usize = 65_472;
-
-fn little_endian(values: &[f32]) -> std::borrow::Cow<'static, [u8]> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect::<Vec<u8>>()
-        .into()
-}
-
-/// `(factor and offset as two f16 in one word, the quants' bytes)` of a block.
-fn unpack(kind: Kind, format: Format, block: &[u8]) -> (i32, &[u8]) {
-    let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
-    let pair = |d: u16, m: u16| (u32::from(d) | u32::from(m) << 16).cast_signed();
-    match (format, kind) {
-        (Format::Float, _) => (0, block),
-        (_, Kind::Q4_0) => {
-            let d = half(0);
-            // A power of two times an f16 is exact.
-            let m = half::f16::from_f32(-8.0 * half::f16::from_bits(d).to_f32());
-            (pair(d, m.to_bits()), &block[2..])
-        }
-        (_, Kind::Q4_1) => (pair(half(0), half(2)), &block[4..]),
-        _ => (pair(half(0), 0), &block[2..]),
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Rows {
@@ -256,41 +197,33 @@ struct Rows {
     stored: usize,
     /// The first of ours.
     first: usize,
+    /// The ids that are looked up here.
+    from: usize,
+    count: usize,
     i: usize,
 }
 
 impl Wgsl for Rows {
     fn buffers(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("words", word_type(self.format)),
-            ("scales", "u32"),
-            ("ids", "i32"),
-            ("y", "f32"),
-        ]
+        let mut buffers = vec![("words", self.format.word_type())];
+        // What a kernel does not read is not part of its layout, and must not be bound.
+        if self.format.codes() {
+            buffers.push(("scales", "u32"));
+        }
+        buffers.extend([("ids", "i32"), ("y", "vec4<f32>")]);
+        buffers
     }
 
     fn body(&self) -> String {
-        fill(
-            include_str!("rows.wgsl"),
-            row![
-                i = self.i,
-                stored = self.stored,
-                first = self.first,
-                block = BLOCK,
-                four = self.format == Format::Four,
-                eight = self.format == Format::Eight,
-                float = self.format == Format::Float,
-                offset = usize::from(EIGHT_OFFSET),
-            ],
-        )
-    }
-}
-
-/// WGSL's type of the words.
-pub(super) fn word_type(format: Format) -> &'static str {
-    match format {
-        Format::Float => "vec4<f32>",
-        Format::Four | Format::Eight => "vec4<u32>",
+        let mut values = self.format.values(self.stored, self.i);
+        values.extend(row![
+            numbers = Value::File(include_str!("numbers.wgsl")),
+            i4 = self.i / 4,
+            first = self.first,
+            from = self.from,
+            end = self.from + self.count,
+        ]);
+        fill(include_str!("rows.wgsl"), values)
     }
 }
 
@@ -298,43 +231,56 @@ pub(super) fn word_type(format: Format) -> &'static str {
 #[must_use]
 pub fn rows(weight: &Packed, ids: Tensor<1, Int>) -> Tensor<2> {
     let t = ids.dims()[0];
-    let kernel = Rows {
-        format: weight.format,
-        stored: weight.rows,
-        first: weight.first,
-        i: weight.i,
-    };
-    let words = int_buffer(weight.words.clone());
-    let y = empty(&words, [t, weight.i]);
-    let (scales, ids) = (int_buffer(weight.scales.clone()), int_buffer(ids));
-    // No dispatch is wider than 65535 groups in one direction.
-    for start in (0..t).step_by(MOST_GROUPS) {
-        let groups = (t - start).min(MOST_GROUPS);
-        let (ids, y) = (from_row(&ids, start, 1), from_row(&y, start, weight.i));
-        launch(kernel.clone(), [1, groups], &[&words, &scales, &ids, &y]);
+    let ids = int_buffer(ids);
+    let y = empty(&ids, [t, weight.i]);
+    for piece in weight.pieces() {
+        let kernel = Rows {
+            format: weight.format,
+            stored: piece.slab.rows,
+            first: piece.first,
+            from: piece.from,
+            count: piece.count,
+            i: weight.i,
+        };
+        let words = int_buffer(piece.slab.words.clone());
+        let scales = int_buffer(piece.slab.scales.clone());
+        // No dispatch is wider than 65535 groups in one direction.
+        for start in (0..t).step_by(MOST_GROUPS) {
+            let groups = (t - start).min(MOST_GROUPS);
+            let (ids, y) = (from_row(&ids, start, 1), from_row(&y, start, weight.i));
+            let mut buffers = vec![&words];
+            if kernel.format.codes() {
+                buffers.push(&scales);
+            }
+            buffers.extend([&ids, &y]);
+            launch(kernel.clone(), [1, groups], &buffers);
+        }
     }
     tensor(y)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::format::every_format;
     use super::*;
 
     #[test]
     fn the_file_is_filled() {
-        for (format, number) in [
-            (Format::Four, "let value = f32(q & 15u) * s.x + s.y;"),
-            (Format::Eight, "- 128.0)"),
-            (Format::Float, "let value = words["),
-        ] {
-            let (stored, first, i) = (40, 8, 64);
+        for format in every_format() {
+            let (stored, first, i) = (40, 8, 256);
             let kernel = Rows {
                 format,
                 stored,
                 first,
+                from: 0,
+                count: 32,
                 i,
             };
-            assert_eq!(kernel.body().matches(number).count(), 1);
+            let text = kernel.body();
+            assert_eq!(text.matches("\ny[").count(), 1, "{format:?}");
+            for (buffer, _) in kernel.buffers() {
+                assert!(text.contains(&format!("{buffer}[")), "{buffer}: {format:?}");
+            }
         }
     }
 }

@@ -302,9 +302,69 @@ fn write_line(line: &str, scope: &Scope<'_>, text: &mut String) -> Result<(), St
     Ok(())
 }
 
+/// Workgroup memory that every WebGPU has, in bytes.
+#[cfg(test)]
+pub(super) const LEAST_WORKGROUP_BYTES: usize = 16_384;
+
+/// Bytes of workgroup memory that a filled kernel declares as arrays, each of which is so many as a
+/// product of constants above it says.
+#[cfg(test)]
+pub(super) fn workgroup_bytes(text: &str) -> usize {
+    let mut known: std::collections::HashMap<&str, &str> = std::collections::HashMap::new();
+    let mut bytes = 0;
+    for line in text.lines() {
+        let line = line.trim_end_matches(';');
+        let named = ["const ", "alias "];
+        let named = named.iter().find_map(|word| line.strip_prefix(word));
+        if let Some((name, value)) = named.and_then(|rest| rest.split_once(" = ")) {
+            known.insert(name, value);
+        }
+        let array = line.strip_prefix("var<workgroup> ");
+        let array = array.and_then(|array| array.split_once(": array<")?.1.strip_suffix('>'));
+        if let Some((element, length)) = array.and_then(|array| array.rsplit_once(", ")) {
+            let element = known.get(element).unwrap_or(&element);
+            let each = match element.get(..4) {
+                Some("vec2") => 8,
+                Some("vec3" | "vec4") => 16,
+                _ => 4,
+            };
+            bytes += each * value_of(length, &known);
+        }
+    }
+    bytes
+}
+
+/// A product or quotient of numbers and constants.
+#[cfg(test)]
+fn value_of(text: &str, known: &std::collections::HashMap<&str, &str>) -> usize {
+    let factor = |word: &str| match (word.trim_end_matches('u').parse(), known.get(word)) {
+        (Ok(number), _) => number,
+        (_, Some(value)) => value_of(value, known),
+        (Err(_), None) => panic!("`{word}` of `{text}` is no constant"),
+    };
+    let mut words = text.split(' ');
+    let mut value = words.next().map_or(1, factor);
+    while let (Some(sign), Some(word)) = (words.next(), words.next()) {
+        value = match sign {
+            "*" => value * factor(word),
+            "/" => value / factor(word),
+            _ => panic!("`{text}` is more than a product"),
+        };
+    }
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workgroup_memory_is_counted() {
+        let text = "alias Each = vec3<f32>;\nconst N = 8u;\nconst TWICE = 2u * N;\n\
+                    var<workgroup> a: array<f32, TWICE * N / 4u>;\n\
+                    var<workgroup> b: array<Each, N>;\nvar<workgroup> c: vec2<u32>;\n";
+        assert_eq!(workgroup_bytes(text), 4 * 32 + 16 * 8);
+    }
 
     /// A file, its values, and the text or the slip.
     #[test]

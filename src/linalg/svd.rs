@@ -1,37 +1,120 @@
 //! The strongest directions of a weight: host maths in f64.
 
+use std::ops::Range;
+
 /// A symmetric tridiagonal matrix: its diagonal and its off-diagonal.
 type Tridiagonal = (Vec<f64>, Vec<f64>);
 
-/// Thin factors `(A [r, i], B [o, r])` whose product B A is the best approximation of rank r to
-/// W `[o, i]`: its r largest singular values with their vectors.
-pub(crate) fn truncated(w: &[f32], [o, i]: [usize; 2], r: usize) -> (Vec<f32>, Vec<f32>) {
-    let rows: Vec<Vec<f64>> = w
-        .chunks(i)
-        .map(|row| row.iter().copied().map(f64::from).collect())
+/// Singular values of a matrix `[o, i]`, with their vectors.
+pub(crate) struct Parts {
+    /// `[o, r]`, columns of length one.
+    pub(crate) u: Vec<f32>,
+    /// `[r]`, falling.
+    pub(crate) s: Vec<f32>,
+    /// `[r, i]`, rows of length one.
+    pub(crate) v: Vec<f32>,
+}
+
+/// A range of the singular values of W `[o, i]`, by falling size, with their vectors.
+pub(crate) fn parts(w: &[f32], [o, i]: [usize; 2], range: Range<usize>) -> Parts {
+    let (q, mut other) = sides(w, [o, i], range);
+    let mut s = Vec::with_capacity(q.len());
+    for x in &mut other {
+        let length = norm(x);
+        s.push(length as f32);
+        for x in x {
+            *x /= length.max(f64::MIN_POSITIVE);
+        }
+    }
+    let (v, u) = if i <= o { (q, other) } else { (other, q) };
+    let (v, u) = stacked(&v, &u);
+    Parts { u, s, v }
+}
+
+/// Thin factors `(A [r, i], B [o, r])` whose product B A is what W `[o, i]` is in a range of its
+/// singular values, by falling size: the best approximation of rank r, if they are the first.
+pub(crate) fn truncated(
+    w: &[f32],
+    [o, i]: [usize; 2],
+    range: Range<usize>,
+) -> (Vec<f32>, Vec<f32>) {
+    let (q, other) = sides(w, [o, i], range);
+    let (a, b) = if i <= o { (q, other) } else { (other, q) };
+    stacked(&a, &b)
+}
+
+/// Directions of the narrower side of W, orthonormal, and what W makes of each, on the other side: W Q Qᵀ
+/// or Q Qᵀ W is their part of W.
+fn sides(w: &[f32], [o, i]: [usize; 2], range: Range<usize>) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let rows = Rows::new(w, i);
+    let q = strongest(|x| rows.squared(x), i.min(o), range.end).split_off(range.start);
+    let other = q
+        .iter()
+        .map(|q| if i <= o { rows.of(q) } else { rows.back(q) })
         .collect();
-    let by_row = |x: &[f64]| -> Vec<f64> { rows.iter().map(|row| dot(row, x)).collect() };
-    let by_column = |y: &[f64]| {
-        let mut x = vec![0.0; i];
-        for (row, y) in rows.iter().zip(y) {
+    (q, other)
+}
+
+/// W `[o, i]`, row by row.
+struct Rows {
+    rows: Vec<Vec<f64>>,
+    i: usize,
+}
+
+impl Rows {
+    fn new(w: &[f32], i: usize) -> Self {
+        let row = |row: &[f32]| row.iter().copied().map(f64::from).collect();
+        let rows = w.chunks(i).map(row).collect();
+        Self { rows, i }
+    }
+
+    /// W x
+    fn of(&self, x: &[f64]) -> Vec<f64> {
+        self.rows.iter().map(|row| dot(row, x)).collect()
+    }
+
+    /// Wᵀ y
+    fn back(&self, y: &[f64]) -> Vec<f64> {
+        let mut x = vec![0.0; self.i];
+        for (row, y) in self.rows.iter().zip(y) {
             add(&mut x, *y, row);
         }
         x
-    };
-    // Q spans the strongest directions of the narrower side; W Q Qᵀ or Q Qᵀ W is the approximation.
-    let narrow = i <= o;
-    let q = if narrow {
-        strongest(|x| by_column(&by_row(x)), i, r)
-    } else {
-        strongest(|y| by_row(&by_column(y)), o, r)
-    };
-    let other: Vec<Vec<f64>> = if narrow {
-        q.iter().map(|x| by_row(x)).collect()
-    } else {
-        q.iter().map(|y| by_column(y)).collect()
-    };
-    let (a, b) = if narrow { (q, other) } else { (other, q) };
-    stacked(&a, &b)
+    }
+
+    /// WᵀW x or WWᵀ x, on the narrower side.
+    fn squared(&self, x: &[f64]) -> Vec<f64> {
+        if self.i <= self.rows.len() {
+            self.back(&self.of(x))
+        } else {
+            self.of(&self.back(x))
+        }
+    }
+}
+
+/// How many multiplications [`values`] takes for one matrix, about: a second in a browser's module.
+const WORK: usize = 600_000_000;
+
+/// The largest singular values of W `[o, i]`, falling, `most` at most: all of them where it has no more. Of
+/// a large matrix fewer come: those that are certain after as many steps as there is time for, by a bound of a
+/// thousandth, of which their true error is about the square.
+pub(crate) fn values(w: &[f32], [o, i]: [usize; 2], most: usize) -> Vec<f64> {
+    let (rows, n) = (Rows::new(w, i), o.min(i));
+    let steps = (WORK / (2 * o * i).max(1))
+        .clamp(32, 4 * most.max(32))
+        .min(n);
+    let mut lanczos = Lanczos::new(|x| rows.squared(x), n);
+    for _ in 0..steps {
+        lanczos.step();
+    }
+    let last = steps - 1;
+    let (squares, ends) = eigen(lanczos.tridiagonal.clone(), last..steps);
+    let mut order: Vec<usize> = (0..steps).collect();
+    order.sort_by(|a, b| squares[*b].total_cmp(&squares[*a]));
+    let off = |k: usize| (lanczos.rest * ends[k][0]).abs();
+    let certain = |k: &usize| steps == n || off(*k) <= 1e-3 * squares[*k];
+    let found = order.into_iter().take(most).take_while(certain);
+    found.map(|k| squares[k].max(0.0).sqrt()).collect()
 }
 
 /// Thin factors `(A [r, i], B [o, r])` of W `[o, i]` projected onto the span of its first r
@@ -74,62 +157,100 @@ fn stacked(a: &[Vec<f64>], b: &[Vec<f64>]) -> (Vec<f32>, Vec<f32>) {
 /// by Lanczos' method with full reorthogonalisation.
 pub(crate) fn strongest(apply: impl Fn(&[f64]) -> Vec<f64>, n: usize, r: usize) -> Vec<Vec<f64>> {
     let r = r.min(n);
-    let mut state = 1_u64;
-    let mut random = || -> Vec<f64> {
-        let mut draw = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as f64 / 2_f64.powi(31) - 0.5
-        };
-        (0..n).map(|_| draw()).collect()
-    };
-    let mut basis: Vec<Vec<f64>> = Vec::new();
-    let (mut diagonal, mut beside): Tridiagonal = (Vec::new(), Vec::new());
-    let mut next = random();
+    let mut lanczos = Lanczos::new(apply, n);
     let mut check = (2 * r + 16).min(n);
     loop {
-        let length = norm(&next);
-        for x in &mut next {
-            *x /= length;
-        }
-        basis.push(next);
-        let last = &basis[basis.len() - 1];
-        next = apply(last);
-        diagonal.push(dot(last, &next));
-        upright(&mut next, &basis);
-        let mut rest = norm(&next);
-        let largest = diagonal.iter().fold(0.0_f64, |max, x| max.max(*x));
-        if rest <= 1e-14 * largest && basis.len() < n {
-            // The space so far is invariant: go on in its complement.
-            rest = 0.0;
-            next = random();
-            upright(&mut next, &basis);
-        }
+        lanczos.step();
+        let Lanczos { basis, rest, .. } = &lanczos;
         if basis.len() >= check {
-            let (values, vectors) = eigen((diagonal.clone(), beside.clone()));
+            let (values, vectors) = eigen(lanczos.tridiagonal.clone(), 0..basis.len());
             let mut order: Vec<usize> = (0..values.len()).collect();
             order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
             order.truncate(r);
             let off = |k: &usize| (rest * vectors[*k][basis.len() - 1]).abs();
             let enough = order.iter().all(|k| off(k) <= 1e-12 * values[order[0]]);
             if enough || basis.len() == n {
-                return order.iter().map(|k| mix(&basis, &vectors[*k])).collect();
+                return order.iter().map(|k| mix(basis, &vectors[*k])).collect();
             }
             check = (check * 3 / 2).min(n);
         }
-        beside.push(rest);
+    }
+}
+
+/// Lanczos' method: an orthonormal basis, one vector for each step, in which the operator is tridiagonal.
+struct Lanczos<F> {
+    apply: F,
+    n: usize,
+    /// Of the random numbers.
+    state: u64,
+    basis: Vec<Vec<f64>>,
+    tridiagonal: Tridiagonal,
+    next: Vec<f64>,
+    /// What the basis leaves out: the length of the next vector.
+    rest: f64,
+}
+
+impl<F: Fn(&[f64]) -> Vec<f64>> Lanczos<F> {
+    fn new(apply: F, n: usize) -> Self {
+        let mut made = Self {
+            apply,
+            n,
+            state: 1,
+            basis: Vec::new(),
+            tridiagonal: (Vec::new(), Vec::new()),
+            next: Vec::new(),
+            rest: 0.0,
+        };
+        made.next = made.random();
+        made
+    }
+
+    fn random(&mut self) -> Vec<f64> {
+        let mut draw = || {
+            self.state = self
+                .state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (self.state >> 33) as f64 / 2_f64.powi(31) - 0.5
+        };
+        (0..self.n).map(|_| draw()).collect()
+    }
+
+    /// Adds a vector to a basis of fewer than n.
+    fn step(&mut self) {
+        if !self.basis.is_empty() {
+            self.tridiagonal.1.push(self.rest);
+        }
+        let mut next = std::mem::take(&mut self.next);
+        let length = norm(&next);
+        for x in &mut next {
+            *x /= length;
+        }
+        self.basis.push(next);
+        let last = &self.basis[self.basis.len() - 1];
+        let mut next = (self.apply)(last);
+        self.tridiagonal.0.push(dot(last, &next));
+        upright(&mut next, &self.basis);
+        self.rest = norm(&next);
+        let diagonal = &self.tridiagonal.0;
+        let largest = diagonal.iter().fold(0.0_f64, |max, x| max.max(*x));
+        if self.rest <= 1e-14 * largest && self.basis.len() < self.n {
+            // The space so far is invariant: go on in its complement.
+            self.rest = 0.0;
+            next = self.random();
+            upright(&mut next, &self.basis);
+        }
+        self.next = next;
     }
 }
 
 /// Eigenvalues and eigenvectors (one per entry) of a symmetric tridiagonal matrix, by implicit
-/// QL steps with Wilkinson's shift.
-fn eigen((mut d, mut e): Tridiagonal) -> (Vec<f64>, Vec<Vec<f64>>) {
+/// QL steps with Wilkinson's shift. Of the vectors only these numbers are computed.
+fn eigen((mut d, mut e): Tridiagonal, kept: Range<usize>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n = d.len();
     e.resize(n, 0.0);
-    let mut vectors: Vec<Vec<f64>> = (0..n)
-        .map(|k| (0..n).map(|at| f64::from(u8::from(at == k))).collect())
-        .collect();
+    let unit = |k| kept.clone().map(move |at| f64::from(u8::from(at == k)));
+    let mut vectors: Vec<Vec<f64>> = (0..n).map(|k| unit(k).collect()).collect();
     for l in 0..n {
         loop {
             let small = |m: &usize| e[*m].abs() <= f64::EPSILON * (d[*m].abs() + d[*m + 1].abs());
@@ -192,8 +313,17 @@ fn add(to: &mut [f64], factor: f64, what: &[f64]) {
     to.iter_mut().zip(what).for_each(|(x, y)| *x += factor * y);
 }
 
+/// `Σ a b` in eight interleaved sums, which become SIMD.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for n in 0..8 {
+            sums[n] += a[n] * b[n];
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 pub(crate) fn norm(v: &[f64]) -> f64 {
@@ -202,7 +332,7 @@ pub(crate) fn norm(v: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{leading_columns, truncated};
+    use super::{leading_columns, norm, parts, truncated, values};
 
     /// The k-th vector of the discrete cosine basis of `[n]`.
     fn wave(k: usize, n: usize) -> impl Fn(usize) -> f64 {
@@ -248,18 +378,70 @@ mod tests {
     fn the_strongest_directions_are_found() {
         for shape @ [o, i] in [[150, 90], [90, 150]] {
             let w = sum(o, i, 90);
-            let (a, b) = truncated(&w, shape, 4);
+            let (a, b) = truncated(&w, shape, 0..4);
             let error = worst(&product(&a, &b, shape, 4), &sum(o, i, 4));
+            assert!(error < 1e-5, "{shape:?}: {error}");
+            let (a, b) = truncated(&w, shape, 4..90);
+            let rest: Vec<f32> = w.iter().zip(sum(o, i, 4)).map(|(w, x)| w - x).collect();
+            let error = worst(&product(&a, &b, shape, 86), &rest);
+            assert!(error < 1e-5, "{shape:?}, the others: {error}");
+        }
+    }
+
+    #[test]
+    fn values_come_with_their_vectors() {
+        for shape @ [o, i] in [[150, 90], [90, 150]] {
+            let found = parts(&sum(o, i, 90), shape, 0..4);
+            for k in 0..4 {
+                let wanted = 3.0 * 0.97_f64.powi(k as i32);
+                assert!(
+                    (f64::from(found.s[k]) - wanted).abs() < 1e-5,
+                    "{:?}",
+                    found.s
+                );
+                let u: Vec<f64> = (0..o).map(|row| found.u[row * 4 + k].into()).collect();
+                let v: Vec<f64> = found.v[k * i..][..i].iter().map(|x| (*x).into()).collect();
+                assert!((norm(&u) - 1.0).abs() < 1e-5, "{shape:?}: |u|");
+                assert!((norm(&v) - 1.0).abs() < 1e-5, "{shape:?}: |v|");
+            }
+            let a: Vec<f32> = (0..4 * i).map(|at| found.s[at / i] * found.v[at]).collect();
+            let error = worst(&product(&a, &found.u, shape, 4), &sum(o, i, 4));
             assert!(error < 1e-5, "{shape:?}: {error}");
         }
     }
 
     #[test]
+    fn the_largest_values_come_alone() {
+        for shape @ [o, i] in [[150, 90], [90, 150]] {
+            let found = values(&sum(o, i, 90), shape, 64);
+            assert_eq!(found.len(), 64, "{shape:?}");
+            for (k, found) in found.iter().enumerate() {
+                let wanted = 3.0 * 0.97_f64.powi(k as i32);
+                assert!((found - wanted).abs() < 1e-5, "{shape:?}, {k}: {found}");
+            }
+            // Of rank 3: what is left is rounding.
+            let few = values(&sum(o, i, 3), shape, 64);
+            assert!(few[2] > 2.8 && few[3] < 1e-5, "{:?}", &few[..4]);
+        }
+        // As large as a model's: fewer steps than it is wide, and no number that is not certain.
+        let large = values(&sum(340, 360, 340), [340, 360], 64);
+        assert!(large.len() >= 32, "{} are certain", large.len());
+        for (k, found) in large.iter().enumerate() {
+            let wanted = 3.0 * 0.97_f64.powi(k as i32);
+            assert!((found / wanted - 1.0).abs() < 1e-5, "{k}: {found}");
+        }
+    }
+
+    #[test]
     fn degenerate_matrices_are_no_trouble() {
-        let (a, b) = truncated(&[0.0; 12], [3, 4], 2);
+        assert_eq!(values(&[0.0; 12], [3, 4], 64), [0.0; 3], "nothing");
+        let unit: Vec<f32> = (0..9).map(|at| f32::from(u8::from(at % 4 == 0))).collect();
+        let equal = values(&unit, [3, 3], 64);
+        assert!(equal.iter().all(|x| (x - 1.0).abs() < 1e-9), "{equal:?}");
+        let (a, b) = truncated(&[0.0; 12], [3, 4], 0..2);
         assert_eq!(product(&a, &b, [3, 4], 2), [0.0; 12], "nothing");
         let unit: Vec<f32> = (0..9).map(|at| f32::from(u8::from(at % 4 == 0))).collect();
-        let (a, b) = truncated(&unit, [3, 3], 3);
+        let (a, b) = truncated(&unit, [3, 3], 0..3);
         assert!(
             worst(&product(&a, &b, [3, 3], 3), &unit) < 1e-6,
             "equal singular values"

@@ -14,13 +14,21 @@
 //! # Coefficient
 //! Linear: c multiplies the whole added term. rank_pattern says which of the init_r directions
 //! each module kept; s stays that of init_r.
+//! # Hypothesis
+//! A behaviour is a few directions, but not the same few in every layer: some layers need many of
+//! them, others none at all.
 //! # Intuition
 //! LoRA in the form of a singular value decomposition. During training, directions that matter
 //! little are pruned from some layers, so that the budget goes where it helps.
+//! # Limits
+//! It cannot change more directions than its budget left a layer, and some layers have none left.
 
 use serde_json::Value;
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -36,6 +44,9 @@ pub const METHOD: Method = Method {
     inert: INERT,
     doc: room_doc!("adalora.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-2 },
+    extras: None,
+    folds: Folds::Into(&[("lora_E", Fold::Times)]),
 };
 
 /// What the training schedule used, and fields of LoRA that PEFT's AdaLoRA passes over.
@@ -66,24 +77,40 @@ const INERT: &[&str] = &[
     "monteclora_config",
 ];
 
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("init_r", r);
+    start.set("target_r", r);
+    start.set("lora_alpha", 2 * r);
+    // PEFT builds no AdaLoRA without; only its schedule of ranks reads it.
+    start.set("total_step", 1);
+    for target in start.targets(USUAL)? {
+        start.learn(&target, "lora_A", [r, target.i], Init::Normal(0.02));
+        start.learn(&target, "lora_B", [target.o, r], Init::Normal(0.02));
+        start.learn(&target, "lora_E", [r, 1], Init::Zeros);
+    }
+    Ok(())
+}
+
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let init_r = loader.config.count("init_r")?;
     let alpha = loader.config.number("lora_alpha")?;
     loader.take_apart(&["lora_B"])?;
     Loaded::linear(loader, &["lora_A"], |target| {
         let r = kept(loader, target)?.unwrap_or(init_r);
-        let a = loader.host(&loader.key(target, "lora_A"), [r, target.i])?;
-        let b = loader.host(&loader.key(target, "lora_B"), [target.o, r])?;
-        let e = loader.host(&loader.key(target, "lora_E"), [r, 1])?;
+        let [a, b, e] = ["lora_A", "lora_B", "lora_E"].map(|name| loader.key(target, name));
+        let a_values = loader.host(&a, [r, target.i])?;
+        let b_values = loader.host(&b, [target.o, r])?;
+        let e_values = loader.host(&e, [r, 1])?;
         if r == 0 {
             return Ok(Vec::new()); // all directions of this layer were pruned
         }
         // PEFT takes the rank in place of α where α is not positive.
         let alpha = if alpha > 0.0 { alpha } else { r as f32 };
         Ok(vec![Delta::LowRank {
-            a: loader.upload(a, [r, target.i]),
-            b: loader.upload(b, [target.o, r]),
-            mid: Some(loader.upload(e, [r])),
+            a: loader.on_device(&a, a_values, [r, target.i]),
+            b: loader.on_device(&b, b_values, [target.o, r]),
+            mid: Some(loader.on_device(&e, e_values, [r])),
             out: None,
             scale: alpha / (init_r as f32 + 1e-5),
         }])
@@ -107,5 +134,43 @@ fn kept(loader: &Loader<'_>, target: &Target) -> Result<Option<usize>> {
             "rank_pattern",
             "an object from <module>.lora_E to a list of true and false",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// s = 4/(2 + 1e-5), and the first direction adds s·3; the second was pruned, by E or from the file.
+    #[test]
+    fn pruned_directions_add_nothing_and_leave_the_scale() {
+        let whole = Pencil::layer(
+            &METHOD,
+            json!({ "init_r": 2, "lora_alpha": 4 }),
+            IDENTITY,
+            &[
+                ("lora_A", IDENTITY.into()),
+                ("lora_B", IDENTITY.into()),
+                ("lora_E", [[3.0], [0.0]].into()),
+            ],
+        );
+        let kept = json!({ "model.layers.0.mlp.up_proj.lora_E": [true, false] });
+        let trimmed = Pencil::layer(
+            &METHOD,
+            json!({ "init_r": 2, "lora_alpha": 4, "rank_pattern": kept }),
+            IDENTITY,
+            &[
+                ("lora_A", [[1.0, 0.0]].into()),
+                ("lora_B", [[1.0], [0.0]].into()),
+                ("lora_E", [[3.0]].into()),
+            ],
+        );
+        for adapter in [whole, trimmed] {
+            near(adapter.y(1.0, [1.0, 1.0]), [7.0, 1.0]);
+            near(adapter.y(-1.0, [1.0, 1.0]), [-5.0, 1.0]);
+        }
     }
 }

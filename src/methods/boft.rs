@@ -15,9 +15,15 @@
 //! Geodesic: c multiplies every Q, s becomes s^c, and for c < 0 the factors come in reverse order,
 //! so that −c undoes c; that needs gains above 0. Linear otherwise and on request, c·(y(1) − y(0)),
 //! at the price of a second base product.
+//! # Hypothesis
+//! A behaviour is one turn shared by all neurons of a layer, as in OFT, but one that mixes every
+//! input with every other. A few sparse turns in a row are enough for it.
 //! # Intuition
 //! Small groups of inputs are turned, shuffled and turned again, as a butterfly network lets every
 //! number reach every other one. So a few small rotations act like one large one.
+//! # Limits
+//! Every turn keeps lengths, so the layer's strengths stay; only its gains s can change them. Which
+//! inputs meet is fixed by the butterfly.
 //! # Differs from PEFT
 //! The number of factors is the file's: without CUDA PEFT trains one, whatever the config says.
 
@@ -25,10 +31,14 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use super::starts::{USUAL, common_divisor};
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Effect, Law, Map, Placed};
 use crate::linalg::matrix::{self, Matrix};
+use crate::tensor::inverse;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -46,23 +56,51 @@ pub const METHOD: Method = Method {
     inert: &["boft_dropout", "init_weights"],
     doc: room_doc!("boft.rs"),
     load,
+    trains: Trains::From { start, rate: 5e-3 },
+    extras: None,
+    folds: Folds::By(fold),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let targets = start.targets(USUAL)?;
+    let b = common_divisor(targets.iter().map(|target| target.i), 8);
+    start.set("boft_block_size", b);
+    start.set("boft_block_num", 0);
+    start.set("boft_n_butterfly_factor", 1);
+    for target in targets {
+        start.learn(&target, "boft_R", [1, target.i / b, b, b], Init::Zeros);
+        start.learn(&target, "boft_s", [target.o, 1], Init::Filled(1.0));
+    }
+    Ok(())
+}
+
+fn fold(loader: &Loader<'_>, c: f32) -> Folds {
+    let several = |key: &String| {
+        let is_factors = key.ends_with(".boft_R");
+        is_factors && loader.shape(key).is_some_and(|shape| shape[0] > 1)
+    };
+    if c < 0.0 && loader.keys().iter().any(several) {
+        return Folds::Not("for a negative c its factors come in reverse order");
+    }
+    Folds::Into(&[("boft_R", Fold::Times), ("boft_s", Fold::Power)])
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     loader.take_apart(&["boft_s"])?;
     let read = |target: Target| {
         let factors = Factors::read(loader, &target)?;
-        let gains = loader.host(&loader.key(&target, "boft_s"), [target.o, 1])?;
-        Ok((target, factors, gains))
+        let key = loader.key(&target, "boft_s");
+        let gains = loader.host(&key, [target.o, 1])?;
+        let gain = loader.on_device(&key, gains.clone(), [target.o]);
+        Ok((target, factors, gains, gain))
     };
     let layers = loader.targets("boft_R")?.into_iter().map(read);
     let layers = layers.collect::<Result<Vec<_>>>()?;
     let is_geodesic = layers
         .iter()
-        .all(|(_, _, gains)| gains.iter().all(|gain| *gain > 0.0));
-    let place = |(target, factors, gains): (Target, Factors, Vec<f32>)| {
+        .all(|(_, _, gains, _)| gains.iter().all(|gain| *gain > 0.0));
+    let place = |(target, factors, gains, gain): (Target, Factors, Vec<f32>, Tensor<1>)| {
         let factors = Rc::new(factors);
-        let gain = loader.upload(gains.clone(), [target.o]);
         let exponent = gain.clone().log();
         let trained = factors.clone();
         let linear = move |c: f32| {
@@ -80,7 +118,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 scale: 1.0,
             });
             let maps = factors.maps(c).into_iter().map(Effect::Input);
-            maps.chain([gain]).collect()
+            maps.chain([gain]).collect::<Vec<_>>()
         };
         if is_geodesic {
             Placed::new(target.site, turned)
@@ -107,6 +145,8 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
 struct Factors {
     /// Q of every block, by factor.
     skew: Vec<Vec<Matrix>>,
+    /// B, while it is trained, flat.
+    leaf: Option<Tensor<1>>,
     /// P_k as the places that the inputs come from, and back; none for the first factor.
     orders: Vec<Option<[Tensor<1, Int>; 2]>>,
     shape: [usize; 3],
@@ -149,6 +189,7 @@ impl Factors {
             [upload(back), upload(from)]
         };
         Ok(Self {
+            leaf: loader.leaf(&key),
             skew: values.chunks_exact(blocks * b * b).map(factor).collect(),
             orders: (0..n).map(|k| (k > 0).then(|| order(k))).collect(),
             shape: [blocks, b, b],
@@ -156,19 +197,33 @@ impl Factors {
         })
     }
 
+    /// The blocks of a factor at c over tensors, for training.
+    fn turned(&self, leaf: &Tensor<1>, factor: usize, c: f32) -> Tensor<3> {
+        let [blocks, b, _] = self.shape;
+        let all = leaf.clone().reshape([self.skew.len() * blocks, b, b]);
+        let own = all.narrow(0, factor * blocks, blocks);
+        let q = (own.clone() - own.swap_dims(1, 2)) * (0.5 * c);
+        let unit = Tensor::<2>::eye(b, &self.device).unsqueeze();
+        (-q.clone() + unit.clone()).matmul(inverse(q + unit))
+    }
+
     /// The maps of the input in the order in which they act: the last factor first, or for a
     /// negative c, which undoes them, last.
     fn maps(&self, c: f32) -> Vec<Map> {
-        let map = |(skew, order): (&Vec<Matrix>, &Option<[Tensor<1, Int>; 2]>)| {
+        let map = |at: usize| {
+            let (skew, order) = (&self.skew[at], &self.orders[at]);
+            let order = order.clone().map(Box::new);
+            if let Some(blocks) = self.leaf.as_ref().map(|leaf| self.turned(leaf, at, c)) {
+                return Map::Blocks { blocks, order };
+            }
             let turned = |q: &Matrix| matrix::flat(&matrix::cayley(&matrix::scaled(q, c.into())));
             let turned: Vec<f32> = skew.iter().flat_map(turned).collect();
-            let order = order.clone().map(Box::new);
             Map::Blocks {
                 blocks: Tensor::from_data(TensorData::new(turned, self.shape), &self.device),
                 order,
             }
         };
-        let mut maps: Vec<Map> = self.skew.iter().zip(&self.orders).map(map).collect();
+        let mut maps: Vec<Map> = (0..self.skew.len()).map(map).collect();
         if c >= 0.0 {
             maps.reverse();
         }
@@ -186,4 +241,46 @@ fn shuffle(n: usize, group: usize, chunk: usize) -> Vec<i32> {
     starts
         .flat_map(|start| inside.iter().map(move |at| (start + at) as i32))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::hooks::Law;
+    use crate::methods::pencil::{IDENTITY, Pencil, length, near};
+
+    /// Every block's Q = ½(B − Bᵀ) = [0 1; −1 0], whose R = [0 −1; 1 0] is a quarter turn.
+    const B: [[f32; 2]; 2] = [[0.0, 2.0], [0.0, 0.0]];
+
+    fn adapter(gains: [[f32; 1]; 2]) -> Pencil {
+        let tensors = [("boft_R", [[B]].into()), ("boft_s", gains.into())];
+        Pencil::layer(&METHOD, json!({}), IDENTITY, &tensors)
+    }
+
+    #[test]
+    fn inputs_are_turned_and_outputs_scaled() {
+        near(adapter([[2.0], [0.5]]).y(1.0, [3.0, 4.0]), [8.0, -1.5]);
+        near(adapter([[2.0], [0.5]]).y(-1.0, [3.0, 4.0]), [-2.0, 6.0]);
+        let linear = adapter([[2.0], [0.5]]).under(Law::Linear);
+        near(linear.y(-1.0, [3.0, 4.0]), [6.0 - 8.0, 8.0 + 1.5]);
+        let plain = adapter([[1.0], [1.0]]);
+        near([length(plain.y(0.3, [3.0, 4.0]))], [5.0]);
+        near(plain.y(-0.3, plain.y(0.3, [3.0, 4.0])), [3.0, 4.0]);
+    }
+
+    /// The outer factor turns places 1 and 3, the inner one then places 3 and 4.
+    #[test]
+    fn two_factors_reach_across_blocks() {
+        let mut identity = [[0.0; 4]; 4];
+        (0..4).for_each(|at| identity[at][at] = 1.0);
+        let tensors = [
+            ("boft_R", [[B; 2]; 2].into()),
+            ("boft_s", [[1.0]; 4].into()),
+        ];
+        let adapter = Pencil::layer(&METHOD, json!({}), identity, &tensors);
+        near(adapter.y(1.0, [1.0, 0.0, 0.0, 0.0]), [0.0, 0.0, 0.0, 1.0]);
+        near(adapter.y(-1.0, [0.0, 0.0, 0.0, 1.0]), [1.0, 0.0, 0.0, 0.0]);
+    }
 }

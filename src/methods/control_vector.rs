@@ -19,16 +19,22 @@
 //! matter. To clamp, what h has along it becomes c·‖v_L‖ from |c| = 1 on, whatever it was, so that −1 sets
 //! the opposite; below, h is on the way there. With normalize in the config the stream keeps its length and
 //! only turns.
+//! # Hypothesis
+//! A concept is a direction in the residual stream, the same one in every text. How far the stream
+//! lies along it is how much of the concept there is.
 //! # Intuition
 //! The difference between what the model thinks while reading one kind of text and its opposite
 //! is an arrow. Adding the arrow makes every token a little more of that kind; ablating it takes the
 //! question away; clamping gives every token the same answer.
+//! # Limits
+//! The step is the same in every context, so it cannot act in one and not in another. Far out the
+//! language breaks, and some prompts move the other way.
 
 use serde_json::Value;
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use crate::checkpoint::{Family, Fold, Folds, Loaded, Loader, Method, Trains, room_doc};
 use crate::error::Result;
-use crate::hooks::{Effect, Law, Placed, Shift, Site};
+use crate::hooks::{Law, Placed, Shift, Site};
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -42,6 +48,11 @@ pub const METHOD: Method = Method {
     inert: &["model_hint", "layer_count"],
     doc: room_doc!("control_vector.rs"),
     load,
+    trains: Trains::Not(
+        "a method that is trained: a control vector is made of hidden states (`steer extract`); BiPO trains one",
+    ),
+    extras: None,
+    folds: Folds::By(fold),
 };
 
 pub(crate) const DIRECTION: &str = "direction.";
@@ -61,6 +72,15 @@ impl Action {
             Self::Ablate => (0.0, c),
             Self::Clamp => (c, c.abs().min(1.0)),
         }
+    }
+}
+
+fn fold(loader: &Loader<'_>, _: f32) -> Folds {
+    match loader.config.text("action").as_deref() {
+        Ok("ablate" | "clamp") => {
+            Folds::Not("how much of the stream it takes away does not depend on its numbers")
+        }
+        _ => Folds::Into(&[(DIRECTION, Fold::Times)]),
     }
 }
 
@@ -98,15 +118,15 @@ pub(super) fn directions(loader: &Loader<'_>, action: Action, keep_length: bool)
             let expected = "a direction to ablate or clamp: a length of 1e-15 to 1e15";
             return Err(loader.bad_value(&key, format!("one of {length:e}"), expected.into()));
         }
-        let direction = loader.upload(numbers, [config.hidden_size]);
+        let direction = loader.on_device(&key, numbers, [config.hidden_size]);
         Ok(Placed::new(Site::Residual(layer), move |c| {
             let (scale, removed) = action.at(c);
-            vec![Effect::Residual(Shift {
+            Shift {
                 direction: direction.clone(),
                 scale,
                 removed,
                 keep_length,
-            })]
+            }
         }))
     };
     let keys = loader
@@ -118,4 +138,38 @@ pub(super) fn directions(loader: &Loader<'_>, action: Action, keep_length: bool)
         law: Law::Gate,
         placed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, length, near};
+
+    fn adapter(config: Value, direction: [f32; 2]) -> Pencil {
+        Pencil::block(&METHOD, config, &[("direction.0", direction.into())])
+    }
+
+    /// Token 0 leaves the block as (2, 2).
+    #[test]
+    fn a_step_along_the_direction() {
+        let add = adapter(json!({}), [3.0, 4.0]);
+        near(add.h(1.0, &[0]), [5.0, 6.0]);
+        near(add.h(-1.0, &[0]), [-1.0, -2.0]);
+        // To (2, 0), then stretched to the length √8 again.
+        let turned = adapter(json!({ "normalize": true }), [0.0, -2.0]);
+        near(turned.h(1.0, &[0]), [8.0_f32.sqrt(), 0.0]);
+        near([length(turned.h(-3.0, &[0]))], [8.0_f32.sqrt()]);
+    }
+
+    #[test]
+    fn a_direction_is_removed_or_set() {
+        let ablate = adapter(json!({ "action": "ablate" }), [0.0, 5.0]);
+        near(ablate.h(1.0, &[0]), [2.0, 0.0]);
+        near(ablate.h(-1.0, &[0]), [2.0, 4.0]);
+        let clamp = adapter(json!({ "action": "clamp" }), [0.0, 5.0]);
+        near(clamp.h(1.0, &[0]), [2.0, 5.0]);
+        near(clamp.h(-1.0, &[0]), [2.0, -5.0]);
+    }
 }

@@ -16,17 +16,25 @@
 //! # Coefficient
 //! Linear: c multiplies the whole change of the weight, length and direction together, so that
 //! c = 0 is the base (if c scaled only B A, c = 0 would be (m/‖W‖)∘W).
+//! # Hypothesis
+//! How far a row reaches and which way it points are two things, and training moves them apart: much
+//! of one with little of the other. A low-rank change alone ties them together.
 //! # Intuition
 //! A low-rank change turns each row of the weight, and a separate number sets the row's length. So
 //! direction and length are learned separately. An embedding's columns take the place of the rows.
+//! # Limits
+//! Beside the lengths of its rows it is a LoRA: the directions of the rows change in a low rank.
 //! # Differs from PEFT
 //! ‖V‖ needs the base weight; it is read once while loading, dequantised if the file is quantised.
 //! Of an adapted embedding a second one of its size is kept.
 
 use super::lora::{INERT, READS, check_init};
-use super::lora_factors::{FACTORS, Factors, scale, started};
+use super::lora_factors::{self, EXTRAS, FACTORS, Factors, scale, started};
+use super::starts::USUAL;
 use super::{pissa, tokens};
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use crate::checkpoint::{
+    Family, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Effect, Law, Lookup, Placed};
 use crate::tensor::telling;
@@ -51,6 +59,12 @@ pub const METHOD: Method = Method {
     inert: INERT,
     doc: room_doc!("dora.rs"),
     load,
+    trains: Trains::From { start, rate: 2e-3 },
+    extras: Some(&EXTRAS),
+    folds: Folds::Not(
+        "on the way from the base to the trained weight the length and the direction of a row change \
+         together, and no multiples of B A and m do that",
+    ),
 };
 
 const MAGNITUDE: &str = "lora_magnitude_vector";
@@ -74,6 +88,20 @@ const DORA_READS: &[&str] = &{
     }
     reads
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    start.set("lora_alpha", 2 * r);
+    start.set("use_dora", true);
+    for target in start.targets(USUAL)? {
+        lora_factors::start(start, &target);
+        let lengths = start.weight(&target).square().sum_dim(1).sqrt();
+        let lengths = Init::Given(start.numbers(lengths)?);
+        start.learn(&target, MAGNITUDE, [target.o], lengths);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     if started(loader.config).is_none() {
@@ -108,6 +136,8 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         if let Some((a, b, scale)) = &taken {
             turned = turned - b.clone().matmul(a.clone()) * *scale;
         }
+        // PEFT trains the magnitude and the turn with these lengths as constants.
+        let turned = turned.without_autodiff();
         let length = turned.square().sum_dim(1).sqrt().reshape([target.o]);
         let gain = magnitude / telling(length);
         Ok(Placed::new(target.site, move |c| {
@@ -130,7 +160,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 scale: -c * scale,
             });
             let deltas = [low_rank, rows].into_iter().chain(start);
-            deltas.map(Effect::Weight).collect()
+            deltas.map(Effect::Weight).collect::<Vec<_>>()
         }))
     };
     let embedding = |target: Target| {
@@ -141,9 +171,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let turned = base.clone() + a.matmul(b.transpose()) * scale;
         let gain = magnitude / telling(turned.clone().square().sum_dim(0).sqrt());
         let change = Lookup::table(turned * gain - base, None);
-        Ok(Placed::new(target.site, move |c| {
-            vec![Effect::Embedding(change.times(c))]
-        }))
+        Ok(Placed::new(target.site, move |c| change.times(c)))
     };
     let mut placed = Vec::new();
     if loader.any(tokens::A) {
@@ -159,4 +187,33 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         law: Law::Linear,
         placed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, length, near};
+
+    /// V = W + B A has the rows (3, 4) and (5, 12), 5 and 13 long; m = (10, 13) doubles the first.
+    #[test]
+    fn rows_are_as_long_as_m() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "use_dora": true, "r": 1, "lora_alpha": 1 }),
+            [[3.0, 4.0], [0.0, 12.0]],
+            &[
+                ("lora_A.weight", [[1.0, 0.0]].into()),
+                ("lora_B.weight", [[0.0], [5.0]].into()),
+                ("lora_magnitude_vector", [10.0, 13.0].into()),
+            ],
+        );
+        let (first, second) = (adapter.y(1.0, [1.0, 0.0]), adapter.y(1.0, [0.0, 1.0]));
+        near(&first, [6.0, 5.0]);
+        near(&second, [8.0, 12.0]);
+        let row = |at: usize| length([first[at], second[at]]);
+        near([row(0), row(1)], [10.0, 13.0]);
+        near(adapter.y(-1.0, [1.0, 0.0]), [0.0, -5.0]);
+    }
 }

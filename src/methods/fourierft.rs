@@ -14,14 +14,25 @@
 //! layer of a shape; n may differ per module (n_frequency_pattern).
 //! # Coefficient
 //! Linear: c multiplies the transformed matrix.
+//! # Hypothesis
+//! Seen as a picture, the change of a weight is made of waves, and a few of them carry nearly all
+//! that was learned.
 //! # Intuition
 //! The change of a weight is taken as a picture, and the picture is stored as a few waves, like
 //! a strongly compressed photograph.
+//! # Limits
+//! A few waves run through the whole weight. A change of one small spot takes all of them, and so
+//! is out of reach.
 //! # Cost
 //! One whole matrix per module.
 
 use super::torch_random::TorchRandom;
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use burn::tensor::Tensor;
+
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -42,7 +53,21 @@ pub const METHOD: Method = Method {
     inert: &["init_weights"],
     doc: room_doc!("fourierft.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-2 },
+    extras: None,
+    folds: Folds::Into(&[("fourierft_spectrum", Fold::Times)]),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("n_frequency", 64 * r);
+    start.set("scaling", 150.0);
+    start.set("random_loc_seed", 777);
+    for target in start.targets(USUAL)? {
+        start.learn(&target, "fourierft_spectrum", [64 * r], Init::Zeros);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
@@ -55,11 +80,48 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             let expected = format!("at most {}, the weights of {}", o * i, target.path);
             return Err(config.bad("n_frequency", &expected));
         }
-        let spectrum = loader.host(&loader.key(target, "fourierft_spectrum"), [n])?;
+        let key = loader.key(target, "fourierft_spectrum");
+        let spectrum = loader.host(&key, [n])?;
         let places = TorchRandom::new(seed).shuffle_start(o * i, n);
+        if let Some(leaf) = loader.leaf(&key) {
+            return Ok(waves(loader, &places, &leaf, [o, i], scale));
+        }
         let delta = loader.upload(inverse(&places, &spectrum, o, i), [o, i]);
         Ok(vec![Delta::Dense { delta, scale }])
     })
+}
+
+/// The same as sums of waves, `cos(x + y) = cos x cos y − sin x sin y`: n directions in and n out, what
+/// training differentiates.
+fn waves(
+    loader: &Loader<'_>,
+    places: &[usize],
+    spectrum: &Tensor<1>,
+    [o, i]: [usize; 2],
+    scale: f32,
+) -> Vec<Delta> {
+    let n = places.len();
+    let (rows, columns) = (roots(o), roots(i));
+    let part = |of: fn(&Complex) -> f64, sign: f32| {
+        let a = places.iter().flat_map(|place| {
+            let columns = &columns;
+            (0..i).map(move |at| of(&columns[place % i * at % i]) as f32)
+        });
+        let b = (0..o).flat_map(|at| {
+            let rows = &rows;
+            places
+                .iter()
+                .map(move |place| of(&rows[place / i * at % o]) as f32)
+        });
+        Delta::LowRank {
+            a: loader.upload(a.collect(), [n, i]),
+            b: loader.upload(b.collect(), [o, n]),
+            mid: Some(spectrum.clone()),
+            out: None,
+            scale: sign * scale / (o * i) as f32,
+        }
+    };
+    vec![part(|root| root.0, 1.0), part(|root| root.1, -1.0)]
 }
 
 /// A complex number.
@@ -122,4 +184,39 @@ fn transform(values: &[Complex], start: usize, step: usize, roots: &[Complex]) -
             })
     };
     (0..n).map(wave).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{METHOD, inverse};
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// A spectrum that is 6 everywhere, in whatever order, is one peak: Δ[0, 0] = ½·6, all else 0.
+    #[test]
+    fn all_waves_alike_are_a_peak() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "n_frequency": 4, "scaling": 0.5 }),
+            IDENTITY,
+            &[("fourierft_spectrum", [6.0; 4].into())],
+        );
+        near(adapter.y(1.0, [1.0, 1.0]), [4.0, 1.0]);
+        near(adapter.y(-1.0, [1.0, 1.0]), [-2.0, 1.0]);
+    }
+
+    /// One number 6 of a 2 × 3 spectrum: 6/6·cos(2π·k/3) along each row.
+    #[test]
+    fn one_number_is_one_wave() {
+        near(inverse(&[0], &[6.0], 2, 3), [1.0; 6]);
+        near(
+            inverse(&[1], &[6.0], 2, 3),
+            [1.0, -0.5, -0.5, 1.0, -0.5, -0.5],
+        );
+        near(
+            inverse(&[3], &[6.0], 2, 3),
+            [1.0, 1.0, 1.0, -1.0, -1.0, -1.0],
+        );
+    }
 }

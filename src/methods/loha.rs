@@ -15,16 +15,25 @@
 //! # Coefficient
 //! Linear: c multiplies the finished product, not the factors in it. r and α may differ per
 //! module (rank_pattern, alpha_pattern).
+//! # Hypothesis
+//! A behaviour is more than a few directions: its change has a high rank. But it has a pattern, which
+//! two simple matrices can cut out of each other.
 //! # Intuition
 //! Two low-rank matrices are multiplied number by number: each masks the other. The result can
 //! have the rank r², with the numbers of two LoRAs.
+//! # Limits
+//! The rank of its change is at most the square of r, and both factors share every number. It
+//! cannot change one direction and leave all others alone as a LoRA can.
 //! # Cost
 //! Small ranks run as a LoRA of rank r²; where that would be more than the layer itself, the
 //! change is one whole matrix per module.
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -46,7 +55,24 @@ pub const METHOD: Method = Method {
     ],
     doc: room_doc!("loha.rs"),
     load,
+    trains: Trains::From { start, rate: 5e-3 },
+    extras: None,
+    folds: Folds::Into(&[("hada_w1_a", Fold::Times)]),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    start.set("alpha", 2 * r);
+    for target in start.targets(USUAL)? {
+        let (i, o) = (target.i, target.o);
+        start.learn(&target, "hada_w1_a", [o, r], Init::Kaiming);
+        start.learn(&target, "hada_w1_b", [r, i], Init::Kaiming);
+        start.learn(&target, "hada_w2_a", [o, r], Init::Kaiming);
+        start.learn(&target, "hada_w2_b", [r, i], Init::Zeros);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     loader.take_apart(&["hada_w1_a", "hada_w2_a"])?;
@@ -66,4 +92,30 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
             Delta::Dense { delta, scale }
         }])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// A1 B1 = [1 1; 2 2] and A2 B2 = [3 0; 3 0], number by number [3 0; 6 0]; α/r = 2.
+    #[test]
+    fn one_product_masks_the_other() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 1, "alpha": 2 }),
+            IDENTITY,
+            &[
+                ("hada_w1_a", [[1.0], [2.0]].into()),
+                ("hada_w1_b", [[1.0, 1.0]].into()),
+                ("hada_w2_a", [[1.0], [1.0]].into()),
+                ("hada_w2_b", [[3.0, 0.0]].into()),
+            ],
+        );
+        near(adapter.y(1.0, [1.0, 1.0]), [7.0, 13.0]);
+        near(adapter.y(-1.0, [1.0, 1.0]), [-5.0, -11.0]);
+    }
 }

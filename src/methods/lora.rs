@@ -18,14 +18,23 @@
 //! Linear: c multiplies the whole added term. r and α may differ per module (rank_pattern,
 //! alpha_pattern). Rows of trainable_token_indices move from the old embedding to the trained one.
 //! A tied head does not follow the embedding's LoRA, as in PEFT, but it does follow the rows.
+//! # Hypothesis
+//! A behaviour is a few added directions: however large a layer is, what one task changes in it has a
+//! low rank.
 //! # Intuition
 //! Reads the input along a few directions and adds a few other directions to the output in
 //! proportion. A small file can still change the whole layer, as long as the change needs few
 //! directions.
+//! # Limits
+//! A change that needs more than r directions at once is out of reach; and nothing keeps the
+//! directions small, so a large c can break the language.
 
-use super::lora_factors::{FACTORS, Factors, started};
+use super::lora_factors::{self, EXTRAS, FACTORS, Factors, started};
+use super::starts::USUAL;
 use super::tokens;
-use crate::checkpoint::{Config, Family, Loaded, Loader, Method, Target, room_doc};
+use crate::checkpoint::{
+    Config, Family, Fold, Folds, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law, Placed};
 
@@ -41,6 +50,14 @@ pub const METHOD: Method = Method {
     inert: INERT,
     doc: room_doc!("lora.rs"),
     load,
+    trains: Trains::From { start, rate: 2e-3 },
+    extras: Some(&EXTRAS),
+    folds: Folds::Into(&[
+        (FACTORS[1], Fold::Times),
+        ("lora_B.bias", Fold::Times),
+        (tokens::B, Fold::Times),
+        (tokens::ROWS, Fold::FromBase),
+    ]),
 };
 
 pub(crate) const KEYS: &[&str] = &[
@@ -51,19 +68,6 @@ pub(crate) const KEYS: &[&str] = &[
     tokens::B,
     tokens::ROWS,
 ];
-
-/// Tensors that VeLoRA and MonteCLoRA keep in the file, each with its field of the config. Only
-/// training uses them.
-const OF_TRAINING: [(&str, &str); 2] = [
-    ("velora_config", ".lora_velora_embed"),
-    ("monteclora_config", ".lora_monteclora_sampler."),
-];
-
-/// Whether a tensor only matters in training, by the config.
-pub(crate) fn is_of_training(config: &Config, key: &str) -> bool {
-    let mut named = OF_TRAINING.iter().filter(|(field, _)| config.flag(field));
-    named.any(|(_, name)| key.contains(name))
-}
 
 pub(crate) const READS: &[&str] = &[
     "r",
@@ -108,6 +112,16 @@ pub(crate) fn check_init(config: &Config, method: &Method) -> Result<()> {
     Ok(())
 }
 
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    start.set("lora_alpha", 2 * r);
+    for target in start.targets(USUAL)? {
+        lora_factors::start(start, &target);
+    }
+    Ok(())
+}
+
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     check_init(loader.config, &METHOD)?;
     loader.take_apart(&["lora_B.weight", "lora_B.bias"])?;
@@ -119,9 +133,6 @@ pub(crate) fn load_with(
     loader: &Loader<'_>,
     deltas: impl Fn(&Target) -> Result<Vec<Delta>>,
 ) -> Result<Loaded> {
-    let keys = loader.keys();
-    let of_training = keys.iter().filter(|key| is_of_training(loader.config, key));
-    of_training.for_each(|key| loader.skip(key));
     let mut placed = tokens::low_rank(loader)?;
     placed.extend(tokens::rows_of_lora(loader)?);
     if placed.is_empty() || FACTORS.iter().any(|name| loader.any(name)) {
@@ -133,4 +144,31 @@ pub(crate) fn load_with(
         law: Law::Linear,
         placed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// A x = 1 + 2 = 3 and s = 2/1, so that s·B A x = 2·(9, 12).
+    #[test]
+    fn what_is_read_along_a_is_added_along_b() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 1, "lora_alpha": 2 }),
+            IDENTITY,
+            &[
+                ("lora_A.weight", [[1.0, 2.0]].into()),
+                ("lora_B.weight", [[3.0], [4.0]].into()),
+            ],
+        );
+        near(adapter.y(1.0, [1.0, 1.0]), [19.0, 25.0]);
+        near(adapter.y(0.5, [1.0, 1.0]), [10.0, 13.0]);
+        near(adapter.y(-1.0, [1.0, 1.0]), [-17.0, -23.0]);
+        // 2·1 − 1·2: along this input A reads nothing.
+        near(adapter.y(1.0, [2.0, -1.0]), [2.0, -1.0]);
+    }
 }

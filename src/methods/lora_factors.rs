@@ -2,19 +2,33 @@
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::{Config, Loader, Target};
+use crate::checkpoint::{Base, Config, Extras, Init, Loader, Start, Target};
 use crate::error::Result;
 use crate::hooks::Delta;
 
 /// One without the other is refused.
 pub(super) const FACTORS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
 
+/// What all kinds have: VeLoRA and MonteCLoRA keep tensors in the file that only training uses, and what
+/// PiSSA or OLoRA took out of the base is computed again.
+pub(super) const EXTRAS: Extras = Extras {
+    base: |config| match started(config) {
+        Some(_) => Base::Weights(FACTORS[0]),
+        None => Base::Nothing,
+    },
+    of_training: &[
+        ("velora_config", ".lora_velora_embed"),
+        ("monteclora_config", ".lora_monteclora_sampler."),
+    ],
+    ..Extras::NONE
+};
+
 /// How a LoRA or DoRA was initialised, if by PiSSA or OLoRA.
 pub(super) fn started(config: &Config) -> Option<String> {
-    Some(start(config)).filter(|init| init == "pissa" || init == "olora")
+    Some(named(config)).filter(|init| init == "pissa" || init == "olora")
 }
 
-fn start(config: &Config) -> String {
+fn named(config: &Config) -> String {
     let init = config.text("init_lora_weights").unwrap_or_default();
     // PEFT reads this value alone in upper or lower case.
     if init.eq_ignore_ascii_case("olora") {
@@ -74,6 +88,13 @@ impl Factors {
         let bias = bias.map(|bias| Delta::Bias { bias, scale });
         std::iter::once(product).chain(bias).collect()
     }
+}
+
+/// A and B before training: B A = 0.
+pub(super) fn start(start: &mut Start<'_>, target: &Target) {
+    let r = start.rank;
+    start.learn(target, FACTORS[0], [r, target.i], Init::Kaiming);
+    start.learn(target, FACTORS[1], [target.o, r], Init::Zeros);
 }
 
 /// A module's own r, and s = α/r or α/√r.

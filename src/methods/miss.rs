@@ -15,15 +15,24 @@
 //! In older files the key is bone_block and the method BONE.
 //! # Coefficient
 //! Linear: c multiplies Δ. init_weights names the form.
+//! # Hypothesis
+//! A layer's inputs are alike enough to share one small change. So the change of a whole weight is
+//! the same piece again and again.
 //! # Intuition
 //! The input is folded: numbers that are r places apart are added up, and one small matrix reads
 //! the r sums. "bat" lets the layer's own weights say how each tile changes.
+//! # Limits
+//! All groups of inputs are read alike. Two inputs that are r places apart cannot be told from each
+//! other, but with "bat", where the base's weights tell them apart.
 //! # Cost
 //! "bat" needs the base's weights, as the device has them, and keeps one whole matrix per module.
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -39,9 +48,22 @@ pub const METHOD: Method = Method {
     inert: &["miss_dropout"],
     doc: room_doc!("miss.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-3 },
+    extras: None,
+    folds: Folds::Into(&[(KEYS[0], Fold::Times), (KEYS[1], Fold::Times)]),
 };
 
 const KEYS: &[&str] = &["miss_block", "bone_block"];
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    start.set("init_weights", true);
+    for target in start.targets(USUAL)? {
+        start.learn(&target, KEYS[0], [r, target.o], Init::Zeros);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let config = loader.config;
@@ -78,4 +100,38 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let fold = loader.upload(fold.collect(), [r, i]);
         Ok(vec![Delta::product(fold, d.transpose(), 1.0)])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, near};
+
+    /// Inputs two places apart are added up: (1 + 3, 2 + 4), times 1 and times 10.
+    #[test]
+    fn the_input_is_folded() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 2 }),
+            [[0.0; 4]; 2],
+            &[("miss_block", [[1.0, 0.0], [0.0, 10.0]].into())],
+        );
+        near(adapter.y(1.0, [1.0, 2.0, 3.0, 4.0]), [4.0, 60.0]);
+        near(adapter.y(-1.0, [1.0, 2.0, 3.0, 4.0]), [-4.0, -60.0]);
+    }
+
+    /// W D + D = 2·D + D for W = 2·I, and D sends the second number to the first place.
+    #[test]
+    fn bat_asks_the_weight_itself() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 2, "init_weights": "bat" }),
+            [[2.0, 0.0], [0.0, 2.0]],
+            &[("miss_block", [[[0.0, 1.0], [0.0, 0.0]]].into())],
+        );
+        near(adapter.y(1.0, [0.0, 1.0]), [3.0, 2.0]);
+        near(adapter.y(-1.0, [0.0, 1.0]), [-3.0, 2.0]);
+    }
 }

@@ -3,20 +3,29 @@
 //! coefficient. Adding a method: write its file, put its name into the two lists below.
 //!
 //! ```text
+//! defaults.rs        what PEFT's configs leave out
 //! lora_factors.rs    A and B, and the scale, of all kinds of LoRA
 //! tokens.rs          rows of embeddings, and LoRA of an embedding
 //! virtual_tokens.rs  trained embeddings before the text
 //! spectrum.rs        changes inside a weight's own singular directions
-//! saved.rs           modules that were trained whole
+//! original.rs        what the base has in the place of modules and rows that were trained whole
+//! starts.rs          what many methods begin training with
 //! gate.rs            the gate of X-LoRA
 //! topk.rs            which of equal numbers torch's topk takes
 //! torch_random.rs    the numbers that torch draws from a seed
+//! numpy_random.rs    the same of numpy
+//! pencil.rs          a decoder small enough for a pencil, for the methods' tests
 //! ```
 
-pub(crate) mod gate;
+mod defaults;
+mod gate;
 mod lora_factors;
-pub(crate) mod saved;
+mod numpy_random;
+pub(crate) mod original;
+#[cfg(test)]
+mod pencil;
 mod spectrum;
+mod starts;
 mod tokens;
 mod topk;
 mod torch_random;
@@ -25,16 +34,22 @@ mod virtual_tokens;
 pub mod adalora;
 pub mod adaption_prompt;
 pub mod antipasto;
+pub mod beft;
 pub mod bipo;
 pub mod boft;
 pub mod c3a;
 pub mod control_vector;
 pub mod cpt;
+pub mod deft;
 pub mod delora;
 pub mod dora;
 pub mod ether;
 pub mod ether_plus;
 pub mod fourierft;
+pub mod frod;
+pub mod glora;
+pub mod gralora;
+pub mod hira;
 pub mod hra;
 pub mod ia3;
 pub mod ln_tuning;
@@ -45,24 +60,36 @@ pub mod miss;
 pub mod multitask_prompt_tuning;
 pub mod nblora;
 pub mod oft;
+pub mod osf;
 pub mod p_tuning;
+pub mod peanut;
 pub mod pissa;
 pub mod poly;
 pub mod prefix_tuning;
 pub mod prompt_tuning;
+pub mod pvera;
 pub mod randlora;
 pub mod road;
 pub mod shira;
 pub mod ssvd;
+pub mod supertuning;
 pub mod svft;
+pub mod tinylora;
 pub mod trainable_tokens;
+pub mod unilora;
 pub mod vblora;
 pub mod vera;
+pub mod waveft;
 pub mod xlora;
 
-use crate::checkpoint::{Config, Method, renamed};
+use std::collections::BTreeMap;
+
+use self::defaults::renamed;
+use crate::arch::DecoderConfig;
+use crate::checkpoint::{self, AdapterFiles, Config, Method};
 use crate::error::{Error, Result};
 use crate::hooks::Law;
+use crate::weights::HostTensor;
 
 /// Every method, in the order of the page and the README.
 pub static METHODS: &[&Method] = &[
@@ -72,18 +99,30 @@ pub static METHODS: &[&Method] = &[
     &delora::METHOD,
     &adalora::METHOD,
     &vera::METHOD,
+    &pvera::METHOD,
+    &tinylora::METHOD,
+    &unilora::METHOD,
     &vblora::METHOD,
     &nblora::METHOD,
     &miss::METHOD,
+    &gralora::METHOD,
+    &deft::METHOD,
+    &peanut::METHOD,
     &poly::METHOD,
     &xlora::METHOD,
+    &glora::METHOD,
     &loha::METHOD,
     &lokr::METHOD,
+    &hira::METHOD,
     &randlora::METHOD,
     &fourierft::METHOD,
+    &waveft::METHOD,
+    &frod::METHOD,
     &c3a::METHOD,
     &shira::METHOD,
+    &supertuning::METHOD,
     &svft::METHOD,
+    &osf::METHOD,
     &ia3::METHOD,
     &ln_tuning::METHOD,
     &road::METHOD,
@@ -103,7 +142,26 @@ pub static METHODS: &[&Method] = &[
     &trainable_tokens::METHOD,
     &control_vector::METHOD,
     &bipo::METHOD,
+    &beft::METHOD,
 ];
+
+/// Config and tensors as [`checkpoint::read`] gives them; what the config leaves out is as PEFT takes it.
+///
+/// # Errors
+/// Those of [`checkpoint::read`].
+pub(crate) fn read(
+    files: &AdapterFiles,
+    model: Option<&DecoderConfig>,
+) -> Result<(Config, BTreeMap<String, HostTensor>)> {
+    let (config, tensors) = checkpoint::read(files, model)?;
+    Ok((with_defaults(config), tensors))
+}
+
+/// A config with PEFT's defaults for what it leaves out.
+pub(crate) fn with_defaults(mut config: Config) -> Config {
+    defaults::fill(&mut config);
+    config
+}
 
 /// The method of a config.
 ///

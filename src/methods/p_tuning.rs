@@ -14,12 +14,17 @@
 //! Attention mix in every layer: at 0 the virtual tokens are not seen and positions count from 0, at
 //! 1 it is PEFT's forward pass, below 0 attention moves away from them. The base model alone reads
 //! the virtual tokens, also when other adapters act beside this one.
+//! # Hypothesis
+//! A frozen model knows more than fixed wordings get out of it. The tokens that ask for it belong
+//! together, as the words of a sentence do, so one network makes them all.
 //! # Intuition
 //! Virtual tokens are easier to train when one network produces all of them. After training only
 //! its output is kept.
+//! # Limits
+//! It can say what words before yours could say, and no more. No weight changes.
 
 use super::virtual_tokens::{self, EMBEDDINGS};
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use crate::checkpoint::{Family, Folds, Loaded, Loader, Method, Start, Trains, room_doc};
 use crate::error::Result;
 use crate::hooks::Law;
 
@@ -40,9 +45,34 @@ pub const METHOD: Method = Method {
     ],
     doc: room_doc!("p_tuning.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-2 },
+    extras: None,
+    folds: Folds::Not(virtual_tokens::IN_FULL),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    virtual_tokens::start(start)
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let embeddings = virtual_tokens::embeddings(loader, &METHOD)?;
     Ok(virtual_tokens::with_prompt(loader, embeddings))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::EMBEDDINGS;
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, near};
+
+    /// Token 0 sees itself, (1, 1), and two virtual tokens that cancel: a third of (1, 1) is left.
+    #[test]
+    fn all_tokens_of_the_network_are_seen_alike() {
+        let tensors = [(EMBEDDINGS, [[1.0, -1.0], [-1.0, 1.0]].into())];
+        let adapter = Pencil::block(&METHOD, json!({ "num_virtual_tokens": 2 }), &tensors);
+        near(adapter.h(1.0, &[0]), [4.0 / 3.0, 4.0 / 3.0]);
+        near(adapter.h(-1.0, &[0]), [8.0 / 3.0, 8.0 / 3.0]);
+    }
 }

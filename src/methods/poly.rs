@@ -18,11 +18,21 @@
 //! Given weights, one for each skill, replace those of a task: ŵ_s is then that number in every
 //! layer and split. They are not normalised, while a router's sum to 1. Doubling all of them is
 //! four times the change, since ŵ is in A and in B.
+//! # Hypothesis
+//! Tasks are made of skills that they share, each a few added directions. What is a task's own is how
+//! much of each skill every layer takes.
 //! # Intuition
 //! A few small adapters are skills; every task mixes them in its own proportions, which differ from
 //! layer to layer. Another task mixes the same skills in other proportions.
+//! # Limits
+//! The sum of its skills has a low rank, and only tasks that it was trained for have weights.
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use burn::tensor::{Tensor, activation};
+
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Extras, Family, Fold, Folds, Init, Loaded, Loader, Method, Parts, Start, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -38,17 +48,48 @@ pub const METHOD: Method = Method {
     inert: &["init_weights"],
     doc: room_doc!("poly.rs"),
     load,
+    trains: Trains::From { start, rate: 2e-3 },
+    extras: Some(&Extras {
+        tasks: Some("n_tasks"),
+        parts: Some(Parts::Skills { field: "n_skills" }),
+        ..Extras::NONE
+    }),
+    folds: Folds::Into(&[(B, Fold::Times)]),
 };
 
 const A: &str = "poly_lora_A";
 const B: &str = "poly_lora_B";
 const LOGITS: &str = "poly_router.module_logits";
 
+/// Skills of an adapter that is trained here, where it has no more tasks than these.
+const SKILLS: usize = 2;
+
 /// Where the weights of the skills come from.
 #[derive(Clone, Copy)]
 enum Weigh<'a> {
     Task(usize),
     Own(&'a [f32]),
+}
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let (r, tasks) = (start.rank, start.tasks);
+    let skills = SKILLS.max(tasks);
+    start.set("r", r);
+    start.set("n_tasks", tasks);
+    start.set("n_skills", skills);
+    start.set("n_splits", 1);
+    start.set("poly_type", "poly");
+    for target in start.targets(USUAL)? {
+        start.learn(
+            &target,
+            A,
+            [1, skills, target.i, r],
+            Init::Uniform(1.0 / (target.i as f32).sqrt()),
+        );
+        start.learn(&target, B, [1, skills, r, target.o], Init::Zeros);
+        start.learn(&target, LOGITS, [tasks, skills], Init::Uniform(1e-3));
+    }
+    Ok(())
 }
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
@@ -63,24 +104,21 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let [r, tasks, skills, splits] =
         ["r", "n_tasks", "n_skills", "n_splits"].map(|field| config.count(field));
     let (r, tasks, skills, splits) = (r?, tasks?, skills?, splits?);
-    let weigh = match loader.expert_weights("skills", skills)? {
-        Some(own) => {
-            loader.no_task("weights for the skills are given in its place")?;
-            Weigh::Own(own)
-        }
-        None => Weigh::Task(loader.task(tasks)?),
+    let weigh = match loader.part_weights {
+        Some(own) => Weigh::Own(own),
+        None => Weigh::Task(loader.task),
     };
     // What no file can hold is refused by its shape.
     let routes = splits.saturating_mul(skills);
     Loaded::linear(loader, &[A], |target| {
         let (i, o) = (target.i, target.o);
         config.check_divides("n_splits", splits, target)?;
-        let logits = loader.host(&loader.key(target, LOGITS), [tasks, routes])?;
+        let logits: Tensor<2> = loader.tensor(target, LOGITS, [tasks, routes])?;
         let share = match weigh {
-            Weigh::Own(own) => own.repeat(splits),
-            Weigh::Task(task) => routed(&logits[task * routes..][..routes], skills),
+            Weigh::Own(own) => loader.upload(own.repeat(splits), [splits, skills]),
+            Weigh::Task(task) => routed(logits.narrow(0, task, 1).reshape([splits, skills])),
         };
-        let share = loader.upload(share, [splits, skills, 1, 1]);
+        let share = share.reshape([splits, skills, 1, 1]);
         let a = loader.tensor(target, A, [splits, skills, i / splits, r])?;
         let b = loader.tensor(target, B, [splits, skills, r, o / splits])?;
         let a = (a * share.clone()).sum_dim(1).reshape([i, r]);
@@ -92,16 +130,33 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
 }
 
 /// The weights of a task's skills, split by split, from its logits `[q, s]`.
-fn routed(logits: &[f32], skills: usize) -> Vec<f32> {
-    let mut share: Vec<f32> = logits
-        .iter()
-        .map(|logit| 1.0 / (1.0 + (-logit).exp()))
-        .collect();
-    for split in share.chunks_mut(skills) {
-        let sum = split.iter().sum::<f32>() + 1e-12;
-        for w in split {
-            *w /= sum;
-        }
+fn routed(logits: Tensor<2>) -> Tensor<2> {
+    let share = activation::sigmoid(logits);
+    share.clone() / (share.sum_dim(1) + 1e-12)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// Logits ±ln 3 are the shares ¾ and ¼: A = ¾·(4, 0) + ¼·(0, 4) = (3, 1) and so is B; A x = 4.
+    #[test]
+    fn a_task_mixes_skills() {
+        let odds = 3.0_f32.ln();
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 1, "n_skills": 2 }),
+            IDENTITY,
+            &[
+                ("poly_lora_A", [[[[4.0], [0.0]], [[0.0], [4.0]]]].into()),
+                ("poly_lora_B", [[[[4.0, 0.0]], [[0.0, 4.0]]]].into()),
+                ("poly_router.module_logits", [[odds, -odds]].into()),
+            ],
+        );
+        near(adapter.y(1.0, [1.0, 1.0]), [13.0, 5.0]);
+        near(adapter.y(-1.0, [1.0, 1.0]), [-11.0, -3.0]);
     }
-    share
 }

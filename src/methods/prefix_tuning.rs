@@ -12,12 +12,18 @@
 //! # Coefficient
 //! Attention mix: at 0 the prefix is not seen and positions count from 0, at 1 it is PEFT's
 //! forward pass, below 0 attention moves away from the prefix.
+//! # Hypothesis
+//! A behaviour is something already said, as each layer would remember it. Layers remember different
+//! things, so each one has a reminder of its own.
 //! # Intuition
 //! Every layer remembers a few words that were never said. The text is then read as if they had
 //! been.
+//! # Limits
+//! Attention sees more, and no weight changes. Where attention does not look, nothing acts; and a
+//! short text hears a prefix more than a long one.
 
 use super::virtual_tokens::{self, EMBEDDINGS};
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use crate::checkpoint::{Family, Folds, Init, Loaded, Loader, Method, Start, Trains, room_doc};
 use crate::error::Result;
 use crate::hooks::Law;
 
@@ -38,7 +44,19 @@ pub const METHOD: Method = Method {
     ],
     doc: room_doc!("prefix_tuning.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-2 },
+    extras: None,
+    folds: Folds::Not(virtual_tokens::IN_FULL),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let model = start.model.config();
+    let width = model.num_layers * 2 * model.kv_width();
+    virtual_tokens::facts(start)?;
+    let shape = [start.rank, width];
+    start.learn_whole(EMBEDDINGS, shape, Init::Normal(0.02));
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let model = loader.model.config();
@@ -54,4 +72,23 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         law: Law::AttentionMix,
         placed: (0..layers).map(place).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::EMBEDDINGS;
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, near};
+
+    /// After a key comes the value (3, 5): token 0 sees the mean (2, 3) of it and its own (1, 1).
+    #[test]
+    fn a_layer_remembers_what_nobody_said() {
+        let tensors = [(EMBEDDINGS, [[9.0, 9.0, 3.0, 5.0]].into())];
+        let adapter = Pencil::block(&METHOD, json!({ "num_virtual_tokens": 1 }), &tensors);
+        near(adapter.h(0.0, &[0]), [1.0 + 1.0, 1.0 + 1.0]);
+        near(adapter.h(1.0, &[0]), [1.0 + 2.0, 1.0 + 3.0]);
+        near(adapter.h(-1.0, &[0]), [1.0 + 0.0, 1.0 - 1.0]);
+    }
 }

@@ -17,9 +17,15 @@
 //! ```
 //! # Coefficient
 //! Linear: c multiplies Δ.
+//! # Hypothesis
+//! A behaviour needs all directions, not a few. It is the rank that low-rank changes lack and not the
+//! count of numbers, so well-weighted sums of random directions will do.
 //! # Intuition
 //! Many random low-rank matrices that nobody trained are added up; each layer learns how much of
 //! each. Together they reach full rank, with as few numbers as a LoRA.
+//! # Limits
+//! Any rank is reached, but its numbers are few: of all changes of full rank it has those that its
+//! random bases happen to span.
 //! # Cost
 //! One whole matrix per module.
 //! # Differs from PEFT
@@ -29,8 +35,11 @@
 
 use burn::tensor::Tensor;
 
+use super::starts::USUAL;
 use super::torch_random::TorchRandom;
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -60,10 +69,37 @@ pub const METHOD: Method = Method {
     inert: &["init_weights", "randlora_dropout"],
     doc: room_doc!("randlora.rs"),
     load,
+    trains: Trains::From { start, rate: 2e-2 },
+    extras: None,
+    folds: Folds::Into(&[("randlora_lambda", Fold::Times)]),
 };
 
 const A: &str = "base_model.randlora_A";
 const B: &str = "base_model.randlora_B";
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    start.set("randlora_alpha", 20 * r);
+    start.set("projection_prng_key", 0);
+    start.set("save_projection", true);
+    let targets = start.targets(USUAL)?;
+    let (a, b, [n, m, count]) = drawn(0, None, &targets, r);
+    start.keep(A, [r, 1, n], Init::Given(a));
+    start.keep(B, [m, count, r], Init::Given(b));
+    for target in targets {
+        let (n, m) = (target.i.min(target.o), target.i.max(target.o));
+        let count = n.div_ceil(r);
+        start.learn(&target, "randlora_lambda", [r, count], Init::Zeros);
+        start.learn(
+            &target,
+            "randlora_gamma",
+            [count, n],
+            Init::Filled(1.0 / m as f32),
+        );
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let r = loader.config.count("r")?;
@@ -95,11 +131,13 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
 /// A `[r, 1, widest n]` and B `[widest m, most bases, r]`, from the file or from the seed.
 fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>, Tensor<3>)> {
     let config = loader.config;
-    let widest = |width: fn(&Target) -> usize| targets.iter().map(width).max().unwrap_or(0);
-    let (i, o) = (widest(|target| target.i), widest(|target| target.o));
-    let (n, m) = (i.min(o), i.max(o));
-    let count = n.div_ceil(r);
+    let share = if config.flag("very_sparse") {
+        Some(Share::Root)
+    } else {
+        config.flag("sparse").then_some(Share::Third)
+    };
     if loader.shape(A).is_some() {
+        let [n, m, count] = widest(targets, r);
         return Ok((
             loader.shared(A, [r, 1, n])?,
             loader.shared(B, [m, count, r])?,
@@ -108,12 +146,38 @@ fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>
     for target in targets {
         loader.check_extent(target, "randlora_lambda", 0, r)?;
     }
-    let mut random = TorchRandom::new(config.seed("projection_prng_key")?);
-    let share = if config.flag("very_sparse") {
-        Some(1.0 / (n as f64).sqrt())
-    } else {
-        config.flag("sparse").then_some(1.0 / 3.0)
-    };
+    let (a, b, [n, m, count]) = drawn(config.seed("projection_prng_key")?, share, targets, r);
+    Ok((loader.upload(a, [r, 1, n]), loader.upload(b, [m, count, r])))
+}
+
+/// Which numbers of sparse bases are not 0: one in three, or one in √n.
+#[derive(Clone, Copy)]
+enum Share {
+    Third,
+    Root,
+}
+
+/// The widest n and m of the layers, and how many bases n needs.
+fn widest(targets: &[Target], r: usize) -> [usize; 3] {
+    let widest = |width: fn(&Target) -> usize| targets.iter().map(width).max().unwrap_or(0);
+    let (i, o) = (widest(|target| target.i), widest(|target| target.o));
+    let (n, m) = (i.min(o), i.max(o));
+    [n, m, n.div_ceil(r)]
+}
+
+/// A `[r, 1, n]` and B `[m, count, r]` as PEFT draws them.
+fn drawn(
+    seed: u64,
+    share: Option<Share>,
+    targets: &[Target],
+    r: usize,
+) -> (Vec<f32>, Vec<f32>, [usize; 3]) {
+    let sizes @ [n, m, count] = widest(targets, r);
+    let mut random = TorchRandom::new(seed);
+    let share = share.map(|share| match share {
+        Share::Third => 1.0 / 3.0,
+        Share::Root => 1.0 / (n as f64).sqrt(),
+    });
     let (a, b) = match share {
         Some(share) => (
             unit_deviation(random.signs(r * n, share), |x| x),
@@ -132,7 +196,7 @@ fn bases(loader: &Loader<'_>, targets: &[Target], r: usize) -> Result<(Tensor<3>
             (unit_deviation(a, bf16), unit_deviation(b, bf16))
         }
     };
-    Ok((loader.upload(a, [r, 1, n]), loader.upload(b, [m, count, r])))
+    (a, b, sizes)
 }
 
 /// To bfloat16 and back.
@@ -147,4 +211,35 @@ fn unit_deviation(values: Vec<f32>, round: fn(f32) -> f32) -> Vec<f32> {
     let squares: f64 = values.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
     let deviation = round((squares / (count - 1.0)).sqrt() as f32);
     values.into_iter().map(|x| round(x / deviation)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// Two bases of rank 1: L = [1 1; 0 1] and R = diag(2, 3), the scales of the one row of A. L R is
+    /// [2 3; 0 3], of rank 2.
+    #[test]
+    fn bases_of_rank_one_make_a_change_of_full_rank() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 1, "randlora_alpha": 1 }),
+            IDENTITY,
+            &[
+                ("base_model.randlora_A", [[[1.0, 1.0]]].into()),
+                (
+                    "base_model.randlora_B",
+                    [[[1.0], [1.0]], [[0.0], [1.0]]].into(),
+                ),
+                ("randlora_lambda", [[2.0, 3.0]].into()),
+                ("randlora_gamma", IDENTITY.into()),
+            ],
+        );
+        near(adapter.y(1.0, [1.0, 1.0]), [6.0, 4.0]);
+        near(adapter.y(-1.0, [1.0, 1.0]), [-4.0, -2.0]);
+        near(adapter.y(1.0, [3.0, -2.0]), [3.0, -8.0]);
+    }
 }

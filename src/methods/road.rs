@@ -20,13 +20,22 @@
 //! at large ones it also changes length. Under the log-polar law, for road_1 and road_2, c
 //! scales the angle and the logarithm of the stretch: with road_1 −c then undoes c, with road_2
 //! only as far as both numbers of a pair have the same angle. road_4 is no rotation.
+//! # Hypothesis
+//! A behaviour is a small turn of what a layer says, two features at a time: training changes the
+//! angles of representations far more than their lengths.
 //! # Intuition
 //! Pairs of output numbers are turned like the hands of a clock and stretched. Turning moves
 //! information between two features instead of making either louder.
+//! # Limits
+//! Each number of the output meets one other and no more. It cannot carry something from one half
+//! of the layer to another.
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use super::starts::{USUAL, common_divisor};
+use crate::checkpoint::{
+    Family, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Effect, Law, Map, Placed};
 
@@ -42,7 +51,24 @@ pub const METHOD: Method = Method {
     inert: &["init_weights"],
     doc: room_doc!("road.rs"),
     load,
+    trains: Trains::From { start, rate: 2e-2 },
+    extras: None,
+    folds: Folds::Not(
+        "c moves α cos θ and α sin θ along straight lines, and no multiples of α and θ do that",
+    ),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let targets = start.targets(USUAL)?;
+    let group = common_divisor(targets.iter().map(|target| target.o), 64);
+    start.set("variant", "road_1");
+    start.set("group_size", group);
+    for target in targets {
+        start.learn(&target, "road_theta", [target.o / 2], Init::Zeros);
+        start.learn(&target, "road_alpha", [target.o / 2], Init::Filled(1.0));
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let variant = loader.config.text("variant")?;
@@ -62,11 +88,11 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 return Err(METHOD.unsupported(loader.config, "variant", why));
             }
         };
-        let read = |name| loader.host(&loader.key(&target, name), [n]);
-        let (angles, stretches) = (read("road_theta")?, read("road_alpha")?);
+        let [theta, alpha] = ["road_theta", "road_alpha"].map(|name| loader.key(&target, name));
+        let (angles, stretches) = (loader.host(&theta, [n])?, loader.host(&alpha, [n])?);
         // From the file's order to one number for each output.
-        let spread = |numbers: &[f32], row: usize| {
-            let numbers: Tensor<1> = loader.upload(numbers.to_vec(), [n]);
+        let spread = |key: &str, numbers: &[f32], row: usize| {
+            let numbers: Tensor<1> = loader.on_device(key, numbers.to_vec(), [n]);
             match n / (o / 2) {
                 1 => {
                     let half = numbers.reshape([o / group, 1, group / 2]);
@@ -79,7 +105,12 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
                 }
             }
         };
-        let part = |row| (spread(&stretches, row), spread(&angles, row));
+        let part = |row| {
+            (
+                spread(&alpha, &stretches, row),
+                spread(&theta, &angles, row),
+            )
+        };
         let ((alpha, theta), (alpha_b, theta_b)) = (part(0), part(1));
         let effect = move |along, across| {
             vec![Effect::Output(Map::Rotate {
@@ -112,4 +143,41 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         law: Law::Linear,
         placed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::hooks::Law;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// A quarter turn that doubles the length: (1, 0) -> (0, 2).
+    fn adapter() -> Pencil {
+        Pencil::layer(
+            &METHOD,
+            json!({ "variant": "road_1", "group_size": 2 }),
+            IDENTITY,
+            &[
+                ("road_theta", [std::f32::consts::FRAC_PI_2].into()),
+                ("road_alpha", [2.0].into()),
+            ],
+        )
+    }
+
+    /// At c = −1 the change (−1, 2) is taken off.
+    #[test]
+    fn a_pair_is_turned_and_stretched() {
+        near(adapter().y(1.0, [1.0, 0.0]), [0.0, 2.0]);
+        near(adapter().y(-1.0, [1.0, 0.0]), [2.0, -2.0]);
+    }
+
+    #[test]
+    fn under_the_log_polar_law_minus_c_turns_back() {
+        let adapter = adapter().under(Law::LogPolar);
+        near(adapter.y(1.0, [1.0, 0.0]), [0.0, 2.0]);
+        near(adapter.y(-1.0, [1.0, 0.0]), [0.0, -0.5]);
+        near(adapter.y(-1.0, adapter.y(1.0, [3.0, 4.0])), [3.0, 4.0]);
+    }
 }

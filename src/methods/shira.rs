@@ -12,14 +12,25 @@
 //! ```
 //! # Coefficient
 //! Linear: c multiplies Δ.
+//! # Hypothesis
+//! A behaviour sits in a few single weights, scattered over the layer. All others can stay as they
+//! are and keep what they knew, and two behaviours hardly meet.
 //! # Intuition
 //! Only a few per cent of the weights, scattered over the layer, were trained; all others stay.
 //! The change is thin everywhere but not confined to a few directions.
+//! # Limits
+//! Most weights stay as they are. A direction that runs through all of them is met only where a
+//! chosen weight lies.
 //! # Cost
 //! One whole matrix per module: at the usual share of some ten per cent, numbers with their
 //! places would save little memory and be slower to multiply.
 
-use crate::checkpoint::{Family, Loaded, Loader, Method, room_doc};
+use burn::tensor::{IndexingUpdateOp, Tensor};
+
+use super::starts::USUAL;
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
 
@@ -36,29 +47,84 @@ pub const METHOD: Method = Method {
     inert: &["mask_type", "random_seed", "init_weights"],
     doc: room_doc!("shira.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-3 },
+    extras: None,
+    folds: Folds::Into(&[("shira_weight", Fold::Times)]),
 };
+
+fn start(start: &mut Start<'_>) -> Result<()> {
+    let r = start.rank;
+    start.set("r", r);
+    for target in start.targets(USUAL)? {
+        let (i, o) = (target.i, target.o);
+        let n = (r * (i + o)).min(i * o);
+        // Each place once: the first n of a shuffled list.
+        let mut places: Vec<usize> = (0..i * o).collect();
+        for at in 0..n {
+            let left = places.len() - at;
+            let other = at + (start.uniform() * left as f64) as usize;
+            places.swap(at, other.min(i * o - 1));
+        }
+        let rows = places[..n].iter().map(|place| (place / i) as i64);
+        let columns = places[..n].iter().map(|place| (place % i) as i64);
+        let indices = rows.chain(columns).collect();
+        start.learn(&target, "shira_weight", [n], Init::Zeros);
+        start.keep_indices(&format!("{}.shira_indices", target.key), [2, n], indices);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let r = loader.config.count("r")?;
     Loaded::linear(loader, &["shira_weight"], |target| {
         let (i, o) = (target.i, target.o);
         let n = r.saturating_mul(i + o);
-        let weights = loader.host(&loader.key(target, "shira_weight"), [n])?;
+        let weights: Tensor<1> = loader.tensor(target, "shira_weight", [n])?;
         let places = loader.indices(&loader.key(target, "shira_indices"), [2, n], i.max(o))?;
         let (rows, columns) = places.split_at(n);
-        let mut delta = vec![0.0; o * i];
-        for ((row, column), weight) in rows.iter().zip(columns).zip(weights) {
-            if *row >= o || *column >= i {
-                let key = loader.key(target, "shira_indices");
-                return Err(loader.bad_value(
-                    &key,
-                    format!("the place ({row}, {column})"),
-                    format!("places in [{o}, {i}]"),
-                ));
-            }
-            delta[row * i + column] += weight;
+        let outside = |(row, column): &(&usize, &usize)| **row >= o || **column >= i;
+        if let Some((row, column)) = rows.iter().zip(columns).find(outside) {
+            let key = loader.key(target, "shira_indices");
+            return Err(loader.bad_value(
+                &key,
+                format!("the place ({row}, {column})"),
+                format!("places in [{o}, {i}]"),
+            ));
         }
-        let delta = loader.upload(delta, [o, i]);
+        let places = rows.iter().zip(columns);
+        let places = places.map(|(row, column)| (row * i + column) as i32);
+        let places = loader.upload_indices(places.collect());
+        let nothing: Tensor<1> = loader.upload(vec![0.0; o * i], [o * i]);
+        let delta = nothing.select_assign(0, places, weights, IndexingUpdateOp::Add);
+        let delta = delta.reshape([o, i]);
         Ok(vec![Delta::Dense { delta, scale: 1.0 }])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::methods::pencil::{Pencil, near};
+
+    /// Six of nine weights change, to Δ = [1 2 0; 0 3 4; 6 0 5]; the 9 is not among them.
+    #[test]
+    fn single_weights_change_and_the_others_stay() {
+        let adapter = Pencil::layer(
+            &METHOD,
+            json!({ "r": 1 }),
+            [[0.0, 0.0, 9.0], [0.0; 3], [0.0; 3]],
+            &[
+                ("shira_weight", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].into()),
+                (
+                    "shira_indices",
+                    [[0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 0]].into(),
+                ),
+            ],
+        );
+        near(adapter.y(1.0, [1.0, 1.0, 0.0]), [3.0, 3.0, 6.0]);
+        near(adapter.y(1.0, [0.0, 0.0, 1.0]), [9.0, 4.0, 5.0]);
+        near(adapter.y(-1.0, [0.0, 0.0, 1.0]), [9.0, -4.0, -5.0]);
+    }
 }

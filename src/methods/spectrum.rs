@@ -23,6 +23,19 @@ pub(super) fn placed(
     Placed::new(site, move |c| change(c, 1.0)).or(Law::Linear, move |c| mirrored(1.0, c))
 }
 
+/// The same while N is trained: tensors with gradients, under the method's own law.
+pub(super) fn trained(
+    site: Site,
+    left: Tensor<2>,
+    right: Tensor<2>,
+    inner: impl Fn(f32) -> Tensor<2> + 'static,
+) -> Placed {
+    Placed::new(site, move |c| {
+        let b = left.clone().matmul(inner(c));
+        vec![Effect::Weight(Delta::product(right.clone(), b, 1.0))]
+    })
+}
+
 /// `(c, scale) -> scale · L N(c) R`
 pub(super) fn change(
     loader: &Loader<'_>,

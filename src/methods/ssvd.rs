@@ -18,20 +18,30 @@
 //! ESPnet, where it is published, saves whole models only; these are the names of its layer's
 //! tensors after `ssvd_layer.`, and the config is `{"peft_type": "SSVD"}`. `convert/ssvd.py` makes
 //! such files. U and V are in them since K is written in them: another decomposition of the same
-//! weight has other signs.
+//! weight has other signs. Training writes the first k directions alone, four for each of the rank.
 //! # Coefficient
 //! Spectral: c multiplies both the steps of the singular values and the angles. I − 2c·K is a
 //! rotation to first order only, as in ESPnet, and −c undoes c to first order. On request log-polar,
 //! where it does exactly: (I − 2K)^c turns each plane of K by c·atan 2κ and stretches it by
 //! (1 + 4κ²)^(c/2), and S·((S + σ(g)·s)/S)^c; or linear, c·(W(1) − W).
+//! # Hypothesis
+//! What differs between domains is what comes in, such as another accent or another voice; what it
+//! stands for stays. So input patterns turn and output patterns do not.
 //! # Intuition
 //! A layer responds to some input patterns with output patterns of its own, more or less strongly.
 //! Training changes the inputs and the strengths; the output patterns stay.
+//! # Limits
+//! Output patterns stay: it can change to what the layer responds, and not what it responds.
 
 use std::cell::OnceCell;
 
+use burn::tensor::{Tensor, activation::sigmoid};
+
 use super::spectrum;
-use crate::checkpoint::{Family, Loaded, Loader, Method, Target, room_doc};
+use super::starts::{USUAL, skew, strongest};
+use crate::checkpoint::{
+    Family, Fold, Folds, Init, Loaded, Loader, Method, Start, Target, Trains, room_doc,
+};
 use crate::error::Result;
 use crate::hooks::Law;
 use crate::linalg::{
@@ -58,7 +68,36 @@ pub const METHOD: Method = Method {
     inert: &[],
     doc: room_doc!("ssvd.rs"),
     load,
+    trains: Trains::From { start, rate: 1e-2 },
+    extras: None,
+    folds: Folds::Into(&[
+        ("ssvd_layer.s", Fold::Times),
+        ("ssvd_layer.K_vec", Fold::Times),
+    ]),
 };
+
+/// Only the directions that are trained are kept. No step of a strength and no turn is the base.
+fn start(start: &mut Start<'_>) -> Result<()> {
+    for target in start.targets(USUAL)? {
+        let (k, parts) = strongest(start, &target)?;
+        let (wide, narrow) = (target.o.max(target.i), target.o.min(target.i));
+        let (u, v) = if target.o < target.i {
+            let turned =
+                |x: &[f32], width| matrix::flat(&matrix::transposed(&matrix::rows(x, width)));
+            (turned(&parts.v, target.i), turned(&parts.u, k))
+        } else {
+            (parts.u, parts.v)
+        };
+        let key = |name: &str| format!("{}.ssvd_layer.{name}", target.key);
+        start.keep(&key("u"), [wide, k], Init::Given(u));
+        start.keep(&key("v"), [k, narrow], Init::Given(v));
+        start.keep(&key("s_pre"), [k], Init::Given(parts.s));
+        start.learn_whole(&key("s"), [k], Init::Zeros);
+        start.learn_whole(&key("gate"), [1], Init::Zeros);
+        start.learn_whole(&key("K_vec"), [k * (k - 1) / 2], Init::Zeros);
+    }
+    Ok(())
+}
 
 fn load(loader: &Loader<'_>) -> Result<Loaded> {
     let place = |target: Target| {
@@ -84,6 +123,25 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         let old: Vec<f64> = strengths[..k].iter().copied().map(f64::from).collect();
         let steps: Vec<f64> = steps.iter().map(|s| gate * f64::from(*s)).collect();
         let flipped = target.o < target.i;
+        let leaves = ["s", "gate", "K_vec"].map(|name| loader.leaf(&key(name)));
+        if let [Some(s), Some(gate), Some(above)] = leaves {
+            let old: Tensor<2> = loader.upload(strengths[..k].to_vec(), [k, 1]);
+            let steps = (sigmoid(gate) * s).reshape([k, 1]);
+            let turns = skew(loader, above, 1, k).reshape([k, k]) * 2.0;
+            let identity = loader.upload(matrix::flat(&matrix::identity(k)), [k, k]);
+            // diag(S + c·step)(I − 2c·K) − diag(S)
+            let change = move |c: f32| {
+                let step = steps.clone() * c;
+                let moved = old.clone() + step.clone();
+                identity.clone() * step - moved * turns.clone() * c
+            };
+            return Ok(if flipped {
+                let (left, right) = (v.transpose(), u.transpose());
+                spectrum::trained(target.site, left, right, move |c| change(c).transpose())
+            } else {
+                spectrum::trained(target.site, u, v, change)
+            });
+        }
         // What the first k directions become, less what they were.
         let change = move |new: &[f64], turned: &Matrix, old: &[f64]| {
             let new = matrix::matmul(&matrix::diagonal(new), turned);
@@ -139,4 +197,46 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         law: Law::Spectral,
         placed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::METHOD;
+    use crate::hooks::Law;
+    use crate::methods::pencil::{IDENTITY, Pencil, near};
+
+    /// W = diag(S). The first singular value moves by σ(0)·step, and I − 2K = [1 −1; 1 1].
+    fn adapter(s: [f32; 2], step: f32) -> Pencil {
+        Pencil::layer(
+            &METHOD,
+            json!({}),
+            [[s[0], 0.0], [0.0, s[1]]],
+            &[
+                ("ssvd_layer.u", IDENTITY.into()),
+                ("ssvd_layer.v", IDENTITY.into()),
+                ("ssvd_layer.s_pre", s.into()),
+                ("ssvd_layer.s", [step, 0.0].into()),
+                ("ssvd_layer.gate", [0.0].into()),
+                ("ssvd_layer.K_vec", [0.5].into()),
+            ],
+        )
+    }
+
+    /// diag(4, 1)·[1 −1; 1 1] = [4 −4; 1 1], and backwards diag(2, 1)·[1 1; −1 1] = [2 2; −1 1].
+    #[test]
+    fn inputs_turn_and_strengths_move() {
+        near(adapter([3.0, 1.0], 2.0).y(1.0, [1.0, 0.0]), [4.0, 1.0]);
+        near(adapter([3.0, 1.0], 2.0).y(-1.0, [1.0, 0.0]), [2.0, -1.0]);
+    }
+
+    /// I − 2K turns by 45° and stretches by √2; twice that is [0 −2; 2 0].
+    #[test]
+    fn under_the_log_polar_law_minus_c_undoes_c() {
+        let adapter = adapter([1.0, 1.0], 0.0).under(Law::LogPolar);
+        near(adapter.y(1.0, [1.0, 0.0]), [1.0, 1.0]);
+        near(adapter.y(2.0, [1.0, 0.0]), [0.0, 2.0]);
+        near(adapter.y(-1.0, adapter.y(1.0, [3.0, 4.0])), [3.0, 4.0]);
+    }
 }

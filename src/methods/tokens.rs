@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::lora_factors::scale;
 use crate::checkpoint::{Loader, PREFIX, Target};
 use crate::error::Result;
-use crate::hooks::{Delta, Effect, Lookup, Placed, Site};
+use crate::hooks::{Delta, Lookup, Placed, Site};
 
 /// The trained rows of every module that has `parameter`, which holds whole rows and no
 /// differences. `ids` says which rows they are. On a model with a tied head, the embedding's rows
@@ -26,29 +26,25 @@ pub(super) fn trained_rows(
     let mut placed = Vec::new();
     for target in targets {
         let listed = ids(&target)?;
-        let rows = loader.host(&loader.key(&target, parameter), [listed.len(), target.i])?;
+        let key = loader.key(&target, parameter);
+        let rows = loader.host(&key, [listed.len(), target.i])?;
         if listed.is_empty() {
             continue;
         }
         // Of an id that is listed twice, the last row counts.
-        let row_of: BTreeMap<u32, usize> = listed.iter().copied().zip(0..).collect();
-        let (ids, rows): (Vec<u32>, Vec<f32>) = {
-            let row = |at: usize| rows[at * target.i..][..target.i].iter().copied();
-            (
-                row_of.keys().copied().collect(),
-                row_of.values().flat_map(|&at| row(at)).collect(),
-            )
+        let row_of: BTreeMap<u32, i32> = listed.iter().copied().zip(0..).collect();
+        let ids: Vec<u32> = row_of.keys().copied().collect();
+        let indices = loader.upload_indices(ids.iter().map(|&id| id as i32).collect());
+        let rows: Tensor<2> = loader.on_device(&key, rows, [listed.len(), target.i]);
+        let rows = rows.select(0, loader.upload_indices(row_of.into_values().collect()));
+        let base = match target.site {
+            Site::Embedding => loader.model.embeddings(&ids),
+            _ => loader.base_weight(&target).select(0, indices.clone()),
         };
-        let indices = ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
-        let indices = TensorData::new(indices, [ids.len()]);
-        let indices = Tensor::<1, Int>::from_data(indices, &loader.model.device());
-        let rows = loader.upload(rows, [ids.len(), target.i]);
-        let change = rows.clone() - loader.base_weight(&target).select(0, indices.clone());
+        let change = rows.clone() - base;
         if target.site == Site::Embedding {
             let lookup = Lookup::rows(&ids, change.clone());
-            placed.push(Placed::new(target.site, move |c| {
-                vec![Effect::Embedding(lookup.times(c))]
-            }));
+            placed.push(Placed::new(target.site, move |c| lookup.times(c)));
         }
         let outputs = match target.site {
             Site::Embedding => tied.then_some(Site::Head),
@@ -72,26 +68,29 @@ pub(super) fn trained_rows(
 /// The rows of LoRA's `trainable_token_indices`: a list, for the embedding, or an object from
 /// module names to lists.
 pub(super) fn rows_of_lora(loader: &Loader<'_>) -> Result<Vec<Placed>> {
-    let field = "trainable_token_indices";
-    let listed = loader.config.get(field);
-    check_rows_are_there(loader, field, listed)?;
+    let listed = loader.config.get(INDICES);
+    check_rows_are_there(loader, INDICES, listed)?;
     if !loader.any(ROWS) {
         return Ok(Vec::new());
     }
-    trained_rows(loader, ROWS, |target| {
-        let own = listed.and_then(Value::as_object).and_then(|modules| {
-            let usual = |name: &str| loader.config.usual_module(name);
-            let named = |(name, _): &(&String, &Value)| target.path.ends_with(&usual(name));
-            // A tied head may have the embedding's rows a second time.
-            let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
-            let embedding =
-                |(name, _): &(&String, &Value)| tied && usual(name).ends_with("embed_tokens");
-            let entries = || modules.iter();
-            entries().find(named).or_else(|| entries().find(embedding))
-        });
-        let own = own.map_or(listed, |(_, ids)| Some(ids));
-        loader.config.ids(field, own, target.o)
-    })
+    trained_rows(loader, ROWS, |target| ids_of_lora(loader, target))
+}
+
+/// The tokens whose rows a module has.
+pub(super) fn ids_of_lora(loader: &Loader<'_>, target: &Target) -> Result<Vec<u32>> {
+    let listed = loader.config.get(INDICES);
+    let own = listed.and_then(Value::as_object).and_then(|modules| {
+        let usual = |name: &str| loader.config.usual_module(name);
+        let named = |(name, _): &(&String, &Value)| target.path.ends_with(&usual(name));
+        // A tied head may have the embedding's rows a second time.
+        let tied = loader.model.config().tie_word_embeddings && target.site == Site::Head;
+        let embedding =
+            |(name, _): &(&String, &Value)| tied && usual(name).ends_with("embed_tokens");
+        let entries = || modules.iter();
+        entries().find(named).or_else(|| entries().find(embedding))
+    });
+    let own = own.map_or(listed, |(_, ids)| Some(ids));
+    loader.config.ids(INDICES, own, target.o)
 }
 
 /// Refuses rows that the config names and the file lacks, as PEFT does. A tied head needs none of
@@ -140,9 +139,7 @@ pub(super) fn low_rank(loader: &Loader<'_>) -> Result<Vec<Placed>> {
             placed.push(Placed::linear(Site::Head, vec![product]));
         }
         let lookup = Lookup::table(table, Some(b));
-        placed.push(Placed::new(target.site, move |c| {
-            vec![Effect::Embedding(lookup.times(c * s))]
-        }));
+        placed.push(Placed::new(target.site, move |c| lookup.times(c * s)));
     }
     Ok(placed)
 }
@@ -160,3 +157,4 @@ pub(super) fn factors(loader: &Loader<'_>, target: &Target) -> Result<(Tensor<2>
 pub(super) use crate::checkpoint::keys::{EMBEDDING_A as A, EMBEDDING_B as B};
 /// Whole rows of trainable_token_indices.
 pub(super) const ROWS: &str = "token_adapter.trainable_tokens_delta";
+const INDICES: &str = "trainable_token_indices";

@@ -81,6 +81,49 @@ impl TorchRandom {
         (0..n).map(|_| draw()).collect()
     }
 
+    /// `torch.normal(0, deviation, n)` in f32 (Box and Muller 1958). From 16 numbers on, torch draws
+    /// them uniformly and turns 16 at a time, those of the last 16 anew where n is no multiple of 16; fewer are
+    /// drawn two by two in f64.
+    pub(super) fn normal(&mut self, n: usize, deviation: f64) -> Vec<f32> {
+        if n < 16 {
+            let mut numbers = Vec::with_capacity(n + 1);
+            while numbers.len() < n {
+                let (turn, length) = (self.uniform_f64(), self.uniform_f64());
+                let radius = (-2.0 * (-length).ln_1p()).sqrt();
+                let (sin, cos) = (std::f64::consts::TAU * turn).sin_cos();
+                numbers.extend([cos, sin].map(|x| (radius * x * deviation) as f32));
+            }
+            numbers.truncate(n);
+            return numbers;
+        }
+        let mut uniform = |_| (self.bits() & 0xff_ffff) as f32 * 2_f32.powi(-24);
+        let mut numbers: Vec<f32> = (0..n).map(&mut uniform).collect();
+        let turn = |sixteen: &mut [f32]| {
+            let (first, second) = sixteen.split_at_mut(8);
+            for (x, y) in first.iter_mut().zip(second) {
+                let radius = (-2.0 * (1.0 - *x).ln()).sqrt();
+                let (sin, cos) = (std::f32::consts::TAU * *y).sin_cos();
+                (*x, *y) = (
+                    radius * cos * deviation as f32,
+                    radius * sin * deviation as f32,
+                );
+            }
+        };
+        numbers.chunks_exact_mut(16).for_each(turn);
+        if !n.is_multiple_of(16) {
+            let last: Vec<f32> = (0..16).map(&mut uniform).collect();
+            numbers[n - 16..].copy_from_slice(&last);
+            turn(&mut numbers[n - 16..]);
+        }
+        numbers
+    }
+
+    /// A number of `torch.rand` in f64.
+    fn uniform_f64(&mut self) -> f64 {
+        let (high, low) = (u64::from(self.bits()), u64::from(self.bits()));
+        ((high << 32 | low) & ((1 << 53) - 1)) as f64 * 2_f64.powi(-53)
+    }
+
     /// The first k numbers of `torch.randperm(n)`, for n below 2³²/20, where torch draws 32 bits
     /// for each.
     pub(super) fn shuffle_start(&mut self, n: usize, k: usize) -> Vec<usize> {

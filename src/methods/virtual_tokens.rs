@@ -4,13 +4,17 @@
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::{Loaded, Loader, Method};
+use crate::checkpoint::{Init, Loaded, Loader, Method, Start};
 use crate::error::Result;
-use crate::hooks::{Effect, ExtraKeyValue, Join, Law, Placed, Site};
+use crate::hooks::{ExtraKeyValue, Join, Law, Placed, Site};
 use crate::model::EXTRA_POSITIONS;
 
 /// The trained embeddings' name in every one of these checkpoints.
 pub(super) const EMBEDDINGS: &str = "prompt_embeddings";
+
+/// Why c cannot become part of a prompt's numbers.
+pub(super) const IN_FULL: &str =
+    "c blends attention without the prompt and with it, and a prompt by itself is there in full";
 
 /// n, as long as positions are left for it.
 pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
@@ -27,6 +31,32 @@ pub(super) fn count(loader: &Loader<'_>, method: &Method) -> Result<usize> {
         }
         n => Ok(n),
     }
+}
+
+/// What PEFT's config says of virtual tokens, `rank` of them.
+pub(super) fn facts(start: &mut Start<'_>) -> Result<()> {
+    start.whole()?;
+    let config = start.model.config();
+    let (layers, heads, d) = (config.num_layers, config.num_heads, config.hidden_size);
+    start.set("num_virtual_tokens", start.rank);
+    start.set("token_dim", d);
+    start.set("num_layers", layers);
+    start.set("num_attention_heads", heads);
+    start.set("num_transformer_submodules", 1);
+    Ok(())
+}
+
+/// Virtual tokens before training: embeddings of tokens of the vocabulary.
+pub(super) fn start(start: &mut Start<'_>) -> Result<()> {
+    facts(start)?;
+    let (n, d) = (start.rank, start.model.config().hidden_size);
+    let vocab = start.model.config().vocab_size;
+    let ids: Vec<u32> = (0..n)
+        .map(|_| (start.uniform() * vocab as f64) as u32)
+        .collect();
+    let rows = start.numbers(start.model.embeddings(&ids))?;
+    start.learn_whole(EMBEDDINGS, [n, d], Init::Given(rows));
+    Ok(())
 }
 
 /// The trained embeddings `[n, d]`.
@@ -50,11 +80,11 @@ pub(super) fn with_prompt(loader: &Loader<'_>, embeddings: Tensor<2>) -> Loaded 
 pub(super) fn in_layer(layer: usize, keys: Tensor<3>, values: Tensor<3>) -> Placed {
     Placed::new(Site::Attention(layer), move |coefficient| {
         let (keys, values) = (keys.clone(), values.clone());
-        vec![Effect::KeyValue(ExtraKeyValue {
+        ExtraKeyValue {
             keys,
             values,
             coefficient,
             join: Join::InFront,
-        })]
+        }
     })
 }

@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::history::History;
 use super::turn::Turn;
 use crate::arch::DecoderConfig;
-use crate::hooks::{Gate, Stamp};
+use crate::hooks::{Gate, Stamp, Steering};
 use crate::kernels;
 use crate::tensor::to_host;
+use processor::history::History;
 
 /// Rows are added in steps of this many tokens.
 const GROWTH: usize = 256;
@@ -17,7 +17,8 @@ const GROWTH: usize = 256;
 /// Keys (rotated) and values of every layer for the tokens so far.
 ///
 /// A key computed under one set of coefficients is wrong under another; the cache does not hide
-/// that: [`KvCache::stamps`] tells which set computed which tokens.
+/// that: [`KvCache::stamps`] tells which set computed which tokens. It knows where the prompt ends too,
+/// for adapters that act on one side of it alone.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     /// Per layer `[kv_heads, capacity, hd]`, keys and values.
@@ -25,6 +26,8 @@ pub struct KvCache {
     /// Instead of these, for a model in host memory: per layer, of each key head.
     on_host: Option<Vec<Vec<History>>>,
     len: usize,
+    /// Tokens of the prompt.
+    prompt: usize,
     capacity: usize,
     stamps: Vec<(usize, Stamp)>,
     /// The tokens held, for gates whose scouts start later.
@@ -45,6 +48,7 @@ impl KvCache {
                 vec![layer; config.num_layers]
             }),
             len: 0,
+            prompt: usize::MAX,
             capacity: 0,
             stamps: Vec::new(),
             tokens: Vec::new(),
@@ -53,6 +57,21 @@ impl KvCache {
             on_gpu: kernels::is_gpu(&Tensor::<1>::empty([1], device)),
             device: device.clone(),
         }
+    }
+
+    /// The same where the text's prompt has so many tokens: those after it count as generated. In a
+    /// new cache all are the prompt's.
+    #[must_use]
+    pub fn with_prompt(self, tokens: usize) -> Self {
+        Self {
+            prompt: tokens,
+            ..self
+        }
+    }
+
+    /// Tokens of the prompt, `usize::MAX` if all are.
+    pub(super) fn prompt(&self) -> usize {
+        self.prompt
     }
 
     /// Tokens held.
@@ -98,10 +117,18 @@ impl KvCache {
         &self.stamps
     }
 
-    /// Whether every entry was computed under `stamp`.
+    /// Whether every entry was computed under what `steering` has for it.
     #[must_use]
-    pub fn is_all(&self, stamp: &Stamp) -> bool {
-        self.stamps.iter().all(|(_, found)| found == stamp)
+    pub fn is_all(&self, steering: &Steering) -> bool {
+        let nexts = self.stamps.iter().skip(1).map(|(first, _)| *first);
+        let ends = nexts.chain([self.len]);
+        self.stamps.iter().zip(ends).all(|((first, stamp), end)| {
+            let pieces = steering.pieces(*first..end, self.prompt);
+            let mut there = pieces
+                .iter()
+                .map(|piece| steering.at(piece.start, self.prompt));
+            there.all(|steering| steering.stamp() == stamp)
+        })
     }
 
     /// Keys (rotated) and values of every layer, each `[kv_heads, len, hd]`.
@@ -149,6 +176,21 @@ impl KvCache {
     ) -> (Tensor<3>, Tensor<3>) {
         let [heads, hd] = self.width;
         let end = turn.start + turn.t;
+        if k.is_autodiff() || v.is_autodiff() {
+            // A graph would keep every copy of a room that is written into.
+            let joined = match self.layers[layer].take() {
+                Some((keys, values)) => {
+                    let before = |old: Tensor<3>| old.narrow(1, 0, turn.start);
+                    (
+                        Tensor::cat(vec![before(keys), k], 1),
+                        Tensor::cat(vec![before(values), v], 1),
+                    )
+                }
+                None => (k, v),
+            };
+            self.layers[layer] = Some(joined.clone());
+            return joined;
+        }
         if self.on_host.is_some() {
             let [k, v] = [k, v].map(|new| to_host(new.swap_dims(0, 1)));
             self.append_on_host(layer, turn, &k, &v);

@@ -8,16 +8,16 @@
 use std::cell::OnceCell;
 
 use super::block::Executor;
-use super::history::attend;
 use super::lanes::{self, Plans};
 use super::layer::Pass;
 use super::linear::{Linear, steered};
 use super::weight::Weight;
 use crate::arch::{Activation, DecoderConfig, Norm, Projection, RopeConfig};
 use crate::hooks::{LayerPlan, Shift, SitePlan};
-use crate::quantised::Activations;
-use crate::tensor::slices::{self, add, add_scaled};
 use crate::tensor::{from_host, on_host, to_host};
+use processor::history::attend;
+use processor::quantised::Activations;
+use processor::slices::{self, add, add_scaled};
 
 /// Rows of activations, rounded once for all the products that read them.
 pub(super) struct Rows {

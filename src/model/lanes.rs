@@ -21,6 +21,17 @@ pub struct Lane<'a> {
     pub steering: &'a Steering,
 }
 
+/// One sequence in the midst of a pass.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// What comes into the block, `[t, d]`.
+    pub rows: Tensor<2>,
+    /// What was computed before, of this block and those behind it; grows by these rows.
+    pub cache: &'a mut KvCache,
+    /// [`Model::last_states`](super::Model::last_states) of the rows, where a gate reads them.
+    pub states: Option<Tensor<2>>,
+}
+
 /// A lane under way: its rows among those of all lanes.
 #[derive(Debug)]
 pub(super) struct Run<'a> {

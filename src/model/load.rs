@@ -1,5 +1,7 @@
 //! From a model file to weights on a device, one tensor at a time.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Model;
@@ -12,9 +14,12 @@ use super::weight::{Arithmetic, Weight, Weights};
 use crate::arch::{DecoderConfig, ModelFile, Norm, Projection};
 use crate::device;
 use crate::error::Result;
-use crate::kernels::Packed;
+use crate::kernels::{Packed, Packing};
 use crate::weights::ByteSource;
 use crate::weights::quant::Kind;
+
+/// Bytes that are on their way to a GPU at once, but for a larger matrix.
+const MOST_ON_THE_WAY: u64 = 32 << 20;
 
 /// Reads, and counts what it has read.
 struct Reader<'a, S, P> {
@@ -22,6 +27,8 @@ struct Reader<'a, S, P> {
     device: &'a Device,
     weights: Weights,
     done_bytes: u64,
+    /// Sent to a GPU since it was last waited for.
+    on_the_way: u64,
     progress: P,
     /// Which formats there were, and what became of them.
     arithmetic: Arithmetic,
@@ -34,6 +41,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
             device,
             weights,
             done_bytes: 0,
+            on_the_way: 0,
             progress,
             arithmetic: Arithmetic::default(),
         }
@@ -84,8 +92,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
     /// The matrix `path.weight [o, i]`: quantised where the device has kernels for that.
     async fn weight(&mut self, path: &str, shape: [usize; 2]) -> Result<Weight> {
         if self.packs(shape[1]) {
-            let (kind, bytes) = self.matrix(path, shape).await?;
-            let packed = Packed::new(&[(kind, &bytes)], shape[1], self.device);
+            let packed = self.stack(&[(path.to_owned(), shape)], &[]).await?;
             return Ok(Weight::Gpu(packed));
         }
         let name = format!("{path}.weight");
@@ -98,7 +105,7 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         self.arithmetic
             .count(self.file.kind(&name), packed.is_some());
         let weight = match packed {
-            Some(packed) => Weight::Packed(packed),
+            Some(packed) => Weight::Packed(Arc::new(packed)),
             None => {
                 let values = TensorData::new(self.file.tensor(&name, &shape).await?, shape);
                 Weight::Dense(Tensor::from_data(values, self.device))
@@ -172,16 +179,12 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         }
         let mut stacks = Vec::with_capacity(4);
         for group in GROUPS {
-            let mut parts = Vec::with_capacity(group.len());
-            for &projection in group {
-                parts.push(self.matrix(&path(projection), shape(projection)).await?);
-            }
-            let parts: Vec<(Kind, &[u8])> = parts
+            let parts: Vec<_> = group
                 .iter()
-                .map(|(kind, bytes)| (*kind, &bytes[..]))
+                .map(|&projection| (path(projection), shape(projection)))
                 .collect();
             let biases = stacked(group, biases, config);
-            let packed = Packed::with_biases(&parts, &biases, shape(group[0])[1], self.device);
+            let packed = self.stack(&parts, &biases).await?;
             let mut first = 0;
             for &projection in group {
                 let [o, _] = shape(projection);
@@ -201,12 +204,30 @@ impl<'a, S: ByteSource, P: FnMut(u64)> Reader<'a, S, P> {
         Packed::suits(i, self.device)
     }
 
-    async fn matrix(&mut self, path: &str, shape: [usize; 2]) -> Result<(Kind, Vec<u8>)> {
-        let name = format!("{path}.weight");
-        let (kind, bytes) = self.file.matrix(&name, shape).await?;
-        self.arithmetic.count_widened(kind);
-        self.count(&name);
-        Ok((kind, bytes))
+    /// The matrices `path.weight [o, i]` on top of each other on a GPU, with biases for all rows or none. They
+    /// are regrouped as they are read.
+    async fn stack(&mut self, parts: &[(String, [usize; 2])], biases: &[f32]) -> Result<Packed> {
+        let part = |(path, shape): &(String, [usize; 2])| (format!("{path}.weight"), *shape);
+        let parts: Vec<_> = parts.iter().map(part).collect();
+        // What is missing is told when it is read.
+        let kind = |name: &String| self.file.kind(name).unwrap_or(Kind::F32);
+        let kinds = parts.iter().map(|(name, [o, _])| (kind(name), *o));
+        let kinds: Vec<_> = kinds.collect();
+        let i = parts.first().map_or(0, |(_, [_, i])| *i);
+        let mut packing = Packing::new(&kinds, biases, i, self.device);
+        for ((name, shape), (kind, _)) in parts.iter().zip(kinds) {
+            let take = |bytes: &[u8], row: &dyn Fn(usize) -> usize| packing.take(bytes, row);
+            self.file.matrix(name, *shape, take).await?;
+            self.arithmetic.count_on_gpu(kind, packing.in_f32());
+            self.count(name);
+        }
+        let packed = Packed::from(packing);
+        self.on_the_way += packed.bytes();
+        if self.on_the_way > MOST_ON_THE_WAY {
+            packed.arrived().await?;
+            self.on_the_way = 0;
+        }
+        Ok(packed)
     }
 }
 

@@ -9,7 +9,6 @@ mod block;
 mod cache;
 mod folded;
 mod gpu;
-mod history;
 mod host;
 mod lanes;
 mod layer;
@@ -24,7 +23,7 @@ mod turn;
 mod weight;
 
 pub use cache::KvCache;
-pub use lanes::Lane;
+pub use lanes::{Begun, Lane};
 pub use linear::Linear;
 pub use room::GpuRoom;
 pub use rope::EXTRA_POSITIONS;
@@ -118,6 +117,12 @@ impl Model {
     #[must_use]
     pub fn embedding_weight(&self) -> Tensor<2> {
         self.embed_tokens.dense()
+    }
+
+    /// The embeddings of these tokens, `[n, d]`, before they are scaled.
+    #[must_use]
+    pub fn embeddings(&self, ids: &[u32]) -> Tensor<2> {
+        self.embed_tokens.select(Ids::Host(ids))
     }
 
     /// The head's weight `[vocab, d]`: `lm_head`, or the embedding when they are tied.

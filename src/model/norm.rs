@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 
 use super::lanes::{self, Plans};
 use crate::kernels;
-use crate::tensor::{slices, telling, to_host};
+use crate::tensor::{telling, to_host};
+use processor::slices;
 
 /// A norm's gain and what keeps it from dividing by 0.
 #[derive(Debug)]

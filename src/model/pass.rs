@@ -8,7 +8,7 @@ use super::block;
 use super::cache::KvCache;
 use super::gpu::Gpu;
 use super::host::{Host, Rows};
-use super::lanes::{self, Lane, Plans, Run};
+use super::lanes::{self, Begun, Lane, Plans, Run};
 use super::layer::Pass;
 use super::linear::project;
 use super::tensors::{Tensors, capped, scaled};
@@ -20,7 +20,7 @@ use crate::tensor::{from_host, to_host};
 
 impl Model {
     /// Runs `tokens` after what `cache` holds, extends the cache, and returns the logits of
-    /// the wanted positions, `None` for [`Positions::None`].
+    /// the wanted positions, `None` for [`Positions::None`]. Where the prompt ends, the cache knows.
     ///
     /// # Errors
     /// [`Error::BadToken`] for ids outside the vocabulary, [`Error::PromptTooLong`] when the
@@ -56,6 +56,16 @@ impl Model {
         for lane in &lanes {
             self.check(lane.tokens, lane.cache)?;
         }
+        // Where something else acts on later tokens of a lane, those before them run first.
+        let before = lanes.iter().map(|lane| {
+            let (start, t) = (lane.cache.len(), lane.tokens.len());
+            let pieces = lane.steering.pieces(start..start + t, lane.cache.prompt());
+            pieces.last().map_or(0, |last| last.start - start)
+        });
+        let before: Vec<usize> = before.collect();
+        if before.iter().any(|n| *n > 0) {
+            return self.in_turns(lanes, &before, positions);
+        }
         // The kernels share weights between single tokens; longer pieces gain nothing by it.
         let apart = self.embed_tokens.is_on_gpu() && lanes.iter().any(|lane| lane.tokens.len() > 1);
         if apart && lanes.len() > 1 {
@@ -67,7 +77,53 @@ impl Model {
         Ok(self.pass(lanes, positions))
     }
 
+    /// The first tokens of each lane, `before` of them, then the rest of all.
+    fn in_turns(
+        &self,
+        mut lanes: Vec<Lane>,
+        before: &[usize],
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        let heads = lanes.iter_mut().zip(before).filter(|(_, n)| **n > 0);
+        let heads = heads.map(|(lane, &n)| Lane {
+            tokens: &lane.tokens[..n],
+            cache: lane.cache,
+            steering: lane.steering,
+        });
+        let of_heads = match positions {
+            Positions::All => Positions::All,
+            Positions::Last | Positions::None => Positions::None,
+        };
+        let heads = self.forward_lanes(heads.collect(), of_heads)?;
+        let tails = lanes.into_iter().zip(before).map(|(lane, &n)| Lane {
+            tokens: &lane.tokens[n..],
+            ..lane
+        });
+        let tails: Vec<Lane> = tails.collect();
+        let after: Vec<usize> = tails.iter().map(|lane| lane.tokens.len()).collect();
+        let tails = self.forward_lanes(tails, positions)?;
+        let (Some(heads), Some(tails)) = (&heads, &tails) else {
+            return Ok(tails);
+        };
+        // Lane by lane again.
+        let mut parts = Vec::new();
+        let (mut head, mut tail) = (0, 0);
+        for (&n, t) in before.iter().zip(after) {
+            if n > 0 {
+                parts.push(lanes::rows(heads, &(head..head + n)));
+            }
+            parts.push(lanes::rows(tails, &(tail..tail + t)));
+            head += n;
+            tail += t;
+        }
+        Ok(Some(lanes::join(parts)))
+    }
+
+    /// One pass; the same acts on all tokens of a lane.
     fn pass(&self, mut lanes: Vec<Lane>, positions: Positions) -> Option<Tensor<2>> {
+        for lane in &mut lanes {
+            lane.steering = lane.steering.at(lane.cache.len(), lane.cache.prompt());
+        }
         let weigh = |lane: &mut Lane| self.weighed(lane.tokens, lane.cache, lane.steering);
         let weighed: Vec<_> = lanes.iter_mut().map(weigh).collect();
         let mut runs = Vec::with_capacity(lanes.len());
@@ -124,8 +180,20 @@ impl Model {
     }
 
     /// Runs embeddings `h [t, d]` of all lanes through the blocks and the head.
-    fn logits(&self, h: Tensor<2>, mut runs: Vec<Run>, positions: Positions) -> Option<Tensor<2>> {
-        let h = self.blocks(h, &mut runs, |_, _| {});
+    fn logits(&self, h: Tensor<2>, runs: Vec<Run>, positions: Positions) -> Option<Tensor<2>> {
+        let h = self.positioned(h, &runs);
+        self.logits_from(0, h, runs, positions)
+    }
+
+    /// As [`Self::logits`], of what comes into a block.
+    fn logits_from(
+        &self,
+        first: usize,
+        h: Tensor<2>,
+        mut runs: Vec<Run>,
+        positions: Positions,
+    ) -> Option<Tensor<2>> {
+        let h = self.blocks_in(first..self.layers.len(), h, &mut runs, |_, _| {});
         // The rows whose logits are wanted, of all rows and among themselves.
         let wanted = |run: &Run| match positions {
             Positions::None => run.rows.end..run.rows.end,
@@ -164,13 +232,14 @@ impl Model {
         Some(capped(logits, self.config.logit_cap))
     }
 
-    /// Opens a lane's part of a pass.
+    /// Opens a lane's part of a pass, in which the same acts on all its tokens.
     fn run<'a>(
         &self,
         rows: Range<usize>,
         cache: &'a mut KvCache,
         steering: &'a Steering,
     ) -> Run<'a> {
+        let steering = steering.at(cache.len(), cache.prompt());
         if steering.tracks_gradients() {
             cache.leave_host();
         }
@@ -191,13 +260,17 @@ impl Model {
     pub fn residuals(&self, tokens: &[u32], steering: &Steering) -> Result<Vec<Tensor<2>>> {
         let mut cache = self.new_cache();
         self.check(tokens, &cache)?;
-        let mut outputs = Vec::with_capacity(self.layers.len());
-        let weighed = self.weighed(tokens, &mut cache, steering);
-        let steering = weighed.as_ref().unwrap_or(steering);
-        let h = self.embed(tokens, steering);
-        let run = self.run(0..tokens.len(), &mut cache, steering);
-        self.blocks(h, &mut [run], |_, h| outputs.push(h.clone()));
-        Ok(outputs)
+        let mut outputs = vec![Vec::new(); self.layers.len()];
+        for piece in steering.pieces(0..tokens.len(), cache.prompt()) {
+            let steering = steering.at(piece.start, cache.prompt());
+            let tokens = &tokens[piece];
+            let weighed = self.weighed(tokens, &mut cache, steering);
+            let steering = weighed.as_ref().unwrap_or(steering);
+            let h = self.embed(tokens, steering);
+            let run = self.run(0..tokens.len(), &mut cache, steering);
+            self.blocks(h, &mut [run], |layer, h| outputs[layer].push(h.clone()));
+        }
+        Ok(outputs.into_iter().map(lanes::join).collect())
     }
 
     /// The same of the base after the blocks `0..=last`, for several texts in one pass, each after what
@@ -229,23 +302,108 @@ impl Model {
             self.run(first..row, cache, &base)
         };
         let mut runs: Vec<Run> = texts.into_iter().map(run).collect();
-        let mut h = self.embed(&tokens, &base);
+        let h = self.positioned(self.embed(&tokens, &base), &runs);
         let mut outputs = Vec::with_capacity(last + 1);
-        for layer in 0..=last {
-            let plans = lanes::of_layer(&runs, layer);
-            h = self.block(layer, h, &mut runs, &plans);
-            outputs.push(h.clone());
-        }
+        self.blocks_in(0..last + 1, h, &mut runs, |_, h| outputs.push(h.clone()));
         Ok(outputs)
+    }
+
+    /// What comes into block `first` of the base for these tokens, `[t, d]`, after what `cache` holds of the
+    /// blocks before it.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn stream_into(
+        &self,
+        first: usize,
+        tokens: &[u32],
+        cache: &mut KvCache,
+    ) -> Result<Tensor<2>> {
+        self.check(tokens, cache)?;
+        let base = Steering::base();
+        let mut runs = [self.run(0..tokens.len(), cache, &base)];
+        let h = self.positioned(self.embed(tokens, &base), &runs);
+        Ok(self.blocks_in(0..first, h, &mut runs, |_, _| {}))
+    }
+
+    /// The base's last states of these tokens, `[t, d]`, as they come to the head: what a gate reads whose
+    /// scout has no effects.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn last_states(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Tensor<2>> {
+        let h = self.stream_into(self.layers.len(), tokens, cache)?;
+        Ok(self.norm.forward(h, &[]))
+    }
+
+    /// What comes into block 0, `[t, d]`, with what the steering changes of the embedding.
+    #[must_use]
+    pub fn embedding_changed(
+        &self,
+        stream: Tensor<2>,
+        tokens: &[u32],
+        steering: &Steering,
+    ) -> Tensor<2> {
+        if steering.embedding.is_empty() {
+            return stream;
+        }
+        let change = changed(stream.zeros_like(), tokens, steering);
+        stream + scaled(change, self.config.embedding_scale)
+    }
+
+    /// The rest of a pass: logits from what comes into block `first`. No effect of the steering may lie before
+    /// it, the embedding is as it is, and all act on all tokens.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`] when a context would overflow, [`Error::EmptyPrompt`] without lanes,
+    /// [`Error::BadOption`] for a gate that does not read the base, or reads lanes without their states.
+    pub fn forward_from(
+        &self,
+        first: usize,
+        lanes: Vec<Begun>,
+        steering: &Steering,
+        positions: Positions,
+    ) -> Result<Option<Tensor<2>>> {
+        let weighed = lanes.iter().map(|lane| match &lane.states {
+            _ if steering.gates.is_empty() => Ok(None),
+            Some(states) if steering.gates.iter().all(|it| it.gate.scout.is_empty()) => {
+                let weigh = |it: &Listener| it.gate.weigh(states.clone());
+                let weights: Vec<_> = steering.gates.iter().map(weigh).collect();
+                Ok(Some(steering.weighed(&weights)))
+            }
+            _ => Err(Error::BadOption {
+                name: "steering",
+                expected: "no gate, or one that reads the base's states, which are given",
+                found: format!("{} of them", steering.gates.len()),
+            }),
+        });
+        let weighed: Vec<Option<Steering>> = weighed.collect::<Result<_>>()?;
+        let context = self.config.context;
+        let mut row = 0;
+        let mut streams = Vec::with_capacity(lanes.len());
+        let mut runs = Vec::with_capacity(lanes.len());
+        for (lane, weighed) in lanes.into_iter().zip(&weighed) {
+            let [t, _] = lane.rows.dims();
+            let tokens = lane.cache.len() + t;
+            if tokens > context {
+                return Err(Error::PromptTooLong { tokens, context });
+            }
+            let steering = weighed.as_ref().unwrap_or(steering);
+            runs.push(self.run(row..row + t, lane.cache, steering));
+            row += t;
+            streams.push(lane.rows);
+        }
+        if streams.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        Ok(self.logits_from(first, lanes::join(streams), runs, positions))
     }
 
     /// `Jᵀ c`: how the part along c `[d]` of the base's stream after block `target`, summed over the tokens
     /// `rows`, changes with the stream after each of the blocks `layers` before it, `[t, d]` each.
-    /// Natively only: a browser's module computes no gradients.
     ///
     /// # Errors
     /// As [`Self::forward`].
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn pulled_back(
         &self,
         tokens: &[u32],
@@ -256,9 +414,9 @@ impl Model {
         let (mut cache, base) = (self.new_cache(), Steering::base());
         self.check(tokens, &cache)?;
         cache.leave_host();
-        let mut h = self.embed(tokens, &base);
         let mut leaves = Vec::new();
         let mut runs = [self.run(0..tokens.len(), &mut cache, &base)];
+        let mut h = self.positioned(self.embed(tokens, &base), &runs);
         for layer in 0..=target {
             let plans = lanes::of_layer(&runs, layer);
             h = self.block(layer, h, &mut runs, &plans);
@@ -284,6 +442,9 @@ impl Model {
     #[must_use]
     pub fn keys_values(&self, embeddings: Tensor<2>) -> Vec<(Tensor<3>, Tensor<3>)> {
         let mut cache = self.new_cache();
+        if embeddings.is_autodiff() {
+            cache.leave_host();
+        }
         let base = Steering::base();
         let run = self.run(0..embeddings.dims()[0], &mut cache, &base);
         let h = scaled(embeddings, self.config.virtual_scale);
@@ -344,18 +505,35 @@ impl Model {
     /// Runs all blocks over `h [t, d]`, the rows of all lanes. `tap` sees every block's output.
     fn blocks(
         &self,
+        h: Tensor<2>,
+        runs: &mut [Run],
+        tap: impl FnMut(usize, &Tensor<2>),
+    ) -> Tensor<2> {
+        let h = self.positioned(h, runs);
+        self.blocks_in(0..self.layers.len(), h, runs, tap)
+    }
+
+    /// Embeddings with the row of each position, in families that learn them.
+    fn positioned(&self, h: Tensor<2>, runs: &[Run]) -> Tensor<2> {
+        let Some(table) = &self.positions else {
+            return h;
+        };
+        let each = runs.iter().map(|run| {
+            let rows = table.clone().narrow(0, run.turn.start, run.turn.t);
+            lanes::rows(&h, &run.rows) + rows
+        });
+        lanes::join(each.collect())
+    }
+
+    /// Some of the blocks, one after the other.
+    fn blocks_in(
+        &self,
+        blocks: Range<usize>,
         mut h: Tensor<2>,
         runs: &mut [Run],
         mut tap: impl FnMut(usize, &Tensor<2>),
     ) -> Tensor<2> {
-        if let Some(table) = &self.positions {
-            let each = runs.iter().map(|run| {
-                let rows = table.clone().narrow(0, run.turn.start, run.turn.t);
-                lanes::rows(&h, &run.rows) + rows
-            });
-            h = lanes::join(each.collect());
-        }
-        for layer in 0..self.layers.len() {
+        for layer in blocks {
             let plans = lanes::of_layer(runs, layer);
             h = self.block(layer, h, runs, &plans);
             tap(layer, &h);

@@ -12,12 +12,12 @@ use crate::weights::quant::Kind;
 pub struct GpuRoom {
     /// All matrices, in bytes.
     pub total_bytes: u64,
-    /// Of these the ones whose numbers are f32 there: floats, formats without a kernel, and layers of
-    /// one input whose formats differ.
+    /// Of these the ones whose numbers are f32 there: those that are in the file, rows that are no whole
+    /// blocks, and layers of one input of which some are floats and some have codes or other floats.
     pub f32_bytes: u64,
     /// The formats in the file of those that are f32 there, by the alphabet.
     pub f32_formats: Vec<&'static str>,
-    /// The largest buffer, in bytes.
+    /// The largest buffer, in bytes. A matrix that lies alone takes several where it is too large for one.
     pub largest_bytes: u64,
     /// A tensor in that buffer, as Hugging Face calls it.
     pub largest: String,

@@ -1,14 +1,16 @@
 //! A weight matrix: dense on the device, quantised in host memory, or quantised on a GPU.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device;
 use crate::kernels::{self, After, Riders, STREAMS};
-use crate::quantised::{Activations, Packed};
-use crate::tensor::{from_host, on_host, slices, to_host};
+use crate::tensor::{from_host, on_host, pulled, to_host};
 use crate::weights::quant::Kind;
+use processor::quantised::{Activations, Packed};
+use processor::slices;
 
 /// How the CPU is to hold the weights. A GPU always holds them as the file has them, and widens
 /// each number to f32 as it multiplies.
@@ -32,7 +34,7 @@ pub enum Weight {
     /// f32 on the device.
     Dense(Tensor<2>),
     /// Quantised, in host memory; only for the CPU device.
-    Packed(Packed),
+    Packed(Arc<Packed>),
     /// As the file has it, on a GPU.
     Gpu(kernels::Packed),
 }
@@ -57,8 +59,13 @@ impl Arithmetic {
         set.insert(kind.name());
     }
 
-    pub(super) fn count_widened(&mut self, kind: Kind) {
-        self.widened.insert(kind.name());
+    pub(super) fn count_on_gpu(&mut self, kind: Kind, in_f32: bool) {
+        let set = if in_f32 {
+            &mut self.dense
+        } else {
+            &mut self.widened
+        };
+        set.insert(kind.name());
     }
 
     pub(super) fn words(&self) -> String {
@@ -90,12 +97,11 @@ impl Arithmetic {
 }
 
 impl Weight {
-    /// `x [t, i] -> x Wᵀ [t, o]`. Where x tracks gradients, so does the product: W, a constant, is
-    /// widened for it.
+    /// `x [t, i] -> x Wᵀ [t, o]`. Where x tracks gradients, so does the product; W is a constant.
     #[must_use]
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
         if x.is_autodiff() {
-            return x.matmul(self.dense().transpose());
+            return self.tracked_product(x);
         }
         match self {
             Self::Dense(weight) => {
@@ -115,6 +121,21 @@ impl Weight {
                 from_host(y, weight.shape()[0])
             }
             Self::Gpu(weight) => kernels::linear(x, weight, After::Plain, Riders::default()),
+        }
+    }
+
+    fn tracked_product(&self, x: Tensor<2>) -> Tensor<2> {
+        let product = |x: &Tensor<2>| self.product(x.clone().without_autodiff());
+        match self {
+            Self::Dense(weight) => x.matmul(weight.clone().transpose()),
+            Self::Packed(weight) => {
+                let (y, weight) = (product(&x), weight.clone());
+                pulled(x, y, move |dy| pulled_back(&weight, &dy))
+            }
+            Self::Gpu(weight) => {
+                let (y, weight) = (product(&x), weight.clone());
+                pulled(x, y, move |dy| kernels::pulled_back(dy, &weight))
+            }
         }
     }
 
@@ -172,6 +193,23 @@ impl Weight {
     pub(super) fn is_on_gpu(&self) -> bool {
         matches!(self, Self::Gpu(_))
     }
+}
+
+/// Rows of W that are widened at once: some megabytes.
+const WIDENED_ROWS: usize = 2048;
+
+/// `dy [t, o] -> dy W [t, i]`
+fn pulled_back(weight: &Packed, dy: &Tensor<2>) -> Tensor<2> {
+    let [rows, cols] = weight.shape();
+    let part = |start: usize| {
+        let end = rows.min(start + WIDENED_ROWS);
+        let tile = from_host(weight.widen(start..end), cols);
+        dy.clone().narrow(1, start, end - start).matmul(tile)
+    };
+    let parts = (0..rows).step_by(WIDENED_ROWS).map(part);
+    parts
+        .reduce(|sum, part| sum + part)
+        .unwrap_or_else(|| dy.clone())
 }
 
 /// Token ids, where they are.

@@ -12,6 +12,7 @@ use crate::device::{gpu_is_software, read_back};
 use crate::error::{Error, Result};
 use crate::hooks::{Acting, Steering};
 use crate::kernels::Asked;
+use crate::measure::log_ratio_nats;
 use crate::model::{KvCache, Model, Positions};
 use crate::sample::{Answer, Question};
 use crate::text::Text;
@@ -67,7 +68,7 @@ impl Generation {
                 found: format!("{} of {} tokens", cache.len(), self.prompt_tokens),
             });
         }
-        self.steered.cache = cache;
+        self.steered.cache = cache.with_prompt(self.prompt_tokens);
         Ok(())
     }
 
@@ -109,12 +110,12 @@ impl Generation {
         {
             self.roll_back();
         }
-        let stale = !self.steered.cache.is_all(steering.stamp());
+        let stale = !self.steered.cache.is_all(&steering);
         let recompute = stale && self.request.cache == CachePolicy::Recompute;
         if recompute && self.steered.finish.is_none() {
             self.roll_back();
             self.fork_base();
-            self.steered.cache = self.model.new_cache();
+            self.steered.cache = self.model.new_cache().with_prompt(self.prompt_tokens);
         }
         if !steering.stamp().is_empty() {
             self.fork_base();
@@ -285,6 +286,7 @@ impl Generation {
             text: text(id).unwrap_or_default(),
             steered,
             base,
+            difference_nats: base.and_then(|base| log_ratio_nats(steered, base)),
         });
         each.collect()
     }

@@ -89,4 +89,7 @@ pub struct Candidate {
     pub steered: f64,
     /// Its probability after the same text without steering, where the base reads it too.
     pub base: Option<f64>,
+    /// `ln steered − ln base`, in nats: how much likelier steering makes it. `None` where the base does not
+    /// read the text, and where one of the two is too small for a number.
+    pub difference_nats: Option<f64>,
 }

@@ -40,7 +40,7 @@ impl Stream {
     ) -> Self {
         Self {
             ids: prompt.to_vec(),
-            cache: model.new_cache(),
+            cache: model.new_cache().with_prompt(prompt.len()),
             speech: Speech::new(text, stops),
             finish: None,
         }

@@ -1,11 +1,12 @@
 //! Between tensors and numbers in host memory.
 
-pub(crate) mod slices;
+mod pull;
 
 use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::device;
+use crate::linalg::matrix;
 
 /// The same numbers, but NaN for an infinity: a division by infinity gives 0, which looks like a
 /// result.
@@ -35,4 +36,44 @@ pub(crate) fn on_host<const D: usize, R>(x: &Tensor<D>, read: impl FnOnce(&[f32]
 pub(crate) fn from_host(values: Vec<f32>, width: usize) -> Tensor<2> {
     let rows = values.len() / width;
     Tensor::from_data(TensorData::new(values, [rows, width]), &device::cpu())
+}
+
+/// `y`, computed from `x` without a graph, as a function of `x` whose gradient `pull` gives where `x`
+/// tracks one.
+pub(crate) fn pulled<const I: usize, const O: usize>(
+    x: Tensor<I>,
+    y: Tensor<O>,
+    pull: impl Fn(Tensor<O>) -> Tensor<I> + Send + Sync + 'static,
+) -> Tensor<O> {
+    if x.is_autodiff() {
+        pull::pulled(x, y, pull)
+    } else {
+        y
+    }
+}
+
+/// The inverses of square matrices `[n, b, b]`, in f64 on the host.
+pub(crate) fn inverse(x: Tensor<3>) -> Tensor<3> {
+    let inverse = inverted(x.clone().without_autodiff());
+    let back = inverse.clone();
+    // d(X⁻¹) = −X⁻¹ dX X⁻¹
+    pulled(x, inverse, move |dy| {
+        let transposed = back.clone().swap_dims(1, 2);
+        -transposed.clone().matmul(dy).matmul(transposed)
+    })
+}
+
+fn inverted(x: Tensor<3>) -> Tensor<3> {
+    let ([n, b, _], device) = (x.dims(), x.device());
+    let values = to_host(x);
+    let solved = values.chunks_exact(b * b).flat_map(|matrix| {
+        // Rows of the solution x of X x = e, for each unit vector: columns of the inverse.
+        let rows = matrix::rows(matrix, b);
+        matrix::flat(&matrix::transposed(&matrix::solve(
+            rows,
+            matrix::identity(b),
+        )))
+    });
+    let solved: Vec<f32> = solved.collect();
+    Tensor::from_data(TensorData::new(solved, [n, b, b]), &device)
 }

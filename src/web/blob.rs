@@ -19,6 +19,11 @@ impl BlobSource {
         Self { name, blob }
     }
 
+    /// What the browser holds.
+    pub(super) fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
     /// The whole file, for small ones.
     pub(super) async fn read_all(&self) -> Result<Vec<u8>> {
         self.slice(0.0, self.blob.size()).await

@@ -172,18 +172,6 @@ fn obstacle(facts: &GpuFacts, allow_software: bool) -> Option<String> {
             adapter.name()
         ));
     }
-    // Without timestamps, creating the compute stream panics in a browser: it cannot block to
-    // measure time, and does so even when nothing asks for it.
-    if !adapter
-        .features
-        .iter()
-        .any(|feature| feature == "timestamp-query")
-    {
-        return Some(format!(
-            "{} lacks `timestamp-query`, which the GPU code needs",
-            adapter.name()
-        ));
-    }
     NEEDED_LIMITS.iter().find_map(|&(limit, needed, what)| {
         let found = adapter.limits.get(limit).copied().unwrap_or(0.0);
         (found < needed).then(|| format!("`{limit}` is {found}, {needed} is needed: {what}"))
@@ -203,7 +191,6 @@ mod tests {
             has_api: true,
             adapter: Some(AdapterFacts {
                 vendor: "acme".to_owned(),
-                features: vec!["timestamp-query".to_owned()],
                 limits: limits.collect(),
                 ..AdapterFacts::default()
             }),
@@ -257,10 +244,6 @@ mod tests {
                 "boom",
             ),
             (change(|adapter| adapter.is_fallback = true), "software"),
-            (
-                change(|adapter| adapter.features.clear()),
-                "timestamp-query",
-            ),
             (
                 change(|adapter| {
                     adapter.limits.insert("maxBufferSize".to_owned(), 1e6);

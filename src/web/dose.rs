@@ -8,7 +8,8 @@ use web_sys::AbortSignal;
 use super::glue::{check, get, options, plain, wait};
 use super::input::signal;
 use crate::dose::{
-    Contrast, MeasureOptions, Progress, Split, Subject, calibrate, layer_map, measure,
+    Contrast, MeasureOptions, Place, Progress, Split, Subject, calibrate, layer_map, measure,
+    picture,
 };
 use crate::error::Result;
 use crate::session::Session;
@@ -53,12 +54,7 @@ impl Dosed {
     /// file is better than an object made of it.
     fn contrast(&self) -> Result<Contrast> {
         let name = self.pairs_name.as_deref().unwrap_or("pairs");
-        let text = match &self.pairs {
-            None => return Contrast::shipped(&self.behaviour),
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(pairs) => pairs.to_string(),
-        };
-        Contrast::read(name, text.as_bytes(), &self.behaviour)
+        Contrast::given(name, self.pairs.as_ref(), &self.behaviour)
     }
 
     /// What c turns: the adapters that were named, else all that are switched on.
@@ -100,14 +96,19 @@ impl Watch {
             // What the caller throws is the caller's.
             let _ = report.call1(&JsValue::UNDEFINED, &plain(&progress));
         }
-        // A promise that never rejects.
-        let _ = wait(turn()).await;
+        turned().await;
         check(self.signal.as_ref())
     }
 }
 
+/// Lets messages and clicks in.
+pub(super) async fn turned() {
+    // A promise that never rejects.
+    let _ = wait(turn()).await;
+}
+
 /// Milliseconds of a clock that never goes back.
-fn now_ms() -> f64 {
+pub(super) fn now_ms() -> f64 {
     let performance = get(&js_sys::global(), "performance");
     let now = get(&performance, "now").dyn_into::<Function>();
     let now = now.ok().and_then(|now| now.call0(&performance).ok());
@@ -150,6 +151,26 @@ pub(super) async fn mapped(session: &Session, value: &JsValue) -> Result<JsValue
     let told = async |progress| watch.told(progress).await;
     let nats = dosed.nats.unwrap_or(0.25);
     let found = layer_map(&dosed.subject(session), &contrast, nats, told).await?;
+    Ok(plain(&found))
+}
+
+/// A place, and c.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Pictured {
+    layer: Option<usize>,
+    module: Option<String>,
+    c: Option<f32>,
+}
+
+/// Resolves to a `WeightPicture`.
+pub(super) async fn pictured(session: &Session, id: u32, value: &JsValue) -> Result<JsValue> {
+    let asked: Pictured = options("options", "an object as its type says", value)?;
+    let place = Place {
+        layer: asked.layer,
+        module: asked.module.as_deref(),
+    };
+    let found = picture(session, id, place, asked.c.unwrap_or(1.0)).await?;
     Ok(plain(&found))
 }
 

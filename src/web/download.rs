@@ -2,7 +2,7 @@
 //! stopped.
 
 use gloo_timers::future::TimeoutFuture;
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Promise, Reflect, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, Request, RequestInit, Response};
@@ -13,7 +13,14 @@ use super::resume::{self, Answer, Plan, Sidecar, stored_name};
 use super::storage::{Kept, Storage, Writer, available_bytes, blob, persist, scope};
 use super::sums::{BLOCK_BYTES, Checked, Summing, Sums};
 use crate::error::{Error, Result};
+use crate::hub::refused;
 use crate::weights::{ByteSource, hex};
+
+#[wasm_bindgen(module = "/src/web/hub.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = unanswered)]
+    fn why_unanswered(url: &str) -> Promise;
+}
 
 /// Bytes between two flushes: what a crash may cost.
 const FLUSH_BYTES: u64 = 8 << 20;
@@ -44,7 +51,8 @@ pub(super) struct Fetched {
 /// was found to be damaged, which is why.
 ///
 /// # Errors
-/// [`Error::Network`], [`Error::QuotaExceeded`], [`Error::HashMismatch`], [`Error::Aborted`],
+/// [`Error::Network`], [`Error::Unshared`], those of [`refused`], [`Error::QuotaExceeded`],
+/// [`Error::HashMismatch`], [`Error::Aborted`],
 /// [`Error::DamagedCopy`] when such a copy cannot be fetched again, [`Error::Io`] when another tab
 /// has the file open.
 pub(super) async fn fetch(want: &Want<'_>, damage: Option<String>) -> Result<Fetched> {
@@ -372,7 +380,7 @@ impl Body {
                 Ok(Some(body)) => return Ok(body),
                 Ok(None) => *plan = Plan::Fresh,
                 // Another origin's server may not allow `If-Range`: ask without it.
-                Err(error @ Error::Network { .. }) => match plan {
+                Err(error @ (Error::Network { .. } | Error::Unshared { .. })) => match plan {
                     Plan::Resume {
                         from_bytes,
                         version: Some(_),
@@ -396,7 +404,7 @@ impl Body {
     /// Requests what the plan states; `None` when the kept bytes cannot be continued.
     async fn open(want: &Want<'_>, plan: &Plan) -> Result<Option<Self>> {
         check(want.signal.as_ref())?;
-        let lost = |thrown: JsValue| failed(want, &thrown);
+        let lost = |thrown: JsValue| network(want.url, &message(&thrown));
         let headers = Headers::new().map_err(lost)?;
         if let Plan::Resume {
             from_bytes,
@@ -416,10 +424,10 @@ impl Body {
         // The storage keeps the file; the browser's own cache need not keep it twice.
         let _ = Reflect::set(&init, &"cache".into(), &"no-store".into());
         let request = Request::new_with_str_and_init(want.url, &init).map_err(lost)?;
-        let response = wait(scope().fetch_with_request(&request))
-            .await
-            .map_err(lost)?;
-        let response: Response = response.unchecked_into();
+        let response: Response = match wait(scope().fetch_with_request(&request)).await {
+            Ok(response) => response.unchecked_into(),
+            Err(thrown) => return Err(unanswered(want.url, want.signal.as_ref(), &thrown).await),
+        };
         let header = |name: &str| response.headers().get(name).ok().flatten();
         // A compressed body has another length than the file.
         let plain = header("Content-Encoding").is_none();
@@ -429,7 +437,10 @@ impl Body {
         let range = header("Content-Range");
         match resume::answer(plan, response.status(), range.as_deref(), length) {
             Answer::StartOver => Ok(None),
-            Answer::Refused(why) => Err(network(want.url, &why)),
+            Answer::Refused => {
+                let code = header("X-Error-Code");
+                Err(refused(want.url, response.status(), code.as_deref()))
+            }
             Answer::Body {
                 from_bytes,
                 total_bytes,
@@ -451,9 +462,10 @@ impl Body {
 
     async fn next(&mut self, want: &Want<'_>) -> Result<Option<Uint8Array>> {
         check(want.signal.as_ref())?;
-        let item = wait(self.reader.read())
-            .await
-            .map_err(|thrown| failed(want, &thrown))?;
+        let item = wait(self.reader.read()).await.map_err(|thrown| {
+            let aborted = check(want.signal.as_ref()).err();
+            aborted.unwrap_or_else(|| network(want.url, &message(&thrown)))
+        })?;
         let done = get(&item, "done").is_truthy();
         Ok((!done).then(|| get(&item, "value").unchecked_into()))
     }
@@ -483,10 +495,26 @@ fn network(url: &str, why: &str) -> Error {
     }
 }
 
-fn failed(want: &Want<'_>, thrown: &JsValue) -> Error {
-    match &want.signal {
-        Some(signal) if signal.aborted() => Error::Aborted,
-        _ => network(want.url, &message(thrown)),
+/// The error of a request that had no answer.
+pub(super) async fn unanswered(url: &str, signal: Option<&AbortSignal>, thrown: &JsValue) -> Error {
+    if signal.is_some_and(AbortSignal::aborted) {
+        return Error::Aborted;
+    }
+    let why = wait(why_unanswered(url))
+        .await
+        .ok()
+        .and_then(|why| why.as_string());
+    let url = url.to_owned();
+    match why.as_deref() {
+        Some("unshared") => Error::Unshared { url },
+        Some("offline") => Error::Network {
+            url,
+            why: "there is no network".into(),
+        },
+        _ => Error::Network {
+            url,
+            why: message(thrown),
+        },
     }
 }
 

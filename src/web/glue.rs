@@ -136,6 +136,19 @@ pub(super) fn object(properties: &[(&str, JsValue)]) -> JsValue {
     object.into()
 }
 
+/// A `Memory`.
+pub(super) fn memory() -> JsValue {
+    let heap = get(&get(&wasm_bindgen::memory(), "buffer"), "byteLength");
+    let gpu = gpu_bytes();
+    let gpu = |at: usize| gpu.get(at).copied().unwrap_or(0.0).into();
+    object(&[
+        ("wasmHeapBytes", heap.clone()),
+        ("wasmHeapPeakBytes", heap),
+        ("gpuBytes", gpu(0)),
+        ("gpuPeakBytes", gpu(1)),
+    ])
+}
+
 /// The message of whatever was thrown.
 pub(super) fn message(thrown: &JsValue) -> String {
     let message = get(thrown, "message")

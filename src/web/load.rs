@@ -9,14 +9,15 @@ use web_sys::{Blob, File};
 
 use super::blob::BlobSource;
 use super::device::{About, Started};
-use super::download::{Want, fetch};
 use super::glue::{check, get, plain, until_aborted};
+use super::hub::{Named, find, forget_all, get_all, one, place};
 use super::input::{address, blob_source, path_in_folder, signal};
 use super::resume::mended;
 use super::storage::forget;
 use super::sums::Checked;
 use crate::arch::ModelFile;
 use crate::error::{Error, Result};
+use crate::hub::Place;
 use crate::open::open as open_model;
 use crate::session::{LoadState, Session};
 use crate::text::{TemplateVariable, Text};
@@ -48,7 +49,7 @@ struct ModelInfo {
     warnings: Vec<String>,
 }
 
-/// Loads a model from an address, a `File` or a `Blob`; resolves to `ModelInfo`.
+/// Loads a model from an address, a place on the Hub, a `File` or a `Blob`; resolves to `ModelInfo`.
 ///
 /// # Errors
 /// Those of the download, the file and the session; [`Error::Aborted`].
@@ -59,6 +60,9 @@ pub(super) async fn load_model(
     options: &JsValue,
 ) -> Result<JsValue> {
     let report = report(options);
+    if let Some(place) = place(source, options)? {
+        return load_place(session, started, place, options, &report).await;
+    }
     let mut damage = None;
     loop {
         let (file, origin) = open(source, options, &report, damage.take()).await?;
@@ -90,33 +94,99 @@ pub(super) async fn load_folder(
         .filter_map(|file| file.dyn_into().ok())
         .map(|file| (path_in_folder(&file), file))
         .collect();
+    let path = |(_, file): &(String, File)| get(file, "webkitRelativePath").as_string();
+    let folder = files.iter().find_map(path).unwrap_or_default();
+    let folder = folder.split_once('/').map(|(folder, _)| folder.to_owned());
+    let called = get(options, "name").as_string().or(folder);
+    let checked =
+        |(name, file): &(String, File)| (name.clone(), Checked::new(blob_source(file), None));
+    let files: Named = files.iter().map(checked).collect();
+    let file = open_files("the folder", &files, None, called).await?;
+    let origin = Origin::own_file(file.0.total_bytes());
+    load(session, started, file, options, origin).await
+}
+
+/// Loads a model from a place on the Hub.
+async fn load_place(
+    session: &RefCell<Option<Session>>,
+    started: &Started,
+    place: Place,
+    options: &JsValue,
+    report: &dyn Fn(&str, u64, u64),
+) -> Result<JsValue> {
+    let repository = find(place, options).await?;
+    let place = &repository.place;
+    let mut wanted = repository.model(None)?;
+    if wanted.unread_index {
+        let got = get_all(place, &wanted, options, report, None).await?;
+        let mut index = Vec::new();
+        for (_, file) in &got.files {
+            index = file.unchecked().read_all().await?;
+        }
+        wanted = repository.model(Some(&index))?;
+    }
+    let mut damaged = None;
+    loop {
+        let got = get_all(place, &wanted, options, report, damaged.take()).await?;
+        let fetched_again = got.damage.is_some();
+        let called = Some(place.repository.clone());
+        let loaded = async {
+            let file = open_files(&place.id(), &got.files, wanted.asked.as_deref(), called).await?;
+            let origin = Origin {
+                bytes: got.bytes,
+                sha256: got.sha256,
+                note: got.note,
+                damage: got.damage,
+            };
+            load(session, started, file, options, origin).await
+        };
+        match loaded.await {
+            // As of a model by its address: fetched again, once.
+            Err(Error::DamagedCopy { file, what, .. }) if !fetched_again => {
+                damaged = Some((file, what));
+            }
+            Err(error @ Error::DamagedCopy { .. }) => {
+                forget_all(place, &wanted).await;
+                return Err(error);
+            }
+            loaded => return loaded,
+        }
+    }
+}
+
+/// A model and its text.
+type Opened = (ModelFile<Checked<BlobSource>>, Option<Text>);
+
+/// Opens the model among files that belong together. What is no GGUF file has no name of its own and is
+/// `called` so.
+async fn open_files(
+    folder: &str,
+    files: &Named,
+    asked: Option<&str>,
+    called: Option<String>,
+) -> Result<Opened> {
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let source = |name: &str| match files.iter().find(|(known, _)| known == name) {
-        Some((_, file)) => Ok(Checked::new(blob_source(file), None)),
+        Some((_, file)) => Ok(file.clone()),
         None => Err(Error::MissingKey {
-            file: "the folder".into(),
+            file: folder.into(),
             key: name.into(),
             what: "choose it together with the others".into(),
         }),
     };
-    let (mut file, text) = open_model("the folder", &names, None, true, source).await?;
-    let path = |(_, file): &(String, File)| get(file, "webkitRelativePath").as_string();
-    let folder = files.iter().find_map(path).unwrap_or_default();
-    let folder = folder.split_once('/').map(|(folder, _)| folder.to_owned());
-    let name = get(options, "name").as_string().or(folder);
-    if let Some(name) = name {
+    let (mut file, text) = open_model(folder, &names, asked, true, source).await?;
+    if let Some(name) = called {
         file.also_called(name);
     }
     let text = match (text, file.metadata()) {
         (None, Some(metadata)) => Text::from_gguf(file.name(), metadata)?,
         (text, _) => text,
     };
-    let origin = Origin::own_file(file.total_bytes());
-    load(session, started, file, text, options, origin).await
+    Ok((file, text))
 }
 
 /// A function that calls `onProgress` of the options with a state, bytes and total bytes.
-fn report(options: &JsValue) -> impl Fn(&str, u64, u64) + use<> {
+pub(super) fn report(options: &JsValue) -> impl Fn(&str, u64, u64) + use<> {
     let listener: Option<Function> = get(options, "onProgress").dyn_into().ok();
     move |state, bytes, total_bytes| {
         let Some(listener) = &listener else { return };
@@ -176,14 +246,8 @@ async fn open(
         let origin = Origin::own_file(file.len_bytes());
         return Ok((Checked::new(file, None), origin));
     }
-    let want = Want {
-        url: &address(source)?,
-        sha256: get(options, "sha256").as_string(),
-        cache: !matches!(get(options, "cache").as_bool(), Some(false)),
-        signal: signal(options),
-        progress: report,
-    };
-    let fetched = fetch(&want, damage).await?;
+    let sha256 = get(options, "sha256").as_string();
+    let fetched = one(&address(source)?, sha256, options, report, damage).await?;
     let bytes = fetched.source.len_bytes();
     let origin = Origin {
         bytes,
@@ -207,15 +271,14 @@ async fn load_gguf(
         Some(metadata) => Text::from_gguf(file.name(), metadata)?,
         None => None,
     };
-    load(session, started, file, text, options, origin).await
+    load(session, started, (file, text), options, origin).await
 }
 
 /// Uploads and warms up. The earlier model is dropped first: there may be no room for two.
 async fn load(
     session: &RefCell<Option<Session>>,
     started: &Started,
-    file: ModelFile<Checked<BlobSource>>,
-    text: Option<Text>,
+    (file, text): Opened,
     options: &JsValue,
     origin: Origin,
 ) -> Result<JsValue> {

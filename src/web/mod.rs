@@ -10,12 +10,15 @@
 //! glue.rs        errors, promises, values between Rust and JavaScript
 //! blob.rs        a Blob or File as a source of bytes
 //! storage.rs     files kept in the browser (OPFS) and their sidecars
+//! hub.js         a listing by its pages, kept; why a request had no answer
 //! download.rs    fetch, keep, hash, resume
+//! hub.rs         files of a repository of the Hub, or by their addresses
 //! relaxed.rs     integer products in relaxed SIMD
 //! device.rs      asking the browser for its devices, opening one
 //! input.rs       JavaScript values as Rust values: requests, addresses, files, adapters
 //! dose.rs        measuring: options, progress, abort
 //! vector.rs      making a vector
+//! train.rs       training: an object that iterates over its steps
 //! load.rs        an address, a file or a folder -> a session
 //! playground.rs  the exported class
 //! types.rs       TypeScript types of options and steps
@@ -37,6 +40,8 @@ mod download;
 #[cfg(target_arch = "wasm32")]
 mod glue;
 #[cfg(target_arch = "wasm32")]
+mod hub;
+#[cfg(target_arch = "wasm32")]
 mod input;
 #[cfg(target_arch = "wasm32")]
 mod load;
@@ -47,9 +52,13 @@ pub mod relaxed;
 #[cfg(target_arch = "wasm32")]
 mod storage;
 #[cfg(target_arch = "wasm32")]
+mod train;
+#[cfg(target_arch = "wasm32")]
 mod types;
 #[cfg(target_arch = "wasm32")]
 mod vector;
 
 #[cfg(target_arch = "wasm32")]
 pub use playground::{Playground, Steps};
+#[cfg(target_arch = "wasm32")]
+pub use train::Training;

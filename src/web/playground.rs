@@ -13,18 +13,20 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use super::device::{Started, start};
-use super::dose::{behaviours, calibrated, mapped, measured};
-use super::glue::{check, get, gpu_bytes, object, options, plain, promise, when_lost};
+use super::dose::{behaviours, calibrated, mapped, measured, pictured};
+use super::glue::{check, memory, options, plain, promise, when_lost};
+use super::hub::{adapter, offers};
 use super::input::{
     absolute, adapter_files, files_and_weights, request as read_request, signal, with_weights,
 };
-use super::load::{load_folder, load_model};
+use super::load::{load_folder, load_model, report};
 use super::storage::{Storage, forget};
+use super::train::{Training, training};
 use super::vector::made;
 use crate::adapters::{Adapter, Entry, Headed, LARGE_BYTES, inspect, load_waiting};
 use crate::checkpoint::Method;
 use crate::error::{Error, Result};
-use crate::hooks::{Law, Mask};
+use crate::hooks::{Law, Mask, Tokens};
 use crate::methods::METHODS;
 use crate::session::{CachePolicy, Generation, Session};
 use crate::weights::ByteSource;
@@ -42,9 +44,8 @@ pub struct Playground {
 #[wasm_bindgen]
 impl Playground {
     /// Chooses a device, opens it, and says in `device` which it is and why. WebGPU that is
-    /// missing, too small, software, or without `timestamp-query` is not started: the CPU
-    /// computes instead, unless `device: "webgpu"` was asked for, which then fails with
-    /// `device-unavailable`.
+    /// missing, too small or software is not started: the CPU computes instead, unless
+    /// `device: "webgpu"` was asked for, which then fails with `device-unavailable`.
     #[wasm_bindgen(unchecked_return_type = "Promise<Playground>")]
     pub fn create(
         #[wasm_bindgen(unchecked_optional_param_type = "CreateOptions")] options: JsValue,
@@ -72,8 +73,9 @@ impl Playground {
         when_lost()
     }
 
-    /// Loads a GGUF model from an address (relative to this script's page or worker), a `File` or
-    /// a `Blob`. A download is kept in the browser's storage, verified, and continued where it
+    /// Loads a model from an address of a GGUF file (relative to this script's page or worker), from a
+    /// repository of the Hugging Face Hub (`hub:owner/name`, with `/file` and `@revision` where they are
+    /// wanted, or its page's address), a `File` or a `Blob`. A download is kept in the browser's storage, verified, and continued where it
     /// stopped; the adapters of an earlier model go with it.
     #[wasm_bindgen(js_name = loadModel, unchecked_return_type = "Promise<ModelInfo>")]
     pub fn load_model(
@@ -99,6 +101,27 @@ impl Playground {
         let (session, started) = (self.session.clone(), self.started.clone());
         promise(self.started.gpu, async move {
             load_folder(&session, &started, &files, &options).await
+        })
+    }
+
+    /// The models and adapters of a repository of the Hugging Face Hub; nothing of them is fetched.
+    #[wasm_bindgen(js_name = listHub, unchecked_return_type = "Promise<HubOffer[]>")]
+    pub fn list_hub(
+        #[wasm_bindgen(unchecked_param_type = "string | URL")] source: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
+    ) -> Promise {
+        promise(false, async move { offers(&source, &options).await })
+    }
+
+    /// Fetches an adapter for `loadAdapter`: from a repository of the Hugging Face Hub, as `loadModel`
+    /// does, or from the address of its weights, beside which its config lies. It is kept as models are.
+    #[wasm_bindgen(js_name = fetchAdapter, unchecked_return_type = "Promise<AdapterFiles>")]
+    pub fn fetch_adapter(
+        #[wasm_bindgen(unchecked_param_type = "string | URL")] source: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "LoadOptions")] options: JsValue,
+    ) -> Promise {
+        promise(false, async move {
+            adapter(&source, &options, &report(&options)).await
         })
     }
 
@@ -213,10 +236,23 @@ impl Playground {
     /// Chooses on which blocks (`"5-20"`, `"7"`, `"all"`) and on which modules
     /// (`"q_proj,v_proj"`, `"all"`; also `lm_head`, `embed_tokens`, `input_layernorm`,
     /// `post_attention_layernorm`, `q_norm`, `k_norm`, `norm`, `attention`, `residual`) an adapter
-    /// acts, from the next token on. What leaves it nowhere to act is refused with `bad-option`, and the old mask stays.
+    /// acts, or on which modules of which blocks (`"5-20:q_proj,v_proj;3:v_proj"` as the blocks, `"all"`
+    /// as the modules), from the next token on; and on which tokens: `"prompt"`, `"generated"`, `"from:12"` for those
+    /// from position 12 on, counted from 0, or `"all"`, as where nothing is given. What leaves it nowhere
+    /// to act, and tokens for an adapter with keys and values of its own, is refused with `bad-option`, and
+    /// the old mask stays.
     #[wasm_bindgen(js_name = setMask)]
-    pub fn set_mask(&self, id: u32, layers: &str, modules: &str) -> Result<()> {
-        let mask = Mask::parse(layers, modules)?;
+    pub fn set_mask(
+        &self,
+        id: u32,
+        layers: &str,
+        modules: &str,
+        positions: Option<String>,
+    ) -> Result<()> {
+        let mask = Mask {
+            positions: Tokens::parse(positions.as_deref().unwrap_or_default())?,
+            ..Mask::read(layers, modules)?
+        };
         self.session()?.stack.borrow_mut().set_mask(id, mask)
     }
 
@@ -304,6 +340,18 @@ impl Playground {
         self.with_session(async move |session| mapped(&session, &options).await)
     }
 
+    /// What c makes of one place under an adapter, whatever it is turned to: singular values of the weight
+    /// before and after, the size and the rank of the change, a small picture of it; whether the promises of
+    /// its law hold there.
+    #[wasm_bindgen(js_name = weightPicture, unchecked_return_type = "Promise<WeightPicture>")]
+    pub fn weight_picture(
+        &self,
+        id: u32,
+        #[wasm_bindgen(unchecked_optional_param_type = "PictureOptions")] options: JsValue,
+    ) -> Promise {
+        self.with_session(async move |session| pictured(&session, id, &options).await)
+    }
+
     /// Makes a control vector of contrasting texts, at the length at which c = 1 has a strength of `nats`
     /// (1 unless given). It is not added: its `files` go to `loadAdapter`.
     #[wasm_bindgen(js_name = makeVector, unchecked_return_type = "Promise<MadeVector>")]
@@ -312,6 +360,21 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "VectorOptions")] options: JsValue,
     ) -> Promise {
         self.with_session(async move |session| made(&session, &options).await)
+    }
+
+    /// Trains an adapter of any method from pairs of contrasting answers: `for await (const step of await
+    /// playground.train({ method: "lora", behaviour: "tone" }))`. `signal` ends it with the error `aborted`;
+    /// `files()` gives what was reached all the same.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Training>")]
+    pub fn train(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "TrainOptions")] options: JsValue,
+    ) -> Promise {
+        let (session, gpu) = (self.session(), self.started.gpu);
+        promise(gpu, async move {
+            let training = training(session?, gpu, &options).await?;
+            Ok(iterable(training))
+        })
     }
 
     /// Checks the text of a file of contrasting answers and gives the names of its behaviours.
@@ -334,15 +397,7 @@ impl Playground {
     /// Memory in bytes. The module's heap only grows, so its size is its peak.
     #[wasm_bindgen(unchecked_return_type = "Memory")]
     pub fn memory(&self) -> JsValue {
-        let heap = get(&get(&wasm_bindgen::memory(), "buffer"), "byteLength");
-        let gpu = gpu_bytes();
-        let gpu = |at: usize| gpu.get(at).copied().unwrap_or(0.0).into();
-        object(&[
-            ("wasmHeapBytes", heap.clone()),
-            ("wasmHeapPeakBytes", heap),
-            ("gpuBytes", gpu(0)),
-            ("gpuPeakBytes", gpu(1)),
-        ])
+        memory()
     }
 
     /// Work on the session of the moment, which a model that is loaded meanwhile does not change.
@@ -361,6 +416,9 @@ impl Playground {
 
 #[wasm_bindgen(module = "/src/web/shim.js")]
 extern "C" {
+    /// The same with an async iterator over its steps.
+    fn iterable(training: Training) -> JsValue;
+
     /// The async iterator over a generation.
     fn steps(generation: Steps, signal: Option<AbortSignal>) -> JsValue;
 }

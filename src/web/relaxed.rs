@@ -10,7 +10,7 @@ use wasm_encoder::{
 };
 
 use super::glue::wait;
-use crate::quantised::{self, Activations, Call, FourInBytes, Packed, Product, WORDS, Width};
+use processor::quantised::{self, Activations, Call, FourInBytes, Packed, Product, WORDS, Width};
 
 #[wasm_bindgen(module = "/src/web/shim.js")]
 extern "C" {

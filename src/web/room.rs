@@ -3,7 +3,7 @@
 //!
 //! WebGPU tells nobody how much memory a GPU has. It tells how large one buffer may be and how much of
 //! it one kernel may see; browsers set both by the memory that there is. Weights that become f32 get a
-//! third of them: of `maxStorageBufferBindingSize` the largest matrix, which is one binding, and of
+//! third of them: of `maxStorageBufferBindingSize` the most that has to be one binding, and of
 //! `maxBufferSize` all of them together. The rest is for the copy on the way there, caches of two or
 //! three texts, and adapters. Weights that stay quantised are what the file says, and are held to the
 //! limits themselves.

@@ -110,7 +110,7 @@ const dropped = new FinalizationRegistry((size) => {
 
 /**
  * Watches the next GPU device that is requested: its loss, and the bytes of its buffers. Asks for
- * `features` too, which wgpu does not know.
+ * `features` too, which wgpu does not know, and keeps the runtime from measuring time itself.
  */
 export function watchGpu(features) {
   const request = GPUAdapter.prototype.requestDevice;
@@ -120,6 +120,13 @@ export function watchGpu(features) {
     });
     GPUAdapter.prototype.requestDevice = request;
     watched = true;
+    // Where a GPU takes no time, the runtime would itself, which panics in a browser even if nothing is
+    // ever timed, as here. So to the runtime, whose adapter this is, every GPU does; the device was
+    // asked for without.
+    const own = this.features;
+    Object.defineProperty(this, "features", {
+      value: { has: (name) => name === "timestamp-query" || own.has(name) },
+    });
     device.lost.then(({ reason, message }) => {
       inTheConsole(`the GPU device was lost (${reason}): ${message}`);
       const why = reason === "destroyed"
@@ -179,6 +186,18 @@ export function turn() {
     };
     port2.postMessage(null);
   });
+}
+
+/** A training whose steps can be iterated over. */
+export function iterable(training) {
+  training[Symbol.asyncIterator] = async function* () {
+    for (;;) {
+      const step = await training.step();
+      if (step === undefined) return;
+      yield step;
+    }
+  };
+  return training;
 }
 
 /** The steps of a generation. Leaving the loop, or the signal, frees it. */

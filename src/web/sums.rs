@@ -110,7 +110,7 @@ impl Summing {
 }
 
 /// A file whose blocks are checked against their sums when they are first read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checked<S> {
     source: S,
     sums: Option<Sums>,
@@ -119,6 +119,12 @@ pub struct Checked<S> {
 }
 
 impl<S: ByteSource> Checked<S> {
+    /// The file without the checks.
+    #[must_use]
+    pub fn unchecked(&self) -> &S {
+        &self.source
+    }
+
     /// With the sums of a kept copy; without any for a file that is no copy.
     pub fn new(source: S, sums: Option<Sums>) -> Self {
         let blocks = sums.as_ref().map_or(0, |sums| sums.0.len());

@@ -26,9 +26,9 @@ export type ErrorCode =
   | "bad-coefficient"
   | "bad-law" | "no-such-adapter" | "no-such-module"
   | "empty-prompt" | "prompt-too-long" | "bad-option" | "bad-token" | "no-tokenizer"
-  | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "diverged" | "aborted"
+  | "bad-tokenizer" | "no-chat-template" | "bad-chat-template" | "no-model" | "diverged" | "not-trained" | "aborted"
   | "device-unavailable" | "device-lost" | "quota-exceeded" | "damaged-copy" | "hash-mismatch"
-  | "network"
+  | "network" | "not-found" | "gated" | "several-models" | "unshared"
   | "io" | "panic";
 
 export interface CreateOptions {
@@ -62,7 +62,21 @@ export interface LoadProgress {
   totalBytes: number;
 }
 
+/** A model or an adapter that a repository of the Hub holds. */
+export interface HubOffer {
+  /** For `loadModel` or `fetchAdapter`: `hub:owner/name/file`. */
+  id: string;
+  /** Of its file or folder; empty for the repository itself. */
+  path: string;
+  /** Of what would be fetched. */
+  bytes: number;
+  /** A `.gguf` may be an adapter too: that stands in the file. */
+  adapter: boolean;
+}
+
 export interface LoadOptions {
+  /** Where the Hub is: a mirror's address; `https://huggingface.co` unless given. */
+  hub?: string;
   /** The file's SHA-256 in hex; another file is refused with `hash-mismatch`. */
   sha256?: string;
   /** `false` neither uses nor keeps a copy in the browser. */
@@ -168,10 +182,12 @@ export interface AdapterEntry {
   laws: Offer[];
   /** Laws of the method that this checkpoint's numbers do not admit, and why. */
   lawsRefused: [law: Law, why: string][];
-  /** Blocks on which it may act, as `5-20` or `all`: see `setMask`. */
+  /** Blocks on which it may act, as `5-20` or `all`, or with modules as `5-20:q_proj;3:v_proj`: see `setMask`. */
   maskLayers: string;
   /** Modules on which it may act, as `q_proj,v_proj` or `all`. */
   maskModules: string;
+  /** Tokens on which it may act: `all`, `prompt`, `generated` or, from position 12 on, `from:12`. */
+  maskPositions: string;
   /** What the mask leaves out without naming it, in words. */
   maskRemarks: string[];
   /** The base model that its config names. */
@@ -182,6 +198,8 @@ export interface AdapterEntry {
   warnings: string[];
   /** Places of the model on which it acts. */
   modules: number;
+  /** Their kinds, as `setMask` calls them, each with its blocks; none for what is in no block. */
+  places: [module: string, blocks: number[]][];
   /** Numbers in its file. */
   parameters: number;
   /** Bytes of whole matrices that it keeps on the device, 0 for most methods. */
@@ -213,7 +231,17 @@ export interface MethodCard {
   shapes: string;
   /** What the coefficient does, in this method's terms. */
   coefficient: string;
+  /** What stays as it is; "" where the method promises nothing of its own. */
+  invariant: string;
+  /** What the method believes about how a network keeps what it knows. */
+  hypothesis: string;
   intuition: string;
+  /** What it cannot do. */
+  limits: string;
+  /** Whether `train()` takes it. */
+  trains: boolean;
+  /** What training takes and this method is not, in words: "a method that …"; "" where it can be trained. */
+  trainsNot: string;
 }
 
 export interface Inspection {
@@ -301,8 +329,9 @@ export interface TokenStep {
   /** Whether earlier tokens were computed under the present coefficients (`current`), under
    * other ones (`kept`: from here on), or again (`recomputed`: as if from the start). */
   cache: "current" | "kept" | "recomputed";
-  /** The likeliest next tokens, if asked for. */
-  top: { id: number; text: string; steered: number; base: number | null }[];
+  /** The likeliest next tokens, if asked for. `differenceNats` is ln steered − ln base: how much likelier steering
+   * makes it; null where the base does not read the text, or one of the two is too small for a number. */
+  top: { id: number; text: string; steered: number; base: number | null; differenceNats: number | null }[];
 }
 
 export interface LaneStep {
@@ -386,6 +415,8 @@ export interface AdapterFacts {
   scale: number;
   layers: string;
   modules: string;
+  /** Tokens on which it may act; those of an answer count as generated. */
+  positions: string;
 }
 
 export interface Calibration {
@@ -412,6 +443,83 @@ export interface LayerMap {
   layers: { layer: number; c: number | null; kl_p95_nats: number | null; effect_nats: number | null }[];
   suggestion: { layers: string; dose: DoseSide } | null;
 }
+
+/** A place of the model: the first one where the adapter acts, unless given. */
+export interface PictureOptions {
+  /** Block, counted from 0; null for what is in no block. */
+  layer?: number | null;
+  /** As `setMask` calls it. */
+  module?: string | null;
+  /** 1 unless given. */
+  c?: number;
+}
+
+export interface TensorShape {
+  name: string;
+  shape: number[];
+}
+
+export interface WeightPicture {
+  module: string;
+  layer: number | null;
+  c: number;
+  law: Law;
+  /** Tensors of the adapter's file that belong to this place alone. */
+  tensors: TensorShape[];
+  /** Those that all places share. */
+  shared: TensorShape[];
+  /** Whether the adapter's mask leaves this place out, so that the picture is what would be. */
+  isMasked: boolean;
+  what: PictureOfWeight | OtherPicture;
+}
+
+/** A linear layer W, `[o, i]`, and what c makes of it. */
+export interface PictureOfWeight {
+  kind: "weight";
+  shape: [o: number, i: number];
+  /** The largest singular values of W, falling: as many as are certain, 64 at most. */
+  base: number[];
+  /** Those of W(c). */
+  steered: number[];
+  /** How far one of them moved at most, as a share of itself. */
+  moved: number;
+  /** Those of W(c) − W, without what cannot be told from rounding. */
+  change: number[];
+  /** Whether these are all of the change's, so that their number is its rank. */
+  isWhole: boolean;
+  /** ‖W(c) − W‖ / ‖W‖ */
+  relative: number;
+  /** ‖b(c) − b‖: what is added to every output. */
+  constant: number;
+  /** Rows and columns of the small picture. */
+  small: [rows: number, columns: number];
+  /** The mean of W(c) − W in each of its cells, row by row. */
+  means: number[];
+  /** The root of the mean square. */
+  sizes: number[];
+  checks: PictureChecks;
+}
+
+/** Numbers that a law or a method promises, measured on inputs that are always the same. */
+export interface PictureChecks {
+  /** ‖x'‖/‖x‖, the least and the most, where the input is mapped. */
+  inputLengths: [least: number, most: number] | null;
+  outputLengths: [least: number, most: number] | null;
+  /** How far −c after c is from nothing, where the law promises that it undoes c. */
+  undone: number | null;
+  /** How far the change at c is from c times that at 1, for the laws that promise it. */
+  proportional: number | null;
+}
+
+/** Places of which there is no picture of a weight, and what there is to say of them. */
+export type OtherPicture =
+  /** Experts that a gate weighs anew for every token. */
+  | { kind: "mixture"; shape: [o: number, i: number] }
+  | { kind: "tooLarge"; shape: [o: number, i: number]; largest: number }
+  | { kind: "step"; width: number; length: number; removed: number; keepsLength: boolean }
+  | { kind: "tokens"; tokens: number; heads: number; headWidth: number }
+  | { kind: "gain"; width: number; change: number }
+  | { kind: "rows"; shape: [vocabulary: number, width: number] };
 
 /** Two lists of texts, paired by place; or repeng's form, in which personas say suffixes, each cut after every
  * token, in a template with `{persona}` and `{suffix}`. */
@@ -440,6 +548,104 @@ export interface MadeVector {
   calibration: { target_nats: number; positive: DoseSide };
   /** Where no length has the strength, how far was looked. */
   warnings: string[];
+}
+
+/** What is trained, on what, and how; see `steer train --help`. */
+export interface TrainOptions {
+  /** A method's `name`. */
+  method: string;
+  behaviour: string;
+  /** The text of a file of contrasting answers or what it says; the shipped pairs unless given. */
+  pairs?: string | object;
+  pairsName?: string;
+  templateVariables?: Record<string, unknown>;
+  rank?: number;
+  /** Blocks, as `9-20`. */
+  layers?: string;
+  /** Modules, as `v_proj,o_proj`; those that suit the method unless given. */
+  modules?: string;
+  /** Steps at most. */
+  steps?: number;
+  /** Pairs in a step. */
+  batch?: number;
+  /** The learning rate; the method's own unless given. */
+  rate?: number;
+  seed?: number;
+  beta?: number;
+  nll?: number;
+  kl?: number;
+  clip?: number;
+  /** Steps between two looks at the stop rows; 0 for none. */
+  checkEvery?: number;
+  /** What `state()` gave of the same training, to go on from. */
+  state?: Uint8Array;
+  signal?: AbortSignal;
+}
+
+/** What the stop rows say. */
+export interface TrainCheck {
+  /** Mean d at c = −1, 0 and 1. */
+  dNats: [number, number, number];
+  orderedShare: number;
+  /** At c = −1 and 1. */
+  nllShiftNats: [number, number];
+  isBest: boolean;
+}
+
+export interface TrainStep {
+  /** Counted from 1. */
+  step: number;
+  /** The c at which it was made. */
+  sign: number;
+  /** The loss before it. */
+  loss: number;
+  /** The length of its gradient. */
+  gradient: number;
+  check: TrainCheck | null;
+}
+
+/** What a training takes, from its first step, which was computed and not made. */
+export interface TrainEstimate {
+  /** Steps to come. */
+  steps: number;
+  stepSeconds: number;
+  /** Of all of them, looks at the stop rows included. */
+  seconds: number;
+  /** After that step: the module's heap never shrinks. */
+  memory: Memory;
+}
+
+/** How an adapter came about. */
+export interface TrainRecord {
+  method: string;
+  behaviour: string;
+  pairsSha256: string;
+  model: string;
+  modelSha256: string | null;
+  options: object;
+  /** Numbers that were trained. */
+  parameters: number;
+  rate: number;
+  steps: number;
+  seconds: number | null;
+  stopRows: TrainCheck | null;
+  version: string;
+}
+
+/** A training under way. */
+export interface Training extends AsyncIterable<TrainStep> {
+  /** Computes the coming step without making it, to say beforehand how long all take, and how much memory. */
+  estimate(): Promise<TrainEstimate>;
+  /** Makes a step; `undefined` after the last one. */
+  step(): Promise<TrainStep | undefined>;
+  /** The adapter: the best state that the stop rows saw, else the last. For `loadAdapter`, and a folder of PEFT's. */
+  files(): Promise<{ config: string; weights: Uint8Array; record: TrainRecord }>;
+  /** All that is needed to go on later. */
+  state(): Promise<Uint8Array>;
+  readonly steps: number;
+  /** Numbers that are trained. */
+  readonly parameters: number;
+  free(): void;
 }
 
 export interface Memory {

@@ -271,7 +271,7 @@ fn few(names: &[String], between: &str) -> String {
 }
 
 /// Whether the name is that of one file of several: `model-00001-of-00002.safetensors`.
-fn is_shard(name: &str) -> bool {
+pub(crate) fn is_shard(name: &str) -> bool {
     let stem = name.strip_suffix(".safetensors");
     stem.is_some_and(|stem| split::part(&format!("{stem}.gguf")).is_some())
 }

@@ -7,7 +7,11 @@
 use half::{bf16, f16};
 
 use crate::error::{Error, Result};
-use crate::quantised::{BLOCK, Block, Width};
+use processor::quantised::Width;
+
+mod parts;
+
+pub use parts::{Part, blocks, halves, parts};
 
 /// How the numbers of a tensor are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,18 +120,46 @@ impl Kind {
         self.row().4
     }
 
-    /// Whether [`blocks`] gives the file's own codes: formats with one scale for each 32 numbers.
+    /// Whether [`blocks`] and [`halves`] give the file's own codes.
     #[must_use]
     pub fn keeps_codes(self) -> bool {
-        self.packed_width().is_some() && !matches!(self, Self::Q2_K | Self::Q3_K | Self::Q6_K)
+        self.packed_width().is_some() && self != Self::Q6_K
     }
 
-    /// Bits of the codes that [`blocks`] gives; `None` for floats, which have none.
+    /// Bits of the codes that [`parts()`] gives; `None` for floats, which have none.
+    #[must_use]
+    pub fn bits(self) -> Option<usize> {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 | Self::F64 => None,
+            Self::Q2_K => Some(2),
+            Self::Q3_K => Some(3),
+            Self::Q4_0 | Self::Q4_1 | Self::Q4_K => Some(4),
+            Self::Q5_0 | Self::Q5_1 | Self::Q5_K => Some(5),
+            Self::Q6_K => Some(6),
+            Self::Q8_0 | Self::IQ4_NL => Some(8),
+        }
+    }
+
+    /// The code of [`parts()`] that stands for 0, offsets aside.
+    #[must_use]
+    pub fn zero(self) -> u8 {
+        match self {
+            Self::Q3_K => 4,
+            Self::Q4_0 => 8,
+            Self::Q5_0 => 16,
+            Self::Q6_K => 32,
+            Self::Q8_0 | Self::IQ4_NL => 128,
+            _ => 0,
+        }
+    }
+
+    /// Bits of the codes that [`blocks`] gives, or [`halves`]; `None` for floats, which have none.
     #[must_use]
     pub fn packed_width(self) -> Option<Width> {
         match self {
             Self::F32 | Self::F16 | Self::BF16 | Self::F64 => None,
             Self::Q4_0 | Self::Q4_1 | Self::Q4_K => Some(Width::Four),
+            Self::Q2_K | Self::Q3_K => Some(Width::FourInHalves),
             _ => Some(Width::Eight),
         }
     }
@@ -174,100 +206,6 @@ pub fn not_finite(kind: Kind, bytes: &[u8]) -> Option<(usize, f64)> {
         _ => dequantise(kind, item).ok()?.first().copied()?.into(),
     };
     Some((at, found))
-}
-
-/// Calls `each` with the codes, scale and offset of every 32 numbers, in order. Formats with one scale
-/// for fewer than 32 numbers are rounded to 8 bits first; for the others `scale·code + offset` is what
-/// [`dequantise`] gives. Floats have no codes: `each` is not called.
-///
-/// # Errors
-/// As [`dequantise`].
-pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<()> {
-    check_whole_blocks(kind, bytes)?;
-    match kind {
-        Kind::F32 | Kind::F16 | Kind::BF16 | Kind::F64 => {}
-        Kind::Q4_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
-            let d = half(d0, d1);
-            each(block(|n| nibble_of_16(q, n) as i8, d, -8.0 * d));
-        }),
-        Kind::Q4_1 => for_each(bytes, |&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]| {
-            each(block(
-                |n| nibble_of_16(q, n) as i8,
-                half(d0, d1),
-                half(m0, m1),
-            ));
-        }),
-        Kind::Q5_0 => for_each(bytes, |&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]| {
-            let high = u32::from_le_bytes([h0, h1, h2, h3]);
-            let code = |n| (nibble_of_16(q, n) | fifth(high, n)) as i8 - 16;
-            each(block(code, half(d0, d1), 0.0));
-        }),
-        Kind::Q5_1 => for_each(
-            bytes,
-            |&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]| {
-                let high = u32::from_le_bytes([h0, h1, h2, h3]);
-                let code = |n| (nibble_of_16(q, n) | fifth(high, n)) as i8;
-                each(block(code, half(d0, d1), half(m0, m1)));
-            },
-        ),
-        Kind::Q8_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 34]| {
-            each(block(|n| q[n] as i8, half(d0, d1), 0.0));
-        }),
-        Kind::IQ4_NL => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
-            let code = |n| IQ4_NL_VALUES[usize::from(nibble_of_16(q, n))];
-            each(block(code, half(d0, d1), 0.0));
-        }),
-        Kind::Q4_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]| {
-            let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
-            for group in 0..8 {
-                let (factor, offset) = factor_and_offset(scales, group);
-                let code = |n| nibble(q, 32 * group + n) as i8;
-                each(block(code, half(d0, d1) * factor, -half(m0, m1) * offset));
-            }
-        }),
-        Kind::Q5_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]| {
-            let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
-            let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
-            for group in 0..8 {
-                let (factor, offset) = factor_and_offset(scales, group);
-                let code = |n| (nibble(q, 32 * group + n) | (high[n] >> group & 1) << 4) as i8;
-                each(block(code, half(d0, d1) * factor, -half(m0, m1) * offset));
-            }
-        }),
-        Kind::Q2_K | Kind::Q3_K | Kind::Q6_K => {
-            for bytes in bytes.chunks_exact(kind.block_bytes()) {
-                let values = dequantise(kind, bytes)?;
-                values
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .for_each(|values| each(rounded(values)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Calls `block` with every block of `B` bytes.
-fn for_each<const B: usize>(bytes: &[u8], block: impl FnMut(&[u8; B])) {
-    bytes.as_chunks::<B>().0.iter().for_each(block);
-}
-
-fn block(code: impl Fn(usize) -> i8, scale: f32, offset: f32) -> Block {
-    let codes = std::array::from_fn(code);
-    Block {
-        codes,
-        scale,
-        offset,
-    }
-}
-
-/// The nearest 8-bit codes.
-fn rounded(values: &[f32; BLOCK]) -> Block {
-    let largest = values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-    let scale = largest / 127.0;
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    block(|n| (values[n] * inverse).round() as i8, scale, 0.0)
 }
 
 /// Number `n` of a 32-wide block: low nibbles are numbers 0 to 15, high nibbles 16 to 31.
@@ -414,29 +352,31 @@ fn q3_k(block: &[u8; 110]) -> [f32; 256] {
     let d = half(*d0, *d1);
     let (high, rest): (&[u8; 32], &[u8; 76]) = split(body);
     let (q, scales): (&[u8; 64], &[u8; 12]) = split(rest);
-    // 16 factors of 6 bits: low nibbles in the first 8 bytes, the top two bits in the last 4.
-    let factor: [f32; 16] = std::array::from_fn(|g| {
-        let low = scales[g % 8] >> (g / 8 * 4) & 15;
-        let top = scales[8 + g % 4] >> (g / 4 * 2) & 3;
-        d * f32::from((low | top << 4) as i8 - 32)
-    });
+    let factor: [f32; 16] = std::array::from_fn(|g| d * f32::from(factor_of_16(scales, g)));
     std::array::from_fn(|n| {
         let third = high[n % 32] >> (n / 32) & 1;
         factor[n / 16] * f32::from((two_bits(q, n) | third << 2) as i8 - 4)
     })
 }
 
+/// The factor of group `g` of 16 (Q3_K), of 6 bits: low nibbles in the first 8 bytes, the top two bits in the
+/// last 4.
+fn factor_of_16(scales: &[u8; 12], g: usize) -> i8 {
+    let low = scales[g % 8] >> (g / 8 * 4) & 15;
+    let top = scales[8 + g % 4] >> (g / 4 * 2) & 3;
+    (low | top << 4) as i8 - 32
+}
+
 /// The 6-bit factor and offset of group `g` of 8, packed in 12 bytes (Q4_K, Q5_K).
-fn factor_and_offset(s: &[u8; 12], g: usize) -> (f32, f32) {
-    let (factor, offset) = if g < 4 {
+fn factor_and_offset(s: &[u8; 12], g: usize) -> (u8, u8) {
+    if g < 4 {
         (s[g] & 63, s[g + 4] & 63)
     } else {
         (
             s[g + 4] & 15 | s[g - 4] >> 6 << 4,
             s[g + 4] >> 4 | s[g] >> 6 << 4,
         )
-    };
-    (f32::from(factor), f32::from(offset))
+    }
 }
 
 fn q4_k(&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]) -> [f32; 256] {
@@ -460,7 +400,7 @@ fn nibble(q: &[u8; 128], n: usize) -> u8 {
 fn k_block((d, m): (f32, f32), scales: &[u8; 12], q: impl Fn(usize) -> u8) -> [f32; 256] {
     let groups: [(f32, f32); 8] = std::array::from_fn(|g| {
         let (factor, offset) = factor_and_offset(scales, g);
-        (d * factor, m * offset)
+        (d * f32::from(factor), m * f32::from(offset))
     });
     std::array::from_fn(|n| {
         let (factor, offset) = groups[n / 32];
@@ -473,14 +413,19 @@ fn q6_k(block: &[u8; 210]) -> [f32; 256] {
     let d = half(*d0, *d1);
     let (low, rest): (&[u8; 128], &[u8; 80]) = split(body);
     let (high, scales): (&[u8; 64], &[u8; 16]) = split(rest);
-    // Each half of the block is four rows of 32: rows 0 and 1 in the low nibbles of 64 bytes, rows
-    // 2 and 3 in their high nibbles, two more bits for each of the four in one byte of `high`.
     std::array::from_fn(|n| {
-        let (part, row, column) = (n / 128, n / 32 % 4, n % 32);
-        let four = low[part * 64 + row % 2 * 32 + column] >> (row / 2 * 4) & 15;
-        let two = high[part * 32 + column] >> (row * 2) & 3;
-        d * f32::from(scales[n / 16] as i8) * f32::from((four | two << 4) as i8 - 32)
+        let code = six_bits(low, high, n) as i8 - 32;
+        d * f32::from(scales[n / 16] as i8) * f32::from(code)
     })
+}
+
+/// Each half of a block is four rows of 32: rows 0 and 1 in the low nibbles of 64 bytes, rows 2 and 3 in
+/// their high nibbles, two more bits for each of the four in one byte of `high`.
+fn six_bits(low: &[u8; 128], high: &[u8; 64], n: usize) -> u8 {
+    let (part, row, column) = (n / 128, n / 32 % 4, n % 32);
+    let four = low[part * 64 + row % 2 * 32 + column] >> (row / 2 * 4) & 15;
+    let two = high[part * 32 + column] >> (row * 2) & 3;
+    four | two << 4
 }
 
 /// Splits an array in two; the lengths are checked when this is compiled.
@@ -496,7 +441,7 @@ fn split<const A: usize, const B: usize, const N: usize>(bytes: &[u8; N]) -> (&[
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 15] = [
+    pub(super) const ALL: [Kind; 15] = [
         Kind::F32,
         Kind::F16,
         Kind::BF16,
@@ -531,54 +476,6 @@ mod tests {
                 "the length of {}",
                 kind.name()
             );
-        }
-    }
-
-    #[test]
-    fn codes_stand_for_what_dequantising_gives() {
-        // Bytes of all values; the halves among them that are no number compare as equal bits.
-        let mut state = 1_u32;
-        for kind in ALL {
-            let bytes: Vec<u8> = (0..kind.block_bytes() * 64)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (state >> 24) as u8
-                })
-                .collect();
-            let expected = dequantise(kind, &bytes).expect("whole blocks");
-            let mut found = Vec::new();
-            blocks(kind, &bytes, |block| {
-                found.extend(block.codes.map(|code| {
-                    let code = f32::from(code);
-                    if block.offset == 0.0 {
-                        code * block.scale
-                    } else {
-                        code * block.scale + block.offset
-                    }
-                }));
-            })
-            .expect("whole blocks");
-            if kind.packed_width().is_none() {
-                assert!(found.is_empty(), "{} has no codes", kind.name());
-                continue;
-            }
-            assert_eq!(found.len(), expected.len(), "numbers of {}", kind.name());
-            let groups = found.chunks(32).zip(expected.chunks(32));
-            for (found, expected) in groups.filter(|(_, e)| e.iter().all(|x| x.is_finite())) {
-                let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-                let step = if kind.keeps_codes() {
-                    0.0
-                } else {
-                    largest / 127.0
-                };
-                for (found, expected) in found.iter().zip(expected) {
-                    assert!(
-                        (found - expected).abs() <= step / 2.0 * 1.001,
-                        "{}: {found} is not {expected}",
-                        kind.name()
-                    );
-                }
-            }
         }
     }
 

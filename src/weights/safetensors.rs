@@ -378,3 +378,52 @@ fn parse(file: &str, json: &[u8], file_bytes: u64) -> Result<SafeTensors> {
         tensors,
     })
 }
+
+/// The `__metadata__` of a whole small file that is in memory.
+///
+/// # Errors
+/// As [`SafeTensors::open`].
+pub fn metadata(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    let file_bytes = bytes.len() as u64;
+    let header_end = PREFIX_BYTES as usize + header_bytes(file, head, file_bytes)?;
+    let header = bytes.get(PREFIX_BYTES as usize..header_end);
+    Ok(parse(file, header.unwrap_or_default(), file_bytes)?.metadata)
+}
+
+/// A file of these tensors, floats in f32 and whole numbers in i64, with `__metadata__`.
+///
+/// # Errors
+/// [`Error::BadHeader`] if the container refuses a tensor.
+pub fn write(
+    file: &str,
+    tensors: &BTreeMap<String, HostTensor>,
+    metadata: &[(&str, &str)],
+) -> Result<Vec<u8>> {
+    let bad = |error: safetensors::SafeTensorError| Error::BadHeader {
+        file: file.into(),
+        why: error.to_string(),
+    };
+    let bytes = |tensor: &HostTensor| -> (safetensors::Dtype, Vec<u8>) {
+        match &tensor.data {
+            HostData::Float(values) => (
+                safetensors::Dtype::F32,
+                values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            ),
+            HostData::Int(values) => (
+                safetensors::Dtype::I64,
+                values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            ),
+        }
+    };
+    let held: Vec<_> = tensors.values().map(bytes).collect();
+    let mut views = Vec::with_capacity(held.len());
+    for ((key, tensor), (dtype, bytes)) in tensors.iter().zip(&held) {
+        let view = safetensors::tensor::TensorView::new(*dtype, tensor.shape.clone(), bytes);
+        views.push((key.as_str(), view.map_err(bad)?));
+    }
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| ((*key).into(), (*value).into()));
+    safetensors::serialize(views, Some(metadata.collect())).map_err(bad)
+}

@@ -1,57 +1,24 @@
 //! GPU kernels against arithmetic on the host, on whichever device is given.
 
 mod attention;
+pub mod blocks;
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use steering_playground::device::{self, read_back};
-use steering_playground::kernels::{self, After, Asked, Cut, Gate, LowRank, Packed, Riders};
+use steering_playground::kernels::{
+    self, After, Asked, Cut, Gate, LowRank, Packed, Packing, Riders,
+};
 use steering_playground::sample::{Answer, Question, Sampling};
 use steering_playground::weights::quant::{Kind, dequantise};
 
 pub use attention::{Attention, PLAIN, attention, head_norm_overflows};
+use blocks::{blocks, noise};
 
 /// Kernels sum in another order than the host: how far they may be from it, in shares of the largest
 /// number or of 1.
 const TOLERANCE: f32 = 2e-5;
-
-/// Numbers without a pattern, in −1 … 1.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 2.0 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
-
-/// Blocks with random quants and tame factors.
-fn blocks(kind: Kind, count: usize, seed: u32) -> Vec<u8> {
-    let numbers = noise(count * 64, seed);
-    let mut bytes = Vec::new();
-    for block in 0..count {
-        let numbers = &numbers[block * 64..];
-        let f16 = |x: f32| half::f16::from_f32(x * 0.1).to_le_bytes();
-        match kind {
-            Kind::F32 => {
-                bytes.extend(numbers[..32].iter().flat_map(|x| x.to_le_bytes()));
-                continue;
-            }
-            Kind::F16 => {
-                bytes.extend(numbers[..32].iter().flat_map(|x| f16(*x)));
-                continue;
-            }
-            Kind::Q4_1 => bytes.extend([f16(numbers[0]), f16(numbers[1])].concat()),
-            _ => bytes.extend(f16(numbers[0])),
-        }
-        let rest = kind.block_bytes() - if kind == Kind::Q4_1 { 4 } else { 2 };
-        bytes.extend(numbers[2..2 + rest].iter().map(|x| (x * 127.0) as i8 as u8));
-    }
-    bytes
-}
 
 fn upload<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
@@ -82,27 +49,52 @@ pub fn software_cuts() -> Vec<Cut> {
     quads.map(cut).collect()
 }
 
-/// Some rows of a linear layer W `[o, i]` for t tokens, with all that can stand behind them, and the
-/// lookup of rows.
+/// A matrix `[o, i]` of each kind, on top of each other: as the file has them, and widened.
+fn stack(kinds: &[Kind], o: usize, i: usize) -> (Vec<(Kind, Vec<u8>)>, Vec<f32>) {
+    let parts: Vec<_> = (7..)
+        .zip(kinds)
+        .map(|(seed, &kind)| (kind, blocks(kind, o * i, seed)))
+        .collect();
+    let w = parts
+        .iter()
+        .flat_map(|(kind, bytes)| dequantise(*kind, bytes).expect("whole blocks"))
+        .collect();
+    (parts, w)
+}
+
+/// Some rows of linear layers W `[o, i]`, one of each kind on top of each other, for t tokens, with all that can
+/// stand behind them, and the lookup of rows.
 pub async fn linear(
     device: &Device,
-    kind: Kind,
+    kinds: &[Kind],
     (o, i, t, split_rows): (usize, usize, usize, Range<usize>),
     cuts: &[Cut],
 ) {
-    let bytes = blocks(kind, o * i / 32, 7);
-    let bytes = if kind == Kind::F32 || kind == Kind::F16 {
-        &bytes[..o * i * kind.block_bytes()]
-    } else {
-        &bytes[..]
-    };
-    let w = dequantise(kind, bytes).expect("whole blocks");
-    let packed = Packed::new(&[(kind, bytes)], i, device);
+    let (parts, w) = stack(kinds, o, i);
+    let o = o * kinds.len();
+    let parts: Vec<(Kind, &[u8])> = parts.iter().map(|(kind, b)| (*kind, &b[..])).collect();
+    let packed = Packed::new(&parts, i, device);
     assert_eq!(packed.o, o);
-    let mut part = packed.part(split_rows.clone());
+    let found = Packed::foresee(kinds, [o, i]).bytes;
+    assert!(
+        packed.bytes().abs_diff(found) <= 4 * o as u64,
+        "{kinds:?}: {found} foreseen"
+    );
+    let mut all = vec![packed];
+    // The same in several buffers, as where a GPU's limits are small.
+    if kinds.len() == 1 && o > 128 {
+        let mut packing = Packing::new(&[(kinds[0], o)], &[], i, device).in_slabs_of(64);
+        packing.take(parts[0].1, |row| row);
+        all.push(packing.into());
+    }
     let x = noise(t * i, 3);
     let residual = noise(t * split_rows.len(), 6);
-    for &cut in cuts {
+    let each = all.iter().enumerate();
+    for (&cut, (slabs, packed)) in cuts
+        .iter()
+        .flat_map(|cut| each.clone().map(move |p| (cut, p)))
+    {
+        let mut part = packed.part(split_rows.clone());
         part.cut = cut;
         let product = |x: &[f32]| -> Vec<f32> {
             x.chunks(i)
@@ -126,28 +118,75 @@ pub async fn linear(
         };
         let n = split_rows.len();
         let y = product(&x);
-        let what = format!("{kind:?} {o}x{i} t={t} {cut:?}");
+        let what = format!("{kinds:?} {o}x{i} t={t} {cut:?}");
         assert_close(&run(After::Plain).await, &y, &what);
         let h = || upload(&residual, [t, n], device);
         let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
         assert_close(&run(After::Residual(h(), 1.0)).await, &sum, &what);
-        let gated = gated(&y, n, Gate::Silu);
-        assert_close(&run(After::Glu(Gate::Silu)).await, &gated, &what);
+        if slabs == 0 {
+            let gated = gated(&y, n, Gate::Silu);
+            assert_close(&run(After::Glu(Gate::Silu)).await, &gated, &what);
+        }
     }
     let ids: Vec<i32> = vec![0, o as i32 - 1, 3];
-    let found = kernels::rows(
-        &packed,
-        Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [3]), device),
-    );
     let expected: Vec<f32> = ids
         .iter()
         .flat_map(|id| w[*id as usize * i..][..i].to_vec())
         .collect();
-    assert_eq!(
-        read_back(found).await.expect("read"),
-        expected,
-        "{kind:?} rows"
+    for packed in &all {
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [3]), device);
+        let found = read_back(kernels::rows(packed, ids)).await.expect("read");
+        assert_eq!(found, expected, "{kinds:?} rows");
+    }
+}
+
+/// What a product gives back to t tokens, `dY W`, for some rows of matrices `[o, i]` that lie on top of each
+/// other, one of each kind.
+pub async fn pulled_back(
+    device: &Device,
+    kinds: &[Kind],
+    ([o, i], rows): ([usize; 2], Range<usize>),
+    tokens: &[usize],
+    cuts: &[Cut],
+) {
+    let (parts, w) = stack(kinds, o, i);
+    let parts: Vec<(Kind, &[u8])> = parts.iter().map(|(kind, b)| (*kind, &b[..])).collect();
+    let mut packing = Packing::new(
+        &kinds.iter().map(|kind| (*kind, o)).collect::<Vec<_>>(),
+        &[],
+        i,
+        device,
     );
+    // A matrix that lies alone in several buffers, unless these would be hundreds.
+    if kinds.len() == 1 && (129..1000).contains(&o) {
+        packing = packing.in_slabs_of(64);
+    }
+    for (_, bytes) in &parts {
+        packing.take(bytes, |row| row);
+    }
+    let mut weight = Packed::from(packing).part(rows.clone());
+    let w = &w[rows.start * i..rows.end * i];
+    for &t in tokens {
+        let dy = noise(t * rows.len(), 3);
+        let expected: Vec<f32> = dy
+            .chunks(rows.len())
+            .flat_map(|dy| {
+                let mut dx = vec![0.0_f64; i];
+                for (dy, w) in dy.iter().zip(w.chunks(i)) {
+                    for (dx, w) in dx.iter_mut().zip(w) {
+                        *dx += f64::from(*dy) * f64::from(*w);
+                    }
+                }
+                dx.into_iter().map(|x| x as f32)
+            })
+            .collect();
+        for &cut in cuts {
+            weight.cut = cut;
+            let dx = kernels::pulled_back(upload(&dy, [t, rows.len()], device), &weight);
+            let what = format!("{kinds:?} {o}x{i}, rows {rows:?}, back to {t} tokens, {cut:?}");
+            assert_close(&read_back(dx).await.expect("read"), &expected, &what);
+        }
+    }
 }
 
 /// The gates of rows of n numbers upon what they let through.
@@ -169,9 +208,8 @@ fn gated(y: &[f32], n: usize, by: Gate) -> Vec<f32> {
 
 /// All that can follow a product of t tokens whose rows have biases, with and without a low-rank change.
 pub async fn biases(device: &Device, kind: Kind, t: usize, cut: Cut) {
-    let (o, i, rank) = (96, 64, 4);
-    let bytes = blocks(kind, o * i / 32, 7);
-    let bytes = &bytes[..o * i / kind.block_len() * kind.block_bytes()];
+    let (o, i, rank) = (96, kind.block_len().max(64), 4);
+    let bytes = &blocks(kind, o * i, 7)[..];
     let w = dequantise(kind, bytes).expect("whole blocks");
     let (x, h, bias) = (noise(t * i, 3), noise(t * o, 6), noise(o, 9));
     let mut packed = Packed::with_biases(&[(kind, bytes)], &bias, i, device);
@@ -254,7 +292,7 @@ pub async fn biases(device: &Device, kind: Kind, t: usize, cut: Cut) {
 /// tokens or of one.
 pub async fn riders(device: &Device, t: usize, ranks: [usize; 2], row: Option<usize>, cut: Cut) {
     let (o, i) = (96, 64);
-    let bytes = blocks(Kind::Q4_1, o * i / 32, 7);
+    let bytes = blocks(Kind::Q4_1, o * i, 7);
     let w = dequantise(Kind::Q4_1, &bytes).expect("whole blocks");
     let mut packed = Packed::new(&[(Kind::Q4_1, &bytes)], i, device);
     packed.cut = cut;
@@ -434,6 +472,11 @@ pub async fn choose_diverges(device: &Device, vocab: usize) {
             assert_eq!(all, Some(0), "{number} everywhere");
         }
     }
+    // More are as good as the best than are looked at first.
+    let even = vec![0.5; 3 * vocab];
+    let found = ask(&even, &plain).await;
+    assert_eq!((found.diverged, found.chosen[0].0), (None, 0), "of equals");
+    assert_eq!(ask(&even, &hot).await.diverged, None, "of equals");
     let strict = Sampling {
         repetition_penalty: 100.0,
         ..plain.clone()
@@ -451,7 +494,7 @@ pub async fn choose_diverges(device: &Device, vocab: usize) {
 
 /// The choice of tokens, the KL and the likeliest tokens, of three rows of which the last shadows the
 /// first, under every filter.
-pub async fn choose(device: &Device, vocab: usize) {
+pub async fn choose(device: &Device, vocab: usize, at_once: usize) {
     // About as far from flat as a model's.
     let logits: Vec<f32> = noise(3 * vocab, 5)
         .iter()
@@ -505,7 +548,8 @@ pub async fn choose(device: &Device, vocab: usize) {
                 };
                 let whole = question(so_far.each_ref().map(|ids| &ids[..]).to_vec());
                 let mut expected = Answer::of(&whole, &logits);
-                let asked = Asked::new(&question(vec![&said; 3]), shadow, true, vocab, device);
+                let mut asked = Asked::new(&question(vec![&said; 3]), shadow, true, vocab, device);
+                asked.at_once = at_once;
                 let newest = TensorData::new(newest.map(|id| id as i32).to_vec(), [3]);
                 let newest = Tensor::<1, Int>::from_data(newest, device);
                 let (ids, answer) =
@@ -549,4 +593,14 @@ pub async fn choose(device: &Device, vocab: usize) {
             }
         }
     }
+}
+
+/// Copies of more numbers than fill a workgroup, and launches that wait for each other.
+pub async fn probes(device: &Device) {
+    let numbers = noise(4 * 999, 7);
+    let source = upload(&numbers, [numbers.len()], device);
+    let copied = kernels::copy(&source, Tensor::zeros([numbers.len()], device));
+    assert_eq!(read_back(copied).await.expect("read"), numbers);
+    let x = (0..40).fold(Tensor::zeros([4], device), |x, _| kernels::step(x));
+    assert_eq!(read_back(x).await.expect("read"), [40.0, 0.0, 0.0, 0.0]);
 }

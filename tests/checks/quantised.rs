@@ -36,6 +36,7 @@ pub fn matrix(
                 codes: std::array::from_fn(|_| match width {
                     Width::Four => (random.next() & 15) as i8,
                     Width::Eight => random.next() as i8,
+                    Width::FourInHalves => unreachable!("halves have factors of their own"),
                 }),
                 scale: random.unit() / 100.0,
                 offset: if offset { random.unit() / 10.0 } else { 0.0 },

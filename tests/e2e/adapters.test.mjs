@@ -48,7 +48,7 @@ test("a task is chosen on the card and keeps everything else as it is", options,
   const task = poly.getByRole("spinbutton", { name: /^Task of/ });
   assert.equal(await task.inputValue(), "2", "the link's");
   assert.match(await poly.locator(".task-row").textContent(), /0 to 2: it was trained for 3/);
-  assert.match(await page.locator("#adapter-add [role=status]").textContent(), /Not used: poly\/expect\.safetensors/);
+  assert.match(await page.locator("#adapter-add [role=status]", { hasText: "Not used" }).textContent(), /Not used: poly\/expect\.safetensors/);
   await turn(poly, 6);
   await poly.getByText("Where it acts").click();
   await poly.getByLabel(/^Layers/).fill("1");

@@ -1,6 +1,7 @@
 // The first ten seconds, over a line of 10 Mbit/s: the page as a static host has it, an empty browser.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { LONG, dist, open, start } from "./support.mjs";
 
@@ -93,7 +94,15 @@ test("the service worker keeps one version of each file", options, async () => {
 test("asked late, the service worker takes what was fetched before from the browser's cache", options, async () => {
   const { page: visited, context: first } = await arrive();
   await when(visited, "engine");
-  const [late, worker] = [/\/offline\./, /\/worker\./].map((name) => proxy.log.find(({ path }) => name.test(path)).path);
+  /** The path of what is asked for, some time. @param {RegExp} name */
+  const asked = async (name) => {
+    for (;;) {
+      const found = proxy.log.find(({ path }) => name.test(path));
+      if (found) return found.path;
+      await sleep(50);
+    }
+  };
+  const [late, worker] = [await asked(/\/offline\./), await asked(/\/worker\./)];
   const { path: wasm } = module();
   await first.close();
 

@@ -6,17 +6,21 @@ import { test } from "node:test";
 import { LONG, finished, open, ready, start, text } from "./support.mjs";
 
 const FILE = process.env.PLAYGROUND_GEMMA;
-/** What transformers 5.23 says of the same file, widened to f32: texts, their ids, and the likeliest ids after them. */
+/**
+ * What transformers 5.23 says of the same file, widened to f32: texts, their ids, and the likeliest ids after them.
+ * Activations are rounded to 16 bits here: where the two likeliest are closer than 0.05 logits, as at the fourth id of
+ * the tale, either may come. `same` is how many come before such a place.
+ */
 const EXPECTED = [
   {
-    prompt: "The capital of France is", ids: [2, 818, 5279, 529, 7001, 563],
+    prompt: "The capital of France is", same: 15, ids: [2, 818, 5279, 529, 7001, 563],
     greedy: [506, 5279, 529, 506, 2891, 529, 7001, 236761, 1030, 563, 506, 7488, 3207, 528, 7001, 532],
   },
   {
-    prompt: "Once upon a time, in a small village by the sea,", ids: [2, 14946, 3324, 496, 990, 236764, 528, 496, 1944, 9744, 684, 506, 5442, 236764],
+    prompt: "Once upon a time, in a small village by the sea,", same: 3, ids: [2, 14946, 3324, 496, 990, 236764, 528, 496, 1944, 9744, 684, 506, 5442, 236764],
     greedy: [993, 11742, 496, 880, 7489, 3415, 236761, 1293, 691, 496, 2712, 532, 14617, 880, 236764, 1015],
   },
-  { ids: [2, 2063, 10779, 78113, 236769, 236749, 1473, 107, 140], greedy: [584, 538, 1251, 236743, 236771, 236787, 107, 144, 2060, 236743, 236771, 107, 140, 36208, 538, 1251] },
+  { same: 16, ids: [2, 2063, 10779, 78113, 236769, 236749, 1473, 107, 140], greedy: [584, 538, 1251, 236743, 236771, 236787, 107, 144, 2060, 236743, 236771, 107, 140, 36208, 538, 1251] },
 ];
 
 /** In a worker, where the package belongs: loads the file that it is given, and writes. */
@@ -74,12 +78,9 @@ test("the package reads its texts and goes on as transformers does", options, as
   assert.equal(found.failed, undefined);
   assert.equal(found.gaveUp, "aborted");
   assert.equal(found.info.family, "gemma3");
-  for (const [at, { ids, greedy }] of EXPECTED.entries()) {
+  for (const [at, { ids, greedy, same }] of EXPECTED.entries()) {
     assert.deepEqual(found.runs[at].read, ids, "the prompt's ids");
-    // Activations are rounded to 16 bits: a near tie may fall on the other side, not the first words.
-    assert.deepEqual(found.runs[at].ids.slice(0, 8), greedy.slice(0, 8));
-    const same = greedy.findIndex((id, place) => id !== found.runs[at].ids[place]);
-    console.log(`prompt ${at + 1}: ${same < 0 ? "all 16" : `the first ${same}`} ids are those of transformers`);
+    assert.deepEqual(found.runs[at].ids.slice(0, same), greedy.slice(0, same));
   }
   await context.close();
 });
@@ -95,7 +96,7 @@ test("the page goes on with a text", options, async () => {
   assert.equal(await page.locator("input[name=mode][value=chat]").isDisabled(), true, "a base model has no chat template");
   await page.locator("#run").click();
   assert.match(await finished(page), /^Done, 16 tokens/);
-  assert.match(await text(page, "steered"), /^ the capital of the department of France\./);
+  assert.match(await text(page, "steered"), /^ the capital of the country of France\./);
   console.log(await page.locator("#stats").textContent());
   await context.close();
 });

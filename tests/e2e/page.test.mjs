@@ -255,7 +255,7 @@ test("refused numbers of the sampling are told, and the boxes show what holds", 
     ["Temperature", "-1", "0", "0.123"], ["Seed", "1.5", "1", "2"], ["Min-p", "", "0", "0.1"],
   ];
   for (const [label, bad, held, good] of cases) {
-    const field = page.locator(".field", { has: page.locator("span", { hasText: new RegExp(`^${label}$`) }) });
+    const field = page.locator(".settings .field", { has: page.locator("span", { hasText: new RegExp(`^${label}$`) }) });
     await field.locator("input").fill(bad);
     await field.locator("input").blur();
     assert.equal(await field.locator("input").inputValue(), held, label);
@@ -395,7 +395,7 @@ test("pickled weights are told how to convert", options, async () => {
   const { page, context } = await open(browser, proxy.url + greedy(TINY));
   const file = (name) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.from("{}") });
   await page.locator("#adapter-files").setInputFiles([file("adapter_config.json"), file("adapter_model.bin")]);
-  const error = page.locator("#adapter-add .error");
+  const error = page.locator("#adapter-add .error:visible");
   await error.locator("pre").waitFor();
   assert.match(await error.textContent(), /adapter_model\.bin is a pickle.*weights_only=True.*adapter_model\.safetensors/s);
   await page.setViewportSize({ width: 320, height: 700 });

@@ -6,13 +6,15 @@ import json, math, os, re, shutil
 
 import numpy as np
 import torch
-from peft import (AdaLoraConfig, C3AConfig, FourierFTConfig, LoHaConfig, LoKrConfig, LoraConfig, MissConfig, PolyConfig,
-                  RandLoraConfig, ShiraConfig, VBLoRAConfig)
+from peft import (AdaLoraConfig, BeftConfig, C3AConfig, DeftConfig, FourierFTConfig, FrodConfig, GloraConfig, GraloraConfig, HiraConfig, LoHaConfig,
+                  LoKrConfig, LoraConfig, MissConfig, OSFConfig, PeanutConfig, PolyConfig, PveraConfig, RandLoraConfig, ShiraConfig,
+                  SupertuningConfig, TinyLoraConfig, UniLoraConfig, VBLoRAConfig, WaveFTConfig)
 from safetensors.torch import load_file, save_file
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 T = dict(task_type="CAUSAL_LM", target_modules=ALL)
 QD = dict(task_type="CAUSAL_LM", target_modules=["q_proj", "down_proj"])
+QKD = dict(task_type="CAUSAL_LM", target_modules=["q_proj", "k_proj", "down_proj"])
 Q0, D1, K1 = "model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.layers.1.self_attn.k_proj"
 G0 = "model.layers.0.mlp.gate_proj"
 LIN = ["linear"]
@@ -68,6 +70,52 @@ CASES = {  # as in make.py
     "dora_pissa": ("base", lambda: LoraConfig(r=4, lora_alpha=6, init_lora_weights="pissa", use_dora=True, task_type="CAUSAL_LM",
                                               target_modules=["q_proj", "k_proj", "v_proj"]), [Q0, K1], LIN),
     "pissa_converted": ("base", lambda: LoraConfig(r=3, lora_alpha=6, init_lora_weights="pissa", **T), [Q0, D1], LIN),
+    "beft": ("base_untied", lambda: BeftConfig(**QKD), [Q0, D1], LIN),
+    "supertuning": ("base_untied", lambda: SupertuningConfig(sparsity=0.97, **QD), [Q0, D1], LIN),
+    "supertuning_supra": ("base", lambda: SupertuningConfig(sparsity=0.98, select_top=False, r=2, lora_alpha=5.0, **QKD), [Q0, K1, D1], LIN),
+    "hira": ("base", lambda: HiraConfig(r=3, **QKD), [Q0, K1, D1], LIN),
+    "hira_patterns": ("base_untied", lambda: HiraConfig(r=2, rank_pattern={"down_proj": 3, "layers.0.self_attn.q_proj": 1}, **QD), [Q0, D1], LIN),
+    "gralora": ("base", lambda: GraloraConfig(r=4, alpha=10, **QKD), [Q0, K1, D1], LIN),
+    "gralora_hybrid": ("base_untied", lambda: GraloraConfig(r=8, gralora_k=4, hybrid_r=3, alpha=20, **QD), [Q0, D1], LIN),
+    "deft": ("base", lambda: DeftConfig(r=3, **QKD), [Q0, K1, D1], LIN),
+    "deft_qr": ("base_untied", lambda: DeftConfig(r=4, alpha=6, decomposition_method="qr", **QD), [Q0, D1], LIN),
+    "deft_para": ("base_untied", lambda: DeftConfig(r=2, para=True, decomposition_method="qr", **QD), [Q0, D1], LIN),
+    "pvera": ("base", lambda: PveraConfig(r=4, **QD), [Q0, D1], LIN),
+    "pvera_noproj": ("base_untied", lambda: PveraConfig(r=3, projection_prng_key=7, save_projection=False, **QD), [Q0, D1], LIN),
+    "peanut": ("base_untied", lambda: PeanutConfig(r=3, **QKD), [Q0, K1, D1], LIN),
+    "peanut_deep": ("base", lambda: PeanutConfig(r=3, depth=2, act_fn="silu", scaling=0.5, **QD), [Q0, D1], LIN),
+    "peanut_gelu": ("base_untied", lambda: PeanutConfig(r=2, depth=1, act_fn="gelu", **QD), [Q0, D1], LIN),
+    "peanut_tanh": ("base_untied", lambda: PeanutConfig(r=2, depth=1, act_fn="tanh", **QD), [Q0, D1], LIN),
+    # these bases have no biases: of GLoRA's five parts two are left
+    "glora": ("base_untied", lambda: GloraConfig(r=2, **QKD), [Q0, K1, D1], LIN),
+    "glora_constant": ("base", lambda: GloraConfig(config_A_B="constant", config_C="none", config_D_E="none", **QD), [Q0, D1], LIN),
+    "tinylora": ("base_untied", lambda: TinyLoraConfig(r=2, u=5, **QKD), [Q0, K1, D1], LIN),
+    # groups of modules that share a vector, and matrices drawn again from the seed: 3·4·4 numbers, 16 at a time
+    "tinylora_tied": ("base", lambda: TinyLoraConfig(r=4, u=3, weight_tying=0.7, save_projection=False, projection_seed=9, **QD), [Q0, D1], LIN),
+    # 50 numbers, of which the last 16 are drawn twice
+    "tinylora_tail": ("base_untied", lambda: TinyLoraConfig(r=5, u=2, weight_tying=1.0, save_projection=False, **QD), [Q0, D1], LIN),
+    # 9 numbers, drawn one by one
+    "tinylora_few": ("base_untied", lambda: TinyLoraConfig(r=3, u=1, weight_tying=0.4, save_projection=False, **QD), [Q0, D1], LIN),
+    "waveft": ("base", lambda: WaveFTConfig(n_frequency=60, scaling=5.0, **QKD), [Q0, K1, D1], LIN),
+    "waveft_db2": ("base_untied", lambda: WaveFTConfig(
+        n_frequency=50, scaling=5.0, wavelet_family="db2", random_loc_seed=4242, n_frequency_pattern={"q_proj": 70}, **QD), [Q0, D1], LIN),
+    "waveft_direct": ("base_untied", lambda: WaveFTConfig(
+        n_frequency=50, scaling=3.0, use_idwt=False, proportional_parameters=True, **QKD), [Q0, K1, D1], LIN),
+    "osf": ("base_untied", lambda: OSFConfig(effective_rank=0.9, **QD), [Q0, D1], LIN),
+    "osf_patterns": ("base", lambda: OSFConfig(effective_rank=44, rank_pattern={"k_proj": 13, "layers.1.mlp": 0.95}, **QKD), [Q0, K1, D1], LIN),
+    "osf_half": ("base", lambda: OSFConfig(task_type="CAUSAL_LM", target_modules=r".*layers\.1\.self_attn\.k_proj"), [K1], LIN),
+    "frod": ("base_untied", lambda: FrodConfig(
+        sparse_rate=0.02, progressbar=False, task_type="CAUSAL_LM", target_modules=["q_proj", "k_proj"]), [Q0, K1], LIN),
+    "unilora": ("base", lambda: UniLoraConfig(r=2, theta_d_length=60, **QD), [Q0, D1], LIN),
+    # fewer numbers than places, and more: of 100 some are in the vector alone
+    "unilora_saved": ("base_untied", lambda: UniLoraConfig(
+        r=1, theta_d_length=100, save_indices=True, task_type="CAUSAL_LM", target_modules=["k_proj"]), [K1], LIN),
+    "unilora_modules": ("base_untied", lambda: UniLoraConfig(
+        r=3, theta_d_length=2000, proj_seed=123456789012, task_type="CAUSAL_LM", target_modules=["q_proj", "mlp.down_proj", "v_proj"],
+        layers_to_transform=[1, 2]), [K1.replace("k_", "v_"), D1], LIN),
+    "unilora_pattern": ("base_untied", lambda: UniLoraConfig(
+        r=2, theta_d_length=100, proj_seed=7, task_type="CAUSAL_LM", target_modules=r".*layers\.[01]\..*(o|gate)_proj"),
+        [G0, Q0.replace("q_", "o_")], LIN),
     "olora": ("base", lambda: LoraConfig(r=4, lora_alpha=6, init_lora_weights="olora", **T), [Q0, K1, D1], LIN),
 }
 OWN = {  # outside PEFT: (base, config, checked modules)
@@ -78,6 +126,18 @@ OWN = {  # outside PEFT: (base, config, checked modules)
 SLACK = {"pissa": 3, "pissa_rslora": 3, "dora_pissa": 3}  # times the tolerance: PEFT's own SVD is float32
 TASKS = {"poly": 2, "poly_one_task": 0, "poly_weights": 1}  # which task to run
 WEIGHTS = {"poly_weights": [0.55, 0.3, 0.15]}  # what that task's skills weigh everywhere; given in its place
+
+
+MODULES = []  # path, outputs and inputs of the adapted modules, in the model's order
+
+
+def chosen(cfg, paths):
+    """The modules of a config whose file may have no tensors of their own."""
+    if cfg["peft_type"] != "UNILORA":
+        return []
+    wanted, layers = cfg["target_modules"], cfg["layers_to_transform"]
+    matches = (lambda p: re.fullmatch(wanted, p)) if isinstance(wanted, str) else (lambda p: any(p.endswith("." + name) for name in wanted))
+    return [p for p in paths if matches(p) and (layers is None or int(p.split(".")[2]) in layers)]
 
 
 def randomise(n, p, z, cfg):
@@ -98,6 +158,26 @@ def randomise(n, p, z, cfg):
     if "fourierft_spectrum" in n: return z
     if "randlora_lambda" in n: return 0.01 * z
     if "randlora_gamma" in n: return p * (1 + 0.3 * z)
+    if "beft_bias" in n: return 0.4 * z
+    if "supertuning_values" in n: return 0.4 * z
+    if "supertuning_lora_A" in n: return z / math.sqrt(p.shape[1])
+    if "supertuning_lora_B" in n: return 0.12 * z
+    if "hira_A" in n or "hira_B" in n: return 0.6 * z
+    if "gralora_" in n: return z / math.sqrt(p.shape[-2] if p.dim() == 3 else p.shape[-1]) * (0.3 if "B" in n.split("gralora_")[1] else 1.0)
+    if "deft_P" in n: return z / math.sqrt(p.shape[0])
+    if "deft_R" in n: return p + 0.1 * z
+    if "pvera_lambda_d" in n: return 0.2 + 0.2 * z
+    if "pvera_lambda_b" in n: return 0.25 * z
+    if "peanut_B" in n: return 0.2 * z
+    if "peanut_" in n: return z / math.sqrt(p.shape[1])
+    if re.search("glora_[ABC].*X[du]", n): return 0.4 * z
+    if "glora_" in n: return 0.2 + 0.2 * z
+    if "tinylora_v" in n: return 0.4 * z
+    if "waveft_spectrum" in n: return 0.4 * z
+    if "osf_svd_params" in n: return p * (1 + 0.3 * z) if p.dim() == 1 else p + 0.3 * z / math.sqrt(max(p.shape))
+    if "frod_lambda_l" in n: return p * (1 + 0.15 * z)
+    if "frod_lambda_s" in n: return 0.5 * z
+    if "unilora_theta_d" in n: return 1.5 * z if cfg.theta_d_length < 1000 else 0.4 * z
 
 
 def edit_model(name, pm):
@@ -247,6 +327,125 @@ def delta(cfg, ad, s, path, W, dims, pat, task):
         right = torch.stack([lam[p, q] * A[p, 0, :mn] * gam[q] for p in range(r) for q in range(nb)])  # rows count (rank, basis)
         out = left @ right * (cfg["randlora_alpha"] / r)
         return out if mn == i else out.T
+    if t == "BEFT":
+        return torch.zeros(o, i), s["beft_bias"][0]
+    if t == "SUPERTUNING":
+        out = torch.zeros(o * i)
+        for k, place in enumerate(s["supertuning_indices"].long().tolist()):
+            out[place] = s["supertuning_values"][k]
+        out = out.reshape(o, i)
+        return out if cfg["r"] is None else out + cfg["lora_alpha"] / cfg["r"] * s["supertuning_lora_B.weight"] @ s["supertuning_lora_A.weight"]
+    if t == "HIRA":
+        return W * (s["hira_B"] @ s["hira_A"])
+    if t == "GRALORA":
+        k, r, out = cfg["gralora_k"], cfg["r"], torch.zeros(o, i)
+        m, n, q = o // k, i // k, r // k
+        for a in range(k):  # the block of outputs a and inputs b: rank q
+            for b in range(k):
+                left = s["gralora_B"][a][b * q : (b + 1) * q].T
+                right = s["gralora_A"][b][:, a * q : (a + 1) * q].T
+                out[a * m : (a + 1) * m, b * n : (b + 1) * n] = left @ right
+        if cfg["hybrid_r"]:
+            out = out + s["gralora_B_general.weight"] @ s["gralora_A_general.weight"]
+        return cfg["alpha"] / (r + cfg["hybrid_r"]) * out
+    if t == "DEFT":
+        P = s["deft_P"].double()
+        Q = torch.linalg.qr(P)[0] if cfg["decomposition_method"] == "qr" else P
+        right = Q if cfg["decomposition_method"] == "qr" else P.clamp(min=0)
+        out = -Q @ (right.T @ W.double())
+        if not cfg["para"]:
+            out = out + (cfg["alpha"] / P.shape[1] if cfg["alpha"] else 1.0) * Q @ s["deft_R"].double()
+        return out.float()
+    if t == "PVERA":
+        r, (mo, mi) = cfg["r"], dims
+        if cfg["save_projection"]:
+            A, B = ad["base_model.pvera_A"], ad["base_model.pvera_B"]
+        else:
+            g = torch.Generator().manual_seed(cfg["projection_prng_key"])
+            A, B = (torch.nn.init.kaiming_uniform_(torch.empty(shape), generator=g) for shape in ((2 * r, mi), (mo, r)))
+        # the second half of A and of d is the spread, which is drawn from in training only
+        return (s["pvera_lambda_b"][:, None] * B[:o]) @ (s["pvera_lambda_d"][:r, None] * A[:r, :i])
+    if t == "PEANUT":
+        act = {"relu": torch.relu, "silu": lambda z: z * torch.sigmoid(z), "tanh": torch.tanh,
+               "gelu": lambda z: 0.5 * z * (1 + torch.erf(z / math.sqrt(2)))}[cfg["act_fn"]]
+        z = act(W.T @ s["peanut_A.weight"].T)
+        down = []
+        for k in range(cfg["depth"]):
+            down.append(z)
+            z = act(z @ s[f"peanut_encoders.{k}.weight"].T)
+        for k in range(cfg["depth"]):
+            z = act(z @ s[f"peanut_decoders.{k}.weight"].T) + down.pop()
+        return cfg["scaling"] * (z @ s["peanut_B.weight"].T).T
+    if t == "GLORA":
+        part = lambda n: s[f"glora_{n}.Xd"] @ s[f"glora_{n}.Xu"] if f"glora_{n}.Xd" in s else s.get(f"glora_{n}.X", torch.zeros(1))
+        return W * part("A") + part("B")
+    if t == "TINYLORA":
+        hit = [k.split(".tinylora_A")[0].removeprefix("base_model.model.") for k in ad if k.endswith("tinylora_A")]
+        order = sorted(hit, key=lambda p: (int(p.split(".")[2]), ALL.index(p.split(".")[-1])))
+        at, u, r = order.index(path), cfg["u"], len(s["tinylora_A"])
+        if cfg["save_projection"]:
+            P = s["tinylora_P"]
+        else:
+            P = torch.normal(0.0, 1 / r**0.5, (u, r, r), generator=torch.Generator().manual_seed(cfg["projection_seed"] + at))
+        groups = max(1, round(len(order) * (1.0 - cfg["weight_tying"])))
+        v = ad[f"base_model.tinylora_v.{min(at // max(1, len(order) // groups), groups - 1)}"]
+        return s["tinylora_B"] @ sum(v[k] * P[k] for k in range(u)) @ s["tinylora_A"]
+    if t == "WAVEFT":
+        v, places = s["waveft_spectrum"], torch.randperm(o * i, generator=torch.Generator().manual_seed(cfg["random_loc_seed"]))
+        S = torch.zeros(o * i)
+        S[places[: len(v)]] = v
+        S = S.reshape(o, i)
+        if not cfg["use_idwt"]:
+            return cfg["scaling"] * S
+        root = math.sqrt(3)
+        low = {"db1": [2**-0.5] * 2, "db2": [x / (4 * 2**0.5) for x in (1 + root, 3 + root, 3 - root, 1 - root)]}[cfg["wavelet_family"]]
+        high, L = [(-1) ** k * x for k, x in enumerate(reversed(low))], len(low)
+
+        def synthesis(n):  # [n, wide]: its columns are the low waves and then the high ones, and n places of them are kept
+            wide = n + L - 2
+            full = torch.zeros(wide + L - 2, wide)
+            for k in range(wide // 2):
+                for j in range(L):
+                    full[2 * k + j, k], full[2 * k + j, wide // 2 + k] = low[j], high[j]
+            return full[L - 2 : L - 2 + n], (L - 2) // 2
+        (rows, up), (cols, left) = synthesis(o), synthesis(i)
+        big = torch.zeros(rows.shape[1], cols.shape[1])
+        big[up : up + o, left : left + i] = S
+        h, w = big.shape[0] // 2, big.shape[1] // 2
+        # the quarter at the right is high from row to row, the one below from column to column: as PEFT names them
+        quarters = (0, 0, big[:h, :w]), (1, 0, big[:h, w:]), (0, 1, big[h:, :w]), (1, 1, big[h:, w:])
+        part = lambda G, n, high: G[:, n:] if high else G[:, :n]
+        return cfg["scaling"] * sum(part(rows, h, a) @ Q @ part(cols, w, b).T for a, b, Q in quarters)
+    if t == "OSF":
+        n = {k: s[f"osf_svd_params.{k}"].double() for k in ("U_low", "S_low", "V_low")}
+        U, S, V = torch.linalg.svd(W.double(), full_matrices=False)
+        k = len(S) - len(n["S_low"])
+        return ((n["U_low"] * n["S_low"]) @ n["V_low"] - (U[:, k:] * S[k:]) @ V[k:]).float()
+    if t == "FROD":
+        kind = "_".join(path.split(".")[-2:])
+        V, at = ad[f"base_model.frod_V.{kind}"].double(), ad[f"base_model.frod_s_indices.{kind}"]
+        U = W.double() @ torch.linalg.inv(V).T
+        middle = torch.diag(s["frod_lambda_l"].double())
+        for k, x in enumerate(s["frod_lambda_s_values"].double()):
+            middle[at[0, k], at[1, k]] += x
+        return (U / U.norm(dim=0) @ middle @ V.T - W.double()).float()
+    if t == "UNILORA":
+        theta = ad["base_model.unilora_theta_d"]
+        if cfg["save_indices"]:
+            A, B = (theta[s[f"unilora_indices_{n}"].long()] * s[f"unilora_scales_{n}"] for n in "AB")
+            return B @ A
+        d, r = cfg["theta_d_length"], cfg["r"]
+        total, rng = sum(r * (wi + wo) for _, wo, wi in MODULES), np.random.default_rng(cfg["proj_seed"])
+        index = np.repeat(np.arange(d), total // d)
+        if total % d:
+            index = np.concatenate([index, rng.choice(d, size=total % d, replace=False)])
+        rng.shuffle(index)
+        share, start = theta.numpy() / np.sqrt(np.maximum(np.bincount(index, minlength=d), 1)), 0
+        for p, wo, wi in MODULES:
+            A, B = (share[index[at : at + n]] for at, n in ((start, r * wi), (start + r * wi, r * wo)))
+            start += r * (wi + wo)
+            if p == path:
+                return torch.from_numpy(B.reshape(o, r) @ A.reshape(r, i)).float()
     if t == "NBLORA":
         G = torch.cat((s["nblora_A"], s["nblora_B"]), 1).T.double()
         r = G.shape[1]

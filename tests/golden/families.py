@@ -40,6 +40,8 @@ NORMS = {"qwen3": ["input_layernorm", "post_attention_layernorm", "q_norm", "k_n
                     "q_norm", "k_norm", "norm"]}
 # the case of each method that PEFT has, by its name in make.py, geometric.py or prompts.py
 PEFT = ["lora", "dora", "ia3", "vera", "delora", "road_2", "hra_even", "poly", "adalora", "vblora", "loha", "lokr", "miss", "c3a", "shira",
+        "beft", "supertuning", "hira", "hira_embedding", "gralora", "deft", "pvera", "peanut", "glora", "tinylora", "unilora",
+        "waveft", "frod", "osf",
         "fourierft", "randlora_regenerated", "pissa", "oft", "boft", "prefix", "prompt_tuning", "p_tuning", "cpt", "mpt", "trainable_tokens",
         "ln_tuning", "lora_embedding", "dora_embedding", "oft_embedding", "saved_norms", "saved_embedding"]
 WHOLE = ["lora", "ia3", "pissa"]  # act where their case says
@@ -191,13 +193,14 @@ def generator(name):
 
 
 def rounded(d):
-    """The checkpoint in bfloat16, but for what only single precision can say (orthogonal factors)."""
+    """The checkpoint in bfloat16, but for what only single precision can say: orthogonal factors, and a basis of which
+    PEFT computes a second time what is not in the file (FRoD)."""
     for folder, _, files in os.walk(d):
         for file in files:
             if file.endswith(".safetensors") and "svd_bases" not in file:
                 path = f"{folder}/{file}"
-                half = lambda v: v.bfloat16() if v.dtype == torch.float32 else v
-                save_file({k: half(v) for k, v in load_file(path).items()}, path, {"format": "pt"})
+                half = lambda k, v: v.bfloat16() if v.dtype == torch.float32 and "frod_V" not in k else v
+                save_file({k: half(k, v) for k, v in load_file(path).items()}, path, {"format": "pt"})
 
 
 def config_of(base, name):

@@ -6,7 +6,8 @@ import json, math, os, shutil
 
 import gguf, numpy as np, torch
 from gguf.quants import dequantize, quantize
-from peft import BOFTConfig, HRAConfig, IA3Config, LNTuningConfig, LoraConfig, OFTConfig, PeftModel, get_peft_model
+from peft import (BeftConfig, BOFTConfig, GloraConfig, HiraConfig, HRAConfig, IA3Config, LNTuningConfig, LoraConfig, OFTConfig, PeftModel,
+                  get_peft_model)
 from peft.tuners.boft import layer as boft_layer
 from safetensors.torch import load_file, save_file
 
@@ -49,6 +50,12 @@ CASES = {  # name: (base, config, checked modules, laws: first is the default)
     "quantised_boft": ("base_quantised", lambda: BOFTConfig(boft_block_size=4, **QD), [Q0, D1], GEO),
     "quantised_ln": ("base_quantised", lambda: LNTuningConfig(task_type="CAUSAL_LM"), [], POWER),
     "saved_norms": ("base", lambda: LoraConfig(r=3, lora_alpha=6, modules_to_save=["norm", "input_layernorm"], **QD), [Q0, D1], MIRROR),
+    # additive, but with biases or an embedding
+    "beft_bias": ("base_bias", lambda: BeftConfig(**T), [Q0, D1], MIRROR),
+    "hira_embedding": ("base", lambda: HiraConfig(r=2, task_type="CAUSAL_LM", target_modules=["embed_tokens", "q_proj"]), [Q0], MIRROR),
+    "glora_bias": ("base_bias", lambda: GloraConfig(r=2, **QD), [Q0, D1], MIRROR),
+    "glora_vector": ("base_bias", lambda: GloraConfig(r=2, config_A_B="vector", config_C="vector", config_D_E="vector", **T), [Q0, D1], MIRROR),
+    "glora_none": ("base_bias", lambda: GloraConfig(r=2, config_A_B="none", config_D_E="none", **QD), [Q0, D1], MIRROR),
     "hra_two": ("base_untied", lambda: HRAConfig(r=2, **T), [Q0, D1], GEO),
 }
 QUANTISED = "base_quantised"
@@ -91,6 +98,9 @@ def trained(name, n, p, z):
     if "lora_A" in n: return z / math.sqrt(p.shape[1])
     if "lora_B" in n: return 0.2 * z / math.sqrt(p.shape[1])
     if "magnitude" in n: return p * (1 + 0.1 * z)
+    if "beft_bias" in n: return 0.4 * z
+    if "hira_" in n: return 0.6 * z
+    if "glora_" in n: return 0.3 * z
     raise KeyError(n)
 
 
@@ -194,6 +204,12 @@ def weight(cfg, ad, path, W, c, law):
         a, e = U[:, 0], U[:, 1] - (U[:, 0] @ U[:, 1]) * U[:, 0]
         angle, e = 2 * torch.atan2(e.norm(), a @ U[:, 1]), e / e.norm()
         return W @ torch.linalg.matrix_exp(c * angle * (torch.outer(a, e) - torch.outer(e, a)))
+    if t == "BEFT":
+        return W
+    if t == "HIRA":
+        return W * (1 + (s["hira_B"] @ s["hira_A"] if "hira_B" in s else (s["hira_embedding_B"] @ s["hira_embedding_A"]).T))
+    if t == "GLORA":
+        return W * (1 + glora(s, "A")) + glora(s, "B")
     if t == "ETHER":
         return W @ reflect(s["ether_u"], 2.0)
     if t == "ETHER_PLUS":
@@ -220,9 +236,19 @@ def weight(cfg, ad, path, W, c, law):
     raise KeyError(t)
 
 
-def gain(ad, n, g, c, law):
-    """A vector: a norm's gain or a layer's bias."""
+def glora(s, n):
+    """One of the five parts: a product, a vector, a number or nothing."""
+    return s[f"glora_{n}.Xd"] @ s[f"glora_{n}.Xu"] if f"glora_{n}.Xd" in s else s.get(f"glora_{n}.X", torch.zeros(1))
+
+
+def gain(ad, n, g, c, law, W=None):
+    """A vector: a norm's gain or a layer's bias; W: that layer's weight."""
     path, kind = n.rsplit(".", 1)
+    s = {k[len(f"base_model.model.{path}."):]: v.double() for k, v in ad.items() if k.startswith(f"base_model.model.{path}.")}
+    if "beft_bias" in s:
+        return g.double() + c * s["beft_bias"][0]
+    if any(k.startswith("glora_") for k in s):
+        return g.double() + c * (g.double() * glora(s, "D") + glora(s, "E") + (W.double() @ glora(s, "C").expand(W.shape[1], 1))[:, 0])
     new = ad.get(f"base_model.model.{path}.ln_tuning_layers.{kind}", ad.get(f"base_model.model.{n}"))
     if new is None:
         return g
@@ -302,12 +328,12 @@ def make_one(make, name):
         os.remove(f"{d}/README.md")
         pm = PeftModel.from_pretrained(make.load_base(base), d).eval()
         cfg, ad = json.load(open(f"{d}/adapter_config.json")), load_file(f"{d}/adapter_model.safetensors")
-    whole = lambda c, law: run(make, base, ids, lambda p, W: weight(cfg, ad, p, W, c, law), lambda n, w: gain(ad, n, w, c, law))
+    whole = lambda c, law: run(make, base, ids, lambda p, W: weight(cfg, ad, p, W, c, law), lambda n, w: gain(ad, n, w, c, law, sd.get(n.removesuffix(".bias"))))
     out = {"input_ids": ids, "base_logits": model(ids[None]).logits[0], "logits": pm(input_ids=ids[None]).logits[0] if pm else whole(1.0, laws[0])}
     errors = [make.err(whole(0.0, laws[0]), out["base_logits"])]
     for p in mods:
         x = torch.randn(4, sd[p].shape[1], generator=g)
-        bias = lambda c, law: gain(ad, f"{p}.bias", sd.get(f"{p}.bias", torch.zeros(1)), c, law)
+        bias = lambda c, law: gain(ad, f"{p}.bias", sd.get(f"{p}.bias", torch.zeros(1)), c, law, sd[p])
         y = lambda c, law: (x.double() @ weight(cfg, ad, p, sd[p], c, law).T + bias(c, law)).float()
         out[f"layer_input:{p}"] = x
         out[f"layer_output:{p}"] = pm.base_model.model.get_submodule(p)(x[None])[0] if pm else y(1.0, laws[0])

@@ -188,12 +188,12 @@ def effective(cfg, ad, path, W, c, law, dims, task=None):
     """x -> y of one adapted linear layer with coefficient c."""
     s = {k[len(f"base_model.model.{path}."):]: v.float() for k, v in ad.items() if k.startswith(f"base_model.model.{path}.")}
     (o, i), t = W.shape, cfg["peft_type"]
-    if not s:
+    if not s and t != "UNILORA":
         return None
     linear = lambda D, bias=0.0: (lambda x: x @ W.T + c * (x @ D.T + bias))
     D = additive.delta(cfg, ad, s, path, W, dims, pat, task)
     if D is not None:
-        return linear(D)
+        return linear(*D) if isinstance(D, tuple) else linear(D)
     if t == "LORA":
         A, B = s["lora_A.weight"], s["lora_B.weight"]
         r, a = pat(cfg["rank_pattern"], path, cfg["r"]), pat(cfg["alpha_pattern"], path, cfg["lora_alpha"])
@@ -402,7 +402,9 @@ def make_case(name):
         assert err(run(0.0, ""), out["base_logits"]) < TOL[1]
     else:
         paths = sorted({k[:-7] for k in sd if k.endswith("_proj.weight")})
-        hit = [p for p in paths if any(k.startswith(f"base_model.model.{p}.") for k in ad)]
+        hit = [p for p in paths if any(k.startswith(f"base_model.model.{p}.") for k in ad) or p in additive.chosen(cfg, paths)]
+        in_order = sorted(hit, key=lambda p: (int(p.split(".")[2]), ALL.index(p.split(".")[-1])))
+        additive.MODULES = [(p, *sd[p + ".weight"].shape) for p in in_order]
         dims = tuple(max(sd[p + ".weight"].shape[j] for p in hit) for j in (0, 1))
         fn = lambda p, c, law: effective(cfg, ad, p, sd[p + ".weight"], c, law, dims, TASKS.get(name))
         run = lambda c, law: forward(base, sd, ids, {p: fn(p, c, law) for p in hit})
@@ -490,8 +492,9 @@ if __name__ == "__main__":
     if not only or "control_vector" in only:
         make_control_vector()
     additive.make_all(sys.modules[__name__], only)
-    import geometric, prompts
+    import converted, geometric, prompts
     prompts.make_all(sys.modules[__name__], only)
     geometric.make_all(sys.modules[__name__], only)
+    converted.make_all(sys.modules[__name__], only)
     total = sum(os.path.getsize(f"{r}/{f}") for r, _, fs in os.walk(ROOT) for f in fs)
     print(f"total {total/1024:.0f} KiB", VERSIONS)

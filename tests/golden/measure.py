@@ -1,12 +1,12 @@
 """What `steer measure` must say of the three shipped adapters, by an independent way.
 
-    python tests/golden/measure.py MODEL.gguf
+    python tests/golden/measure.py MODEL.gguf [ADAPTER ...]
 
 transformers reads the GGUF file (dequantised to float32) and PEFT the adapters; the vector is a
 forward hook. Chat template and tokenizer are those that transformers makes of the file. Writes
 `tests/golden/measure.json`: for each adapter and coefficient d of each test prompt, mean and 95th
 percentile of KL(steered || base) and the mean NLL shift on the neutral answers, and d of the
-prompting baseline. Needs torch 2.13, transformers 5.23, peft 0.21.2, gguf, numpy.
+prompting baseline; of adapters that are not named the numbers stay. Needs torch 2.13, transformers 5.23, peft 0.21.2, gguf, numpy.
 """
 
 import json
@@ -62,7 +62,7 @@ def steered(net, folder):
     """The net with the adapter, and a function that turns it."""
     path = f"{ADAPTERS}/{folder}"
     kind = json.load(open(f"{path}/adapter_config.json"))["peft_type"]
-    if kind == "CONTROL_VECTOR":
+    if kind in ("CONTROL_VECTOR", "BIPO"):
         steps = {int(key.split(".")[1]): v for key, v in load_file(f"{path}/adapter_model.safetensors").items()}
         now = {"c": 0.0}
 
@@ -93,8 +93,13 @@ def steered(net, folder):
     return net, turn
 
 
+only = sys.argv[2:]
+known = json.load(open(f"{HERE}/measure.json"))["cases"] if only else []
 out = {"coefficients": COEFFICIENTS, "cases": []}
 for folder_name, behaviour in CASES:
+    if only and folder_name not in only:
+        out["cases"] += [case for case in known if case["adapter"] == folder_name]
+        continue
     base, (net, turn) = model(), steered(model(), folder_name)
     test = [row for row in contrast[behaviour] if row.get("split") == "test" or row.get("held_out")]
     neutral = contrast["neutral"]

@@ -11,8 +11,9 @@ use steering_playground::arch::ModelFile;
 use steering_playground::checkpoint::{AdapterFiles, BASES_FILE};
 use steering_playground::device::{self, read_back};
 use steering_playground::hooks::Steering;
-use steering_playground::model::{Lane, Positions, Weights};
+use steering_playground::model::{KvCache, Lane, Positions, Weights};
 use steering_playground::session::Session;
+use steering_playground::text::Text;
 use steering_playground::weights::NativeFile;
 
 pub fn golden_dir() -> PathBuf {
@@ -41,12 +42,32 @@ pub fn tiny_on(base: &str, device: &Device, weights: Weights) -> Session {
 
 /// A tiny base model in quantised blocks (Q8_0 and Q4_1), on the CPU, without text.
 pub fn tiny_quantised(weights: Weights) -> Session {
+    tiny_quantised_on(&device::cpu(), weights)
+}
+
+pub fn tiny_quantised_on(device: &Device, weights: Weights) -> Session {
     let path = golden_dir().join("base_quantised/model.gguf");
     let load = async {
         let file = ModelFile::open_gguf(NativeFile::open(&path)?).await?;
-        Session::load(&file, None, &device::cpu(), weights, |_| {}).await
+        Session::load(&file, None, device, weights, |_| {}).await
     };
     pollster::block_on(load).expect("the GGUF loads")
+}
+
+/// The same with symbols for words.
+pub fn reading(session: Session) -> Session {
+    let bytes = fs::read("tests/fixtures/tiny_tokenizer.json").expect("a tokenizer");
+    // No line breaks, for which the tiny models have no row.
+    let template = "{% for message in messages %}{{ message.content }}{% endfor %}";
+    let config = serde_json::json!({ "chat_template": template });
+    let files = [
+        ("tokenizer.json", bytes),
+        ("tokenizer_config.json", config.to_string().into_bytes()),
+    ];
+    Session {
+        text: Text::from_files(&files.into()).expect("a tokenizer"),
+        ..session
+    }
 }
 
 /// Whether the test that asks has to be left out, since the real model is not there.
@@ -152,6 +173,18 @@ pub fn logits(session: &Session, ids: &[u32], steering: &Steering) -> Vec<f32> {
         .forward(ids, &mut cache, steering, Positions::All)
         .expect("runs");
     pollster::block_on(read_back(logits.expect("logits"))).expect("read")
+}
+
+/// Logits of the base behind the last of these tokens, which follow those of the cache.
+pub fn last(session: &Session, cache: &mut KvCache, tokens: &[u32]) -> Vec<f32> {
+    let base = Steering::base();
+    let logits = session.model.forward(tokens, cache, &base, Positions::Last);
+    pollster::block_on(read_back(logits.expect("runs").expect("logits"))).expect("read")
+}
+
+pub fn best(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    best.expect("a vocabulary") as u32
 }
 
 /// Logits behind the last token of each stream, run together: first all but one token of each, then

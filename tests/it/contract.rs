@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use steering_playground::adapters::{self, Stack};
 use steering_playground::arch::{Norm, Projection};
 use steering_playground::checkpoint::AdapterFiles;
-use steering_playground::hooks::{Law, Mask, Site, Steering};
+use steering_playground::hooks::{Law, Mask, Site, Steering, Tokens};
 use steering_playground::methods::METHODS;
 use steering_playground::session::Session;
 
 use crate::common::{logits, tiny, together};
 use crate::golden::{ALL_METHODS, Case, cases, cases_of_families, worst};
+use crate::positions::passes;
 
 /// A golden case with its adapter in a stack of its own.
 struct Loaded {
@@ -425,6 +426,46 @@ fn a_mask_says_what_it_leaves_out() {
             "{name} {layers} {modules}"
         );
     }
+}
+
+/// Some tokens alone are two passes on one cache, the base's and the adapter's, bit for bit; what has
+/// keys and values of its own refuses them.
+#[test]
+fn some_tokens_alone_are_two_passes_on_one_cache() {
+    every_case(|mut loaded| {
+        let mut failures = Vec::new();
+        let law = loaded.laws[0].0;
+        loaded.at(law, 0.5);
+        let (whole, base) = (loaded.stack.steering(), Steering::base());
+        let placed = &loaded.stack.entries()[0].adapter.placed;
+        let refuses = placed.iter().any(|p| matches!(p.site, Site::Attention(_)));
+        let (head, tail) = loaded.ids.split_at(2);
+        for (positions, prompt, first, then) in [
+            (Tokens::Prompt, 2, &*whole, &base),
+            (Tokens::Generated, 2, &base, &*whole),
+            (Tokens::From(2), loaded.ids.len(), &base, &*whole),
+        ] {
+            let mask = Mask {
+                positions,
+                ..Mask::default()
+            };
+            match (refuses, loaded.stack.set_mask(loaded.id, mask)) {
+                (true, Err(error)) if error.code() == "bad-option" => continue,
+                (false, Ok(())) => {}
+                (_, other) => {
+                    failures.push(format!("{}: {positions}: {other:?}", loaded.name));
+                    continue;
+                }
+            }
+            let steering = loaded.stack.steering();
+            let found = passes(&loaded.session, prompt, &[(&loaded.ids, &steering)]);
+            let expected = passes(&loaded.session, prompt, &[(head, first), (tail, then)]);
+            if found != expected {
+                failures.push(format!("{}: {positions}", loaded.name));
+            }
+        }
+        failures
+    });
 }
 
 #[test]

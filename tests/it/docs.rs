@@ -32,8 +32,9 @@ fn every_method_explains_itself() {
     for method in METHODS {
         let file = root().join(format!("src/methods/{}.rs", method.name));
         let lines = fs::read_to_string(&file).expect("a file named after the method");
+        let code = lines.lines().take_while(|line| *line != "#[cfg(test)]");
         assert!(
-            lines.lines().count() <= 260,
+            code.count() <= 260,
             "{}: too long for one idea",
             method.name
         );
@@ -44,7 +45,9 @@ fn every_method_explains_itself() {
             ("Formula", &card.formula),
             ("Shapes", &card.shapes),
             ("Coefficient", &card.coefficient),
+            ("Hypothesis", &card.hypothesis),
             ("Intuition", &card.intuition),
+            ("Limits", &card.limits),
         ] {
             assert!(!text.is_empty(), "{}: {heading} is empty", method.name);
             assert!(

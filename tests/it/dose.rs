@@ -13,27 +13,17 @@ use steering_playground::dose::{
     measure,
 };
 use steering_playground::error::{Error, Result};
-use steering_playground::hooks::{Law, Mask};
+use steering_playground::hooks::{Law, Mask, Tokens};
 use steering_playground::model::Weights;
 use steering_playground::session::Session;
-use steering_playground::text::{Text, Variables};
+use steering_playground::text::Variables;
 
-use crate::common::{adapter_files, golden_dir, lacks_model, logits, smollm2_with, tiny};
+use crate::common::{adapter_files, golden_dir, lacks_model, logits, reading, smollm2_with, tiny};
 use crate::session::{kl_nats, log_softmax};
 
 /// A tiny model that reads symbols, with golden cases at c = 1.
 fn fixture(cases: &[&str]) -> (Session, Vec<(u32, f32)>) {
-    let bytes = fs::read("tests/fixtures/tiny_tokenizer.json").expect("a tokenizer");
-    // No line breaks, for which the model has no row.
-    let template = "{% for message in messages %}{{ message.content }}{% endfor %}";
-    let config = json!({ "chat_template": template })
-        .to_string()
-        .into_bytes();
-    let files = [("tokenizer.json", bytes), ("tokenizer_config.json", config)];
-    let session = Session {
-        text: Text::from_files(&files.into()).expect("a tokenizer"),
-        ..tiny("base")
-    };
+    let session = reading(tiny("base"));
     let ids = cases.iter().map(|case| load(&session, case)).collect();
     (session, ids)
 }
@@ -299,21 +289,22 @@ fn it_is_a_snapshot_and_can_be_stopped() {
     let (session, scaled) = fixture(&["lora"]);
     let (contrast, variables) = (contrast(&rows()), Variables::new());
     let subject = Subject::new(&session, scaled.clone(), &variables);
-    let (count, total) = (Cell::new(0), Cell::new(0));
+    let (count, last) = (Cell::new(0), Cell::new(0));
     let told = async |progress: Progress| {
-        assert_eq!(progress.done, count.get());
+        let done = progress.done;
+        assert!(done == 0 || done > last.get(), "each pass is told once");
+        assert!(done < progress.total, "as many readings as were told");
+        last.set(done);
         count.set(count.get() + 1);
-        total.set(progress.total);
         let mut stack = session.stack.borrow_mut();
         stack.set_coefficient(scaled[0].0, count.get() as f32)
     };
     let turned = block_on(measure(&subject, &contrast, &plain(), told)).expect("measures");
-    assert_eq!(count.get(), total.get(), "as many readings as were told");
     let still = measured(&session, &scaled, &contrast, &plain()).expect("measures");
     assert_eq!(turned, still);
     let stop = async |progress: Progress| match progress.done {
-        4 => Err(Error::Aborted),
-        _ => Ok(()),
+        ..4 => Ok(()),
+        _ => Err(Error::Aborted),
     };
     let stopped = block_on(measure(&subject, &contrast, &plain(), stop));
     assert_eq!(stopped, Err(Error::Aborted));
@@ -426,6 +417,41 @@ fn the_map_has_one_row_for_each_block() {
     masked.expect("a block that it acts on");
     let found = block_on(layer_map(&subject, &contrast, 0.02, quiet)).expect("maps");
     assert_eq!(found.layers.len(), 1);
+}
+
+/// Answers of one token are told by the prompt's last: what acts on generated tokens alone cannot move
+/// them, what acts on the prompt alone does all of it.
+#[test]
+fn an_answer_counts_as_generated() {
+    let (session, scaled) = fixture(&["lora"]);
+    let rows = [
+        json!({ "prompt": "A1!", "positive": "B", "negative": "7" }),
+        json!({ "prompt": "(B)", "positive": "2", "negative": "!" }),
+    ];
+    let contrast = contrast(&rows);
+    let under = |positions| {
+        let mask = Mask {
+            positions,
+            ..Mask::default()
+        };
+        let set = session.stack.borrow_mut().set_mask(scaled[0].0, mask);
+        set.expect("it acts on rows of tokens");
+        measured(&session, &scaled, &contrast, &plain()).expect("measures")
+    };
+    let (all, prompt) = (under(Tokens::All), under(Tokens::Prompt));
+    let generated = under(Tokens::Generated);
+    let place = all.coefficients.iter().position(|c| *c == 0.0);
+    let base = all.d_nats[place.expect("always there")];
+    assert!(all.d_nats.iter().any(|d| (d - base).abs() > 1e-3));
+    for (at, d) in all.d_nats.iter().enumerate() {
+        assert!((prompt.d_nats[at] - d).abs() < 1e-6, "on the prompt");
+        assert!((generated.d_nats[at] - base).abs() < 1e-6, "as the base");
+    }
+    assert_eq!(all.adapters[0].positions, "all");
+    assert_eq!(generated.adapters[0].positions, "generated");
+    let moved = |found: &Measurement| found.kl_nats.mean[0];
+    assert!(moved(&generated) > 1e-6, "longer answers are moved");
+    assert_ne!(moved(&generated), moved(&all));
 }
 
 /// The three shipped adapters, on four prompts each, are what transformers and PEFT say, within 1e-3

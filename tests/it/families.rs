@@ -11,13 +11,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use steering_playground::Error;
 use steering_playground::arch::{DecoderConfig, ModelFile, config_from_json};
-use steering_playground::device::{self, read_back};
-use steering_playground::hooks::Steering;
-use steering_playground::model::{Positions, Weights};
+use steering_playground::device;
+use steering_playground::model::Weights;
 use steering_playground::session::Session;
 use steering_playground::weights::NativeFile;
 
-use crate::common::golden_dir;
+use crate::common::{best, golden_dir, last};
 
 /// In parts of the largest logit.
 const TOLERANCE: f32 = 2e-4;
@@ -56,8 +55,9 @@ const CASES: &[(&str, &str)] = &[
     ("mistral_window8", "config.json"),
 ];
 
+/// What a model says, as a script beside the goldens writes it.
 #[derive(Deserialize)]
-struct Expected {
+pub struct Expected {
     tokens: Vec<u32>,
     logits_last: Vec<f32>,
     greedy: Vec<u32>,
@@ -109,32 +109,32 @@ fn with_config(name: &str, config: &Value) -> ModelFile<NativeFile> {
     opened.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Logits behind the last of these tokens, and a cache that goes on from there.
-fn step(
-    session: &Session,
-    cache: &mut steering_playground::model::KvCache,
-    tokens: &[u32],
-) -> Vec<f32> {
-    let base = Steering::base();
-    let logits = session.model.forward(tokens, cache, &base, Positions::Last);
-    let logits = logits.expect("runs").expect("logits");
-    block_on(read_back(logits)).expect("read")
-}
-
 fn largest(values: impl Iterator<Item = f32>) -> f32 {
     values.map(f32::abs).fold(0.0, f32::max)
 }
 
 /// The largest difference, in parts of the largest logit.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "the vocabulary");
-    let difference = found.iter().zip(expected).map(|(a, b)| a - b);
-    largest(difference) / largest(expected.iter().copied())
+    let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    // In the total order what is no number is the largest.
+    apart.max_by(f32::total_cmp).unwrap_or(f32::NAN) / largest(expected.iter().copied())
 }
 
-fn best(logits: &[f32]) -> u32 {
-    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-    best.expect("a vocabulary") as u32
+/// The logits behind the text, the greedy tokens one by one, and the logits behind these.
+pub fn compare(session: &Session, expected: &Expected, tolerance: f32, what: &str) {
+    let mut cache = session.model.new_cache();
+    let mut logits = last(session, &mut cache, &expected.tokens);
+    let off = difference(&logits, &expected.logits_last);
+    println!("{what}: {off:.1e} of the largest logit");
+    assert!(off < tolerance, "{what}: {off:.1e}");
+    for id in &expected.greedy {
+        assert_eq!(best(&logits), *id, "{what}: greedy");
+        logits = last(session, &mut cache, &[*id]);
+    }
+    let off = difference(&logits, &expected.logits_after_greedy);
+    println!("{what}, after {} more: {off:.1e}", expected.greedy.len());
+    assert!(off < tolerance, "{what}, later: {off:.1e}");
 }
 
 #[test]
@@ -144,21 +144,8 @@ fn every_family_equals_transformers() {
         for &(name, file) in CASES {
             let expected = expected(name);
             let session = session(&open(name, file), weights);
-            let mut cache = session.model.new_cache();
-            let mut logits = step(&session, &mut cache, &expected.tokens);
-            let off = difference(&logits, &expected.logits_last);
-            assert!(off < tolerance, "{name}/{file}, {weights:?}: {off:.1e}");
-            let mut greedy = Vec::new();
-            for _ in &expected.greedy {
-                greedy.push(best(&logits));
-                logits = step(&session, &mut cache, &greedy[greedy.len() - 1..]);
-            }
-            assert_eq!(greedy, expected.greedy, "{name}/{file}, {weights:?}");
-            let off = difference(&logits, &expected.logits_after_greedy);
-            assert!(
-                off < tolerance,
-                "{name}/{file}, {weights:?}, later: {off:.1e}"
-            );
+            let what = format!("{name}/{file}, {weights:?}");
+            compare(&session, &expected, tolerance, &what);
         }
     }
 }
@@ -167,7 +154,7 @@ fn every_family_equals_transformers() {
 fn compare_without(name: &str, feature: &str, config: &Value) {
     let expected = expected(name);
     let session = session(&with_config(name, config), Weights::Dense);
-    let logits = step(&session, &mut session.model.new_cache(), &expected.tokens);
+    let logits = last(&session, &mut session.model.new_cache(), &expected.tokens);
     let off = difference(&logits, &expected.logits_last);
     let told = expected.if_ignored[feature] / largest(expected.logits_last.iter().copied());
     assert!(off > 100.0 * TOLERANCE, "{name}: {off:.1e}");

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The source files, each with the tokens of what is not a test.
-type House = BTreeMap<Vec<String>, Vec<TokenTree>>;
+pub(crate) type House = BTreeMap<Vec<String>, Vec<TokenTree>>;
 
 /// Room -> floor, from the table in `src/lib.rs`: a row is `//! floor | room, room | what`.
 fn floors(lib: &str) -> BTreeMap<String, usize> {
@@ -58,7 +58,7 @@ fn read(folder: &Path, house: &mut House) {
 }
 
 /// The tokens of a file without its tests.
-fn tokens(text: &str) -> Vec<TokenTree> {
+pub(crate) fn tokens(text: &str) -> Vec<TokenTree> {
     let all: Vec<TokenTree> = TokenStream::from_str(text)
         .expect("Rust")
         .into_iter()
@@ -93,13 +93,17 @@ fn tokens(text: &str) -> Vec<TokenTree> {
     kept
 }
 
+/// The room that is a crate of its own: `crate` means itself there, and others name it.
+const MEMBER: &str = "processor";
+
 /// Every path that begins with `crate`, `super` or the crate's name, wherever it stands, as the
 /// modules and the item that it leads through from the crate's root.
-fn paths(of: &[String], trees: &[TokenTree], found: &mut Vec<Vec<String>>) {
+pub(crate) fn paths(of: &[String], trees: &[TokenTree], found: &mut Vec<Vec<String>>) {
     let word = |at: usize| match trees.get(at) {
         Some(TokenTree::Ident(ident)) => Some(ident.to_string()),
         _ => None,
     };
+    let members = usize::from(of.first().is_some_and(|room| room == MEMBER));
     let mut at = 0;
     while at < trees.len() {
         if let TokenTree::Group(group) = &trees[at] {
@@ -107,9 +111,13 @@ fn paths(of: &[String], trees: &[TokenTree], found: &mut Vec<Vec<String>>) {
             paths(of, &inner, found);
         }
         let start = match word(at).as_deref() {
-            Some("crate" | "playground" | "steering_playground") if is_path(trees, at + 1) => {
+            Some("crate") if is_path(trees, at + 1) => {
+                Some(of.iter().take(members).cloned().collect())
+            }
+            Some("playground" | "steering_playground") if is_path(trees, at + 1) => {
                 Some(Vec::new())
             }
+            Some(MEMBER) if members == 0 && is_path(trees, at + 1) => Some(vec![MEMBER.into()]),
             Some("super") if is_path(trees, at + 1) => {
                 Some(of[..of.len().saturating_sub(1)].to_vec())
             }
@@ -294,7 +302,7 @@ fn circle(
     None
 }
 
-fn ours() -> (BTreeMap<String, usize>, House) {
+pub(crate) fn ours() -> (BTreeMap<String, usize>, House) {
     let mut house = House::new();
     read(Path::new("src"), &mut house);
     let lib = fs::read_to_string("src/lib.rs").expect("src/lib.rs");

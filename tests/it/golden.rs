@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device::read_back;
@@ -130,10 +131,60 @@ pub fn worst(found: &[f32], expected: &[f32]) -> f32 {
         })
 }
 
+/// How far a method's numbers are from the reference: what its card on the page tells.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Reference {
+    /// Golden cases.
+    cases: usize,
+    /// The worst output of a layer, as a share of its largest number; 0 where no case has one.
+    layer: f32,
+    /// The worst logit, as a share of the largest.
+    logits: f32,
+}
+
+/// Of each method, in the folder of the page.
+const REFERENCE: &str = "www/reference.json";
+
+/// How much larger a difference may be than the file says: other processors add in another order.
+const ROUNDING: f32 = 4.0;
+
+/// `UPDATE=1 cargo test --release methods_equal_peft` writes the file; else it is compared.
+fn told(found: &BTreeMap<&str, Reference>) {
+    if std::env::var_os("UPDATE").is_some() {
+        let rows = found.iter().map(|(name, row)| {
+            let Reference { cases, layer, logits } = row;
+            format!(
+                "  \"{name}\": {{ \"cases\": {cases}, \"layer\": {layer:.1e}, \"logits\": {logits:.1e} }}"
+            )
+        });
+        let rows: Vec<String> = rows.collect();
+        fs::write(REFERENCE, format!("{{\n{}\n}}\n", rows.join(",\n"))).expect("writable");
+        return;
+    }
+    let bytes = fs::read(REFERENCE).expect(REFERENCE);
+    let told: BTreeMap<String, Reference> = serde_json::from_slice(&bytes).expect("JSON");
+    let update = "run `UPDATE=1 cargo test --release methods_equal_peft`";
+    assert!(
+        told.keys().eq(found.keys()),
+        "{REFERENCE} has other methods: {update}"
+    );
+    for (name, found) in found {
+        let told = &told[*name];
+        assert_eq!(
+            told.cases, found.cases,
+            "{name}: cases in {REFERENCE}: {update}"
+        );
+        let is_near = |found: f32, told: f32| found <= (told * ROUNDING).max(1e-6);
+        let near = is_near(found.layer, told.layer) && is_near(found.logits, told.logits);
+        assert!(near, "{name}: {found:?}, told {told:?}: {update}");
+    }
+}
+
 /// Reports all failing cases, not only the first.
 #[test]
 fn methods_equal_peft() {
     let mut failures = Vec::new();
+    let mut found: BTreeMap<&str, Reference> = BTreeMap::new();
     let mut methods_seen = Vec::new();
     for case in cases() {
         let session = tiny(&case.base);
@@ -148,6 +199,14 @@ fn methods_equal_peft() {
             }
         };
         methods_seen.push(adapter.method.name);
+        let reference = found.entry(adapter.method.name).or_default();
+        reference.cases += 1;
+        let share = |far: &mut f32, found: &[f32], expected: &[f32]| {
+            let largest = expected
+                .iter()
+                .fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
+            *far = far.max(worst(found, expected) / largest);
+        };
         let mut stack = Stack::default();
         let id = stack.add(adapter);
         let mut check = |what: &str, found: &[f32], expected: &[f32], tolerance: f32| {
@@ -196,9 +255,11 @@ fn methods_equal_peft() {
             stack.set_coefficient(id, c).expect("in the domain");
             let steering = stack.steering();
             if let Some(expected) = case.floats(&format!("logits{key}{suffix}")) {
+                let found = logits(&session, &ids, &steering);
+                share(&mut reference.logits, &found, expected);
                 check(
                     &format!("logits at {c} under {law:?}"),
-                    &logits(&session, &ids, &steering),
+                    &found,
                     expected,
                     LOGITS,
                 );
@@ -224,6 +285,7 @@ fn methods_equal_peft() {
                 let y = session.model.linear(layer, projection).forward(x, plan);
                 let y = pollster::block_on(read_back(y)).expect("read");
                 let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                share(&mut reference.layer, &y, expected);
                 check(
                     &format!("{path} at {c} under {law:?}"),
                     &y,
@@ -245,6 +307,7 @@ fn methods_equal_peft() {
         "methods without a golden case: {missing:?}"
     );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    told(&found);
 }
 
 /// The cache must not change anything: one token at a time equals all at once.

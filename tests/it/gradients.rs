@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use steering_playground::arch::{Norm, Projection};
 use steering_playground::device;
 use steering_playground::hooks::{
-    Delta, Effect, ExtraKeyValue, Join, Lookup, Map, Shift, Site, Steering,
+    Delta, Effect, Effects, ExtraKeyValue, Gain, Join, Lookup, Map, Shift, Site, Sited, Steering,
 };
 use steering_playground::model::{Model, Positions, Weights};
 
@@ -64,7 +64,7 @@ fn shaped<const D: usize>(leaf: &Tensor<1>, shape: &[usize]) -> Tensor<D> {
 }
 
 /// Mean of −ln p of each next token, in nats.
-fn loss(model: &Model, effects: Vec<(Site, Effect)>) -> Tensor<1> {
+fn loss(model: &Model, effects: Vec<Sited>) -> Tensor<1> {
     let steering = Steering::of(effects);
     let mut cache = model.new_cache();
     let logits = model.forward(&TOKENS, &mut cache, &steering, Positions::All);
@@ -78,10 +78,10 @@ fn loss(model: &Model, effects: Vec<(Site, Effect)>) -> Tensor<1> {
     -Tensor::cat(picks.collect(), 0).mean()
 }
 
-type Effects = Box<dyn Fn(&[Tensor<1>]) -> Vec<(Site, Effect)>>;
+type Acts = Box<dyn Fn(&[Tensor<1>]) -> Vec<Sited>>;
 
 /// The gradient of the loss with respect to each leaf.
-fn gradients(model: &Model, leaves: &[Leaf], effects: &Effects) -> (f32, Vec<Vec<f32>>) {
+fn gradients(model: &Model, leaves: &[Leaf], effects: &Acts) -> (f32, Vec<Vec<f32>>) {
     let tracked: Vec<_> = leaves.iter().map(Leaf::tracked).collect();
     let loss = loss(model, effects(&tracked));
     assert!(loss.is_autodiff(), "the loss has a graph");
@@ -94,7 +94,7 @@ fn gradients(model: &Model, leaves: &[Leaf], effects: &Effects) -> (f32, Vec<Vec
     (value, tracked.iter().map(of_leaf).collect())
 }
 
-fn plain_loss(model: &Model, leaves: &[Leaf], effects: &Effects) -> f64 {
+fn plain_loss(model: &Model, leaves: &[Leaf], effects: &Acts) -> f64 {
     let plain: Vec<_> = leaves.iter().map(Leaf::plain).collect();
     let loss: f32 = loss(model, effects(&plain)).into_scalar();
     f64::from(loss)
@@ -102,7 +102,7 @@ fn plain_loss(model: &Model, leaves: &[Leaf], effects: &Effects) -> f64 {
 
 /// Compares with central differences, for each leaf along its gradient and along a direction of its
 /// own.
-fn check(name: &str, model: &Model, leaves: &[Leaf], effects: &Effects) {
+fn check(name: &str, model: &Model, leaves: &[Leaf], effects: &Acts) {
     let (value, found) = gradients(model, leaves, effects);
     let plain = plain_loss(model, leaves, effects);
     assert!(
@@ -140,7 +140,7 @@ fn check(name: &str, model: &Model, leaves: &[Leaf], effects: &Effects) {
 }
 
 /// A LoRA on every linear layer of both blocks.
-fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
+fn lora(model: &Model) -> (Vec<Leaf>, Acts) {
     let config = model.config();
     let sites: Vec<(Site, usize, usize)> = (0..config.num_layers)
         .flat_map(|layer| {
@@ -160,8 +160,8 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
     });
     let leaves: Vec<Leaf> = leaves.collect();
     let shapes: Vec<Vec<usize>> = leaves.iter().map(|leaf| leaf.shape.clone()).collect();
-    let effects: Effects = Box::new(move |leaves| {
-        let each = sites.iter().enumerate().map(|(at, (site, _, _))| {
+    let effects: Acts = Box::new(move |leaves| {
+        let each = sites.iter().enumerate().flat_map(|(at, (site, _, _))| {
             let delta = Delta::LowRank {
                 a: shaped(&leaves[2 * at], &shapes[2 * at]),
                 b: shaped(&leaves[2 * at + 1], &shapes[2 * at + 1]),
@@ -169,7 +169,7 @@ fn lora(model: &Model) -> (Vec<Leaf>, Effects) {
                 out: None,
                 scale: 0.5,
             };
-            (*site, Effect::Weight(delta))
+            Sited::of(*site, vec![Effect::Weight(delta)])
         });
         each.collect()
     });
@@ -200,6 +200,19 @@ fn quantised_weights_cut_no_graph() {
     assert!(apart < 2e-2 * whole, "{apart} of {whole}");
 }
 
+/// One parameter, and what acts at a site as a function of it.
+fn one<E: Effects + 'static>(
+    shape: &[usize],
+    scale: f32,
+    effects: fn(&Tensor<1>, &[usize]) -> E,
+    site: Site,
+) -> (Vec<Leaf>, Acts) {
+    let leaf = Leaf::new(shape, scale, 5);
+    let shape = shape.to_vec();
+    let acts: Acts = Box::new(move |leaves| Sited::of(site, effects(&leaves[0], &shape)));
+    (vec![leaf], acts)
+}
+
 /// Every kind of effect lets gradients through.
 #[test]
 fn every_kind_of_effect_lets_gradients_through() {
@@ -213,23 +226,17 @@ fn every_kind_of_effect_lets_gradients_through() {
     );
     let (q, kv_heads, vocab) = (config.q_width(), config.num_kv_heads, config.vocab_size);
     let at = |projection| Site::Linear(0, projection);
-    let one = |shape: &[usize], scale: f32, effect: fn(&Tensor<1>, &[usize]) -> Effect, site| {
-        let leaf = Leaf::new(shape, scale, 5);
-        let shape = shape.to_vec();
-        let effects: Effects = Box::new(move |leaves| vec![(site, effect(&leaves[0], &shape))]);
-        (vec![leaf], effects)
-    };
-    let cases: Vec<(&str, (Vec<Leaf>, Effects))> = vec![
+    let cases: Vec<(&str, (Vec<Leaf>, Acts))> = vec![
         (
             "a whole matrix",
             one(
                 &[ffn, d],
                 0.1,
                 |x, s| {
-                    Effect::Weight(Delta::Dense {
+                    vec![Effect::Weight(Delta::Dense {
                         delta: shaped(x, s),
                         scale: 1.0,
-                    })
+                    })]
                 },
                 at(Projection::Up),
             ),
@@ -240,10 +247,10 @@ fn every_kind_of_effect_lets_gradients_through() {
                 &[q],
                 0.2,
                 |x, _| {
-                    Effect::Weight(Delta::RowGain {
+                    vec![Effect::Weight(Delta::RowGain {
                         gain: x.clone(),
                         scale: 1.0,
-                    })
+                    })]
                 },
                 at(Projection::Q),
             ),
@@ -256,11 +263,11 @@ fn every_kind_of_effect_lets_gradients_through() {
                 |x, s| {
                     let left = shaped(x, s);
                     let right = Tensor::<2>::ones([8, 12], &device::cpu()) * 0.1;
-                    Effect::Weight(Delta::Kronecker {
+                    vec![Effect::Weight(Delta::Kronecker {
                         left,
                         right,
                         scale: 1.0,
-                    })
+                    })]
                 },
                 at(Projection::O),
             ),
@@ -271,10 +278,10 @@ fn every_kind_of_effect_lets_gradients_through() {
                 &[d],
                 0.2,
                 |x, _| {
-                    Effect::Weight(Delta::Bias {
+                    vec![Effect::Weight(Delta::Bias {
                         bias: x.clone(),
                         scale: 1.0,
-                    })
+                    })]
                 },
                 at(Projection::Down),
             ),
@@ -284,7 +291,7 @@ fn every_kind_of_effect_lets_gradients_through() {
             one(
                 &[ffn],
                 1.0,
-                |x, _| Effect::Input(Map::Scale { gain: x.clone() }),
+                |x, _| vec![Effect::Input(Map::Scale { gain: x.clone() })],
                 at(Projection::Down),
             ),
         ),
@@ -295,11 +302,11 @@ fn every_kind_of_effect_lets_gradients_through() {
                 1.0,
                 |x, _| {
                     let across = x.clone() * 0.5;
-                    Effect::Output(Map::Rotate {
+                    vec![Effect::Output(Map::Rotate {
                         along: x.clone(),
                         across,
                         group: 4,
-                    })
+                    })]
                 },
                 at(Projection::O),
             ),
@@ -310,10 +317,10 @@ fn every_kind_of_effect_lets_gradients_through() {
                 &[12, 4, 4],
                 0.5,
                 |x, s| {
-                    Effect::Input(Map::Blocks {
+                    vec![Effect::Input(Map::Blocks {
                         blocks: shaped(x, s),
                         order: None,
-                    })
+                    })]
                 },
                 at(Projection::V),
             ),
@@ -325,10 +332,10 @@ fn every_kind_of_effect_lets_gradients_through() {
                 0.3,
                 |x, s| {
                     let kernel = Tensor::<2>::ones([2, 2], &device::cpu());
-                    Effect::Output(Map::Span {
+                    vec![Effect::Output(Map::Span {
                         basis: shaped(x, s),
                         kernel,
-                    })
+                    })]
                 },
                 at(Projection::Down),
             ),
@@ -338,13 +345,11 @@ fn every_kind_of_effect_lets_gradients_through() {
             one(
                 &[d],
                 0.5,
-                |x, _| {
-                    Effect::Residual(Shift {
-                        direction: x.clone(),
-                        scale: 1.0,
-                        removed: 0.0,
-                        keep_length: false,
-                    })
+                |x, _| Shift {
+                    direction: x.clone(),
+                    scale: 1.0,
+                    removed: 0.0,
+                    keep_length: false,
                 },
                 Site::Residual(0),
             ),
@@ -354,13 +359,11 @@ fn every_kind_of_effect_lets_gradients_through() {
             one(
                 &[d],
                 0.5,
-                |x, _| {
-                    Effect::Residual(Shift {
-                        direction: x.clone(),
-                        scale: 1.0,
-                        removed: 0.0,
-                        keep_length: true,
-                    })
+                |x, _| Shift {
+                    direction: x.clone(),
+                    scale: 1.0,
+                    removed: 0.0,
+                    keep_length: true,
                 },
                 Site::Residual(0),
             ),
@@ -370,13 +373,11 @@ fn every_kind_of_effect_lets_gradients_through() {
             one(
                 &[d],
                 0.5,
-                |x, _| {
-                    Effect::Residual(Shift {
-                        direction: x.clone(),
-                        scale: 0.4,
-                        removed: 0.7,
-                        keep_length: true,
-                    })
+                |x, _| Shift {
+                    direction: x.clone(),
+                    scale: 0.4,
+                    removed: 0.7,
+                    keep_length: true,
                 },
                 Site::Residual(0),
             ),
@@ -389,12 +390,12 @@ fn every_kind_of_effect_lets_gradients_through() {
                 |x, s| {
                     let keys: Tensor<3> = shaped(x, s);
                     let values = keys.clone() * 0.7 + 0.1;
-                    Effect::KeyValue(ExtraKeyValue {
+                    ExtraKeyValue {
                         keys,
                         values,
                         coefficient: 0.8,
                         join: Join::InFront,
-                    })
+                    }
                 },
                 Site::Attention(1),
             ),
@@ -407,12 +408,12 @@ fn every_kind_of_effect_lets_gradients_through() {
                 |x, s| {
                     let keys: Tensor<3> = shaped(x, s);
                     let values = keys.clone() * 0.7 + 0.1;
-                    Effect::KeyValue(ExtraKeyValue {
+                    ExtraKeyValue {
                         keys,
                         values,
                         coefficient: 0.8,
                         join: Join::Beside,
-                    })
+                    }
                 },
                 Site::Attention(1),
             ),
@@ -422,20 +423,20 @@ fn every_kind_of_effect_lets_gradients_through() {
             one(
                 &[d],
                 0.3,
-                |x, _| Effect::Gain(x.clone()),
+                |x, _| Gain(x.clone()),
                 Site::Norm(Some((1, Norm::Input))),
             ),
         ),
         (
             "the last norm's gain",
-            one(&[d], 0.3, |x, _| Effect::Gain(x.clone()), Site::Norm(None)),
+            one(&[d], 0.3, |x, _| Gain(x.clone()), Site::Norm(None)),
         ),
         (
             "the embedding",
             one(
                 &[vocab, d],
                 0.3,
-                |x, s| Effect::Embedding(Lookup::table(shaped(x, s), None)),
+                |x, s| Lookup::table(shaped(x, s), None),
                 Site::Embedding,
             ),
         ),
@@ -445,10 +446,10 @@ fn every_kind_of_effect_lets_gradients_through() {
                 &[vocab, d],
                 0.1,
                 |x, s| {
-                    Effect::Weight(Delta::Dense {
+                    vec![Effect::Weight(Delta::Dense {
                         delta: shaped(x, s),
                         scale: 1.0,
-                    })
+                    })]
                 },
                 Site::Head,
             ),

@@ -2,13 +2,13 @@
 //! native adapter there is; a software one will do.
 
 #[path = "../checks/kernels.rs"]
-mod checks;
+pub mod checks;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use pollster::block_on;
 use steering_playground::arch::QkNorm;
 use steering_playground::device;
-use steering_playground::kernels::Cut;
+use steering_playground::kernels::{self, Asked, Cut, Packed};
 use steering_playground::weights::quant::Kind;
 
 use crate::common::lacks_gpu;
@@ -28,13 +28,51 @@ fn whoever_asks_while_the_gpu_is_opening_gets_the_same_one() {
     assert!(opened.iter().all(|device| *device == opened[0]));
 }
 
+/// Kinds whose rows may have any number of blocks of 32.
+const SHORT: [Kind; 9] = [
+    Kind::Q4_0,
+    Kind::Q4_1,
+    Kind::Q5_0,
+    Kind::Q5_1,
+    Kind::Q8_0,
+    Kind::IQ4_NL,
+    Kind::F16,
+    Kind::BF16,
+    Kind::F32,
+];
+
+/// Kinds with blocks of 256 numbers.
+const LONG: [Kind; 5] = [Kind::Q2_K, Kind::Q3_K, Kind::Q4_K, Kind::Q5_K, Kind::Q6_K];
+
+/// Kinds on top of each other, and whether all have blocks of 32: codes of one width, of two, with factors of
+/// different kinds, floats, and both.
+const MIXED: [(&[Kind], bool); 9] = [
+    (&[Kind::Q4_0, Kind::Q4_1], true),
+    (&[Kind::Q4_0, Kind::Q5_1], true),
+    (&[Kind::Q5_0, Kind::Q8_0, Kind::IQ4_NL], true),
+    (&[Kind::F16, Kind::BF16], true),
+    (&[Kind::Q4_K, Kind::Q4_K, Kind::Q6_K], false),
+    (&[Kind::Q5_K, Kind::Q3_K], false),
+    (&[Kind::Q4_K, Kind::Q8_0], false),
+    (&[Kind::Q2_K, Kind::Q5_0, Kind::Q6_K], false),
+    (&[Kind::Q4_K, Kind::F64], false),
+];
+
 #[test]
 fn linear_layers_equal_the_host() {
     if lacks_gpu() {
         return;
     }
     let device = gpu();
-    for kind in [Kind::Q4_0, Kind::Q4_1, Kind::Q8_0, Kind::F16, Kind::F32] {
+    let check = |kinds: &[Kind], shape: (usize, usize, usize, std::ops::Range<usize>)| {
+        let mut cuts = checks::software_cuts();
+        // A software GPU takes seconds for each pipeline with a barrier.
+        if shape.2 == 17 {
+            cuts.push(Cut::HARDWARE);
+        }
+        block_on(checks::linear(&device, kinds, shape, &cuts));
+    };
+    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32] {
         for shape in [
             (72, 96, 1, 0..72),
             (200, 576, 17, 64..150),
@@ -44,13 +82,94 @@ fn linear_layers_equal_the_host() {
             (50, 32, 5, 0..50),
             (8, 32, 2, 0..8),
         ] {
-            let mut cuts = checks::software_cuts();
-            // A software GPU takes seconds for each pipeline with a barrier.
-            if shape.2 == 17 {
-                cuts.push(Cut::HARDWARE);
-            }
-            block_on(checks::linear(&device, kind, shape, &cuts));
+            check(&[kind], shape);
         }
+    }
+    for kind in SHORT {
+        check(&[kind], (37, 96, 2, 3..37));
+    }
+    for kind in LONG {
+        check(&[kind], (37, 256, 1, 3..37));
+    }
+    for kind in [Kind::Q5_1, Kind::Q6_K, Kind::BF16] {
+        check(&[kind], (50, 256, 17, 0..50));
+    }
+    for (kinds, short) in MIXED {
+        check(kinds, (21, if short { 96 } else { 512 }, 3, 5..41));
+    }
+}
+
+/// Rows that fill no tile and no piece, one and several blocks, kinds that lie on top of each other, and as
+/// many rows as a head has.
+#[test]
+fn what_products_give_back_equals_the_host() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = gpu();
+    let cuts = [Cut::SOFTWARE, Cut::HARDWARE];
+    let check = |kinds: &[Kind], rows, tokens: &[usize]| {
+        block_on(checks::pulled_back(&device, kinds, rows, tokens, &cuts));
+    };
+    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32] {
+        check(&[kind], ([200, 576], 64..151), &[1, 3, 37, 128]);
+    }
+    for kind in SHORT {
+        check(&[kind], ([37, 32], 0..37), &[3, 37]);
+    }
+    for kind in LONG {
+        check(&[kind], ([37, 256], 3..36), &[3]);
+    }
+    for (kinds, short) in MIXED {
+        check(kinds, ([20, if short { 96 } else { 256 }], 3..39), &[3]);
+    }
+    check(&[Kind::Q4_1], ([9001, 96], 0..9001), &[3, 37]);
+    for kind in [Kind::Q4_1, Kind::Q8_0] {
+        check(&[kind], ([49_152, 64], 0..49_152), &[3, 37]);
+    }
+}
+
+/// Nothing is widened on its way to a GPU, whatever lies together: of 256 numbers, the bytes there and in the
+/// file.
+#[test]
+fn what_kinds_take_on_a_gpu() {
+    let bytes = |kinds: &[Kind]| {
+        let found = Packed::foresee(kinds, [kinds.len(), 256]);
+        let file = kinds
+            .iter()
+            .map(|kind| 256 / kind.block_len() * kind.block_bytes());
+        (found.bytes as usize, file.sum::<usize>())
+    };
+    for (kind, expected) in [
+        (Kind::Q4_0, (160, 144)),
+        (Kind::Q4_1, (160, 160)),
+        (Kind::Q5_0, (192, 176)),
+        (Kind::Q5_1, (192, 192)),
+        (Kind::Q8_0, (288, 272)),
+        (Kind::IQ4_NL, (288, 144)),
+        (Kind::Q2_K, (164, 84)),
+        (Kind::Q3_K, (164, 110)),
+        (Kind::Q4_K, (164, 144)),
+        (Kind::Q5_K, (196, 176)),
+        (Kind::Q6_K, (228, 210)),
+        (Kind::F16, (516, 512)),
+        (Kind::BF16, (516, 512)),
+        (Kind::F32, (1028, 1024)),
+    ] {
+        assert_eq!(bytes(&[kind]), expected, "{kind:?}");
+    }
+    for (kinds, _) in MIXED {
+        let (found, file) = bytes(kinds);
+        let floats = kinds.iter().any(|kind| kind.bits().is_none());
+        assert_eq!(
+            Packed::foresee(kinds, [kinds.len(), 256]).in_f32,
+            floats,
+            "{kinds:?}"
+        );
+        assert!(
+            floats || found * 10 < file * 25,
+            "{kinds:?}: {found} of {file}"
+        );
     }
 }
 
@@ -61,8 +180,11 @@ fn what_follows_a_product_equals_the_host() {
         return;
     }
     let device = gpu();
-    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32] {
+    for kind in [Kind::Q4_1, Kind::Q8_0, Kind::F32, Kind::Q6_K] {
         for t in [1, 3, 17] {
+            if kind == Kind::Q6_K && t != 3 {
+                continue;
+            }
             let mut cuts = checks::software_cuts();
             // A software GPU takes seconds for each pipeline with a barrier.
             if [(Kind::Q4_1, 3), (Kind::Q4_1, 17), (Kind::F32, 3)].contains(&(kind, t)) {
@@ -114,7 +236,10 @@ fn the_choice_of_tokens_equals_the_host() {
     }
     let device = gpu();
     for vocab in [17, 1000, 49_152] {
-        block_on(checks::choose(&device, vocab));
+        block_on(checks::choose(&device, vocab, 1));
+    }
+    for vocab in [17, 5001] {
+        block_on(checks::choose(&device, vocab, Asked::HARDWARE_AT_ONCE));
     }
     block_on(checks::choose_diverges(&device, 1000));
 }
@@ -204,4 +329,27 @@ fn attention_of_every_family_equals_the_host() {
     for cut in cuts {
         block_on(checks::head_norm_overflows(&device, cut));
     }
+}
+
+#[test]
+fn probes_do_what_they_are_timed_for() {
+    if lacks_gpu() {
+        return;
+    }
+    block_on(checks::probes(&gpu()));
+}
+
+#[test]
+fn a_gpu_with_a_clock_says_how_long_it_works() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = gpu();
+    let x = Tensor::<1>::zeros([4], &device);
+    let work = || Ok((0..40).fold(x.clone(), |x, _| kernels::step(x)));
+    let (x, time) = block_on(kernels::gpu_time(&x, work)).expect("runs");
+    let x = block_on(device::read_back(x)).expect("read");
+    assert_eq!(x[0], 40.0);
+    let keeps_time = device::gpu_about().is_some_and(|about| about.timestamps);
+    assert!(time.is_none() || keeps_time, "{time:?} without a clock");
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use steering_playground::adapters::{self, Stack};
 use steering_playground::device::read_back;
-use steering_playground::hooks::{Effect, Law, Map, Placed, Site, Steering};
+use steering_playground::hooks::{Gain, Law, Map, Placed, Site, Sited, Steering};
 use steering_playground::session::Session;
 
 use crate::common::tiny;
@@ -126,7 +126,7 @@ impl Case {
     fn gain(&self, place: usize, c: f32) -> Option<Vec<f32>> {
         let effects = self.placed(place).effects(self.law, c);
         effects.into_iter().find_map(|effect| match effect {
-            Effect::Gain(change) => Some(numbers(change.unsqueeze())),
+            Sited::Gain(_, Gain(change)) => Some(numbers(change.unsqueeze())),
             _ => None,
         })
     }

@@ -12,16 +12,80 @@ use steering_playground::hooks::Steering;
 use steering_playground::model::{Positions, Weights};
 use steering_playground::quantised::{Activations, Packed, Width};
 use steering_playground::session::Session;
+use steering_playground::weights::quant::{self, Kind};
 
 use crate::common::{
     adapter_files, golden_dir, lacks_model, logits, smollm2, smollm2_with, tiny, tiny_quantised,
     tiny_with,
 };
 use crate::golden::cases;
+use crate::kernels::checks::blocks;
 
 #[test]
 fn products_equal_plain_integers_bit_for_bit() {
     checks::products_equal_plain_integers_bit_for_bit(None);
+}
+
+/// The file's numbers in memory, in at most 2.5 times its bytes, and products with them: activations are rounded
+/// to 16 bits, Q6_K to 8.
+#[test]
+fn every_kind_of_a_file_has_products() {
+    for (kind, cols, most) in [
+        (Kind::Q4_0, 96, 1.4),
+        (Kind::Q4_1, 96, 1.2),
+        (Kind::Q5_0, 96, 1.7),
+        (Kind::Q5_1, 96, 1.7),
+        (Kind::Q8_0, 96, 1.1),
+        (Kind::IQ4_NL, 96, 2.0),
+        (Kind::Q2_K, 768, 2.0),
+        (Kind::Q3_K, 768, 1.6),
+        (Kind::Q4_K, 768, 1.4),
+        (Kind::Q5_K, 768, 1.9),
+        (Kind::Q6_K, 768, 1.4),
+    ] {
+        // As many as fill whole panels, and some that do not.
+        for rows in [64, 13] {
+            let bytes = blocks::blocks(kind, rows * cols, 3);
+            let w = quant::dequantise(kind, &bytes).expect("whole blocks");
+            let width = kind.packed_width().expect("codes");
+            let mut packed = Packed::new(rows, cols, width).expect("memory");
+            let mut places = (0..rows * cols / 32).map(|at| (at / (cols / 32), at % (cols / 32)));
+            quant::halves(kind, &bytes, |block| {
+                let (row, at) = places.next().expect("a place");
+                packed.set_halves(row, at, &block);
+            })
+            .expect("whole blocks");
+            quant::blocks(kind, &bytes, |block| {
+                let (row, at) = places.next().expect("a place");
+                packed.set(row, at, &block);
+            })
+            .expect("whole blocks");
+            assert_eq!(places.next(), None, "{kind:?}: every block");
+            if rows == 64 {
+                let ratio = packed.bytes() as f64 / bytes.len() as f64;
+                assert!(ratio <= most, "{kind:?}: {ratio} of the file");
+            }
+            if kind.keeps_codes() {
+                assert_eq!(packed.dequantise(), w, "{kind:?}");
+            }
+            for tokens in [1, 2, 3, 5] {
+                let x = blocks::noise(tokens * cols, 5);
+                let y = packed.product(&Activations::new(&x, cols));
+                let expected = x.chunks(cols).flat_map(|x| {
+                    w.chunks(cols).map(move |w| {
+                        let each = w.iter().zip(x);
+                        each.map(|(w, x)| f64::from(*w) * f64::from(*x))
+                            .sum::<f64>() as f32
+                    })
+                });
+                let expected: Vec<f32> = expected.collect();
+                let largest = expected.iter().fold(0.0_f32, |most, y| most.max(y.abs()));
+                let found = largest_difference(&y, &expected) / largest;
+                let bound = if kind.keeps_codes() { 1e-4 } else { 1e-2 };
+                assert!(found < bound, "{kind:?}, {tokens} tokens: {found:.1e}");
+            }
+        }
+    }
 }
 
 #[test]

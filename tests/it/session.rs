@@ -47,7 +47,7 @@ fn request(seed: u64) -> Request {
 }
 
 /// Runs to the end; `before` sees the session and the index of the step to come.
-fn run(session: &Session, request: Request, mut before: impl FnMut(usize)) -> Vec<Step> {
+pub fn run(session: &Session, request: Request, mut before: impl FnMut(usize)) -> Vec<Step> {
     let mut generation = session.generate(request).expect("starts");
     let mut steps = Vec::new();
     loop {

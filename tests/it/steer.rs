@@ -33,6 +33,54 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!(said(&output.stderr), "");
 }
 
+/// What is trained of a model is counted before it is; a rank that a method does not have is counted twice.
+#[test]
+fn methods_say_how_many_numbers_they_train() {
+    let base = path("base");
+    let of = ["methods", "--json", "--model", &base, "--layers", "1"];
+    let run = steer(
+        &[
+            &of[..],
+            &["--ranks", "1,3,0", "--only", "lora,ia3,cpt,frod"],
+        ]
+        .concat(),
+    );
+    assert!(run.status.success(), "{}", said(&run.stderr));
+    let lines = said(&run.stdout);
+    let found: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let method = |name: &str| {
+        let found = found.iter().find(|method| method["name"] == name);
+        found.expect("a line for each method").clone()
+    };
+    // Of v_proj [16, 48], o_proj [48, 48] and down_proj [48, 80].
+    let lora = method("lora");
+    assert!(lora["rate"].as_f64().is_some_and(|rate| rate > 0.0));
+    assert_eq!(lora["counts"][0]["parameters"], 64 + 96 + 128);
+    assert_eq!(lora["counts"][1]["parameters"], 3 * (64 + 96 + 128));
+    assert!(lora["counts"][2]["refused"].as_str().is_some());
+    assert_eq!(method("ia3")["counts"].as_array().map(Vec::len), Some(2));
+    let prompt = &method("cpt")["counts"][0]["refused"];
+    assert!(prompt.as_str().is_some_and(|why| why.contains("layers")));
+    assert!(method("frod").get("counts").is_none());
+    assert_eq!(found.len(), 4);
+    let of = [
+        "methods", "--json", "--model", &base, "--ranks", "2,4,1", "--most", "100", "--only",
+        "lora",
+    ];
+    let run = steer(&of);
+    let found: serde_json::Value = serde_json::from_str(&said(&run.stdout)).expect("JSON");
+    let ranks: Vec<_> = found["counts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|count| &count["rank"])
+        .collect();
+    assert_eq!(ranks, [2, 1], "4 is larger than one that has too many");
+}
+
 /// Turns alternate, beginning with the user's.
 #[test]
 fn a_chat_ends_with_the_user_s_turn() {
@@ -106,6 +154,7 @@ fn numeric_options_are_refused_by_name_and_range() {
         ("bench", "prefill", &["-1", "0"], "a whole number from 1"),
         ("bench", "decode", &["-1", "0"], "a whole number from 1"),
         ("bench", "rounds", &["-1"], whole),
+        ("gpu", "decode", &["-1", "0"], "a whole number from 1"),
         ("extract", "share", &["x", "--out"], "a number above 0"),
     ];
     let mut failures = Vec::new();
@@ -147,6 +196,7 @@ fn options_beyond_the_adapters_are_refused_first() {
         ("law", "linear"),
         ("layers", "all"),
         ("modules", "all"),
+        ("positions", "all"),
     ] {
         let given = format!("--{option}");
         let run = steer(&[
@@ -196,6 +246,8 @@ fn options_of_an_adapter_are_refused_and_nothing_panics() {
             "`modules` is residual, while lora acts on q_proj",
         ),
         (["--modules", "-"], "`modules` is -"),
+        (["--positions", "-1"], "`positions` is -1"),
+        (["--positions", "from:x"], "`positions` is from:x"),
     ] {
         let run = steer(&[&args[..], &more].concat());
         let error = said(&run.stderr);
@@ -355,4 +407,22 @@ fn vectors_are_combined() {
         assert!(!run.status.success() && error.contains(expected), "{error}");
     }
     std::fs::remove_dir_all(&dir).expect("removed");
+}
+
+/// One option is for the adapters, the other for the grid.
+#[test]
+fn coefficients_of_a_measurement_are_no_adapters() {
+    let (base, adapter) = (path("base"), path("lora"));
+    let run = steer(&[
+        "measure",
+        "--model",
+        &base,
+        "--adapter",
+        &adapter,
+        "--behaviour",
+        "tone",
+        "--coeffs=-1,0,1",
+    ]);
+    let error = said(&run.stderr);
+    assert!(error.contains("[no-tokenizer]"), "{error}");
 }

@@ -1,7 +1,7 @@
 // The list of adapters, and how each gets into the engine.
 import { plain } from "../engine/client.js";
 
-/** @typedef {import("../state/store.js").Adapter} Adapter @typedef {{list: Adapter[], gone: string[]}} Shipped */
+/** @typedef {import("../state/store.js").Adapter} Adapter @typedef {{list: Adapter[], gone: string[], zoo: import("../state/zoo.js").ZooItem[]}} Shipped */
 
 /** Whether two wishes ask for the same reading of an adapter's files. @typedef {{task?: number, experts?: number[]}} Wish @param {Wish} a @param {Wish|undefined} b */
 const same = (a, b) => b !== undefined && a.task === b.task && a.experts === b.experts;
@@ -15,7 +15,7 @@ const filesOf = ({ name, files, task, experts, inspection }) =>
  * @param {import("./engine.js").EngineActions} engine
  * @param {import("./settings.js").SettingsActions} settings
  */
-export function adapterActions(store, { client }, settings) {
+export function adapterActions(store, { client, started }, settings) {
   const { state } = store;
   /** Adapters on their way into the engine; none of these promises is ever rejected. @type {Map<string, Promise<void>>} */
   const arriving = new Map();
@@ -145,6 +145,13 @@ export function adapterActions(store, { client }, settings) {
     if (state.model.status === "ready") await attach(adapter.key);
   }
 
+  /** Fetches the files of one of the Hub, or by the address of its weights. @param {string} url @returns {Promise<import("../files.js").Found>} */
+  async function fetchAdapter(url) {
+    await started;
+    // The engine gives what the browser holds.
+    return /** @type {any} */ (await client.call("fetchAdapter", [url, { hub: state.hub }]));
+  }
+
   /** Fetches what comes with the page, and lists of it what is not listed yet. @param {() => Promise<Shipped>} fetching */
   const listShipped = (fetching) => (shipped = list(fetching));
 
@@ -153,20 +160,20 @@ export function adapterActions(store, { client }, settings) {
     const before = state.gone;
     store.set({ shelf: { status: "coming", error: null } });
     try {
-      const { list, gone } = await fetching();
+      const { list, gone, zoo } = await fetching();
       const { adapters } = state;
       // Some may be listed whose files could not be fetched before.
       const known = adapters.map((adapter) => {
         const now = adapter.files ? null : list.find(({ key }) => key === adapter.key);
         return now ? { ...adapter, title: now.title, sentence: now.sentence, card: now.card, files: now.files, error: now.error } : adapter;
       });
-      // A place that a link wants is kept once: it may be filled by now, or done without.
-      const fresh = list.filter(({ key, name, wanted }) => !adapters.some((adapter) => adapter.key === key) && !(wanted && placed)
+      // What a link wants besides what always comes is listed once: it may be filled by now, or done without.
+      const fresh = list.filter(({ key, name }) => !adapters.some((adapter) => adapter.key === key) && !(placed && !key.startsWith("shipped:"))
         // Nor is anything brought back that was removed while it was on its way.
         && !(state.gone.includes(name) && !before.includes(name)));
       const all = [...known, ...fresh];
       placed = true;
-      store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone: state.gone === before ? gone : state.gone, shelf: { status: "here", error: null } });
+      store.set({ adapters: all, active: state.active ?? all[0]?.key ?? null, gone: state.gone === before ? gone : state.gone, zoo, shelf: { status: "here", error: null } });
     } catch (error) {
       store.set({ shelf: { status: "failed", error: plain(error) } });
     }
@@ -186,7 +193,7 @@ export function adapterActions(store, { client }, settings) {
   }
 
   return {
-    addAdapter, listShipped, removeAdapter, setTask, setExperts, attachAll, nextGeneration,
+    addAdapter, fetchAdapter, listShipped, removeAdapter, setTask, setExperts, attachAll, nextGeneration,
     generation: () => generation,
     /** Settles when the adapter is in the engine or is not. */
     arrival: (/** @type {string} */ key) => arriving.get(key),

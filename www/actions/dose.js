@@ -1,21 +1,18 @@
-// Measuring, equal doses, the layers that carry an effect, and vectors of one's own. One of them at
-// a time; each can be stopped, and everything else goes on meanwhile.
+// Measuring, equal doses, the layers that carry an effect, and vectors of one's own.
 import { EngineError, plain } from "../engine/client.js";
+import { hashOf } from "../hashes.js";
 import { recall, remember } from "../remember.js";
 import { say } from "../say.js";
 import { contrastText } from "../shipped.js";
 import { behaviourOf } from "../state/bench.js";
-import { variables } from "../state/conversation.js";
+import { templateOf } from "../state/conversation.js";
 import { isMeasured, part, withFresh } from "../state/measured.js";
 import { onePrompt, pairsFrom } from "../state/pairs.js";
 
 /**
  * @typedef {import("../state/bench.js").Bench} Bench
- * @typedef {import("../state/measured.js").Kind} Kind
  * @typedef {import("../state/measured.js").Measured} Measured
- * @typedef {import("../engine/protocol.js").Counted} Counted
  * @typedef {import("../engine/protocol.js").VectorOptions} VectorOptions
- * @typedef {{signal: AbortSignal, onProgress: (progress: Counted) => void}} Options
  */
 
 const OWN_KEY = "playground.pairs";
@@ -28,48 +25,16 @@ const REMEMBERED = 6;
  * @param {import("./engine.js").EngineActions} engine
  * @param {import("./adapters.js").AdapterActions} adapters
  * @param {import("./settings.js").SettingsActions} settings
+ * @param {import("./work.js").WorkActions} works
  */
-export function doseActions(store, { client }, adapters, settings) {
+export function doseActions(store, { client, started }, adapters, settings, { work, complain, isWorking }) {
   const { state } = store;
-  /** @type {AbortController|null} */
-  let working = null;
   let made = 0;
   /** Which reading of the user's pairs was asked last. */
   let reading = 0;
 
   const setBench = (/** @type {Partial<Bench>} */ patch) => store.set({ bench: { ...state.bench, ...patch } });
-  const complain = (/** @type {Kind} */ kind, /** @type {import("../state/store.js").ErrorShape|undefined} */ error) =>
-    setBench({ complaints: { ...state.bench.complaints, [kind]: error } });
   const find = (/** @type {string} */ key) => state.adapters.find((adapter) => adapter.key === key);
-  const stopWork = () => working?.abort();
-
-  // What is measured is of the model that was there at the beginning.
-  store.watch(["model"], ({ model }) => { if (model.status !== "ready") stopWork(); });
-
-  /**
-   * @template T
-   * @param {Kind} kind @param {string} title @param {(options: Options, retitle: (title: string) => void) => Promise<T>} does
-   * @returns {Promise<T|null>} null where it was stopped or failed
-   */
-  async function work(kind, title, does) {
-    if (working) return null;
-    const control = new AbortController();
-    working = control;
-    complain(kind, undefined);
-    const show = (/** @type {Counted} */ { done, total }) => { if (working === control) store.set({ work: { kind, title, done, total } }); };
-    const retitle = (/** @type {string} */ other) => { title = other; show({ done: 0, total: 0 }); };
-    show({ done: 0, total: 0 });
-    try {
-      return await does({ signal: control.signal, onProgress: show }, retitle);
-    } catch (error) {
-      const { code, message } = plain(error);
-      if (code !== "aborted") complain(kind, { code, message });
-      return null;
-    } finally {
-      working = null;
-      store.set({ work: null });
-    }
-  }
 
   // ---- pairs ----------------------------------------------------------------------------------
 
@@ -78,6 +43,8 @@ export function doseActions(store, { client }, adapters, settings) {
     if (state.bench.shippedText) return;
     try {
       const text = await contrastText();
+      // It may be asked for before the engine is there.
+      await started;
       const names = await client.call("behaviours", [text]);
       setBench({ shippedText: text, shipped: names, complaints: { ...state.bench.complaints, pairs: undefined } });
     } catch (error) {
@@ -117,11 +84,10 @@ export function doseActions(store, { client }, adapters, settings) {
     return { pairs: onePrompt(prompt, positive, negative), behaviour: "mine" };
   }
 
+  const template = () => templateOf(state);
+
   /** For what reads neutral answers only, the page's. */
   const neutral = () => ({ behaviour: state.bench.shipped[0] ?? "", ...template() });
-
-  /** What the chat template reads besides, if anything was set. */
-  const template = () => (Object.keys(variables(state)).length ? { templateVariables: variables(state) } : {});
 
   /** @param {string} key @returns {number} its id in the engine */
   function idOf(key) {
@@ -154,7 +120,7 @@ export function doseActions(store, { client }, adapters, settings) {
   function keep(measured) {
     store.set({ measured });
     // Another visit has the page's adapters under the same keys; those of files come anew.
-    const lasting = measured.filter(({ parts }) => parts.every(({ key }) => key.startsWith("shipped:")));
+    const lasting = measured.filter(({ parts }) => parts.every(({ key }) => /^(shipped|zoo):/.test(key)));
     remember(MEASURED_KEY, JSON.stringify(lasting.slice(0, REMEMBERED)));
   }
 
@@ -184,9 +150,9 @@ export function doseActions(store, { client }, adapters, settings) {
   async function dropOthers(key, weights) {
     const of = (/** @type {Measured} */ { parts }) => parts.findIndex((one) => one.key === key);
     // Only a secure page can compare; what an earlier visit kept has a hash to compare with.
-    if (weights instanceof Blob || !globalThis.crypto?.subtle || !state.measured.some((one) => of(one) >= 0)) return;
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", /** @type {BufferSource} */ (weights)));
-    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (weights instanceof Blob || !state.measured.some((one) => of(one) >= 0)) return;
+    const hash = await hashOf(weights);
+    if (!hash) return;
     const same = state.measured.filter((one) => of(one) < 0 || one.found.adapters[of(one)]?.sha256 === hash);
     if (same.length < state.measured.length) keep(same);
   }
@@ -214,7 +180,7 @@ export function doseActions(store, { client }, adapters, settings) {
     const refuse = (/** @type {string} */ message) => store.setAdapter(key, { refused: { code: "bad-coefficient", message } });
     if (!Number.isFinite(nats)) return refuse(say("dose.units.not-number"));
     if (nats === 0) return settings.setCoefficient(key, 0);
-    if (working) return refuse(say("dose.busy"));
+    if (isWorking()) return refuse(say("dose.busy"));
     store.setAdapter(key, { refused: null, finding: true });
     await listBehaviours();
     const found = await work("nats", find(key)?.title ?? "", (options) =>
@@ -260,7 +226,7 @@ export function doseActions(store, { client }, adapters, settings) {
   }
 
   return {
-    stopWork, listBehaviours, setOwnPairs, measure, recallBench, sameDose, setNats, mapLayers, useLayers, makeVector,
+    listBehaviours, setOwnPairs, measure, recallBench, sameDose, setNats, mapLayers, useLayers, makeVector,
     /** @param {Partial<Pick<Bench, "subject"|"source"|"behaviour"|"one">>} patch */
     setBench: (patch) => setBench(patch),
     /** @param {"c"|"nats"} units */

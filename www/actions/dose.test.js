@@ -159,7 +159,7 @@ test("suggested layers become the mask, and the suggested c is set", async () =>
   const { actions, get } = await page(adapter("a"));
   await actions.useLayers("a", { layers: "9-14", dose: side(1.3) });
   assert.deepEqual([get("a").layers, get("a").coefficient], ["9-14", 1.3]);
-  assert.deepEqual(asked("setMask"), [[1, "9-14", ""]]);
+  assert.deepEqual(asked("setMask"), [[1, "9-14", "", ""]]);
   await actions.useLayers("a", { layers: "3", dose: side(null) });
   assert.deepEqual([get("a").layers, get("a").coefficient], ["3", 1.3]);
 });

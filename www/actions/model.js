@@ -1,5 +1,7 @@
 // The model: loaded, stopped on the way, kept in this browser, forgotten.
 import { plain } from "../engine/client.js";
+import { copies, copyOf, keptOf, placeOf } from "../hub.js";
+import { lacking } from "../room.js";
 import { say } from "../say.js";
 
 /**
@@ -31,6 +33,13 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
         : source.files.reduce((sum, file) => sum + file.size, 0);
     setModel({ status: "starting", source, name: source.name, bytes: 0, totalBytes, since: Date.now(), from: 0, info: null, error: null, kept: null, deleted: false });
     await started; // a file may be chosen before the engine is there
+    const bytesKept = async (/** @type {string} */ url) => (await findKept(url).catch(() => null))?.kept.keptBytes ?? 0;
+    const short = cache && source.kind === "url" ? await lacking(source.bytes, () => bytesKept(source.url)) : "";
+    if (loading !== control) return;
+    if (short) {
+      loading = null;
+      return setModel({ status: "failed", error: { code: "quota-exceeded", message: short } });
+    }
     const options = {
       signal: control.signal,
       onProgress: (/** @type {import("../engine/protocol.js").LoadProgress} */ progress) => {
@@ -42,11 +51,7 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
       },
     };
     try {
-      const info = source.kind === "url"
-        ? await client.call("loadModel", [source.url, { sha256: source.sha256, cache }], options)
-        : source.kind === "file"
-          ? await client.call("loadModel", [source.file, {}], options)
-          : await client.call("loadModelFolder", [source.files], options);
+      const info = await give(source, cache, options);
       if (loading !== control) return;
       await adapters.attachAll(() => loading === control);
       if (loading !== control) return;
@@ -56,7 +61,7 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
       if (loading !== control) return;
       const { code, message } = plain(error);
       // A copy that cannot be used must not be in the way for ever.
-      const kept = source.kind === "url" ? await findKept(source.url).catch(() => null) : null;
+      const kept = source.kind === "url" ? (await findKept(source.url).catch(() => null))?.kept ?? null : null;
       if (loading !== control) return;
       setModel(code === "aborted" ? { status: "paused", kept } : { status: "failed", kept, error: { code, message } });
     } finally {
@@ -64,29 +69,52 @@ export function modelActions(store, { client, started, refreshMemory }, adapters
     }
   }
 
+  /** @param {import("../state/store.js").ModelSource} source @param {boolean} cache @param {object} options */
+  async function give(source, cache, options) {
+    if (source.kind === "file") return client.call("loadModel", [source.file, {}], options);
+    if (source.kind === "folder") return client.call("loadModelFolder", [source.files], options);
+    const { url, sha256 } = await nearest(source);
+    return client.call("loadModel", [url, { sha256, cache, hub: state.hub }], options);
+  }
+
   function cancelLoad() {
     loading?.abort();
   }
 
   async function findKept(/** @type {string} */ url) {
-    const models = await client.call("cachedModels", []);
-    return models.find((model) => model.url === url) ?? null;
+    const near = await nearest({ url });
+    return keptOf(await client.call("cachedModels", []), near.url, state.hub);
+  }
+
+  /** Of a model of the Hub the copy beside the page, if there is one. @param {{url: string, sha256?: string}} source @returns {Promise<{url: string, sha256?: string}>} */
+  async function nearest(source) {
+    if (!placeOf(source.url, state.hub)) return source;
+    return copyOf(await copies(), source.url, state.hub) ?? source;
+  }
+
+  /** The models and adapters of a repository; nothing of them is fetched. @param {string} url */
+  async function lookOnHub(url) {
+    await started;
+    return client.call("listHub", [url, { hub: state.hub }]);
   }
 
   /** What is kept of a model in this browser, whole or in part, before it is loaded. @param {string} url */
   async function lookForKept(url) {
-    const kept = await findKept(url).catch(() => null);
+    const kept = (await findKept(url).catch(() => null))?.kept ?? null;
     if (state.model.status === "none") setModel({ kept });
     return kept;
   }
 
   async function forgetModel(/** @type {string} */ url) {
-    await client.call("deleteCachedModel", [url]);
+    const found = await findKept(url);
+    for (const one of found?.urls ?? [url]) await client.call("deleteCachedModel", [one]);
     const { info } = state.model;
     setModel({
       kept: null, deleted: true, info: info && { ...info, cached: false, note: say("model.copy-deleted") },
     });
   }
 
-  return { loadModel, cancelLoad, lookForKept, forgetModel };
+  return { loadModel, cancelLoad, lookForKept, lookOnHub, forgetModel };
 }
+
+/** @typedef {ReturnType<typeof modelActions>} ModelActions */

@@ -3,6 +3,7 @@ import { plain } from "../engine/client.js";
 import { say } from "../say.js";
 import { manner } from "../state/acting.js";
 import { isChat, messages, variables } from "../state/conversation.js";
+import { writesAside } from "../state/runs.js";
 
 /**
  * @typedef {import("../state/store.js").Run} Run
@@ -11,6 +12,9 @@ import { isChat, messages, variables } from "../state/conversation.js";
  * @typedef {import("../engine/protocol.js").Step} Step
  * @typedef {"base"|"steered"} Lane
  */
+
+/** Tokens that come at least where a text is begun anew in its midst. */
+const LEAST_MORE = 16;
 
 /**
  * @param {import("../state/store.js").Store} store
@@ -25,9 +29,9 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
   /** @param {Partial<Run>} patch */
   const setRun = (patch) => store.set({ run: { ...state.run, ...patch } });
 
-  /** @param {{resume?: boolean}} [options] resume continues the texts of the last run */
-  async function run({ resume = false } = {}) {
-    if (generating) return;
+  /** @param {{resume?: boolean, from?: {token: Token, alternative: Token["top"][number]}}} [options] resume continues the texts of the last run; from begins with its steered text up to a token, and another in that place */
+  async function run({ resume = false, from } = {}) {
+    if (generating || writesAside(state.work)) return;
     if (state.model.info?.hasTokenizer === false) return setRun({ recorded: null, status: "failed", error: { code: "no-tokenizer", message: say("engine.no-tokenizer") } });
     const control = new AbortController();
     generating = control;
@@ -35,13 +39,15 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
       generating = null;
       return;
     }
-    const earlier = resume ? state.run : null;
-    const tokens = earlier?.tokens ?? [];
-    const [split, limit, asked] = [earlier?.split ?? null, earlier?.limit ?? state.maxTokens, earlier?.request ?? request()];
+    const earlier = resume || from ? state.run : null;
+    const tokens = from ? given(earlier?.tokens ?? [], from) : earlier?.tokens ?? [];
+    const [split, asked] = [from ? null : earlier?.split ?? null, earlier?.request ?? request()];
+    // However late it begins anew, there is something to be seen.
+    const limit = Math.max(earlier?.limit ?? state.maxTokens, from ? tokens.length + LEAST_MORE : 0);
     setRun({
       recorded: null, status: "prefill", tokens, kept: tokens.length, split,
       error: null, interrupted: false, selected: null, prefill: null, startedAt: performance.now(), firstAt: null, lastAt: null,
-      limit, request: asked, manners: earlier?.manners ?? null,
+      limit, request: asked, manners: from ? null : earlier?.manners ?? null,
       model: { name: state.model.name, source: state.model.source, context: state.model.info?.context },
     });
     try {
@@ -136,16 +142,9 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
     if (step.kind === "prefill") return setRun({ prefill: step });
     const now = performance.now();
     const index = tokens.length;
-    // Once the steered text has ended, nothing that is turned acts on anything.
-    const writes = Boolean(step.steered);
-    const doses = (writes ? step.coefficients : []).map(([id, c]) => {
-      const adapter = state.adapters.find((item) => item.id === id);
-      return { key: adapter?.key ?? String(id), title: adapter?.title ?? say("adapters.nameless", { id: String(id) }), c };
-    });
-    const klNats = Number.isFinite(step.klNats) ? step.klNats : null;
-    tokens.push({ ...step, index, doses, klNats, cache: writes ? step.cache : "current" });
+    tokens.push(tokenOf(step, index, state.adapters));
     const split = run.split ?? (step.base?.id === step.steered?.id ? null : index);
-    const manners = writes ? manner(state.adapters) : run.manners;
+    const manners = step.steered ? manner(state.adapters) : run.manners;
     setRun({ status: "streaming", split, manners, firstAt: run.firstAt ?? now, lastAt: now });
     if (index % 16 === 0) refreshMemory();
   }
@@ -174,6 +173,31 @@ export function runActions(store, { client, refreshMemory, resetRestarts }, adap
   }
 
   return { run, request, interrupt, stop, setCache, select };
+}
+
+/** A step as the page has it. @param {import("../pkg/steering_playground.js").TokenStep} step @param {number} index @param {import("../state/store.js").Adapter[]} adapters @returns {Token} */
+export function tokenOf(step, index, adapters) {
+  // Once the steered text has ended, nothing that is turned acts on anything.
+  const writes = Boolean(step.steered);
+  const doses = (writes ? step.coefficients : []).map(([id, c]) => {
+    const adapter = adapters.find((item) => item.id === id);
+    return { key: adapter?.key ?? String(id), title: adapter?.title ?? say("adapters.nameless", { id: String(id) }), c };
+  });
+  const klNats = Number.isFinite(step.klNats) ? step.klNats : null;
+  return { ...step, index, doses, klNats, cache: writes ? step.cache : "current" };
+}
+
+/**
+ * The steered text up to a token, and another token in its place: both models are given it, and wrote nothing of it here.
+ * What could have come at each place stays with it, but no distance: that was another run's.
+ * @param {Token[]} tokens @param {{token: Token, alternative: Token["top"][number]}} from @returns {Token[]}
+ */
+function given(tokens, { token, alternative }) {
+  const both = (/** @type {Token} */ of, /** @type {import("../state/store.js").LaneStep} */ step, /** @type {Token["given"]} */ how) =>
+    /** @type {Token} */ ({ ...of, base: { ...step, finish: null }, steered: { ...step, finish: null }, klNats: null, doses: [], cache: "current", given: how });
+  const before = tokens.slice(0, token.index).flatMap((one) => (one.steered ? [both(one, one.steered, one.given ?? "text")] : []));
+  const { id, text, steered } = alternative;
+  return [...before, both(token, { id, text, probability: steered ?? 0, finish: null }, "instead")];
 }
 
 /** @typedef {ReturnType<typeof runActions>} RunActions */

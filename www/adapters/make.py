@@ -156,8 +156,8 @@ def train(name, path):
     torch.manual_seed(0); random.seed(0)
     data = json.load(open(f"{HERE}/contrast.json"))
     m = Steered(path, job["config"](), job["first"])
-    rows = [m.item(r) for r in data[name] if not r["held_out"]]
-    held = [m.item(r) for r in data[name] if r["held_out"]]
+    rows = [m.item(r) for r in data[name] if r["split"] != "test"]
+    held = [m.item(r) for r in data[name] if r["split"] == "test"]
     neutral = [m.item(r) for r in data["neutral"]]
     d0 = differences(m, rows, 0.0)
     with torch.no_grad():

@@ -38,7 +38,8 @@ const ended = () => new EngineError({ code: "panic", message: say("engine.ended"
 /**
  * What a call tells while it goes on.
  * @template {import("./protocol.js").Call} C
- * @typedef {C extends `loadModel${string}` ? import("./protocol.js").LoadProgress : import("./protocol.js").Counted} Progress
+ * @typedef {C extends `loadModel${string}`|"fetchAdapter" ? import("./protocol.js").LoadProgress
+ *   : C extends "train" ? import("./protocol.js").Trained : import("./protocol.js").Counted} Progress
  */
 
 export class Engine {

@@ -1,19 +1,12 @@
 // Owns the WebAssembly module: messages in, messages out. See protocol.js.
 import init, { Playground } from "../pkg/steering_playground.js";
+import { shape, trapped } from "./errors.js";
+import { trained } from "./training.js";
 
 /** @type {Playground} */
 let playground;
 /** Calls that can be stopped. @type {Map<number, AbortController>} */
 const running = new Map();
-
-/** Whether the module stopped in the middle of something: no call of it can be trusted any more. */
-const trapped = (/** @type {any} */ error) => error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
-
-/** @param {any} error @returns {import("./protocol.js").ErrorShape} */
-const shape = (error) => ({
-  code: typeof error?.code === "string" ? error.code : "internal",
-  message: String(error?.message ?? error),
-});
 
 /** @param {any} error */
 const fatal = (error) => send({ fatal: shape(error) });
@@ -44,6 +37,9 @@ const calls = {
     playground.loadModel(source, { ...options, signal, onProgress: progress(id) }),
   loadModelFolder: ({ id, signal }, files) =>
     playground.loadModelFolder(files, { signal, onProgress: progress(id) }),
+  listHub: ({ signal }, source, options) => Playground.listHub(source, { ...options, signal }),
+  fetchAdapter: ({ id, signal }, source, options) =>
+    Playground.fetchAdapter(source, { ...options, signal, onProgress: progress(id) }),
   cachedModels: () => Playground.cachedModels(),
   deleteCachedModel: (_call, url) => Playground.deleteCachedModel(url),
   loadAdapter: (_call, files) => playground.loadAdapter(files),
@@ -52,7 +48,7 @@ const calls = {
   removeAdapter: (_call, adapter) => playground.removeAdapter(adapter),
   setCoefficient: (_call, adapter, c) => playground.setCoefficient(adapter, c),
   setLaw: (_call, adapter, law) => playground.setLaw(adapter, law),
-  setMask: (_call, adapter, layers, modules) => playground.setMask(adapter, layers, modules),
+  setMask: (_call, adapter, layers, modules, positions) => playground.setMask(adapter, layers, modules, positions),
   setEnabled: (_call, adapter, on) => playground.setEnabled(adapter, on),
   setCachePolicy: (_call, policy) => playground.setCachePolicy(policy),
   memory: () => playground.memory(),
@@ -60,7 +56,16 @@ const calls = {
   measure: ({ id, signal }, options) => playground.measure({ ...options, signal, onProgress: progress(id) }),
   calibrate: ({ id, signal }, options) => playground.calibrate({ ...options, signal, onProgress: progress(id) }),
   layerMap: ({ id, signal }, options) => playground.layerMap({ ...options, signal, onProgress: progress(id) }),
+  weightPicture: (_call, adapter, options) => playground.weightPicture(adapter, options),
   makeVector: ({ id, signal }, options) => playground.makeVector({ ...options, signal, onProgress: progress(id) }),
+  async train({ id, signal }, options) {
+    const training = await playground.train({ ...options, signal });
+    try {
+      return await trained(training, progress(id), () => playground.memory());
+    } finally {
+      training.free();
+    }
+  },
   behaviours: (_call, text) => playground.behaviours(text),
   async generate({ id, signal }, request) {
     for await (const step of playground.generate({ ...request, signal })) send({ id, step });
@@ -68,7 +73,7 @@ const calls = {
 };
 
 /** @param {number} id */
-const progress = (id) => (/** @type {import("./protocol.js").LoadProgress|import("./protocol.js").Counted} */ state) => send({ id, progress: state });
+const progress = (id) => (/** @type {import("./protocol.js").Progress} */ state) => send({ id, progress: state });
 
 onmessage = async (/** @type {MessageEvent<import("./protocol.js").ToWorker>} */ { data }) => {
   if ("ping" in data) return send({ pong: data.ping });

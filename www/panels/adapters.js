@@ -3,6 +3,7 @@ import { h } from "../dom.js";
 import { parts, say } from "../say.js";
 import { adapterCard, wantedCard } from "./card.js";
 import { picker } from "./picker.js";
+import { zooGrid } from "./zoo.js";
 
 /**
  * @param {{list: HTMLElement, add: HTMLElement}} roots
@@ -46,6 +47,7 @@ export function adaptersPanel({ list, add }, store, actions, page) {
     // What had it was removed.
     if (hadFocus && !zone.contains(document.activeElement)) list.focus();
   });
+  zooGrid(add, store, actions);
   picker(add, list, store, actions, page.asked);
 }
 

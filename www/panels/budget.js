@@ -2,7 +2,7 @@
 // the choice to type nats instead of c.
 import { h, signed } from "../dom.js";
 import { say } from "../say.js";
-import { natsAt, readOut, stretches, tableOf } from "../state/measured.js";
+import { natsAt, readOut, spoken, stretches, tableOf } from "../state/measured.js";
 
 /**
  * @param {() => string} key of the adapter that is turned
@@ -28,7 +28,7 @@ export function budgetOf(key, actions) {
     /** What stands below the slider at c. @param {number} c @param {string} usual */
     tick: (c, usual) => (inNats && table && c !== 0 ? natsAt(table, c, 1) ?? "" : usual),
     /** What the slider says of itself. @param {number} c @param {string} usual */
-    spoken: (c, usual) => (table ? say("dose.spoken", { c: usual, read: readOut(table, c) }) : usual),
+    spoken: (c, usual) => (table ? spoken(table, c, usual) : say("dose.spoken.unmeasured", { c: usual })),
     /** @param {import("../state/store.js").Adapter} adapter @param {import("../state/store.js").State} state */
     update(adapter, state) {
       table = tableOf(state, adapter.key);

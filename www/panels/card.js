@@ -1,11 +1,15 @@
 // An adapter's card: a switch, a slider from −2 to 2 and a box for any number, where it acts, and
 // what its method is and does.
 import { errorParts, h, megabytes, shownIn, signed, textOf } from "../dom.js";
-import { say } from "../say.js";
+import { numbers, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
+import { isRefused } from "../state/refused.js";
 import { coefficient, rangeOf } from "./coefficient.js";
 import { explained } from "./glossary.js";
+import { maskGrid } from "./grid.js";
+import { methodOf } from "./method.js";
 import { mixtureRows, taskRow } from "./mixture.js";
+import { zooLink } from "./zoo.js";
 
 /** How the engine refuses an adapter that was made for another model. */
 const MISFITS = ["no-such-module", "wrong-shape"];
@@ -38,14 +42,15 @@ export function adapterCard(first, actions, fetchShipped) {
   const law = h("p.law");
   const lawChoice = h("select", { id: `${id}-law`, onchange: () => actions.setLaw(key, lawChoice.value) });
   const lawRow = h("p.law-row", { hidden: true }, h("label", { htmlFor: lawChoice.id }, say("adapters.law"), " "), lawChoice);
-  const where = (/** @type {"layers"|"modules"} */ what) => {
+  const where = (/** @type {"layers"|"modules"|"positions"} */ what) => {
     const input = h("input", {
       type: "text", id: `${id}-${what}`, placeholder: say("adapters.all"), autocomplete: "off", spellcheck: false,
       onchange: () => actions.setMask(key, { [what]: input.value.trim() }),
     });
     return { input, show: shownIn(input) };
   };
-  const [layers, modules] = [where("layers"), where("modules")];
+  const [layers, modules, positions] = [where("layers"), where("modules"), where("positions")];
+  const grid = maskGrid(key, actions);
   const task = taskRow(first, actions);
   const mixture = mixtureRows(first, actions);
   const error = h("p.error", { role: "alert", hidden: true });
@@ -54,17 +59,21 @@ export function adapterCard(first, actions, fetchShipped) {
   const warnings = h("ul.warnings", { hidden: true, "aria-label": say("adapters.warnings") });
   const misfit = h("p.hint", { hidden: true }, say("adapters.misfit", { model: DEFAULT_MODEL.name }));
   const card = h("div.method-card");
+  const dose = h("div.dose-row", {}, turned.track, turned.box);
+  const refused = h("div.refused", { hidden: true }, h("p", {}), h("p.hint", {}),
+    h("button", { type: "button", onclick: () => actions.removeAdapter(key) }, say("refused.remove", { title: first.title })));
+  const [isOut, whatToDo] = refused.children;
   const element = h("article.adapter", { dataset: { adapter: first.name } },
     h("header", {}, h("label.switch", {}, on, title), tag),
     origin,
-    h("div.dose-row", {}, turned.track, turned.box),
-    turned.budget, turned.poles, error, again, warnings, misfit, mixture.element, task.element,
+    dose, turned.budget, turned.poles, error, again, refused, warnings, misfit, mixture.element, task.element,
     h("div.folds", {},
       h("details.more", {}, h("summary", {}, say("adapters.how")), sentence, card),
       h("details.where", {}, h("summary", {}, say("adapters.where")),
-        lawRow, law,
+        lawRow, law, grid.element,
         h("p", {}, h("label", { htmlFor: layers.input.id }, say("adapters.layers"), " "), layers.input),
-        h("p", {}, h("label", { htmlFor: modules.input.id }, say("adapters.modules"), " "), modules.input))));
+        h("p", {}, h("label", { htmlFor: modules.input.id }, say("adapters.modules"), " "), modules.input),
+        h("p", {}, h("label", { htmlFor: positions.input.id }, say("adapters.positions"), " "), positions.input))));
 
   let filled = "";
   return {
@@ -88,6 +97,16 @@ export function adapterCard(first, actions, fetchShipped) {
       // Said once, not at every change of something else.
       if (error.textContent !== textOf(said)) error.replaceChildren(...said);
       again.hidden = !adapter.error || adapter.files !== null;
+      // What the engine does not have does not look as if it could be turned.
+      const out = isRefused(adapter, state);
+      element.dataset.refused = String(out);
+      on.hidden = dose.hidden = out;
+      refused.hidden = !out;
+      if (out) {
+        for (const part of [turned.budget, turned.poles]) part.hidden = true;
+        isOut.textContent = say("refused.title");
+        whatToDo.textContent = adapter.files === null ? "" : say(MISFITS.includes(adapter.error?.code ?? "") ? "refused.misfit" : "refused.files");
+      }
       const warned = adapter.entry?.warnings ?? adapter.inspection?.warnings ?? [];
       // Of those that come with the page it is known.
       const { baseModel, layersReached } = adapter.entry ?? {};
@@ -98,8 +117,7 @@ export function adapterCard(first, actions, fetchShipped) {
         warnings.dataset.all = warned.join("\n");
         warnings.replaceChildren(...warned.map((text) => h("li", {}, text)));
       }
-      const method = state.engine.methods.find((item) =>
-        (adapter.entry ? item.name === adapter.entry.method : item.title === adapter.card?.method));
+      const method = methodOf(state, adapter);
       tag.textContent = adapter.loading ? say("adapters.loading") : adapter.entry?.title ?? method?.title ?? "";
       element.setAttribute("aria-busy", String(Boolean(adapter.loading)));
       task.update(adapter);
@@ -114,8 +132,10 @@ export function adapterCard(first, actions, fetchShipped) {
       const acting = adapter.law ?? adapter.entry?.law;
       const range = rangeOf(adapter);
       lawChoice.value = acting ?? "";
+      grid.update(adapter);
       layers.show(adapter.layers ?? "");
       modules.show(adapter.modules ?? "");
+      positions.show(adapter.positions ?? "");
       const lawName = acting ?? method?.law;
       const words = laws.find((offer) => offer.law === lawName)?.words ?? adapter.entry?.lawWords ?? method?.lawWords;
       law.textContent = !words || !lawName ? "" : range
@@ -131,14 +151,18 @@ export function adapterCard(first, actions, fetchShipped) {
 }
 
 /**
- * Formula, intuition, shapes, paper, what was measured.
+ * Intuition, hypothesis, what was measured, and the way to all the rest.
  * @param {HTMLElement} root @param {Adapter} adapter @param {MethodCard|undefined} method @param {Actions} actions
  */
 function fillCard(root, adapter, method, actions) {
   const { entry, card } = adapter;
   /** @type {HTMLElement[]} */
   const lines = [];
-  if (method) lines.push(h("p", {}, ...explained(method.intuition)), h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)));
+  if (method) {
+    lines.push(h("p", {}, ...explained(method.intuition)),
+      h("p.hypothesis", {}, h("strong", {}, say("adapters.hypothesis")), " ", ...explained(method.hypothesis)),
+      h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)));
+  }
   if (entry) {
     const size = { n: entry.parameters, places: say("adapters.places", { n: entry.modules }) };
     lines.push(h("p.facts", {}, entry.denseBytes
@@ -146,18 +170,27 @@ function fillCard(root, adapter, method, actions) {
     if (entry.layersReached) lines.push(h("p.facts", {}, say("adapters.layers-reached", { layers: entry.layersReached })));
     if (entry.baseModel) lines.push(h("p.facts", {}, say("adapters.made-for-config", { model: entry.baseModel })));
   }
+  if (card?.trained) lines.push(h("h3", {}, say("zoo.trained")), trainedTable(card.trained));
   const measured = measuredTable(card);
   if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
+  if (card?.trained) lines.push(h("p", {}, zooLink()));
   if (method) {
-    lines.push(h("details.deeper", {}, h("summary", {}, say("adapters.deeper")),
-      h("pre.formula", { tabIndex: 0, "aria-label": say("adapters.formula") }, method.formula),
-      h("h3", {}, say("adapters.about-c")), h("p", {}, method.coefficient),
-      h("h3", {}, say("adapters.in-file")), h("pre.shapes", { tabIndex: 0, "aria-label": say("adapters.shapes") }, method.shapes),
-      method.paper && h("p", {}, h("a", { href: method.paper, rel: "noreferrer", target: "_blank" }, say("adapters.paper")))));
+    lines.push(h("button", { type: "button", "aria-label": say("method.open-named", { title: adapter.title }), onclick: () => actions.openMethod(adapter.key) }, say("method.open")));
   }
   lines.push(h("button.quiet", { type: "button", onclick: () => actions.removeAdapter(adapter.key) }, say("adapters.remove")));
   root.replaceChildren(...lines);
 }
+
+const whole = numbers({ useGrouping: true, maximumFractionDigits: 0 });
+/** Learning rates span decades. */
+const rate = numbers({ maximumSignificantDigits: 3 });
+
+/** How one of the zoo came about, as far as that is known. @param {import("../state/zoo.js").Trained} trained */
+const trainedTable = (trained) => h("table.trained", {}, h("tbody", {}, ...Object.entries(trained).flatMap(([name, value]) => {
+  if (value === undefined) return [];
+  const text = typeof value === "string" ? value : (name === "rate" ? rate : whole)(value);
+  return [h("tr", {}, h("th", { scope: "row" }, say(`zoo.trained.${name}`)), h("td", {}, text))];
+})));
 
 /** card.json's measurement: what was measured, at which coefficients, with which result. @param {Adapter["card"]} card */
 function measuredTable(card) {

@@ -1,6 +1,6 @@
 // The coefficient of one adapter: a slider from −2 to 2 and a box for any number. It stands on the
 // adapter's card, and where the cards are far from the texts in a bar under the thumb.
-import { h, shownIn } from "../dom.js";
+import { h, shownIn, typed } from "../dom.js";
 import { rest, step } from "../dose.js";
 import { say } from "../say.js";
 import { budgetOf } from "./budget.js";
@@ -38,8 +38,7 @@ export function coefficient(id, key, actions) {
   const box = h("input.dose-box", {
     type: "text", inputMode: "decimal", id: `${id}-box`, autocomplete: "off", spellcheck: false,
     onchange: () => {
-      const text = box.value.trim().replace("−", "-").replace(",", ".");
-      const number = text === "" ? NaN : Number(text);
+      const number = typed(box.value);
       if (budget.inNats()) actions.setNats(key(), number);
       else actions.setCoefficient(key(), number);
     },

@@ -1,8 +1,9 @@
 // The dose curve: what c does, drawn from a measurement, with a cursor that is the slider.
 import { h, signed } from "../dom.js";
 import { rest } from "../dose.js";
+import { LEFT, RIGHT, axes, written } from "../plots/axes.js";
 import { curve } from "../plots/curve.js";
-import { range, scale, ticks } from "../plots/scale.js";
+import { range, scale } from "../plots/scale.js";
 import { picture, s } from "../plots/svg.js";
 import { parts, say } from "../say.js";
 import { ALL } from "../state/bench.js";
@@ -19,8 +20,8 @@ import { choose, field, hindrance, loaded, workRow } from "./work.js";
  * @typedef {import("../state/store.js").State} State
  */
 
-/** Pixels beside the axes; the slider's thumb ends at their ends. */
-const [LEFT, RIGHT, THUMB] = [44, 16, 8];
+/** Pixels of the slider's thumb, which ends at the ends of the axes. */
+const THUMB = 8;
 const [D_HEIGHT, COST_HEIGHT] = [190, 130];
 /** More than so many nats are drawn at the edge: beside them nothing else could be seen. */
 const MOST_COST = 4;
@@ -239,27 +240,6 @@ const subjectOf = (state) => {
   const there = subject === ALL ? acting(state).length > 1 || stackOf(state) : state.adapters.some(({ key }) => key === subject);
   return (there ? subject : current(state)?.key) ?? "";
 };
-
-/**
- * Lines, figures and the name of what goes up.
- * @param {import("../plots/scale.js").Scale} x @param {import("../plots/scale.js").Scale} y @param {[number, number]} ends @param {[number, number]} values
- * @param {number} width @param {number} height @param {string} name @param {boolean} below whether c is written below
- */
-function axes(x, y, ends, values, width, height, name, below) {
-  const across = ticks(ends, 4);
-  return [
-    ...ticks(values, 4).flatMap((value) => [
-      s("line", { class: value === 0 ? "zero" : "grid", x1: LEFT, x2: width - RIGHT, y1: y.at(value), y2: y.at(value) }),
-      s("text", { class: "up", x: LEFT - 8, y: y.at(value) + 4 }, written(value)),
-    ]),
-    ...across.map((c) => s("line", { class: c === 0 ? "zero" : "grid", x1: x.at(c), x2: x.at(c), y1: 20, y2: height - (below ? 22 : 4) })),
-    ...(below ? across.map((c) => s("text", { class: "along", x: x.at(c), y: height - 6 }, written(c))) : []),
-    s("text", { class: "name", x: 4, y: 12 }, name),
-  ];
-}
-
-/** With a true minus sign. @param {number|string} value */
-const written = (value) => String(value).replace("-", "−");
 
 /**
  * @param {"d"|"kl"|"nll"|"other"|"single"} kind @param {number[]} c @param {(number|null)[]} values

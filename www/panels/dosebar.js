@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { say } from "../say.js";
 import { current, present } from "../state/acting.js";
+import { isRefused } from "../state/refused.js";
 import { coefficient } from "./coefficient.js";
 
 /**
@@ -16,7 +17,8 @@ export function doseBar(root, store, actions) {
   root.append(choice, turned.box, turned.track, turned.budget, turned.poles);
   let names = "";
   store.watch(["adapters", "active", "recording", "measured", "units", "model"], (state) => {
-    const [here, adapter] = [present(state.adapters), current(state)];
+    const here = present(state.adapters).filter((one) => !isRefused(one, state));
+    const adapter = here.find(({ key }) => key === current(state)?.key) ?? here[0];
     root.hidden = !adapter;
     if (!adapter) return;
     const now = JSON.stringify(here.map(({ key, title }) => [key, title]));

@@ -2,7 +2,9 @@
 import { step as stepped } from "../dose.js";
 import { recall, remember } from "../remember.js";
 import { current } from "../state/acting.js";
+import { PANEL_KEYS, holding, visit } from "./places.js";
 import { reseed } from "./prompt.js";
+import { openFilter } from "./zoo.js";
 
 const STORED = "playground.single-keys";
 
@@ -11,7 +13,7 @@ const STORED = "playground.single-keys";
  * @param {HTMLInputElement} toggle
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
- * @param {{share: () => void}} page
+ * @param {{share: () => void, columns: HTMLElement}} page the texts, and the link
  */
 export function keys(dialog, toggle, store, actions, page) {
   toggle.checked = recall(STORED) !== "off";
@@ -27,6 +29,7 @@ export function keys(dialog, toggle, store, actions, page) {
     const { selected, tokens } = store.state.run;
     actions.select((selected ?? (tokens?.length ?? 0) - (by > 0 ? 1 : 0)) + by);
   };
+  const base = holding(page.columns);
   /** @type {Record<string, () => void>} */
   const single = {
     "[": () => by(-0.05),
@@ -37,8 +40,13 @@ export function keys(dialog, toggle, store, actions, page) {
     "-": () => turn((c) => (c === 0 ? 0 : -c)),
     ",": () => step(-1),
     ".": () => step(1),
+    j: () => actions.nextMethod(1),
+    k: () => actions.nextMethod(-1),
+    "/": openFilter,
     r: () => reseed(store),
     s: () => page.share(),
+    b: () => base.begin(),
+    ...Object.fromEntries(PANEL_KEYS.map((key) => [key, () => visit(key)])),
     "?": () => dialog.showModal(),
   };
 
@@ -66,4 +74,5 @@ export function keys(dialog, toggle, store, actions, page) {
     event.preventDefault();
     act();
   });
+  addEventListener("keyup", ({ key }) => { if (key.toLowerCase() === "b") base.end(); });
 }

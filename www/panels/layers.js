@@ -6,6 +6,7 @@ import { picture, s } from "../plots/svg.js";
 import { parts, say } from "../say.js";
 import { current } from "../state/acting.js";
 import { behaviourOf } from "../state/bench.js";
+import { brush } from "./brush.js";
 import { term } from "./glossary.js";
 import { choose, field, hindrance, loaded, workRow } from "./work.js";
 
@@ -34,7 +35,14 @@ export function layersPanel(store, actions) {
   });
   const used = h("span.hint", { role: "status" });
   const rows = h("tbody");
-  const result = h("div.result", { hidden: true }, sentence, plot.drawing, h("div.row", {}, suggested, use, used),
+  /** The adapter of the map, while it is listed. */
+  const mapped = () => store.state.adapters.find(({ key, id }) => key === store.state.bench.layers?.key && id !== null);
+  const brushed = brush(plot, { left: LEFT, right: RIGHT }, {
+    blocks: () => store.state.bench.layers?.map.layers.map(({ layer }) => layer) ?? [],
+    chosen: () => mapped()?.layers ?? "",
+    choose: (layers) => { const adapter = mapped(); if (adapter) actions.setMask(adapter.key, { layers }); },
+  });
+  const result = h("div.result", { hidden: true }, sentence, brushed.element, h("div.row", {}, suggested, use, used),
     h("details.table", {}, h("summary", {}, say("dose.table")),
       h("div.scroll", { tabIndex: 0, role: "region", "aria-label": say("dose.layers.every") }, h("table", {},
         h("thead", {}, h("tr", {}, ...[say("dose.layers.layer"), say("dose.layers.c"), say("dose.layers.kl"), say("dose.layers.effect")].map((name) => h("th", { scope: "col" }, name)))), rows))));
@@ -56,6 +64,8 @@ export function layersPanel(store, actions) {
     work.update(state, ["layers", "pairs"]);
     result.hidden = !layers;
     use.disabled = !layers || !here.some(({ key }) => key === layers.key);
+    const acting = layers ? mapped() : undefined;
+    brushed.update(acting?.title ?? null);
     if (layers && layers.map !== drawn) {
       drawn = layers.map;
       used.textContent = "";

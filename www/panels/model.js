@@ -2,6 +2,8 @@
 import { errorParts, h, megabytes } from "../dom.js";
 import { listed, numbers, parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
+import { diagnosticsButton } from "./diagnostics.js";
+import { dropZone, otherModel } from "./models.js";
 
 /** What each state says while it lasts, in the order in which they come. */
 const PHASES = /** @type {const} */ ([
@@ -31,7 +33,8 @@ export function modelPanel(root, store, actions, offered) {
   const body = h("div.model-body");
   const device = h("p.device");
   root.append(body, device);
-  const [loading, other] = [progressView(actions), otherModel(actions)];
+  dropZone(root, actions);
+  const [loading, other, report] = [progressView(actions), otherModel(store, actions), diagnosticsButton(store)];
   let shown = "";
   let chip = "";
 
@@ -50,15 +53,19 @@ export function modelPanel(root, store, actions, offered) {
     if (key !== shown) {
       shown = key;
       const hadFocus = body.contains(document.activeElement);
-      body.replaceChildren(...BUSY.has(model.status) ? [loading.element] : view(model, engine, actions, offered, other));
+      body.replaceChildren(...BUSY.has(model.status) ? [loading.element] : view(model, engine, actions, offered, other, report));
       if (hadFocus) body.querySelector("button")?.focus();
     }
     if (BUSY.has(model.status)) loading.update(model);
   });
 }
 
-/** @param {Model} model @param {Engine} engine @param {Actions} actions @param {ModelAddress} offered @param {HTMLElement} other @returns {Node[]} */
-function view(model, engine, actions, offered, other) {
+/**
+ * @param {Model} model @param {Engine} engine @param {Actions} actions @param {ModelAddress} offered @param {HTMLElement} other
+ * @param {HTMLElement} report what whoever mends a fault wants to know
+ * @returns {Node[]}
+ */
+function view(model, engine, actions, offered, other, report) {
   const { info, error } = model;
   const source = model.source ?? offered;
   /** @type {Partial<ModelAddress>} */
@@ -88,7 +95,7 @@ function view(model, engine, actions, offered, other) {
         h("p.hint", {}, say("model.shape", { layers: say("model.layers", { n: info.layers }), width: info.width, context: info.context })),
         h("p.hint", {}, `${info.arithmetic}.`),
         info.cached && forget({}),
-        other),
+        other, report),
     ].filter((part) => part instanceof Node);
   }
   if (model.status === "paused") {
@@ -106,13 +113,13 @@ function view(model, engine, actions, offered, other) {
       h("div.row", {},
         ["network", "damaged-copy"].includes(code) ? load(say("model.try-again")) : loadIt(),
         code === "quota-exceeded" && load(say("model.without-keeping"), { cache: false }),
-        part && h("span.hint", {}, part), forget(model.kept), deleted, other),
+        part && h("span.hint", {}, part), forget(model.kept), deleted, other, report),
     ];
   }
   return [
     h("div.row", {}, loadIt(),
       source !== DEFAULT_MODEL && h("span.hint", {}, url),
-      part && h("span.hint", {}, part), part && forget(model.kept), deleted, other),
+      part && h("span.hint", {}, part), part && forget(model.kept), deleted, other, engine.error && report),
   ];
 }
 
@@ -153,32 +160,6 @@ function transfer({ status, bytes, totalBytes, since, from }) {
     if (totalBytes) figures.push(say("model.seconds-left", { n: Math.ceil((totalBytes - bytes) / rate) }));
   }
   return figures.join(" · ");
-}
-
-/** Any other model: by address, by file, by folder. @param {Actions} actions */
-function otherModel(actions) {
-  const address = h("input", { type: "url", placeholder: "https://…/model.gguf", "aria-label": say("model.address"), required: true });
-  const files = h("input.sr", {
-    type: "file", multiple: true, accept: ".gguf,.safetensors,.json,.jinja", id: "model-files",
-    onchange: () => {
-      const picked = [...files.files ?? []];
-      // Several may be the parts of one; which files count is the engine's to say.
-      const [gguf] = picked;
-      if (picked.length === 1 && gguf?.name.endsWith(".gguf")) actions.loadModel({ kind: "file", file: gguf, name: gguf.name });
-      else if (picked.length) actions.loadModel({ kind: "folder", files: picked, name: say("model.your-folder") });
-      files.value = "";
-    },
-  });
-  return h("details.other", {}, h("summary", {}, say("model.another")),
-    h("form.row", {
-      onsubmit: (/** @type {Event} */ event) => {
-        event.preventDefault();
-        const url = new URL(address.value, document.baseURI).href;
-        actions.loadModel({ kind: "url", url, name: url.split("/").pop()?.split("?")[0] || url });
-      },
-    }, address, h("button", {}, say("model.load-address"))),
-    h("div.row", {}, files, h("label.button", { htmlFor: "model-files" }, say("model.choose")),
-      h("span.hint", {}, say("model.choose-hint"))));
 }
 
 /** Where the model is, or will be: a GPU may have no room for one that is loaded. @param {import("../state/store.js").State} state */

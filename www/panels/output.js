@@ -5,18 +5,16 @@ import { remember } from "../remember.js";
 import { numbers, parts, say } from "../say.js";
 import { doses, signOf, trail, trailWords, words } from "../state/acting.js";
 import { isKept } from "../state/conversation.js";
+import { meanKl, writesAside } from "../state/runs.js";
 import { changedSince, otherwise } from "../state/since.js";
 import { isOver, isWriting } from "../state/store.js";
 import { ONE_TEXT } from "../widths.js";
 import { replyButton } from "./conversation.js";
+import { openedNote } from "./opened.js";
+import { LEVELS, ends, pieces } from "./pieces.js";
 import { term } from "./glossary.js";
 
-/** Distances from which on a token is marked stronger, in nats; the legend shows the same. */
-const LEVELS = [0.05, 0.25, 1, 2.5];
 const VIEWS = /** @type {const} */ (["both", "base", "steered", "difference"]);
-
-/** How strongly a token is marked: 0 to 4. @param {number|null|undefined} klNats */
-const level = (klNats) => LEVELS.filter((from) => (klNats ?? 0) >= from).length;
 
 /**
  * @typedef {import("../state/store.js").Token} Token
@@ -51,7 +49,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   const recorded = h("p.recorded", { id: "recorded", hidden: true });
   const replayButton = h("button.quiet", { type: "button", onclick: replay.again }, say("recorded.again"));
   below.append(h("div.row.under", {}, legend(), viewSwitch(columns)), stats);
-  columns.before(h("div.notes", {}, recorded, now, replyButton(store, actions)));
+  columns.before(h("div.notes", {}, recorded, openedNote(store, actions), now, replyButton(store, actions)));
 
   for (const root of [base, steered, difference]) {
     root.tabIndex = 0;
@@ -70,7 +68,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     });
   }
 
-  store.watch(["run"], ({ run }) => {
+  store.watch(["run"], ({ run, runs }) => {
     const busy = isWriting(run);
     if (run.tokens !== tokens || !run.tokens) {
       tokens = run.tokens;
@@ -98,7 +96,8 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     if (busy && had > 0) follow([base, steered, difference]);
     columns.dataset.sign = below.dataset.sign = tokens?.length ? signOf(tokens[tokens.length - 1]) : "plus";
     showStats(stats, run);
-    const said = sentence(run);
+    // What is opened again is said beside the texts.
+    const said = runs.opened ? "" : sentence(run);
     if (status.textContent !== said) status.textContent = said;
   });
 
@@ -117,7 +116,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
   const byItself = h("label.check", {}, rerun, say("texts.again.itself"));
   const why = h("span");
   now.append(why, again, byItself);
-  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit", "rerun", "active", "system", "turns", "variables"], (state) => {
+  store.watch(["run", "adapters", "model", "prompt", "chat", "sampling", "maxTokens", "stop", "klAfterSplit", "rerun", "active", "system", "turns", "variables", "work"], (state) => {
     const { run, adapters, model } = state;
     const way = trail(run.tokens ?? []);
     const text = way.length ? trailWords(way) : words(run.recorded ? [] : doses(adapters));
@@ -128,7 +127,7 @@ export function outputPanel({ columns, base, steered, difference, dose, doseBesi
     // One line for either, so that nothing moves.
     recorded.hidden = !run.recorded || Boolean(since);
     if (why.textContent !== since) why.textContent = since;
-    again.hidden = !over || model.status !== "ready" || Boolean(run.recorded) || isKept(state);
+    again.hidden = !over || model.status !== "ready" || Boolean(run.recorded) || isKept(state) || writesAside(state.work);
     byItself.hidden = again.hidden;
     rerun.checked = state.rerun;
   });
@@ -146,22 +145,6 @@ function sinceWords(state, actions, over) {
   const alone = present.length === 1 && last.length === 1 && present[0].key === last[0].key;
   return say("since.turned", { now: alone ? signed(present[0].c) : words(present) });
 }
-
-/** A token as it stands in a text, and what is to be said after it. @param {Token} token @param {Lane} lane @param {boolean} split @param {Run} run @returns {Node[]} */
-function pieces(token, lane, split, run) {
-  const step = token[lane];
-  if (!step) return [];
-  const span = h("span.tok", { dataset: { at: String(token.index) } }, step.text);
-  const strength = lane === "steered" ? level(token.klNats) : 0;
-  if (strength) span.dataset.kl = String(strength);
-  if (signOf(token) === "minus") span.dataset.sign = "minus";
-  if (split) span.dataset.split = "";
-  const { finish } = step;
-  return finish ? [span, h("span.end", { title: say(`ends.${finish}`, ends(run)) }, finish === "length" ? " …" : " ∎")] : [span];
-}
-
-/** What the words for an end may name. @param {Run} run */
-const ends = ({ model, limit }) => ({ n: limit ?? 0, context: model?.context ?? 0 });
 
 /** The shared beginning, and how each text goes on. @param {HTMLElement} root */
 function fork(root) {
@@ -239,6 +222,8 @@ function showStats(root, run) {
   const facts = [];
   const fact = (/** @type {string|Node} */ name, /** @type {string} */ value) => facts.push([name, value]);
   fact(say("stats.tokens"), say("stats.tokens.of", { made, limit: run.limit ?? 0 }));
+  const given = tokens.filter((token) => token.given).length;
+  if (given) fact(say("stats.given"), String(given));
   if (since > 1 && firstAt && lastAt) fact(say("stats.speed"), say("stats.speed.is", { rate: ((since - 1) / ((lastAt - firstAt) / 1000)).toFixed(1) }));
   if (firstAt) fact(say("stats.first"), say("stats.first.is", { seconds: ((firstAt - run.startedAt) / 1000).toFixed(2) }));
   if (run.status === "prefill" && prefill) fact(say("stats.prompt"), say("stats.tokens.of", { made: prefill.doneTokens, limit: prefill.totalTokens }));
@@ -256,12 +241,6 @@ function showStats(root, run) {
   const open = root.contains(document.activeElement);
   root.replaceChildren(...facts.map(([name, value]) => h("span.stat", {}, h("span", {}, name), " ", h("b", {}, value))));
   if (open) /** @type {HTMLElement|null} */ (root.querySelector(".term"))?.focus();
-}
-
-/** The mean distance of what was measured, in nats per token; null where nothing was. @param {Token[]} tokens */
-function meanKl(tokens) {
-  const values = tokens.map(({ klNats }) => klNats).filter((value) => value !== null);
-  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
 /** Why a text ended, if it has. @param {Token[]} tokens @param {Lane} lane */

@@ -7,6 +7,24 @@ import { choose, field } from "./work.js";
 /** @typedef {import("../state/bench.js").Source} Source @type {Source[]} */
 const SOURCES = ["shipped", "own", "one"];
 
+/** The user's own pairs: typed, pasted or from a file. @param {string} id @param {import("../actions.js").Actions} actions */
+export function ownPairs(id, actions) {
+  const text = h("textarea", { id, rows: 5, spellcheck: false, autocomplete: "off", onchange: () => actions.setOwnPairs(text.value) });
+  const file = h("input.sr", {
+    type: "file", id: `${id}-file`, accept: ".json,.tsv,.txt",
+    onchange: async () => {
+      const given = file.files?.[0];
+      file.value = "";
+      if (given) actions.setOwnPairs(await given.text());
+    },
+  });
+  return {
+    element: h("div.own", {}, field(say("dose.own"), text), h("p.hint", {}, say("dose.own.hint")),
+      h("div.row", {}, file, h("label.button", { htmlFor: file.id }, say("dose.own.file")))),
+    show: shownIn(text),
+  };
+}
+
 /** @param {import("../state/store.js").Store} store @param {import("../actions.js").Actions} actions */
 export function pairsChooser(store, actions) {
   const radios = SOURCES.map((source) => h("input", {
@@ -19,24 +37,14 @@ export function pairsChooser(store, actions) {
       actions.setBench({ behaviour: { ...bench.behaviour, [bench.source === "own" ? "own" : "shipped"]: behaviour.value } });
     },
   });
-  const text = h("textarea", { id: "dose-own", rows: 5, spellcheck: false, autocomplete: "off", onchange: () => actions.setOwnPairs(text.value) });
-  const showText = shownIn(text);
-  const file = h("input.sr", {
-    type: "file", id: "dose-own-file", accept: ".json,.tsv,.txt",
-    onchange: async () => {
-      const given = file.files?.[0];
-      file.value = "";
-      if (given) actions.setOwnPairs(await given.text());
-    },
-  });
+  const given = ownPairs("dose-own", actions);
   const one = (/** @type {"prompt"|"positive"|"negative"} */ what, /** @type {string} */ label) => {
     const input = h("textarea", { rows: 2, id: `dose-one-${what}`, onchange: () => actions.setBench({ one: { ...store.state.bench.one, [what]: input.value } }) });
     return { input, element: field(label, input), show: shownIn(input), what };
   };
   const ones = [one("prompt", say("dose.one.prompt")), one("positive", say("dose.one.positive")), one("negative", say("dose.one.negative"))];
   const behaviourField = field(say("dose.behaviour"), behaviour);
-  const own = h("div.own", {}, field(say("dose.own"), text), h("p.hint", {}, say("dose.own.hint")),
-    h("div.row", {}, file, h("label.button", { htmlFor: file.id }, say("dose.own.file"))));
+  const own = given.element;
   const single = h("div.single", {}, ...ones.map(({ element }) => element));
   return {
     element: h("fieldset.pairs-choice", {}, h("legend", {}, say("dose.pairs")),
@@ -51,7 +59,7 @@ export function pairsChooser(store, actions) {
       const names = bench.source === "own" ? bench.own : bench.shipped;
       behaviourField.hidden = bench.source === "one" || !names.length;
       choose(behaviour, names.map((key) => [key, key]), behaviourOf(bench, name));
-      showText(bench.ownText);
+      given.show(bench.ownText);
       for (const { show, what } of ones) show(bench.one[what]);
     },
   };

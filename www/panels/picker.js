@@ -1,6 +1,8 @@
 // Adapters of one's own: files or folders, chosen or dropped, become cards of the list.
-import { closest, h } from "../dom.js";
+import { closest, errorParts, h } from "../dom.js";
+import { plain } from "../engine/client.js";
 import { adaptersIn, chosen, dropped } from "../files.js";
+import { sourceOf } from "../hub.js";
 import { pickled, sortedOut } from "../offers.js";
 import { listed, say } from "../say.js";
 import { wished } from "../state/url.js";
@@ -24,10 +26,14 @@ export function picker(root, list, store, actions, asked) {
     });
     return input;
   };
+  const address = h("input", {
+    type: "text", placeholder: say("adapters.address-example"), "aria-label": say("adapters.address"), required: true, spellcheck: false,
+  });
   root.append(
     h("div.row", {},
       chooser("adapter-files", { multiple: true, accept: ".json,.safetensors,.gguf,.bin" }), h("label.button", { htmlFor: "adapter-files" }, say("adapters.load")),
       chooser("adapter-folder", { webkitdirectory: true }), h("label.button", { htmlFor: "adapter-folder" }, say("adapters.load-folder"))),
+    h("form.row", { onsubmit: fetchIt }, address, h("button", {}, say("adapters.fetch"))),
     h("p.hint", {}, say("adapters.load-hint")),
     error, offers, rest);
 
@@ -47,6 +53,23 @@ export function picker(root, list, store, actions, asked) {
         ? say("adapters.unclear", { names }) : say("adapters.no-weights"))]));
     offer(offered, meant.length > 0);
     for (const item of meant) await load(item, meant.length === 1 ? onto : undefined);
+  }
+
+  /** One of the Hub, or by the address of its weights. @param {Event} event */
+  async function fetchIt(event) {
+    event.preventDefault();
+    const { url } = sourceOf(address.value.trim(), store.state.hub, document.baseURI);
+    [error.hidden, offers.hidden, rest.hidden] = [true, true, false];
+    rest.textContent = say("adapters.fetching", { name: url });
+    try {
+      await load(await actions.fetchAdapter(url));
+      address.value = "";
+    } catch (why) {
+      error.hidden = false;
+      error.replaceChildren(h("p", {}, ...errorParts(plain(why))));
+    } finally {
+      rest.hidden = true;
+    }
   }
 
   /** Names what was not loaded, a button each. @param {{label: string, item: import("../files.js").Found}[]} offered @param {boolean} more whether something was loaded */

@@ -2,6 +2,8 @@
 import { h, megabytes, shownIn } from "../dom.js";
 import { parts, say } from "../say.js";
 import { EXAMPLES } from "../state/models.js";
+import { writesAside } from "../state/runs.js";
+import { isAsked } from "../state/store.js";
 import { conversation } from "./conversation.js";
 import { term } from "./glossary.js";
 
@@ -93,18 +95,19 @@ export function promptPanel(form, store, actions, offered) {
     again.disabled = seedIsRecorded(state);
     again.title = say(again.disabled ? "prompt.reseed.recorded" : "prompt.reseed");
   });
-  store.watch(["run", "model", "engine"], ({ run: { status }, model, engine }) => {
-    const waiting = status === "waiting";
-    const busy = waiting || status === "prefill" || status === "streaming";
+  store.watch(["run", "model", "engine", "work"], ({ run: asked, model, engine, work }) => {
+    const waiting = asked.status === "waiting";
+    const busy = isAsked(asked);
     const focus = document.activeElement;
     const none = model.status === "none";
     run.hidden = none;
     loadAndRun.hidden = !none;
     // While the engine is on its way loading waits for it.
     loadAndRun.disabled = ["failed", "crashed"].includes(engine.status);
-    run.disabled = model.status !== "ready" || busy;
+    const aside = writesAside(work);
+    run.disabled = model.status !== "ready" || busy || aside;
     runText.data = `${say(waiting ? "prompt.waiting" : "prompt.run")} `;
-    run.title = model.status === "ready" ? "" : say("prompt.load.first");
+    run.title = aside ? say("runs.aside") : model.status === "ready" ? "" : say("prompt.load.first");
     stop.disabled = !busy;
     // Whoever pressed the one goes on with the other.
     if (focus === run && run.disabled && busy) stop.focus();

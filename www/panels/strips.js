@@ -15,6 +15,7 @@ const LEAST = 1.5;
 export function stripsPanel(root, store, actions) {
   const kl = h("div.strip.kl", { role: "img" });
   const scale = h("span.scale");
+  const says = h("p.hint.strip-says");
   const traces = h("div.traces");
   const log = h("ol.changes", { "aria-label": say("strips.changes") });
   const rows = h("tbody");
@@ -23,7 +24,7 @@ export function stripsPanel(root, store, actions) {
       h("thead", {}, h("tr", {}, ...["token", "base", "steered", "kl", "coefficients", "cache"].map((name) => h("th", { scope: "col" }, say(`strips.column.${name}`))))),
       rows)));
   root.append(
-    h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, say("strips.distance")), h("p.hint", {}, ...parts("strips.distance.is", { kl: term("kl"), nats: term("nats") }))), kl, scale),
+    h("div.strip-row", {}, h("div.strip-head", {}, h("h3", {}, say("strips.distance")), h("p.hint", {}, ...parts("strips.distance.is", { kl: term("kl"), nats: term("nats") }))), kl, scale), says,
     traces, log, table);
   for (const strip of [kl, traces]) {
     strip.addEventListener("click", (event) => {
@@ -53,7 +54,10 @@ export function stripsPanel(root, store, actions) {
     kl.style.setProperty("--most", String(Math.max(most, LEAST)));
     traces.style.setProperty("--most", String(mostC));
     scale.textContent = run.tokens?.some((token) => token.klNats !== null) ? say("strips.most", { value: most.toFixed(2) }) : "";
-    if (tokens?.length) kl.setAttribute("aria-label", summary(tokens, run.split));
+    if (tokens?.length) {
+      says.textContent = summary(tokens, run.split);
+      kl.setAttribute("aria-label", says.textContent);
+    }
     for (const strip of [kl, ...[...lines.values()].map(({ line }) => line)]) {
       strip.querySelector("[data-selected]")?.removeAttribute("data-selected");
       if (run.selected !== null) strip.querySelector(`[data-at="${run.selected}"]`)?.setAttribute("data-selected", "");
@@ -88,7 +92,7 @@ export function stripsPanel(root, store, actions) {
       line.setAttribute("aria-label", say("strips.trace", { title, c: signed(c) }));
     }
     // The base goes on alone: nothing that is turned acts on anything.
-    const acts = Boolean(token.steered);
+    const acts = Boolean(token.steered) && !token.given;
     const now = token.doses.map(({ title, c }) => `${title} ${signed(c)}`).join(", ") || say("strips.nothing");
     if (acts && now !== last) {
       log.append(h("li", {}, ...parts(`strips.change.${token.cache}`, { token: h("b", {}, say("strips.at", { token: token.index + 1 })), turned: now })));
@@ -96,7 +100,7 @@ export function stripsPanel(root, store, actions) {
     }
     rows.append(h("tr", {},
       h("th", { scope: "row" }, String(token.index + 1)), h("td.tok", {}, token.base?.text ?? ""), h("td.tok", {}, token.steered?.text ?? ""),
-      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, acts ? now : ""), h("td", {}, token.cache === "current" ? "" : say(`strips.cache.${token.cache}`))));
+      h("td", {}, token.klNats?.toFixed(3) ?? ""), h("td", {}, token.given ? say("strips.given") : acts ? now : ""), h("td", {}, token.cache === "current" ? "" : say(`strips.cache.${token.cache}`))));
   }
 }
 
@@ -104,7 +108,7 @@ export function stripsPanel(root, store, actions) {
 function summary(tokens, split) {
   const values = tokens.map(({ klNats }) => klNats).filter((value) => value !== null);
   if (!values.length) return say("strips.unmeasured");
-  const greatest = values.indexOf(Math.max(...values));
+  const most = Math.max(...values);
   const parts = split === null || split >= tokens.length ? say("strips.split.not") : say("strips.split", { token: split + 1 });
-  return say("strips.summary", { n: values.length, most: values[greatest].toFixed(2), at: greatest + 1, split: parts });
+  return say("strips.summary", { n: values.length, most: most.toFixed(2), at: tokens.findIndex(({ klNats }) => klNats === most) + 1, split: parts });
 }

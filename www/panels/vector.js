@@ -3,7 +3,7 @@ import { h } from "../dom.js";
 import { parts, say } from "../say.js";
 import { answersOf, linesOf, pairsFrom } from "../state/pairs.js";
 import { term } from "./glossary.js";
-import { choose, download, field, hindrance, workRow } from "./work.js";
+import { choose, downloads, field, hindrance, workRow } from "./work.js";
 
 /** @typedef {import("../engine/protocol.js").VectorOptions} VectorOptions */
 
@@ -128,13 +128,10 @@ function item({ name, files, gguf, calibration, warnings }) {
   const { positive, target_nats: nats } = calibration;
   const file = name.replace(/[^\p{L}\p{N}._-]+/gu, "-");
   const says = positive.c === null ? say("dose.vector.made.weak", { name, why: positive.note ?? "" }) : say("dose.vector.made", { name, n: nats });
-  const button = (/** @type {string} */ as, /** @type {string} */ label, /** @type {unknown} */ content, /** @type {string} */ type) => h("button.quiet", {
-    type: "button", "aria-label": say("dose.vector.download.of", { file: label, name }),
-    onclick: () => download(as, /** @type {BlobPart} */ (content), type),
-  }, label);
-  return h("li", {}, h("span", {}, says), h("div.row", {}, h("span.hint", {}, say("dose.vector.download")),
-    files.config && button("adapter_config.json", "adapter_config.json", files.config, "application/json"),
-    button("adapter_model.safetensors", "adapter_model.safetensors", files.weights, "application/octet-stream"),
-    button(`${file}.gguf`, `${file}.gguf`, gguf, "application/octet-stream")),
+  return h("li", {}, h("span", {}, says), downloads(name, [
+    .../** @type {[string, BlobPart, string][]} */ (files.config ? [["adapter_config.json", files.config, "application/json"]] : []),
+    ["adapter_model.safetensors", /** @type {BlobPart} */ (files.weights), "application/octet-stream"],
+    [`${file}.gguf`, /** @type {BlobPart} */ (gguf), "application/octet-stream"],
+  ]),
   warnings.length > 0 && h("ul.warnings", { "aria-label": say("adapters.warnings") }, ...warnings.map((text) => h("li", {}, text))));
 }

@@ -27,13 +27,13 @@ export const words = (list) => listed(list.map(({ title, c }) => `${title} ${sig
 /** How those that act do it, beside their coefficients: alike while this is. @param {import("./store.js").Adapter[]} adapters */
 export const manner = (adapters) => JSON.stringify(adapters
   .filter(({ enabled, coefficient, id }) => enabled && coefficient !== 0 && id !== null)
-  .map(({ key, law, entry, layers, modules, task, experts }) => [key, law ?? entry?.law, layers || "", modules || "", task, experts]));
+  .map(({ key, law, entry, layers, modules, positions, task, experts }) => [key, law ?? entry?.law, layers || "", modules || "", positions || "", task, experts]));
 
 /** The doses under which a text was written, in order; each once for as long as it lasted. @param {import("./store.js").Token[]} tokens @returns {Dose[][]} */
 export function trail(tokens) {
   /** @type {Dose[][]} */
   const list = [];
-  for (const { steered, doses: now } of tokens) if (steered && !sameDoses(now, list.at(-1))) list.push(now);
+  for (const { steered, given, doses: now } of tokens) if (steered && !given && !sameDoses(now, list.at(-1))) list.push(now);
   return list;
 }
 

@@ -34,5 +34,5 @@ test("a text's doses are those of its tokens, in order", () => {
 test("law, mask, task and weights are the manner; a default said and unsaid are the same", () => {
   const one = (more) => manner([adapter("a", { entry: { law: "linear" }, ...more })]);
   assert.equal(one({}), one({ law: "linear", layers: "", modules: "" }));
-  for (const more of [{ law: "power" }, { layers: "1" }, { modules: "q_proj" }, { task: 1 }, { experts: [1] }]) assert.notEqual(one({}), one(more));
+  for (const more of [{ law: "power" }, { layers: "1" }, { modules: "q_proj" }, { positions: "prompt" }, { task: 1 }, { experts: [1] }]) assert.notEqual(one({}), one(more));
 });

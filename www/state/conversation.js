@@ -28,6 +28,12 @@ export function variables({ variables: set, model }) {
   return Object.fromEntries(Object.entries(set).filter(([name]) => names.includes(name)));
 }
 
+/** The same as an option of what reads texts, if anything is set. @param {State} state @returns {{templateVariables?: Record<string, boolean|string>}} */
+export function templateOf(state) {
+  const set = variables(state);
+  return Object.keys(set).length ? { templateVariables: set } : {};
+}
+
 /** The turns among the messages of a chat, without its last one. @param {Message[]} chat */
 const before = (chat) => JSON.stringify(chat.filter(({ role }) => role !== "system").slice(0, -1).map(({ content }) => content));
 

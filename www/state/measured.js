@@ -19,8 +19,8 @@ import { say } from "../say.js";
  * @property {Measurement} found
  *
  * What can be asked, and which of them is under way.
- * @typedef {"measure"|"same"|"nats"|"layers"|"vector"|"pairs"} Kind
- * @typedef {{kind: Kind, title: string, done: number, total: number}} Work
+ * @typedef {"measure"|"same"|"nats"|"layers"|"vector"|"train"|"pairs"|"fan"|"compare"|"batch"} Kind
+ * @typedef {{kind: Kind, title: string, done: number, total: number, stopping?: boolean}} Work
  */
 
 /** A shift of the neutral answers' likelihood up to here leaves the language as it is, in nats per token. */
@@ -33,9 +33,9 @@ const BROKEN = 1;
 /** @param {number|null|undefined} shift in nats per token; null where it cannot be measured @returns {Budget} */
 export const budget = (shift) => (shift === null || shift === undefined || shift > BROKEN ? "broken" : shift > WITHIN ? "beyond" : "within");
 
-/** How an adapter acts, beside its coefficient. @param {Adapter} adapter */
-export const mannerOf = ({ law, entry, layers, modules, task, experts }) =>
-  JSON.stringify([law ?? entry?.law ?? null, layers || "", modules || "", task ?? null, experts ?? null]);
+/** How an adapter acts, beside its coefficient; measurements that were kept know no tokens, and acted on all. @param {Adapter} adapter */
+export const mannerOf = ({ law, entry, layers, modules, positions, task, experts }) =>
+  JSON.stringify([law ?? entry?.law ?? null, layers || "", modules || "", task ?? null, experts ?? null, ...(positions ? [positions] : [])]);
 
 /** @param {Adapter} adapter @param {number} [scale] @returns {Part} */
 export const part = (adapter, scale = 1) =>
@@ -119,6 +119,14 @@ export function readOut(found, c) {
   const language = say(`dose.language.${budget(found.nll_shift_nats[point.at])}`);
   if (typeof kl !== "number") return language;
   return say(point.exact ? "dose.read.is" : "dose.read.about", { nats: hundredths(kl), language });
+}
+
+/** The same as a slider says it: the dose, and whether it is within budget. @param {Measurement} found @param {number} c @param {string} text c as it is said */
+export function spoken(found, c, text) {
+  const point = nearest(found, c);
+  const kl = point && found.kl_nats.p95[point.at];
+  if (!point || typeof kl !== "number") return say("dose.spoken", { c: text, read: readOut(found, c) });
+  return say("dose.spoken.slider", { c: text, nats: hundredths(kl), budget: say(`dose.budget.${budget(found.nll_shift_nats[point.at])}`) });
 }
 
 /** The strength at c with the sign of c, as the nearest measured point has it. @param {Measurement} found @param {number} c @param {number} [digits] @returns {string|null} */

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { found } from "./found.test.js";
 import { behaviourOf, NO_BENCH } from "./bench.js";
-import { budget, count, holds, isMeasured, natsAt, nearest, ordered, part, readOut, stretches, summary, tableOf, turnedTo, withFresh } from "./measured.js";
+import { budget, count, holds, isMeasured, natsAt, nearest, ordered, part, readOut, spoken, stretches, summary, tableOf, turnedTo, withFresh } from "./measured.js";
 import { defaults } from "./store.js";
 
 /** @param {Partial<import("./store.js").Adapter>} [more] @returns {import("./store.js").Adapter} */
@@ -35,6 +35,10 @@ test("between the points the nearest one is told, and told as such; beyond them 
   assert.equal(readOut(found(), 2), "language broken");
   assert.equal(readOut(found(), 7), "not measured there");
   assert.equal(natsAt(found(), -0.8), "−0.90");
+  // As a slider says it.
+  assert.equal(spoken(found(), 1, "1"), "c 1, 1.10 nats per token, within budget");
+  assert.equal(spoken(found(), 2, "2"), "c 2, language broken");
+  assert.equal(spoken(found(), 7, "7"), "c 7, not measured there");
   assert.equal(natsAt(found(), 2), null);
 });
 
@@ -65,6 +69,8 @@ test("a table belongs to its model, to its adapter, and to how that acts", () =>
   const loaded = { ...state, adapters: [adapter({ entry })], measured: [measured({ parts: [part(adapter({ entry }))] })] };
   assert.ok(tableOf(loaded, key));
   assert.equal(tableOf({ ...loaded, adapters: [adapter({ entry, layers: "3-5" })] }, key), null);
+  assert.equal(tableOf({ ...loaded, adapters: [adapter({ entry, positions: "prompt" })] }, key), null);
+  assert.ok(tableOf({ ...loaded, adapters: [adapter({ entry, positions: "" })] }, key), "all tokens");
   assert.equal(holds(loaded.measured[0], { ...loaded, adapters: [] }), false);
   const other = { ...state, model: { ...state.model, info: /** @type {any} */ ({ name: "another" }) } };
   assert.equal(tableOf(other, key), null);

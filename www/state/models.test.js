@@ -18,7 +18,9 @@ test("the page starts with what was recorded: model, prompts, sampling, adapters
   assert.equal(prompt, EXAMPLES[0]);
   assert.deepEqual({ chat, sampling, klAfterSplit }, { chat: recording.chat, sampling: recording.sampling, klAfterSplit: recording.klAfterSplit });
   const { adapters } = await read("../adapters/index.json");
-  const cards = await Promise.all(adapters.map((/** @type {any} */ { folder }) => read(`../adapters/${folder}/card.json`)));
+  // Those of the zoo come when they are chosen.
+  const first = adapters.filter((/** @type {any} */ { method }) => method === undefined);
+  const cards = await Promise.all(first.map((/** @type {any} */ { folder }) => read(`../adapters/${folder}/card.json`)));
   assert.deepEqual(
     recording.adapters.map((/** @type {any} */ { name, title }) => ({ name, title })),
     cards.map(({ id, title }) => ({ name: id, title })),

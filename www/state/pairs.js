@@ -40,3 +40,24 @@ export function answersOf(text, behaviour) {
     return null;
   }
 }
+
+/** One row of so many says when to stop, where no row is marked. */
+const STOP_EVERY = 4;
+
+/**
+ * A file of contrasting answers for training on one of its behaviours. Rows without any mark are for tests,
+ * so that there would be none to train on: every fourth then says when to stop, and the others train.
+ * @param {string} text @param {string} behaviour
+ */
+export function forTraining(text, behaviour) {
+  try {
+    const file = JSON.parse(text);
+    /** @type {{split?: string, held_out?: boolean}[]} */
+    const rows = file[behaviour];
+    if (rows.some(({ split, held_out }) => split !== undefined || held_out !== undefined)) return text;
+    const marked = rows.map((row, at) => ({ ...row, split: (at + 1) % STOP_EVERY ? "train" : "stop" }));
+    return JSON.stringify({ ...file, [behaviour]: marked });
+  } catch {
+    return text; // The engine says what is wrong with it.
+  }
+}

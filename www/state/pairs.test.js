@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { answersOf, linesOf, onePrompt, pairsFrom } from "./pairs.js";
+import { answersOf, forTraining, linesOf, onePrompt, pairsFrom } from "./pairs.js";
 
 test("lines are those with something on them", () => {
   assert.deepEqual(linesOf("  a \r\n\n b\n   \n"), ["a", "b"]);
@@ -45,4 +45,14 @@ test("the page's own behaviours have texts for both sides, and none that is meas
     assert.ok(tests.length >= 8);
     for (const { positive } of tests) assert.ok(!answers.positive.includes(positive));
   }
+});
+
+test("training has rows to train on and to stop by, as they are marked or where none is", () => {
+  const rows = Array.from({ length: 9 }, (_, at) => ({ prompt: String(at), positive: "a", negative: "b" }));
+  const splits = (/** @type {string} */ text, name = "mine") => JSON.parse(text)[name].map((/** @type {any} */ row) => row.split);
+  assert.deepEqual(splits(forTraining(pairsFrom(JSON.stringify(rows)), "mine")), ["train", "train", "train", "stop", "train", "train", "train", "stop", "train"]);
+  const marked = JSON.stringify({ mine: [{ ...rows[0], held_out: true }, rows[1]], other: rows });
+  assert.equal(forTraining(marked, "mine"), marked);
+  assert.deepEqual(splits(forTraining(marked, "other"), "other").filter((/** @type {string} */ split) => split === "stop").length, 2);
+  for (const wrong of ["{", "[]", '{"mine": 3}']) assert.equal(forTraining(wrong, "mine"), wrong);
 });

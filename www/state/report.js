@@ -3,7 +3,7 @@
 /** @typedef {import("./measured.js").Measured} Measured */
 
 /** A word of a command for a shell. @param {string} word */
-const quoted = (word) => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+export const quoted = (word) => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 /** The command that measures the same; where files lie is for whoever runs it. @param {Measured} measured */
 export function command({ found, parts, pairs, modelFile, variables = {} }) {
@@ -18,6 +18,8 @@ export function command({ found, parts, pairs, modelFile, variables = {} }) {
   words.push(...adapters.flatMap(({ law }) => ["--law", law]));
   each("--layers", adapters.map(({ layers }) => layers), "all");
   each("--modules", adapters.map(({ modules }) => modules), "all");
+  // Measurements that were kept know no tokens.
+  each("--positions", adapters.map(({ positions }) => positions ?? "all"), "all");
   each("--task", parts.map(({ task, experts }) => (experts ? "none" : task?.toString() ?? "none")), "none");
   each("--experts", parts.map(({ experts }) => experts?.join(",") ?? "none"), "none");
   if (pairs !== null) words.push("--pairs", "pairs.json");
@@ -41,9 +43,12 @@ export function manifest(measured) {
 export const asJson = (measured) =>
   `${JSON.stringify({ manifest: manifest(measured), measurement: measured.found, ...(measured.pairs === null ? {} : { pairs: measured.pairs }) }, null, 1)}\n`;
 
-/** A cell of a table; empty where there is no number. @param {string|number|null|undefined} value */
-function cell(value) {
-  const text = String(value ?? "");
+/** A text that a spreadsheet would compute stays text. @param {string} text */
+export const inert = (text) => (/^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text);
+
+/** A cell of a table (RFC 4180); empty where there is no number. @param {string|number|null|undefined} value */
+export function cell(value) {
+  const text = typeof value === "string" ? inert(value) : String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll("\"", "\"\"")}"` : text;
 }
 

@@ -17,15 +17,17 @@ test("the command asks the terminal for the same", () => {
 test("what is not usual is in the command, and quoted for a shell", () => {
   const [one] = found().adapters;
   const both = found({
-    adapters: [{ ...one, name: "it's mine", scale: -0.3, layers: "8-14" }, { ...one, name: "poly" }], behaviour: "my kind",
+    adapters: [{ ...one, name: "it's mine", scale: -0.3, layers: "8-14", positions: "from:3" }, { ...one, name: "poly" }], behaviour: "my kind",
     model: { name: "m", sha256: null, arithmetic: "f32", device: "gpu" },
   });
   const line = command(measured({ found: both, parts: [part, { ...part, task: 2 }], pairs: "{}" }));
-  assert.match(line, /--adapter 'it'\\''s mine' --adapter poly --coeff -0\.3 --coeff 1 --law linear --law linear --layers 8-14 --layers all/);
+  assert.match(line, /--adapter 'it'\\''s mine' --adapter poly --coeff -0\.3 --coeff 1 --law linear --law linear --layers 8-14 --layers all --positions from:3 --positions all/);
   assert.match(line, /--task none --task 2/);
   assert.match(line, /--pairs pairs\.json --behaviour 'my kind'/);
   assert.match(line, /--device gpu --json$/);
   assert.doesNotMatch(line, /--fast|--modules|--experts/);
+  const { positions: _, ...earlier } = one;
+  assert.doesNotMatch(command(measured({ found: found({ adapters: [earlier] }) })), /--positions/, "measured before tokens could be chosen");
   assert.match(command(measured({ variables: { enable_thinking: false } })), /--seed 0 --var enable_thinking=false --fast/);
   assert.match(command(measured({ parts: [{ ...part, experts: [0.5, 1] }] })), /--experts 0\.5,1/);
 });

@@ -1,6 +1,7 @@
 // What is set otherwise now than when the texts in the columns were written.
 import { doses, manner, sameDoses, trail } from "./acting.js";
 import { isKept } from "./conversation.js";
+import { writesAside, writtenBy } from "./runs.js";
 import { isOver } from "./store.js";
 
 /** @typedef {import("./store.js").GenerateRequest} GenerateRequest */
@@ -12,6 +13,10 @@ export function otherwise(asked, request) {
   return asks(request) !== asks(asked);
 }
 
+/** Whether another model is there than wrote; of a run that was opened again only its file's name is known. @param {NonNullable<import("./store.js").Run["model"]>} wrote @param {import("./store.js").State} state */
+export const isAnother = ({ source, file }, state) =>
+  (file === undefined ? state.model.source !== source : state.model.source !== null && writtenBy(state).file !== file);
+
 /**
  * What was changed since a live run's texts, the first of these that holds; "" if nothing was.
  * @param {import("./store.js").State} state
@@ -22,7 +27,7 @@ export function changedSince(state, request) {
   const { run, adapters, model } = state;
   const way = trail(run.tokens ?? []);
   if (!run.request || run.recorded) return "";
-  if (run.model && model.source !== run.model.source) return "model";
+  if (run.model && isAnother(run.model, state)) return "model";
   if (isKept(state)) return "kept";
   // What was never steered was not steered otherwise.
   if (way.length && !sameDoses(doses(adapters), way.at(-1))) return "turned";
@@ -40,11 +45,16 @@ export function changedSince(state, request) {
 export function rerunByItself(store, actions, ms = 500) {
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let timer;
-  store.watch(["adapters", "rerun"], (state) => {
+  /** Whether the engine was busy with several texts: what was turned meanwhile is written then. */
+  let aside = false;
+  store.watch(["adapters", "rerun", "work"], (state, changed) => {
+    const before = aside;
+    aside = writesAside(state.work);
+    if (changed.size === 1 && changed.has("work") && !(before && !aside)) return;
     clearTimeout(timer);
     if (!state.rerun) return;
     timer = setTimeout(() => {
-      if (state.rerun && isOver(state.run) && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
+      if (state.rerun && !writesAside(state.work) && isOver(state.run) && state.model.status === "ready" && ["turned", "manner"].includes(changedSince(state, actions.request()))) actions.run();
     }, ms);
   });
 }

@@ -1,7 +1,14 @@
 // One plain object and its listeners. Panels read `store.state` and write through `store.set`.
 
+import { HUB } from "../hub.js";
 import { NO_BENCH } from "./bench.js";
+import { NO_LESSON } from "./lesson.js";
+import { NO_METHODS } from "./methods.js";
 import { EXAMPLES } from "./models.js";
+import { NO_PICTURE } from "./picture.js";
+import { NO_RUNS } from "./runs.js";
+import { NO_STORAGE } from "./storage.js";
+import { NO_TRAINING } from "./training.js";
 
 /**
  * @typedef {import("../engine/protocol.js").AdapterEntry} AdapterEntry
@@ -20,12 +27,12 @@ import { EXAMPLES } from "./models.js";
  *
  * @typedef {Omit<AdapterFiles, "name"|"task"|"expertWeights">} Files
  *
- * A card.json: what it does to the text, and measured effects.
+ * A card.json, or what is told of one of the zoo: what it does to the text, measured effects, how it came about.
  * @typedef {{title?: string, sentence?: string, method?: string, behaviour?: {positive?: string, negative?: string},
- *   measured?: {what: string, c: number[], value: number[]}}} Card
+ *   measured?: {what: string, c: number[], value: (number|undefined)[]}, trained?: import("./zoo.js").Trained}} Card
  *
  * @typedef {object} Adapter
- * @property {string} key           unique in the page: "shipped:cheerful" or "file:3"
+ * @property {string} key           unique in the page: "shipped:cheerful", "zoo:tone/lora" or "file:3"
  * @property {string} name          name in the URL and in sentences
  * @property {string} title
  * @property {string} [sentence]    what it does to the text
@@ -38,6 +45,7 @@ import { EXAMPLES } from "./models.js";
  * @property {string} [law]         how c acts; the checkpoint's default unless chosen
  * @property {string} [layers]      blocks it may touch, "5-20"; all unless chosen
  * @property {string} [modules]     linear layers it may touch, "q_proj,v_proj"; all unless chosen
+ * @property {string} [positions]   tokens it may act on, "prompt", "generated" or "from:12"; all unless chosen
  * @property {number} [task]        which of its tasks, from 0, for a method trained for several
  * @property {number[]} [experts]   weights for its experts or skills; those of its gate or task unless chosen
  * @property {Inspection} [inspection] what the engine tells of its files: how many tasks, skills and experts
@@ -90,7 +98,11 @@ import { EXAMPLES } from "./models.js";
  * @property {number|null} klNats
  * @property {import("./acting.js").Dose[]} doses
  * @property {"current"|"kept"|"recomputed"} cache
- * @property {{id: number, text: string, base: number|null, steered: number|null}[]} top
+ * @property {{id: number, text: string, base: number|null, steered: number|null, differenceNats?: number|null}[]} top
+ * @property {"text"|"instead"} [given] it was not written but given: a text's beginning, and what stands instead of what was written
+ *
+ * A recorded run: the places of its prompt and adapter, and which of the page's that is.
+ * @typedef {{prompt: number, at: number, key: string, name: string, title: string, c: number}} Recorded
  *
  * @typedef {object} Run
  * @property {"idle"|"waiting"|"prefill"|"streaming"|"done"|"stopped"|"failed"|"playing"|"played"} status
@@ -106,10 +118,10 @@ import { EXAMPLES } from "./models.js";
  * @property {ErrorShape|null} error
  * @property {boolean} interrupted  whether the engine died in the middle of it
  * @property {string[]} waitsFor    titles of adapters on their way
- * @property {{prompt: number, name: string, c: number}|null} recorded which recording plays
+ * @property {Recorded|null} recorded which recording plays
  * @property {GenerateRequest|null} request what the engine was asked
  * @property {string|null} manners  how those that acted on the last token did it
- * @property {{name: string, source: ModelSource|null, context: number|undefined}|null} model
+ * @property {{name: string, source: ModelSource|null, context: number|undefined, file?: string}|null} model of one that was opened again its file, by its name
  *
  * @typedef {object} State
  * @property {Engine} engine
@@ -118,6 +130,8 @@ import { EXAMPLES } from "./models.js";
  * @property {string|null} active   key of the adapter that shortcuts act on
  * @property {{status: "coming"|"here"|"failed", error: ErrorShape|null}} shelf the list of adapters that come with the page
  * @property {string[]} gone        names of those of them that were removed
+ * @property {import("./zoo.js").ZooItem[]} zoo what comes with the page besides, and is fetched when it is chosen
+ * @property {import("./methods.js").Methods} methods what is known of all of it, and how one takes another's place
  * @property {string} prompt
  * @property {boolean} chat
  * @property {string} system        what a chat begins with; "" for nothing
@@ -128,6 +142,7 @@ import { EXAMPLES } from "./models.js";
  * @property {string[]} stop
  * @property {"keep"|"recompute"} cache
  * @property {boolean} klAfterSplit whether the distance is measured after the first difference
+ * @property {string} hub           where the Hub is: its address, or a mirror's
  * @property {"auto"|"webgpu"|"cpu"} device
  * @property {boolean} allowSoftwareGpu
  * @property {Run} run
@@ -137,7 +152,13 @@ import { EXAMPLES } from "./models.js";
  * @property {import("./bench.js").Bench} bench what is asked of measurements, and what came of it
  * @property {import("./measured.js").Measured[]} measured the newest of each
  * @property {import("./measured.js").Work|null} work what is measured or made just now
+ * @property {import("./training.js").Training} training
+ * @property {import("./picture.js").Picture} picture of a weight, and what belongs to it
+ * @property {import("./runs.js").Runs} runs
+ * @property {import("./storage.js").Storage} storage what this browser keeps
+ * @property {string} language of the link, "" where it has none
  * @property {"c"|"nats"} units in which coefficients are shown and typed
+ * @property {import("./lesson.js").LessonState} lesson
  */
 
 /** Whether a run has come to its end, or will go on no more. @param {Run} run */
@@ -145,6 +166,9 @@ export const isOver = ({ status }) => ["done", "stopped", "failed"].includes(sta
 
 /** Whether tokens come. @param {Run} run */
 export const isWriting = ({ status }) => ["prefill", "streaming", "playing"].includes(status);
+
+/** Whether the live model is asked for a text, or will be once its adapters are here. @param {Run} run */
+export const isAsked = ({ status }) => ["waiting", "prefill", "streaming"].includes(status);
 
 /** @type {Run} */
 export const NO_RUN = {
@@ -163,6 +187,8 @@ export function defaults() {
     active: null,
     shelf: { status: "coming", error: null },
     gone: [],
+    zoo: [],
+    methods: NO_METHODS,
     prompt: EXAMPLES[0],
     chat: true,
     system: "",
@@ -174,6 +200,7 @@ export function defaults() {
     stop: [],
     cache: "keep",
     klAfterSplit: true,
+    hub: HUB,
     device: "auto",
     allowSoftwareGpu: false,
     run: NO_RUN,
@@ -183,7 +210,13 @@ export function defaults() {
     bench: NO_BENCH,
     measured: [],
     work: null,
+    training: NO_TRAINING,
+    picture: NO_PICTURE,
+    runs: NO_RUNS,
+    storage: NO_STORAGE,
+    language: "",
     units: "c",
+    lesson: NO_LESSON,
   };
 }
 

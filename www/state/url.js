@@ -1,10 +1,14 @@
 // State <-> #hash, readable and tolerant: unknown keys are ignored, wrong values fall back.
 //
-//   #v=2&sys=Be+brief.&said=Hi&heard=Hello!&var=enable_thinking:false&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
+// lang=de is the language of the page, for whoever opens the link.
+// A model is an address or a place on the Hub, m=hub:owner/name/file; hub=https://… names a mirror of the Hub.
+//
+//   #v=2&sys=Be+brief.&said=Hi&heard=Hello!&var=enable_thinking:false&p=Tell+me…&chat=1&a=cheerful:0.75,formal:-1:off:law=power:on=5-20:of=q_proj.v_proj:at=from.12:task=2&seed=7&t=0.8&n=96&m=https://…/model.gguf
 //
 // `said` and `heard` are the turns before the prompt; `talk=here` says that they are too long for a link.
 // What comes with the page and is not in `a` is at 0, unless it is in `gone`; an empty `a` is an empty list.
 import { isLong } from "../turns.js";
+import { LANGUAGES } from "./language.js";
 
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
@@ -28,13 +32,23 @@ const THEN = { 1: { t: "0.8", tp: "0.95", seed: "7" } };
 
 /**
  * An adapter as a link names it; what follows the switch only where it is not the default.
- * @typedef {{name: string, coefficient: number, enabled: boolean, law?: string, layers?: string, modules?: string, task?: number, experts?: number[]}} Asked
+ * @typedef {{name: string, coefficient: number, enabled: boolean, law?: string, layers?: string, modules?: string, positions?: string, task?: number, experts?: number[]}} Asked
  */
 
 /** Ways to write a choice: into the link, and back; undefined for what is none. */
 const WORDS = {
   write: (/** @type {string} */ text) => text.replaceAll(",", "."),
   read: (/** @type {string} */ text) => text.replaceAll(".", ",") || undefined,
+};
+/** For what has a colon, which stands between the choices of a link. */
+const PLACES = {
+  write: (/** @type {string} */ text) => text.replaceAll(":", "."),
+  read: (/** @type {string} */ text) => text.replaceAll(".", ":") || undefined,
+};
+/** For blocks, which may have modules of their own: "5-20:q_proj,v_proj;3:v_proj" is 5-20~q_proj.v_proj;3~v_proj. */
+const CELLS = {
+  write: (/** @type {string} */ text) => text.replaceAll(",", ".").replaceAll(":", "~"),
+  read: (/** @type {string} */ text) => text.replaceAll(".", ",").replaceAll("~", ":") || undefined,
 };
 const WHOLE = { write: String, read: (/** @type {string} */ text) => (/^\d+$/.test(text) ? Number(text) : undefined) };
 const NUMBERS = {
@@ -47,7 +61,8 @@ const NUMBERS = {
 
 /** What may follow an adapter's coefficient: link key, state key, how it is written. @type {[string, Exclude<keyof Asked, "name"|"coefficient"|"enabled">, {write: (value: any) => string, read: (text: string) => unknown}][]} */
 const CHOICES = [
-  ["law", "law", WORDS], ["on", "layers", WORDS], ["of", "modules", WORDS], ["task", "task", WHOLE], ["experts", "experts", NUMBERS],
+  ["law", "law", WORDS], ["on", "layers", CELLS], ["of", "modules", WORDS], ["at", "positions", PLACES],
+  ["task", "task", WHOLE], ["experts", "experts", NUMBERS],
 ];
 
 /**
@@ -86,8 +101,12 @@ export function parse(hash) {
   const device = params.get("device");
   if (device === "cpu" || device === "webgpu" || device === "auto") patch.device = device;
   if (params.get("software") === "1") patch.allowSoftwareGpu = true;
+  const language = params.get("lang");
+  if (language && LANGUAGES.includes(language)) patch.language = language;
   const model = params.get("m");
-  if (model && /^(https?:\/\/|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
+  if (model && /^(https?:\/\/|hub:|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
+  const hub = params.get("hub");
+  if (hub && /^https?:\/\/[^/]/.test(hub)) patch.hub = hub.replace(/\/+$/, "");
 
   if (params.has("gone")) patch.gone = (params.get("gone") ?? "").split(",").flatMap(unescaped);
   const listed = params.get("a");
@@ -155,6 +174,8 @@ export const wanted = (asked, here) => (asked ?? []).filter(({ name }) => !here.
 export function serialise(state, defaults, modelUrl, asked = null) {
   const params = new URLSearchParams({ v: "2" });
   if (modelUrl) params.set("m", modelUrl);
+  if (state.hub !== defaults.hub) params.set("hub", state.hub);
+  if (state.language) params.set("lang", state.language);
   if (state.device !== defaults.device) params.set("device", state.device);
   if (state.allowSoftwareGpu) params.set("software", "1");
   // Until it is known what comes with the page, what the link asked for still holds.
@@ -162,7 +183,7 @@ export function serialise(state, defaults, modelUrl, asked = null) {
   const listed = [...state.adapters, ...pending.filter(({ name }) => !state.adapters.some((adapter) => adapter.name === name))];
   if (listed.length || state.gone.length || (asked && state.shelf.status !== "here")) {
     params.set("a", listed.map((adapter) => [
-      encodeURIComponent(adapter.name), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
+      encodeURIComponent(adapter.name).replaceAll("%2F", "/"), String(adapter.coefficient), ...(adapter.enabled ? [] : ["off"]),
       ...CHOICES.flatMap(([key, field, { write }]) => {
         const choice = adapter[field];
         return choice === undefined || choice === "" ? [] : [`${key}=${write(choice)}`];
@@ -187,5 +208,11 @@ export function serialise(state, defaults, modelUrl, asked = null) {
   for (const text of state.stop) params.append("stop", text);
   if (state.cache !== defaults.cache) params.set("cache", state.cache);
   if (!state.klAfterSplit) params.set("kl", "0");
-  return `#${params}`.replaceAll("%3D", "=").replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/");
+  return readable(params);
 }
+
+/** What a link may hold as it is. @type {[code: string, sign: string][]} */
+const PLAIN = [["%3D", "="], ["%3A", ":"], ["%2C", ","], ["%2F", "/"], ["%7E", "~"], ["%3B", ";"]];
+
+/** A link that people can read. @param {URLSearchParams} params */
+export const readable = (params) => PLAIN.reduce((text, [code, sign]) => text.replaceAll(code, sign), `#${params}`);

@@ -15,6 +15,7 @@ test("a state goes into the hash and comes back", () => {
       { name: "sunny", coefficient: -0.75, enabled: true },
       { name: "odd:name,with/all", coefficient: 2.5, enabled: false },
       { name: "part", coefficient: 1, enabled: false, law: "power", layers: "5-20", modules: "q_proj,v_proj" },
+      { name: "late", coefficient: 1, enabled: true, positions: "from:12" },
       { name: "for-many", coefficient: 1, enabled: true, task: 0 },
       { name: "mixture", coefficient: 1, enabled: true, experts: [0.5, -1.25, 0, 1e-7] },
     ],
@@ -50,6 +51,12 @@ test("what is as usual is not said, but the seed", () => {
 test("a link of an earlier version means what it meant", () => {
   assert.deepEqual(parse("#v=1&p=Hi&t=0.5").patch.sampling, { temperature: 0.5, topP: 0.95, seed: 7 });
   assert.equal(parse("#v=2&p=Hi").patch.sampling, undefined);
+});
+
+test("one of the zoo has its folder as its name, as it is", () => {
+  const hash = serialise(state({ adapters: [{ name: "tone/lora-r1", coefficient: -0.5, enabled: true }] }), defaults(), null);
+  assert.match(hash, /a=tone\/lora-r1:-0\.5&/);
+  assert.deepEqual(parse(hash).adapters, [{ name: "tone/lora-r1", coefficient: -0.5, enabled: true }]);
 });
 
 test("wrong values and unknown keys are passed over", () => {
@@ -97,4 +104,20 @@ test("what the link wants and the page does not have gets a place that remembers
   assert.deepEqual(more, []);
   assert.deepEqual([place.wanted, place.name, place.coefficient, place.enabled, place.law, place.task], [true, "mine", 2, false, "power", 1]);
   assert.deepEqual(wanted(null, []), []);
+});
+
+test("a link names a model of the Hub, and a mirror of it", () => {
+  const { patch } = parse("#v=2&m=hub:o/n/m.gguf@v1&hub=http://mirror:8/");
+  assert.deepEqual([patch.modelUrl, patch.hub], ["hub:o/n/m.gguf@v1", "http://mirror:8"]);
+  const again = serialise(state({ hub: "http://mirror:8" }), defaults(), "hub:o/n/m.gguf@v1");
+  assert.deepEqual(parse(again).patch.hub, "http://mirror:8");
+  assert.doesNotMatch(serialise(state({}), defaults(), null), /hub/);
+  for (const bad of ["javascript:x", "mirror", "https:///"]) assert.equal(parse(`#hub=${bad}`).patch.hub, undefined, bad);
+});
+
+test("places one by one go into a link and come back", () => {
+  const layers = "5-20:q_proj,v_proj;3:v_proj";
+  const hash = serialise(state({ adapters: [{ name: "mine", coefficient: 1, enabled: true, layers }] }), defaults(), null);
+  assert.match(hash, /a=mine:1:on=5-20~q_proj\.v_proj;3~v_proj&/);
+  assert.deepEqual(parse(hash).adapters, [{ name: "mine", coefficient: 1, enabled: true, layers }]);
 });

@@ -1,4 +1,4 @@
-// The words of measuring and of making vectors; words/en.js has all others.
+// The words of measuring and of making vectors; words/en.js and words/train.js have all others.
 
 /** @type {Record<string, import("../say.js").Message>} */
 export const DOSE = {
@@ -31,6 +31,11 @@ export const DOSE = {
   "dose.units.unreached": "{nats} nats are not reached: {why}",
   "dose.units.not-number": "that is no number of nats; it stays as it was",
   "dose.spoken": "c {c}, {read}",
+  "dose.spoken.slider": "c {c}, {nats} nats per token, {budget}",
+  "dose.spoken.unmeasured": "c {c}",
+  "dose.budget.within": "within budget",
+  "dose.budget.beyond": "beyond budget",
+  "dose.budget.broken": "far beyond budget",
 
   // ---- what is measured, and on what ----
   "dose.curve": "Dose curve",

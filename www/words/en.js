@@ -3,17 +3,37 @@
 // the number is called n. See ../say.js.
 
 import { DOSE } from "./dose.js";
+import { METHOD } from "./method.js";
+import { LESSONS } from "./lessons.js";
+import { METHODS } from "./methods.js";
+import { RUNS } from "./runs.js";
+import { EMBED } from "./embed.js";
+import { STORAGE } from "./storage.js";
+import { TRAIN } from "./train.js";
+import { ZOO } from "./zoo.js";
 
 /** @type {Record<string, import("../say.js").Message>} */
 export const EN = {
   ...DOSE,
+  ...METHOD,
+  ...LESSONS,
+  ...METHODS,
+  ...RUNS,
+  ...EMBED,
+  ...STORAGE,
+  ...TRAIN,
+  ...ZOO,
   // ---- the page and its words ----
   "page.skip": "Skip to the prompt",
   "page.title": "Steering playground",
   "page.intro": "A small language model writes twice with the same dice: as it is, the {base}, and with an {adapter} turned. The {c} says how far.",
   "page.nav": "Page",
+  "page.language": "Language",
+  "language.en": "English",
+  "language.de": "Deutsch",
   "page.about": "What is this?",
   "page.private": "Everything runs in this page: no prompt, text or file leaves it, and nothing is counted.",
+  "page.english": "What the engine itself writes (errors, formulas) and what comes with adapters and lessons is in English. The model, too, knows English best.",
   "page.close": "Close",
   "page.copy-link": "Copy link",
   "page.copied": "Copied",
@@ -55,8 +75,9 @@ export const EN = {
   "adapters.law-words": "{law}: {words}",
   "adapters.law-words-between": "{law}: {words}; between {start} and {end}",
   "adapters.where": "Where it acts",
-  "adapters.layers": "Layers, as 5-20",
+  "adapters.layers": "Layers, as 5-20, or 5-20:q_proj;3:v_proj",
   "adapters.modules": "Modules, as q_proj,v_proj",
+  "adapters.positions": "Tokens, as prompt, generated or from:12",
   "adapters.all": "all",
   "adapters.task": "Task",
   "adapters.task-of": "Task of {title}",
@@ -77,9 +98,7 @@ export const EN = {
   "adapters.none-acts": "no adapter acts: this is the base",
   "adapters.nameless": "adapter {id}",
   "adapters.how": "How it works",
-  "adapters.deeper": "The mathematics",
-  "adapters.formula": "Formula",
-  "adapters.about-c": "The coefficient",
+  "adapters.hypothesis": "What it believes:",
   "adapters.in-file": "Numbers in its file",
   "adapters.shapes": "Shapes",
   "adapters.size": { one: "{n} number at {places}", other: "{n} numbers at {places}" },
@@ -92,10 +111,15 @@ export const EN = {
   "adapters.made-for-config": "Made for {model}, as its config says",
   "adapters.measured": "Measured on {model}",
   "adapters.value": "value",
+  "adapters.trains-not": "It cannot be trained on this page: training takes {why}.",
   "adapters.paper": "Read the paper",
   "adapters.remove": "Remove from the list",
   "adapters.load": "Load your own",
   "adapters.load-folder": "A folder",
+  "adapters.address": "Adapter of the Hugging Face Hub, or address of its weights",
+  "adapters.address-example": "owner/name or https://…/adapter.gguf",
+  "adapters.fetch": "Fetch",
+  "adapters.fetching": "Fetching {name} …",
   "adapters.load-hint": "adapter_config.json with its .safetensors, or a .gguf. A mixture needs its whole folder, with the experts in 0, 1, … Dropping works too.",
   "adapters.unused": "Not used: {names}.",
   "adapters.and-more": "{n} more",
@@ -143,10 +167,20 @@ export const EN = {
   "model.no-tokenizer": "No tokenizer came with this model, so it cannot read a prompt. Choose its files again, tokenizer.json among them.",
   "model.more": "Model",
   "model.another": "another model",
-  "model.address": "Address of a GGUF file",
+  "model.known": "Models that run here",
+  "model.runs-anywhere": "GPU or processor",
+  "model.runs-large": "processor, or a GPU with much memory",
+  "model.load-listed": "{name}: load",
+  "model.beside": "beside this page",
+  "model.address": "Repository of the Hugging Face Hub, or address of a GGUF file",
+  "model.address-example": "owner/name or https://…/model.gguf",
+  "model.look": "Look",
+  "model.looking": "Asking what {name} holds …",
+  "model.offered": "{name} holds:",
+  "model.none-offered": "{name} holds no model that this page reads: a .gguf, or config.json with .safetensors.",
   "model.load-address": "Load",
   "model.choose": "Choose files",
-  "model.choose-hint": "one .gguf, all parts of a split one, or config.json, tokenizer.json and .safetensors together",
+  "model.choose-hint": "one .gguf, all parts of a split one, or config.json, tokenizer.json and .safetensors together. Dropping works too.",
   "model.your-folder": "your folder",
   "model.device": "{name}: {why}.",
   "model.device-none": "Looking for a device …",
@@ -155,6 +189,8 @@ export const EN = {
   "model.device-gpu": "use the GPU all the same",
   "model.engine-stopped": "The engine stopped.",
   "model.start-again": "Start again",
+  "model.diagnostics": "Copy diagnostics",
+  "model.diagnostics.are": "For a report: browser, GPU, engine, model; no prompt and no text",
 
   // ---- keys ----
   "keys.open": "Keys",
@@ -166,6 +202,8 @@ export const EN = {
   "keys.zero": "coefficient to zero: the base model",
   "keys.flip": "flip its sign",
   "keys.token": "previous, next token",
+  "keys.base": "held down: the base’s text where the steered one is",
+  "keys.panels": "dose curve, next token, layer map, method, runs, training",
   "keys.seed": "another seed",
   "keys.link": "copy the link",
   "keys.sheet": "this sheet",
@@ -291,6 +329,7 @@ export const EN = {
   "stats.first": "first token",
   "stats.first.is": "{seconds} s",
   "stats.prompt": "reading the prompt",
+  "stats.given": "given",
   "stats.split": "texts part",
   "stats.split.not": "not yet",
   "stats.split.never": "nowhere: they are the same",
@@ -341,6 +380,7 @@ export const EN = {
   "strips.cache.kept": "kept",
   "strips.cache.recomputed": "recomputed",
   "strips.nothing": "no adapter acts",
+  "strips.given": "given",
   "strips.unmeasured": "No distance was measured.",
   "strips.summary": { one: "Distance of steered from base over {n} token: greatest {most} nats at token {at}. {split}", other: "Distance of steered from base over {n} tokens: greatest {most} nats at token {at}. {split}" },
   "strips.split.not": "The texts have not parted.",
@@ -363,6 +403,15 @@ export const EN = {
   "next.base": "base",
   "next.base.parted": "base, on the steered text",
   "next.steered": "steered",
+  "next.difference": "Difference of logits",
+  "next.difference.is": "how much likelier steered makes it, in nats: ln p steered − ln p base.",
+  "next.difference.column": "steered − base, nats",
+  "next.difference.none": "Only the live model tells these differences: the recording has rounded probabilities.",
+  "next.continue": "A click, or Enter, puts a word in this place, and both models go on from there.",
+  "next.continue.of": "Go on from {text} here",
+  "next.continue.live": "The live model can go on from another word.",
+  "next.given": "Token {token} was given, not written: {text}. ",
+  "next.given.instead": "Token {token} was put here by hand: {text}. ",
 
   // ---- recording ----
   "recorded.what": "A recording. Live, the model takes your own prompts, any {c}, several adapters, and is turned while it writes.",
@@ -372,7 +421,8 @@ export const EN = {
   "recorded.one": "The recording has one adapter at a time: {title} went back to 0.",
   "recorded.stack": "There is no recording of these adapters together: the live model mixes them.",
   "recorded.own": "{title} is not in the recording; it acts once the live model is loaded.",
-  "recorded.between": "The recording has steps of a half: this is c = {c}. The live model takes any number.",
+  "recorded.where": "Where it acts is not recorded like that; the live model takes any layers.",
+  "recorded.between": "Not every c is recorded: this is c = {c}. The live model takes any number.",
   "recorded.sampling": "Recorded with the page's own settings; yours act in the live model.",
 
   // ---- glossary: each word, its sentences, an example; `form` is how it stands in other texts ----

@@ -1,7 +1,7 @@
 // Two builds of this engine in one browser, in turns: is the new one faster, slower, or neither?
 // The old one runs twice a round, so that its own numbers tell by how much equal builds differ.
 import { SHARE, compare } from "./compare.mjs";
-import { SOFTWARE_TOKENS, decode, distrust, entry, keep, launch, measure, need, prefill, prompt, say, warmUp } from "./common.mjs";
+import { MODEL, SOFTWARE_TOKENS, decode, distrust, entry, inWorker, keep, launch, need, prefill, say, subject } from "./common.mjs";
 
 const CPU_TOKENS = 96;
 const device = need("BENCH_DEVICE");
@@ -34,14 +34,14 @@ const { browser, gpu } = await launch();
 const runs = { old: [], new: [] };
 try {
   if (device === "webgpu" && !gpu) throw new Error("this browser has no WebGPU adapter: compare with --device cpu");
+  const asked = await subject(browser, modules.new);
+  const { prompt, warmUp } = asked;
   const maxTokens = device === "webgpu" && gpu.software ? SOFTWARE_TOKENS : CPU_TOKENS;
   for (let turn = 1; turn <= repeat; turn++) {
     // Each place of a round falls to the new build as often as to the old ones.
     for (const build of [0, 1, 2].map((place) => (place === turn % 3 ? "new" : "old"))) {
-      const run = await measure(browser, {
-        engine: "playground", device, model: `models/${need("BENCH_MODEL")}`, module: modules[build], warmUp, prompt, maxTokens,
-      });
-      const problem = run.error ?? distrust(run);
+      const run = await inWorker(browser, { job: "speed", engine: "playground", device, model: MODEL, module: modules[build], warmUp, prompt, maxTokens });
+      const problem = run.error ?? distrust(run, asked);
       if (problem) throw new Error(`the ${build} build ${run.error ? "failed: " : ""}${problem}`);
       say("measured", `${build} on ${device}, ${turn} of ${repeat}: ${decode(run).toFixed(1)} tok/s`);
       runs[build].push(run);
@@ -55,7 +55,7 @@ const rows = MEASURES.filter((measure) => !measure.gpu || device === "webgpu")
   .map(({ name, of, more = false }) => ({ measure: name, ...compare(runs.old.map(of), runs.new.map(of), more) }));
 const texts = new Set([...runs.old, ...runs.new].map((run) => run.texts.join("")));
 const where = device === "webgpu" ? `WebGPU${gpu.software ? ", software" : ""} (${gpu.name})` : "the processor, one thread";
-console.log(`medians of ${repeat} rounds on ${where}; prompt of ${prompt.ids.length} tokens, ${runs.new[0].times.length} said\n`);
+console.log(`medians of ${repeat} rounds on ${where}; prompt of ${runs.new[0].promptTokens} tokens, ${runs.new[0].tokens.at(-1)} said\n`);
 console.log(table(rows));
 console.log(`\nold / old: medians of ${repeat} runs of the old build differ by no more than this in ${100 * SHARE} of 100 deals`);
 console.log(texts.size === 1 ? "both say the same text" : `they say ${texts.size} different texts`);

@@ -1,24 +1,32 @@
 // What the benchmarks share: the browser, one run of an engine in it, and what runs are like.
 // `cargo xtask bench-web` starts them and says in the environment where things are.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+
+import { bytesPerToken, header, parameters } from "./gguf.mjs";
 
 export const say = (step, what) => console.error(`${step.padStart(14)}  ${what}`);
 export const need = (name) => process.env[name] ?? (() => { throw new Error(`${name} is not set; run \`cargo xtask bench-web\``); })();
 const { chromium } = await import(pathToFileURL(need("PLAYWRIGHT_CORE")).href);
 
 export const SOFTWARE_TOKENS = Number(need("BENCH_SOFTWARE_TOKENS"));
+/** The model's address below the server's. */
+export const MODEL = need("BENCH_MODEL").split("/").map(encodeURIComponent).join("/");
 /** A run that takes longer is given up. */
 const PATIENCE = 600_000;
 /** How many words must be the reference's for a speed to count. */
 const WORDS = 3;
+/** Tokens of a prompt that is made for a model. */
+const PROMPT = 128;
+/** Tokens that a reference is compared over, where one is computed. */
+const ANSWER = 32;
+/** Models of more numbers have no reference: in f32 they do not fit into a module's memory. */
+const EXACT = 450e6;
 
-const { prompts } = JSON.parse(readFileSync(need("BENCH_REFERENCE")));
+const { prompts } = JSON.parse(readFileSync(need("BENCH_PROMPTS")));
 const named = (name) => prompts.find((prompt) => prompt.name === name);
 const [long, short] = [named("long128"), named("capital")];
-export const prompt = { ids: long.prompt_ids, text: long.prompt_text };
-export const warmUp = { ids: short.prompt_ids, text: short.prompt_text };
 
 /** The module of the package in `folder`, which is served below `mount`. */
 export function entry(mount, folder) {
@@ -26,16 +34,50 @@ export function entry(mount, folder) {
   return `${mount}/${module}`;
 }
 
+/**
+ * What is asked, and what is expected: of the usual model what transformers answered, of another the same text in its own
+ * tokens, as a chat or plain, and the answer of our own f32 where it has room.
+ */
+export async function subject(browser, module) {
+  const model = header(need("BENCH_MODEL_PATH"));
+  const about = { parameters: parameters(model), token_bytes: bytesPerToken(model), file_bytes: statSync(need("BENCH_MODEL_PATH")).size, header: model };
+  if (!process.env.BENCH_OTHER_MODEL) {
+    const given = ({ prompt_ids: ids, prompt_text: text }) => ({ ids, text });
+    return { ...about, prompt: given(long), warmUp: given(short), answer: long.greedy_text, strict: true, kind: "a chat" };
+  }
+  const words = ({ messages }) => messages.at(-1).content.split(" ");
+  const exact = about.parameters <= EXACT;
+  say("subject", exact ? "its answer in f32, for comparison" : "it has no room in f32: no answer to compare with");
+  const found = await inWorker(browser, {
+    job: "subject", model: MODEL, module, exact, words: [...words(long), ...words(long)], warmUpWords: words(short), wanted: PROMPT,
+    maxTokens: ANSWER,
+  });
+  if (found.error) throw new Error(`this engine cannot read the model: ${found.error}`);
+  return { ...about, ...found, strict: false };
+}
+
 const firstWords = (text) => text.trim().split(/\s+/).slice(0, WORDS).join(" ");
-const expected = firstWords(long.greedy_text);
 
 /** Why the output of a run cannot be trusted, if so. */
-export function distrust({ promptTokens, texts }) {
+export function distrust({ promptTokens, texts, tokens }, { prompt, answer, strict }) {
   const text = texts.join("");
-  if (promptTokens !== prompt.ids.length) return `read ${promptTokens} prompt tokens instead of ${prompt.ids.length}`;
-  if (texts.length < 2) return `said ${texts.length} tokens`;
+  // Chat templates of other models may be rendered a little differently, which matters to no speed.
+  if (Math.abs(promptTokens - prompt.ids.length) > (strict ? 0 : prompt.ids.length / 10)) return `read ${promptTokens} prompt tokens instead of ${prompt.ids.length}`;
+  if (texts.length < 2) return `said ${tokens.at(-1) ?? 0} tokens`;
+  // A model of random numbers may say anything.
+  if (!strict) return null;
   if (/[^\P{C}\n]|\ufffd/u.test(text)) return `said unprintable text: ${JSON.stringify(text)}`;
-  return firstWords(text) === expected ? null : `begins with "${firstWords(text)}", the reference with "${expected}"`;
+  const [found, expected] = [firstWords(text), firstWords(answer)];
+  return found === expected ? null : `begins with "${found}", the reference with "${expected}"`;
+}
+
+/** How many characters of a run are the reference's, and of how many; `null` without a reference. */
+export function agreement({ texts }, { answer }) {
+  if (answer === null) return null;
+  const text = texts.join("");
+  const length = Math.min(text.length, answer.length);
+  const differs = [...Array(length).keys()].find((at) => text[at] !== answer[at]);
+  return { same: differs ?? length, of: length };
 }
 
 // Peers need f16, which Chromium hides on NVIDIA's cards under Vulkan.
@@ -63,8 +105,8 @@ export async function launch() {
   }
 }
 
-/** One run of an engine in a fresh profile, so that nothing is loaded or compiled yet. */
-export async function measure(browser, task) {
+/** A job of `worker.js` in a fresh profile, so that nothing is loaded or compiled yet. */
+export async function inWorker(browser, task) {
   const context = await browser.newContext();
   let bytes = 0;
   const sizes = [];
@@ -77,7 +119,7 @@ export async function measure(browser, task) {
     const page = await context.newPage();
     await page.goto(new URL("bench/page.html", need("PLAYGROUND_URL")).href);
     const run = await page.evaluate(([task, patience]) => new Promise((resolve) => {
-      const worker = new Worker("./engines.js", { type: "module" });
+      const worker = new Worker("./worker.js", { type: "module" });
       worker.onmessage = ({ data }) => resolve(data);
       worker.onerror = ({ message }) => resolve({ error: `the worker failed: ${message}` });
       setTimeout(() => resolve({ error: `gave up after ${patience / 1000} s` }), patience);
@@ -94,9 +136,16 @@ export async function measure(browser, task) {
 }
 
 /** Tokens of the prompt by the second, up to the first token said. */
-export const prefill = ({ times, start }) => (1000 * prompt.ids.length) / (times[0] - start);
+export const prefill = ({ times, start, promptTokens }) => (1000 * promptTokens) / (times[0] - start);
 /** Tokens by the second, from the first to the last. */
-export const decode = ({ times }) => (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
+export const decode = ({ times, tokens }) => (1000 * (tokens.at(-1) - tokens[0])) / (times.at(-1) - times[0]);
+
+/** Lines of cells as text, the first line's under each other; the last cell of a line may be longer. */
+export function table(lines) {
+  const full = lines.filter(({ length }) => length === lines[0].length);
+  const widths = lines[0].map((_, at) => Math.max(...(at < 2 ? lines : full).map((line) => line[at].length)));
+  return lines.map((line) => line.map((cell, at) => (at < line.length - 1 ? cell.padEnd(widths[at]) : cell)).join("  ")).join("\n");
+}
 
 /** Writes the numbers where the caller wants them besides the table. */
 export function keep(numbers) {

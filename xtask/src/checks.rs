@@ -20,6 +20,7 @@ use crate::size;
 use crate::tools;
 use crate::wasm::{TARGET, Toolchain};
 use crate::workspace::Workspace;
+use crate::zoo_report;
 
 /// Which groups of stages were asked for; none means all.
 pub struct Groups {
@@ -37,6 +38,7 @@ const HABITS: &[Stage] = &[
     ("format", format),
     ("lengths of files", lengths::check),
     ("spelling", spelling),
+    ("report of the zoo", zoo_report::is_current),
     ("licences and banned crates", dependencies::check),
 ];
 const NATIVE: &[Stage] = &[
@@ -145,16 +147,22 @@ fn documentation(workspace: &Workspace) -> Result {
     Ok(())
 }
 
-/// With overflow checks in our own crate: in the module, which has none, a sum that wraps would be a
-/// wrong number. Its dependencies are the same with and without; only the crate itself is built again.
+/// With overflow checks in our own crates: in the module, which has none, a sum that wraps would be a
+/// wrong number. Its dependencies are the same with and without; only they are built again.
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
-    let checked = format!(
-        "profile.release.package.{}.overflow-checks=true",
-        bundle::PACKAGE
-    );
-    let command = ["test", "--workspace", "--release", "--config", &checked];
+    let [own, processor] = [bundle::PACKAGE, "processor"]
+        .map(|package| format!("profile.release.package.{package}.overflow-checks=true"));
+    let command = [
+        "test",
+        "--workspace",
+        "--release",
+        "--config",
+        &own,
+        "--config",
+        &processor,
+    ];
     run_cargo(
         workspace.cargo().args(command).arg("--no-run"),
         "compile",

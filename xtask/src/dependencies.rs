@@ -9,7 +9,7 @@ use crate::wasm::TARGET;
 use crate::workspace::Workspace;
 
 /// Licences that ask for no more than to be named, and MPL-2.0, which asks for the source of the
-/// files under it: they are used as published.
+/// files under it: they are used as published. CDLA-Permissive-2.0 is that of Mozilla's list of certificates.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -17,6 +17,7 @@ const ALLOWED: &[&str] = &[
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MPL-2.0",
@@ -27,9 +28,9 @@ const ALLOWED: &[&str] = &[
 
 /// Crates that must not come in, each with the reason.
 const BANNED: &[(&str, &str)] = &[
-    ("openssl", "nothing here speaks TLS"),
-    ("openssl-sys", "nothing here speaks TLS"),
-    ("native-tls", "nothing here speaks TLS"),
+    ("openssl", "rustls speaks TLS here"),
+    ("openssl-sys", "rustls speaks TLS here"),
+    ("native-tls", "rustls speaks TLS here"),
 ];
 
 /// Crates of which there must be one version, each with the reason.

@@ -1,12 +1,14 @@
 //! `cargo xtask dist`: one folder that any static host can serve, below any
 //! path, as the page refers to its parts by relative addresses only.
 //!
-//! All names but the page's, the service worker's and the model's have a hash
-//! of the content ([`crate::hashed`]), so that a browser may keep each file
-//! for ever. Beside every file that gets smaller by it lie `.br` and `.gz`,
+//! The page's modules are one script there ([`crate::joined`]), without comments ([`crate::slim`]).
+//!
+//! All names but a few that are known from outside have a hash of the content
+//! ([`crate::hashed`]), so that a browser may keep each file for ever. Beside every file that gets smaller by it lie `.br` and `.gz`,
 //! for hosts that send those. The model has neither: its 98 MB of 4-bit
 //! numbers would become 95 MB, and a download that breaks off is continued in
-//! the bytes of the file.
+//! the bytes of the file. Nor have the weights of the zoo, which are fetched one
+//! at a time: compressing all of them would take minutes for a tenth less.
 
 use std::fs;
 use std::io;
@@ -16,9 +18,11 @@ use crate::bundle;
 use crate::coding::{Coding, write_beside};
 use crate::failure::{Failure, OrMend, Result};
 use crate::hashed::{self, Files};
+use crate::joined;
 use crate::model;
 use crate::process::say;
 use crate::size;
+use crate::slim;
 use crate::workspace::Workspace;
 
 /// How the names of TypeScript's projects end: the page has one, and its workers.
@@ -41,10 +45,12 @@ pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Resu
     may_replace(folder)?;
     let module = bundle::module(workspace);
     let compressed = bundle::compressed_module(workspace)?;
-    let files = site(workspace).or_mend(
+    let mut files = site(workspace).or_mend(
         "the page or its package could not be read",
         "run `cargo xtask build`, then this again",
     )?;
+    slim::slim(&mut files);
+    joined::join(&mut files)?;
     let renamed = hashed::rename(&files)?;
     let save = || -> io::Result<()> {
         if folder.exists() {
@@ -56,6 +62,9 @@ pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Resu
             let path = folder.join(path);
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
             fs::write(&path, bytes)?;
+            if is_of_zoo(old) {
+                continue;
+            }
             let is_module = module == workspace.root.join(old);
             write_beside(&path, bytes, |coding| {
                 (is_module && coding == Coding::Brotli).then(|| compressed.clone())
@@ -73,7 +82,28 @@ pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Resu
         "check the folder's rights and the free disk space",
     )?;
     say("dist", folder.display());
-    Ok(())
+    let shell = renamed.iter().filter(|(old, _)| is_of_shell(old));
+    let sizes = shell.map(|(old, (path, bytes))| {
+        let coded = Coding::Brotli.beside(&folder.join(path));
+        let travels = fs::metadata(coded).map_or(bytes.len() as u64, |coded| coded.len());
+        (old.as_str(), travels)
+    });
+    size::check_shell(&sizes.collect::<Vec<_>>())
+}
+
+/// Whether a file has the weights of an adapter of the zoo, `adapters/BEHAVIOUR/NAME/`; what the page
+/// loads at its start lies in `adapters/NAME/`.
+fn is_of_zoo(path: &str) -> bool {
+    path.ends_with(".safetensors") && path.split('/').count() > 3
+}
+
+/// Whether a file comes with every first visit, besides the engine, recordings and adapters: the document, and
+/// the styles and scripts of those who read it in English. The rest is for pages of others, and for those who
+/// choose it.
+fn is_of_shell(path: &str) -> bool {
+    let other = ["pkg/", "words/de", "element.js", "zoo"];
+    (path == "index.html" || path.ends_with(".css") || path.ends_with(".js"))
+        && !other.iter().any(|start| path.starts_with(start))
 }
 
 /// A failure if `folder` has files that no dist has written.
@@ -130,4 +160,37 @@ fn read(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shell_is_what_every_first_visit_loads() {
+        for (path, expected) in [
+            ("index.html", true),
+            ("sw.js", true),
+            ("words/en.js", true),
+            ("panels/zoo.js", true),
+            ("words/de.js", false),
+            ("words/de/page.js", false),
+            ("pkg/steering_playground.js", false),
+            ("zoo.html", false),
+            ("recorded/smollm2-135m.json", false),
+        ] {
+            assert_eq!(is_of_shell(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn weights_of_the_zoo_are_told_from_those_of_the_start() {
+        for (path, expected) in [
+            ("adapters/tone/lora/adapter_model.safetensors", true),
+            ("adapters/tone/lora/row.json", false),
+            ("adapters/tone-lora/adapter_model.safetensors", false),
+        ] {
+            assert_eq!(is_of_zoo(path), expected, "{path}");
+        }
+    }
 }

@@ -19,6 +19,11 @@ impl Failure {
             mend: mend.into(),
         }
     }
+
+    /// What went wrong.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
 
 impl fmt::Display for Failure {

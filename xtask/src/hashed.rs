@@ -8,8 +8,8 @@
 //!   is completed with is known at run time only, so the folder gets the hash, of all that it
 //!   holds, and the names in it stay.
 
-mod addresses;
-mod quotes;
+pub mod addresses;
+pub mod quotes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +25,18 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// How many hexadecimal digits of a hash a name has.
 const DIGITS: usize = 10;
 
-/// What keeps its name: the page and the service worker are known by theirs, and a model is kept in
-/// the browser under its own.
+/// What keeps its name: the pages, the service worker and the element for pages of others are known by
+/// theirs, a model is kept in the browser under its own, and the list of models is for whoever puts copies
+/// beside the page.
 fn stays(path: &str) -> bool {
-    ["index.html", "sw.js"].contains(&path) || path.starts_with("models/")
+    let named = [
+        "element.js",
+        "index.html",
+        "zoo.html",
+        "sw.js",
+        "models.json",
+    ];
+    named.contains(&path) || path.starts_with("models/")
 }
 
 /// Whether a path or an address has a hash in one of its names.

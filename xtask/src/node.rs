@@ -1,5 +1,6 @@
 //! Node and what npm brings: the module optimiser and the browser driver.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -17,6 +18,7 @@ const AXE_CORE: &str = "4.14.1";
 const TYPESCRIPT: &str = "6.0.3";
 const WLLAMA: &str = "3.8.1";
 const TRANSFORMERS_JS: &str = "4.3.1";
+const NODE_LLAMA_CPP: &str = "3.22.1";
 /// The oldest Node that finds out by itself which `.js` files are modules.
 const OLDEST_NODE: u32 = 20;
 
@@ -95,8 +97,42 @@ pub fn transformers_js(workspace: &Workspace) -> Result<[(&'static str, PathBuf)
     Ok([("transformers", folder.join("dist")), ("ort", runtime)])
 }
 
+/// The module of `node-llama-cpp`, native llama.cpp for Node, for comparison: with the binary for this machine's
+/// processor and none of those for GPUs, which are large.
+pub fn llama_cpp(workspace: &Workspace) -> Result<PathBuf> {
+    let binary = match (env::consts::OS, env::consts::ARCH) {
+        ("linux", "x86_64") => "linux-x64",
+        ("linux", "aarch64") => "linux-arm64",
+        ("macos", "aarch64") => "mac-arm64-metal",
+        ("macos", "x86_64") => "mac-x64",
+        ("windows", "x86_64") => "win-x64",
+        ("windows", "aarch64") => "win-arm64",
+        (system, processor) => {
+            return Err(Failure::new(
+                format!("node-llama-cpp has no binary for {system} on {processor}"),
+                "compare on another machine",
+            ));
+        }
+    };
+    let binary = format!("@node-llama-cpp/{binary}@{NODE_LLAMA_CPP}");
+    let with = ["--omit=optional", &binary];
+    let folder = package_with(workspace, "node-llama-cpp", NODE_LLAMA_CPP, &with)?;
+    say("llama.cpp", format!("node-llama-cpp {NODE_LLAMA_CPP}"));
+    Ok(folder.join("dist").join("index.js"))
+}
+
 /// The folder of an npm package, which is installed by itself in the cache.
 fn package(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
+    package_with(workspace, name, version, &[])
+}
+
+/// The same, with more to tell npm.
+fn package_with(
+    workspace: &Workspace,
+    name: &str,
+    version: &str,
+    with: &[&str],
+) -> Result<PathBuf> {
     let prefix = workspace
         .cache
         .join("npm")
@@ -120,7 +156,8 @@ fn package(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> 
                 "--prefix",
             ])
             .arg(&prefix)
-            .arg(format!("{name}@{version}")),
+            .arg(format!("{name}@{version}"))
+            .args(with),
         "check that npm works: `npm ping`",
     )?;
     Ok(folder)

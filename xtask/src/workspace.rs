@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, OrMend, Result};
 use crate::model;
+use crate::process::run;
 
 /// The folders that the commands work in.
 pub struct Workspace {
@@ -60,6 +61,16 @@ impl Workspace {
     /// The model file, whether it is there or not.
     pub fn model(&self) -> PathBuf {
         self.models().join(model::FILE)
+    }
+
+    /// The program `steer`, brought up to date.
+    pub fn steer(&self) -> Result<PathBuf> {
+        run(
+            self.cargo().args(["build", "--release", "--bin", "steer"]),
+            "mend what the compiler says",
+        )?;
+        let steer = self.target.join("release").join("steer");
+        Ok(steer.with_extension(env::consts::EXE_EXTENSION))
     }
 
     /// Cargo of the toolchain that runs us, in the repository.

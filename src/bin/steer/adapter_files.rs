@@ -4,13 +4,13 @@ use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf, absolute};
 
-use serde_json::Value;
-use steering_playground::checkpoint::{AdapterFiles, BASES_FILE};
+use steering_playground::adapters::{Besides, besides};
+use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::error::{Error, Result};
-use steering_playground::methods::xlora;
 use steering_playground::weights::check_is_weights;
 
 use crate::files::{io_error, read};
+use crate::hub;
 
 const CONFIG_FILE: &str = "adapter_config.json";
 
@@ -27,8 +27,10 @@ fn adapter_name(path: &Path) -> String {
     name[..name.len() - ending.map_or(0, str::len)].to_owned()
 }
 
-/// A folder as PEFT or mlx-lm writes it, its config or its weights alone, or a single file.
+/// A folder as PEFT or mlx-lm writes it, its config or its weights alone, or a single file; or one of
+/// those of the Hub.
 pub(crate) fn adapter_files(path: &Path) -> Result<AdapterFiles> {
+    let path = &hub::adapter(path)?;
     if path.is_file() {
         let folder = path
             .parent()
@@ -73,25 +75,27 @@ pub(crate) fn adapter_files(path: &Path) -> Result<AdapterFiles> {
 
 /// One adapter's own files.
 fn files_of(named: &Path, weights: &Path, config: Option<PathBuf>) -> Result<AdapterFiles> {
-    let bases = weights.with_file_name(BASES_FILE);
-    let bases = Some(bases).filter(|file| config.is_some() && file.exists());
+    let config = config.map(|file| read(&file)).transpose()?;
+    let bases = besides_of(config.as_deref()).file;
+    let bases = bases.map(|name| weights.with_file_name(name));
+    let bases = bases.filter(|file| file.exists());
     Ok(AdapterFiles {
         name: adapter_name(named),
-        config: config.map(|file| read(&file)).transpose()?,
+        config,
         weights: read(weights)?,
         bases: bases.map(|file| read(&file)).transpose()?,
         ..AdapterFiles::default()
     })
 }
 
+fn besides_of(config: Option<&[u8]>) -> Besides {
+    config.map(besides).unwrap_or_default()
+}
+
 /// The experts of a mixture, which are in numbered subfolders. The subfolders of another method's
 /// adapter are adapters of their own.
 fn experts_in(folder: &Path, files: &AdapterFiles) -> Result<Vec<AdapterFiles>> {
-    let config: Value = match &files.config {
-        Some(json) => serde_json::from_slice(json).unwrap_or_default(),
-        None => Value::Null,
-    };
-    if config["peft_type"] != xlora::METHOD.peft_type {
+    if !besides_of(files.config.as_deref()).experts {
         return Ok(Vec::new());
     }
     (0..)

@@ -12,7 +12,8 @@ use steering_playground::sample::Sampling;
 #[derive(Args, Clone)]
 pub(crate) struct SessionArgs {
     /// A .gguf file (of a split one any part), or a folder with config.json and safetensors, or
-    /// the weights in such a folder.
+    /// the weights in such a folder. Or one of the Hugging Face Hub, hub:OWNER/NAME, with /FILE and
+    /// @REVISION where they are wanted, or an address: it is fetched once and kept in the user's cache.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Where to compute; f32 on either.
@@ -22,7 +23,8 @@ pub(crate) struct SessionArgs {
     /// memory, and close to f32 (`bench --fast` says how close).
     #[arg(long)]
     pub(crate) fast: bool,
-    /// An adapter folder or control-vector file; repeat for several, they act in this order.
+    /// An adapter folder or control-vector file, or one of the Hub or by its address as for --model;
+    /// repeat for several, they act in this order.
     #[arg(long = "adapter")]
     pub(crate) adapters: Vec<PathBuf>,
     /// The coefficient of the adapter at the same place; 1 where none is given.
@@ -41,7 +43,8 @@ pub(crate) struct SessionArgs {
     /// its default where none is given.
     #[arg(long = "law", value_parser = law)]
     pub(crate) laws: Vec<Law>,
-    /// Blocks on which the adapter at the same place acts: 5-20, 7, or all. What is in no block
+    /// Blocks on which the adapter at the same place acts: 5-20, 7, or all; or blocks with modules of
+    /// their own, 5-20:q_proj,v_proj;3:v_proj. What is in no block
     /// (embedding, head, last norm) takes part only if these are all blocks.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) layers: Vec<String>,
@@ -50,6 +53,11 @@ pub(crate) struct SessionArgs {
     /// norm, attention (prefixes, prompts), residual (vectors).
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) modules: Vec<String>,
+    /// Tokens on which the adapter at the same place acts: all, prompt, generated, or from:N, those
+    /// from the Nth on, counted from 0. Refused for prefixes and prompts, whose keys and values
+    /// stand at no token.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) positions: Vec<String>,
 }
 
 /// Weights of experts or skills, or none.

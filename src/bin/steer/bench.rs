@@ -1,4 +1,4 @@
-//! `steer bench`: measures loading, prefill and decoding.
+//! `steer bench`: measures loading, prefill and decoding, or a step of training.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,6 +15,7 @@ use steering_playground::kernels::launches;
 use steering_playground::model::{KvCache, Positions};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{Request, Session};
+use steering_playground::train::{Passes, TrainOptions};
 
 use crate::args::{SessionArgs, count, whole};
 use crate::load::open;
@@ -36,13 +37,21 @@ pub(crate) struct Bench {
     /// Time the base after 2048 tokens too.
     #[arg(long)]
     long: bool,
+    /// Time a forward and a backward pass of a LoRA instead: rank 4, on v_proj, o_proj and down_proj of all
+    /// blocks, over 4 texts of 40 tokens. `convert/bench_train.py` times the same in PyTorch.
+    #[arg(long, conflicts_with_all = ["adapters", "long"])]
+    train: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
+/// Texts of `--train`, and how many tokens each has.
+const TEXTS: u32 = 4;
+const TEXT_TOKENS: u32 = 40;
+
 /// Length in tokens of the context after which `--long` decodes.
-const LONG_TOKENS: usize = 2048;
+pub(crate) const LONG_TOKENS: usize = 2048;
 
 /// One way of decoding, timed in turns with the others.
 struct Workload<'a> {
@@ -113,6 +122,7 @@ impl Workload<'_> {
             "streams": 1 + usize::from(self.compare),
             "behind_tokens": self.start.len(),
             "ms_per_token": { "min": all[0], "median": self.median(ALL), "max": all[all.len() - 1] },
+            "launches": self.launches,
             "encode_ms": self.median(ENCODE),
             "wait_ms": self.median(ALL) - self.median(ENCODE),
         })
@@ -123,101 +133,170 @@ pub(crate) async fn run(args: &Bench) -> Result<()> {
     let started = Instant::now();
     let session = open(&args.session).await?;
     let load_ms = ms(started);
-    let vocab = session.model.config().vocab_size as u32;
-    let ids = |count: usize| -> Vec<u32> {
-        (0..count as u32)
-            .map(|at| (at * 7919 + 11) % vocab)
-            .collect()
-    };
-    let prefill = async |steering: &Steering, count: usize| -> Result<(KvCache, f64)> {
-        let mut cache = session.model.new_cache();
-        let started = Instant::now();
-        let ids = ids(count);
-        let logits = session
-            .model
-            .forward(&ids, &mut cache, steering, Positions::Last)?;
-        if let Some(logits) = logits {
-            let logits = read_back(logits).await?;
-            session.check_logits(&logits, count - 1, steering)?;
-        }
-        Ok((cache, ms(started)))
-    };
-
-    let changed = Instant::now();
-    let steering = session.stack.borrow_mut().steering();
-    let change_ms = ms(changed);
-    let base = Steering::base();
-    let (short_cache, prefill_ms) = prefill(&steering, args.prefill).await?;
-    let long_cache = if args.long {
-        Some(prefill(&base, LONG_TOKENS).await?.0)
-    } else {
-        None
-    };
-    // Without a tokenizer nothing ends a stream.
-    let steered = Session {
-        text: None,
-        ..session.clone()
-    };
-    let unsteered = Session {
-        stack: Rc::default(),
-        ..steered.clone()
-    };
-    let workload = |name, session: &Session, compare, start| Workload {
-        name,
-        session: session.clone(),
-        compare,
-        start,
-        rounds: Vec::new(),
-        launches: 0,
-    };
-    let mut workloads = vec![workload("base", &unsteered, false, &short_cache)];
-    if !steering.stamp().is_empty() {
-        workloads.push(workload("steered", &steered, false, &short_cache));
-        workloads.push(workload("lockstep", &steered, true, &short_cache));
+    if args.train {
+        let report = training(&session, args.rounds.max(1)).await?;
+        show(&report, args.json);
+        return Ok(());
     }
-    if let Some(cache) = &long_cache {
-        workloads.push(workload("long", &unsteered, false, cache));
-    }
-    for _ in 0..args.rounds.max(1) {
-        for workload in &mut workloads {
-            workload.round(args.decode).await?;
-        }
-    }
-    let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
-    let ratios = workloads[1..].iter().map(|workload| {
-        let ratio = workload.median(ALL) / workloads[0].median(ALL);
-        (format!("{}_over_base", workload.name), json!(ratio))
-    });
-    // As the arguments ask: with the adapters, if there are any.
-    let own = workloads.iter().find(|workload| workload.name == "steered");
-    let own = own.unwrap_or(&workloads[0]);
-    let mut report = json!({
-        "model": session.model.name(),
-        "device": format!("{:?}", session.model.device()),
-        "arithmetic": session.model.arithmetic(),
-        "load_ms": load_ms,
-        "prefill_tokens": args.prefill,
-        "prefill_tok_s": per_second(args.prefill, prefill_ms),
-        "decode_tokens": args.decode,
-        "decode_tok_s": per_second(1, own.median(ALL)),
-        "weight_bytes_per_token": session.model.weight_bytes(),
-        "launches_per_token": own.launches,
-        "cache_bytes": short_cache.bytes(),
-        "change_coefficient_ms": change_ms,
-        "decode": workloads.iter().map(Workload::report).collect::<Vec<_>>(),
-        "ratios": ratios.collect::<serde_json::Map<_, _>>(),
-    });
+    let plan = Plan {
+        prefill: args.prefill,
+        decode: args.decode,
+        rounds: args.rounds,
+        long: args.long,
+    };
+    let mut report = plan.measure(&session).await?;
+    report["load_ms"] = load_ms.into();
     if args.session.fast {
-        let ids = ids(args.prefill);
+        let ids = ids(&session, args.prefill);
         report["deviation_from_f32"] =
             deviation(&session, &args.session, &ids, args.decode).await?;
     }
-    if args.json {
+    show(&report, args.json);
+    Ok(())
+}
+
+/// So many tokens without a pattern.
+pub(crate) fn ids(session: &Session, count: usize) -> Vec<u32> {
+    let vocab = session.model.config().vocab_size as u32;
+    (0..count as u32)
+        .map(|at| (at * 7919 + 11) % vocab)
+        .collect()
+}
+
+/// What is timed.
+pub(crate) struct Plan {
+    pub(crate) prefill: usize,
+    pub(crate) decode: usize,
+    pub(crate) rounds: usize,
+    pub(crate) long: bool,
+}
+
+impl Plan {
+    /// Reads a prompt, then decodes in turns: the base, and where there are adapters the steered model and both in
+    /// lockstep, and the base after many tokens.
+    pub(crate) async fn measure(&self, session: &Session) -> Result<Value> {
+        let prefill = async |steering: &Steering, count: usize| -> Result<(KvCache, f64)> {
+            let mut cache = session.model.new_cache();
+            let started = Instant::now();
+            let ids = ids(session, count);
+            let logits = session
+                .model
+                .forward(&ids, &mut cache, steering, Positions::Last)?;
+            if let Some(logits) = logits {
+                let logits = read_back(logits).await?;
+                session.check_logits(&logits, count - 1, steering)?;
+            }
+            Ok((cache, ms(started)))
+        };
+
+        let changed = Instant::now();
+        let steering = session.stack.borrow_mut().steering();
+        let change_ms = ms(changed);
+        let base = Steering::base();
+        let (short_cache, prefill_ms) = prefill(&steering, self.prefill).await?;
+        let long_cache = if self.long {
+            Some(prefill(&base, LONG_TOKENS).await?.0)
+        } else {
+            None
+        };
+        // Without a tokenizer nothing ends a stream.
+        let steered = Session {
+            text: None,
+            ..session.clone()
+        };
+        let unsteered = Session {
+            stack: Rc::default(),
+            ..steered.clone()
+        };
+        let workload = |name, session: &Session, compare, start| Workload {
+            name,
+            session: session.clone(),
+            compare,
+            start,
+            rounds: Vec::new(),
+            launches: 0,
+        };
+        let mut workloads = vec![workload("base", &unsteered, false, &short_cache)];
+        if !steering.stamp().is_empty() {
+            workloads.push(workload("steered", &steered, false, &short_cache));
+            workloads.push(workload("lockstep", &steered, true, &short_cache));
+        }
+        if let Some(cache) = &long_cache {
+            workloads.push(workload("long", &unsteered, false, cache));
+        }
+        for _ in 0..self.rounds.max(1) {
+            for workload in &mut workloads {
+                workload.round(self.decode).await?;
+            }
+        }
+        let per_second = |tokens: usize, ms: f64| tokens as f64 / ms * 1e3;
+        let ratios = workloads[1..].iter().map(|workload| {
+            let ratio = workload.median(ALL) / workloads[0].median(ALL);
+            (format!("{}_over_base", workload.name), json!(ratio))
+        });
+        // As the arguments ask: with the adapters, if there are any.
+        let own = workloads.iter().find(|workload| workload.name == "steered");
+        let own = own.unwrap_or(&workloads[0]);
+        Ok(json!({
+            "model": session.model.name(),
+            "device": format!("{:?}", session.model.device()),
+            "arithmetic": session.model.arithmetic(),
+            "prefill_tokens": self.prefill,
+            "prefill_tok_s": per_second(self.prefill, prefill_ms),
+            "decode_tokens": self.decode,
+            "decode_tok_s": per_second(1, own.median(ALL)),
+            "weight_bytes_per_token": session.model.weight_bytes(),
+            "launches_per_token": own.launches,
+            "cache_bytes": short_cache.bytes(),
+            "change_coefficient_ms": change_ms,
+            "decode": workloads.iter().map(Workload::report).collect::<Vec<_>>(),
+            "ratios": ratios.collect::<serde_json::Map<_, _>>(),
+        }))
+    }
+}
+
+fn show(report: &Value, json: bool) {
+    if json {
         println!("{report}");
     } else {
         println!("{report:#}");
     }
-    Ok(())
+}
+
+/// Forward and backward passes, after one that is not timed.
+async fn training(session: &Session, rounds: usize) -> Result<Value> {
+    let model = &session.model;
+    let vocab = model.config().vocab_size as u32;
+    // One more than are read: each next token is asked for.
+    let id = |text: u32, at: u32| ((text * (TEXT_TOKENS + 1) + at) * 7919 + 11) % vocab;
+    let text = |text: u32| (0..=TEXT_TOKENS).map(|at| id(text, at)).collect();
+    let texts: Vec<Vec<u32>> = (0..TEXTS).map(text).collect();
+    let options = TrainOptions {
+        rank: 4,
+        modules: "v_proj,o_proj,down_proj".into(),
+        ..TrainOptions::default()
+    };
+    let passes = Passes::new(model, "lora", &options, &texts)?;
+    let loss = passes.run().await?;
+    let mut times = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let started = Instant::now();
+        passes.run().await?;
+        times.push(ms(started));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(json!({
+        "model": model.name(),
+        "device": format!("{:?}", model.device()),
+        "arithmetic": model.arithmetic(),
+        "texts": TEXTS,
+        "tokens": TEXT_TOKENS,
+        "rounds": rounds,
+        "loss": loss,
+        "forward_backward_ms": {
+            "min": times[0], "median": times[rounds / 2], "max": times[rounds - 1],
+        },
+    }))
 }
 
 /// How far a session is from f32: the largest difference of a logit after any of `ids`, and the
@@ -236,7 +315,7 @@ async fn deviation(
     let mut found = Vec::new();
     for session in [session, &exact] {
         let steering = session.stack.borrow_mut().steering();
-        let mut cache = session.model.new_cache();
+        let mut cache = session.model.new_cache().with_prompt(ids.len());
         let all = Positions::All;
         let logits = session.model.forward(ids, &mut cache, &steering, all)?;
         let Some(logits) = logits else { continue };

@@ -15,6 +15,7 @@ use steering_playground::weights::hex;
 
 use crate::args::{SessionArgs, variable};
 use crate::files::{io_error, read};
+use crate::hub;
 use crate::load::open;
 
 #[derive(Args)]
@@ -49,7 +50,7 @@ impl DoseArgs {
             None => Contrast::shipped(&self.behaviour)?,
         };
         let mut session = open(&self.session).await?;
-        session.file_sha256 = model_sha256(&self.session.model)?;
+        session.file_sha256 = model_sha256(&hub::model(&self.session.model)?)?;
         Ok(Dosed {
             session,
             variables: self.variables.iter().cloned().collect(),
@@ -80,7 +81,7 @@ pub(crate) async fn told(Progress { done, total }: Progress) -> Result<()> {
 }
 
 /// The SHA-256 of a model's file; of a folder that of its `model.safetensors`, if it has one.
-fn model_sha256(path: &Path) -> Result<Option<String>> {
+pub(crate) fn model_sha256(path: &Path) -> Result<Option<String>> {
     let path = if path.is_dir() {
         path.join("model.safetensors")
     } else {

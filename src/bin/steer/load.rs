@@ -8,7 +8,7 @@ use steering_playground::adapters::load as load_adapter;
 use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device::{cpu, gpu};
 use steering_playground::error::{Error, Result};
-use steering_playground::hooks::Mask;
+use steering_playground::hooks::{Mask, Tokens};
 use steering_playground::model::Weights;
 use steering_playground::open::open as open_model;
 use steering_playground::session::Session;
@@ -16,10 +16,16 @@ use steering_playground::weights::NativeFile;
 
 use crate::adapter_files::adapter_files;
 use crate::args::{DeviceArg, Experts, SessionArgs, Task};
+use crate::hub;
 
 /// The model of the arguments with its adapters, at their coefficients. Prints warnings and notes on
 /// standard error.
 pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
+    Ok(open_with_files(args).await?.0)
+}
+
+/// The same with the files that the adapters were loaded from.
+pub(crate) async fn open_with_files(args: &SessionArgs) -> Result<(Session, Vec<AdapterFiles>)> {
     check_counts(args)?;
     let device = open_device(args.device).await?;
     let weights = if args.fast {
@@ -28,6 +34,7 @@ pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
         Weights::Dense
     };
     let session = load_model(&args.model, &device, weights).await?;
+    let mut loaded = Vec::with_capacity(args.adapters.len());
     for (at, path) in args.adapters.iter().enumerate() {
         let task = args.tasks.get(at).and_then(|Task(number)| *number);
         let weights = args.experts.get(at);
@@ -47,15 +54,19 @@ pub(crate) async fn open(args: &SessionArgs) -> Result<Session> {
             stack.set_law(id, law)?;
         }
         let text = |list: &[String]| list.get(at).cloned().unwrap_or_default();
-        let mask = Mask::parse(&text(&args.layers), &text(&args.modules))?;
+        let mask = Mask {
+            positions: Tokens::parse(&text(&args.positions))?,
+            ..Mask::read(&text(&args.layers), &text(&args.modules))?
+        };
         stack.set_mask(id, mask)?;
         let remarks = stack.entries().last().map(|entry| &entry.mask_remarks);
         for remark in remarks.into_iter().flatten() {
             eprintln!("steer: note: {name}: {remark}");
         }
         stack.set_coefficient(id, args.coefficients.get(at).copied().unwrap_or(1.0))?;
+        loaded.push(files);
     }
-    Ok(session)
+    Ok((session, loaded))
 }
 
 /// Refuses more values of an option than there are adapters.
@@ -67,6 +78,7 @@ fn check_counts(args: &SessionArgs) -> Result<()> {
         ("law", args.laws.len()),
         ("layers", args.layers.len()),
         ("modules", args.modules.len()),
+        ("positions", args.positions.len()),
     ] {
         if given > args.adapters.len() {
             return Err(Error::BadOption {
@@ -86,10 +98,11 @@ pub(crate) async fn open_device(device: DeviceArg) -> Result<Device> {
     }
 }
 
-/// The model in a file, or in a folder of files that belong together.
+/// The model in a file, or in a folder of files that belong together, or of the Hub.
 pub(crate) async fn load_model(path: &Path, device: &Device, weights: Weights) -> Result<Session> {
+    let path = &hub::model(path)?;
     let (folder, file_name) = if path.is_dir() {
-        (path, None)
+        (path.as_path(), None)
     } else {
         // Opened only for its errors: there may be no such file.
         NativeFile::open(path)?;

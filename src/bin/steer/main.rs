@@ -7,8 +7,10 @@
 //! adapter_files.rs  a path -> the files of an adapter
 //! dosed.rs          what measuring subcommands share: pairs, a subject, progress
 //! vector_files.rs   a control vector -> files
+//! hub.rs            a model or adapter of the Hub, or by its address -> a path
+//! download.rs       an address -> a file, verified
 //! files.rs          reading, and errors that name files
-//! report.rs         standard output, and times
+//! report.rs         standard output, times and memory
 //! ```
 #![cfg_attr(target_arch = "wasm32", no_main)]
 #![cfg(not(target_arch = "wasm32"))]
@@ -22,10 +24,13 @@ mod bench;
 mod calibrate;
 mod combine;
 mod dosed;
+mod download;
 mod export;
 mod extract;
 mod files;
 mod generate;
+mod gpu;
+mod hub;
 mod inspect;
 mod layers;
 mod load;
@@ -33,6 +38,7 @@ mod logits;
 mod measure;
 mod methods;
 mod record;
+mod train;
 mod vector_files;
 
 use std::error::Error as _;
@@ -48,11 +54,14 @@ use combine::Combine;
 use export::Export;
 use extract::Extract;
 use generate::Generate;
+use gpu::Gpu;
 use inspect::Inspect;
 use layers::Layers;
 use logits::Logits;
 use measure::Measure;
+use methods::Methods;
 use record::Record;
+use train::Train;
 
 #[derive(Parser)]
 #[command(
@@ -80,16 +89,20 @@ enum Command {
     Layers(Layers),
     /// Extract a control vector from pairs of contrasting texts.
     Extract(Extract),
+    /// Train an adapter of any method from pairs of contrasting answers.
+    Train(Train),
     /// Add control vectors, each times a weight, into one.
     Combine(Combine),
-    /// Write an adapter as a GGUF file for llama.cpp: a LoRA or a control vector.
+    /// Write an adapter at a coefficient, as a GGUF file for llama.cpp or as a folder for PEFT.
     Export(Export),
     /// Record what a model generates along the coefficients of adapters, for a page to play.
     Record(Record),
     /// Measure loading, prefill and decoding.
     Bench(Bench),
-    /// Print the method table of the README.
-    Methods,
+    /// Measure a GPU: what it gives at best, and what a token makes of that.
+    Gpu(Gpu),
+    /// Print the method table of the README, or what is known of the methods.
+    Methods(Methods),
 }
 
 fn main() -> ExitCode {
@@ -109,14 +122,13 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => block_on(calibrate::run(&args)),
         Command::Layers(args) => block_on(layers::run(&args)),
         Command::Extract(args) => block_on(extract::run(&args)),
+        Command::Train(args) => block_on(train::run(&args)),
         Command::Combine(args) => combine::run(&args),
         Command::Export(args) => block_on(export::run(&args)),
         Command::Record(args) => block_on(record::run(&args)),
         Command::Bench(args) => block_on(bench::run(&args)),
-        Command::Methods => {
-            methods::run();
-            Ok(())
-        }
+        Command::Gpu(args) => block_on(gpu::run(&args)),
+        Command::Methods(args) => block_on(methods::run(&args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,12 +18,15 @@ pub(crate) struct Measure {
     split: Split,
     /// Values of c with commas between them; -1, 0 and 1 are added. From -2 to 2 in halves unless
     /// given, as far as the laws admit them.
-    #[arg(long = "coeffs", value_delimiter = ',', allow_hyphen_values = true,
+    #[arg(id = "coeffs", long = "coeffs", value_delimiter = ',', allow_hyphen_values = true,
           value_parser = |text: &str| number::<f32>("coeffs", "finite numbers with commas", text))]
     coefficients: Option<Vec<f32>>,
     /// Seed of the interval and of the texts whose repetitions are counted.
     #[arg(long, default_value_t = 0, allow_hyphen_values = true, value_parser = whole::<u64>("seed"))]
     seed: u64,
+    /// Leave out what takes long: the repetitions in generated texts, and asking by a system message.
+    #[arg(long)]
+    brief: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -39,12 +42,16 @@ fn split(name: &str) -> Result<Split> {
 
 pub(crate) async fn run(args: &Measure) -> Result<()> {
     let dosed = args.dosed.open().await?;
-    let options = MeasureOptions {
+    let mut options = MeasureOptions {
         coefficients: args.coefficients.clone(),
         split: args.split,
         seed: args.seed,
         ..MeasureOptions::default()
     };
+    if args.brief {
+        options.repetition_tokens = 0;
+        options.prompting = false;
+    }
     let started = Instant::now();
     let mut found = measure(&dosed.subject(), &dosed.contrast, &options, told).await?;
     found.seconds = Some(started.elapsed().as_secs_f64());

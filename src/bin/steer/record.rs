@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use steering_playground::adapters::load as load_adapter;
 use steering_playground::device::cpu;
 use steering_playground::error::{Error, Result};
+use steering_playground::hooks::Mask;
 use steering_playground::model::Weights;
 use steering_playground::sample::Sampling;
-use steering_playground::session::{Finish, LaneStep, Request, Session, Step};
+use steering_playground::session::{CachePolicy, Finish, LaneStep, Request, Session, Step};
 use steering_playground::text::Message;
 
 use crate::adapter_files::adapter_files;
@@ -34,7 +35,8 @@ pub(crate) struct Record {
     out: PathBuf,
 }
 
-/// What to record. Nothing has a default: the plan states all that the file depends on.
+/// What to record. Nothing has a default but where and when an adapter acts: the plan states all that
+/// the file depends on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Plan {
@@ -60,6 +62,13 @@ struct PlannedAdapter {
     path: PathBuf,
     /// What it does, in a few words.
     title: String,
+    /// The blocks that it may touch, as `5-20`; all where that is left out.
+    layers: Option<String>,
+    /// The token before which it is turned, counted from 0, while the text is written; where that is
+    /// left out, before the prompt is read.
+    from: Option<usize>,
+    /// What is done then with what was computed before; goes with `from`.
+    cache: Option<CachePolicy>,
 }
 
 /// [`Sampling`] without its defaults.
@@ -97,11 +106,23 @@ impl Plan {
                 return Err(bad(field, "at least one", found.into()));
             }
         }
+        for (at, adapter) in plan.adapters.iter().enumerate() {
+            let late = matches!(adapter.from, Some(from) if from == 0 || from >= plan.max_tokens);
+            if late || adapter.from.is_some() != adapter.cache.is_some() {
+                let expected = "a token after the first and before `maxTokens`, with a `cache`";
+                let found = match (adapter.from, adapter.cache) {
+                    (Some(from), Some(_)) => from.to_string(),
+                    (Some(_), None) => "without a `cache`".into(),
+                    (None, _) => "missing".into(),
+                };
+                return Err(bad(&format!("adapters[{at}].from"), expected, found));
+            }
+        }
         plan.sampling.check()?;
         Ok(plan)
     }
 
-    fn request(&self, prompt: &str) -> Request {
+    fn request(&self, prompt: &str, adapter: &PlannedAdapter) -> Request {
         let message = || Message {
             role: "user".into(),
             content: prompt.into(),
@@ -114,6 +135,7 @@ impl Plan {
             compare: true,
             kl_after_split: self.kl_after_split,
             top: self.top,
+            cache: adapter.cache.unwrap_or_default(),
             ..Request::default()
         }
     }
@@ -151,6 +173,12 @@ struct AdapterFacts<'a> {
     name: String,
     title: &'a str,
     sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<CachePolicy>,
 }
 
 #[derive(Serialize)]
@@ -229,6 +257,8 @@ pub(crate) async fn run(args: &Record) -> Result<()> {
         let files = adapter_files(&folder.join(&planned.path))?;
         let adapter = load_adapter(&files, &session.model)?;
         let id = session.stack.borrow_mut().add(adapter);
+        let mask = Mask::parse(planned.layers.as_deref().unwrap_or_default(), "")?;
+        session.stack.borrow_mut().set_mask(id, mask)?;
         // Check all coefficients now, not after minutes.
         for &coefficient in &plan.coefficients {
             session
@@ -241,6 +271,9 @@ pub(crate) async fn run(args: &Record) -> Result<()> {
             sha256: format!("{:x}", Sha256::digest(&files.weights)),
             name: files.name,
             title: &planned.title,
+            layers: planned.layers.as_deref(),
+            from: planned.from,
+            cache: planned.cache,
         });
     }
     let ids: Vec<u32> = {
@@ -253,13 +286,16 @@ pub(crate) async fn run(args: &Record) -> Result<()> {
     for (prompt, text) in plan.prompts.iter().enumerate() {
         let mut base_lane: Option<Lane> = None;
         for (adapter, &id) in ids.iter().enumerate() {
+            let planned = &plan.adapters[adapter];
             eprintln!("steer: {:?}, {}", text, facts[adapter].name);
             for &coefficient in &plan.coefficients {
-                session
-                    .stack
-                    .borrow_mut()
-                    .set_coefficient(id, coefficient)?;
-                let (run, base) = generate(&session, plan.request(text), &mut tokens).await?;
+                let turn = Turn {
+                    id,
+                    coefficient,
+                    from: planned.from.unwrap_or(0),
+                };
+                let request = plan.request(text, planned);
+                let (run, base) = generate(&session, request, &turn, &mut tokens).await?;
                 // The file has the base's text once for each prompt.
                 let first = base_lane.get_or_insert(base.clone());
                 if (&first.tokens, first.finish) != (&base.tokens, base.finish) {
@@ -272,7 +308,6 @@ pub(crate) async fn run(args: &Record) -> Result<()> {
                     ..run
                 });
             }
-            session.stack.borrow_mut().set_coefficient(id, 0.0)?;
         }
         prompts.extend(base_lane.map(|base| Prompt { text, base }));
     }
@@ -295,9 +330,25 @@ pub(crate) async fn run(args: &Record) -> Result<()> {
     write(&args.out, &recording)
 }
 
-/// The run of a request, and the base's stream beside it.
-async fn generate(session: &Session, request: Request, tokens: &mut Tokens) -> Result<(Run, Lane)> {
+/// Which adapter is turned, how far, and before which token.
+struct Turn {
+    id: u32,
+    coefficient: f32,
+    from: usize,
+}
+
+/// The run of a request under one turned adapter, and the base's stream beside it.
+async fn generate(
+    session: &Session,
+    request: Request,
+    turn: &Turn,
+    tokens: &mut Tokens,
+) -> Result<(Run, Lane)> {
     let (mut run, mut base_lane) = (Run::default(), Lane::default());
+    let set = |c: f32| session.stack.borrow_mut().set_coefficient(turn.id, c);
+    if turn.from == 0 {
+        set(turn.coefficient)?;
+    }
     let mut generation = session.generate(request)?;
     while let Some(step) = generation.next().await? {
         let Step::Token {
@@ -322,7 +373,11 @@ async fn generate(session: &Session, request: Request, tokens: &mut Tokens) -> R
             ]
         });
         run.top.push(candidates.collect());
+        if run.top.len() == turn.from {
+            set(turn.coefficient)?;
+        }
     }
+    set(0.0)?;
     Ok((run, base_lane))
 }
 

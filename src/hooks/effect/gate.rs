@@ -3,10 +3,9 @@
 
 use std::rc::Rc;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
-use super::Effect;
-use crate::hooks::site::Site;
+use super::{Delta, Sited};
 
 /// The network and the pass that it reads.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct Gate {
     /// Whether the kept weights are normalised by softmax.
     pub softmax_top: bool,
     /// The effects of the pass whose last hidden state the network reads.
-    pub scout: Vec<(Site, Effect)>,
+    pub scout: Vec<Sited>,
 }
 
 impl Gate {
@@ -66,15 +65,48 @@ impl Gate {
     }
 }
 
-/// The weights of a layer's experts.
+/// Experts of a linear layer side by side, whose weights w a gate gives in each pass:
+/// `scale · ((x Aᵀ) ∘ w) Bᵀ`.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a tensor handle is large; there is one for each layer"
-)]
-pub enum ExpertWeights {
-    /// Not known before the pass: the slot of a gate.
-    Gate(Rc<Gate>, usize),
-    /// Of this pass, for each token and each row of A: `[t, r]`.
-    Now(Tensor<2>),
+pub struct Mixture {
+    /// A `[r, i]`, r the sum over all experts
+    pub a: Tensor<2>,
+    /// B `[o, r]`
+    pub b: Tensor<2>,
+    /// The expert of each row of A, `[r]`
+    pub owner: Tensor<1, Int>,
+    /// What weighs them.
+    pub gate: Rc<Gate>,
+    /// Which of the gate's weights are this layer's.
+    pub slot: usize,
+    /// carries the coefficient
+    pub scale: f32,
+}
+
+impl Mixture {
+    /// The same change times c.
+    #[must_use]
+    pub fn times(&self, c: f32) -> Self {
+        Self {
+            scale: self.scale * c,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn tracks_gradients(&self) -> bool {
+        let mut gate = self.gate.layers.iter();
+        let is_trained = gate.any(|(weight, bias)| weight.is_autodiff() || bias.is_autodiff());
+        is_trained || self.a.is_autodiff() || self.b.is_autodiff()
+    }
+
+    /// What it is in a pass in which the gate gives the weights `[t, slots, experts]`.
+    pub(in crate::hooks) fn weighed(self, weights: &Tensor<3>) -> Delta {
+        let now = weights.clone().narrow(1, self.slot, 1).squeeze_dim::<2>(1);
+        Delta::Experts {
+            a: self.a,
+            b: self.b,
+            weights: now.select(1, self.owner),
+            scale: self.scale,
+        }
+    }
 }

@@ -9,51 +9,48 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use crate::tensor::telling;
 
 mod gate;
+mod sited;
 
-pub use gate::{ExpertWeights, Gate};
+pub use gate::{Gate, Mixture};
+pub use sited::{Effects, Sited};
 
-/// One effect at one site, already at its coefficient.
+/// One effect on a linear layer, already at its coefficient.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
     reason = "a tensor handle is large; effects are few and built once per coefficient"
 )]
 pub enum Effect {
-    /// The weight of a linear layer changes: `y += Δ(x)`.
+    /// Its weight changes: `y += Δ(x)`.
     Weight(Delta),
-    /// The input of a linear layer is mapped: `x ↦ x'`.
+    /// The same by experts that a gate weighs in each pass.
+    Experts(Mixture),
+    /// Its input is mapped: `x ↦ x'`.
     Input(Map),
-    /// The output of a linear layer is mapped: `y ↦ y'`.
+    /// Its output is mapped: `y ↦ y'`.
     Output(Map),
-    /// The residual stream moves at the output of a block: `h ↦ h'`.
-    Residual(Shift),
-    /// Attention sees extra keys and values.
-    KeyValue(ExtraKeyValue),
-    /// Embeddings of tokens change.
-    Embedding(Lookup),
-    /// The gain of a norm changes: `γ += Δ`, `[d]`.
-    Gain(Tensor<1>),
 }
 
+/// The gain of a norm changes: `γ += Δ`, `[d]`.
+#[derive(Debug, Clone)]
+pub struct Gain(pub Tensor<1>);
+
 impl Effect {
-    /// Whether one of its tensors tracks gradients.
-    pub(super) fn tracks_gradients(&self) -> bool {
+    fn tracks_gradients(&self) -> bool {
         match self {
             Self::Weight(delta) => delta.tracks_gradients(),
+            Self::Experts(mixture) => mixture.tracks_gradients(),
             Self::Input(map) | Self::Output(map) => map.tracks_gradients(),
-            Self::Residual(shift) => shift.direction.is_autodiff(),
-            Self::KeyValue(extra) => extra.keys.is_autodiff() || extra.values.is_autodiff(),
-            Self::Embedding(lookup) => {
-                let b = lookup.b.as_ref();
-                lookup.table.is_autodiff() || b.is_some_and(Tensor::is_autodiff)
-            }
-            Self::Gain(change) => change.is_autodiff(),
         }
     }
 }
 
 /// An additive change of a linear layer.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tensor handle is large; there are few for each layer"
+)]
 pub enum Delta {
     /// `scale · (((x Aᵀ) ∘ mid) Bᵀ) ∘ out`
     LowRank {
@@ -91,16 +88,15 @@ pub enum Delta {
         /// carries the coefficient
         scale: f32,
     },
-    /// `scale · ((x Aᵀ) ∘ w) Bᵀ`: experts side by side, with weights of their own for every token.
+    /// `scale · ((x Aᵀ) ∘ w) Bᵀ`: experts side by side, with weights of their own for every token of one
+    /// pass. See [`Mixture`].
     Experts {
         /// A `[r, i]`, r the sum over all experts
         a: Tensor<2>,
         /// B `[o, r]`
         b: Tensor<2>,
-        /// The expert of each row of A, `[r]`
-        owner: Tensor<1, Int>,
-        /// w
-        weights: ExpertWeights,
+        /// w, for each token and each row of A, `[t, r]`
+        weights: Tensor<2>,
         /// carries the coefficient
         scale: f32,
     },
@@ -171,17 +167,6 @@ impl Delta {
         delta
     }
 
-    /// With the weights of this pass in place of a gate; `of` gives `[t, slots, experts]`.
-    pub(crate) fn weigh(&mut self, of: impl Fn(&Rc<Gate>) -> Option<Tensor<3>>) {
-        if let Self::Experts { owner, weights, .. } = self
-            && let ExpertWeights::Gate(gate, slot) = weights
-            && let Some(now) = of(gate)
-        {
-            let now = now.narrow(1, *slot, 1).squeeze_dim::<2>(1);
-            *weights = ExpertWeights::Now(now.select(1, owner.clone()));
-        }
-    }
-
     fn tracks_gradients(&self) -> bool {
         let tracked = |vector: &Option<Tensor<1>>| vector.as_ref().is_some_and(Tensor::is_autodiff);
         match self {
@@ -191,7 +176,9 @@ impl Delta {
             Self::RowGain { gain, .. } => gain.is_autodiff(),
             Self::Dense { delta, .. } => delta.is_autodiff(),
             Self::Kronecker { left, right, .. } => left.is_autodiff() || right.is_autodiff(),
-            Self::Experts { a, b, .. } => a.is_autodiff() || b.is_autodiff(),
+            Self::Experts { a, b, weights, .. } => {
+                a.is_autodiff() || b.is_autodiff() || weights.is_autodiff()
+            }
             Self::Rows { rows, .. } => rows.is_autodiff(),
             Self::Mapped {
                 inputs, outputs, ..
@@ -256,9 +243,6 @@ impl Delta {
                 scale,
                 ..
             } => {
-                let ExpertWeights::Now(weights) = weights else {
-                    unreachable!("the model weighs the experts before every pass")
-                };
                 let inner = x.clone().matmul(a.clone().transpose()) * weights.clone();
                 (inner * *scale).matmul(b.clone().transpose())
             }

@@ -63,6 +63,21 @@ fn inspect_explains_every_golden_case() {
     );
 }
 
+/// What lies beside the weights of each golden case is what its method's facts name.
+#[test]
+fn what_belongs_to_an_adapter_is_told_by_its_config() {
+    for case in cases() {
+        let files = case.files();
+        let Some(config) = &files.config else {
+            continue;
+        };
+        let besides = adapters::besides(config);
+        let found = (besides.experts, besides.file.is_some());
+        let there = (!files.experts.is_empty(), files.bases.is_some());
+        assert_eq!(found, there, "{}", case.name);
+    }
+}
+
 /// A tiny base under another name.
 fn called(base: &str, name: &str) -> Session {
     let dir = golden_dir().join(base);

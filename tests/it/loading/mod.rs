@@ -12,7 +12,7 @@ use steering_playground::checkpoint::AdapterFiles;
 
 use crate::common::{adapter_files, golden_dir};
 
-fn golden(case: &str) -> AdapterFiles {
+pub fn golden(case: &str) -> AdapterFiles {
     adapter_files(&golden_dir().join(case))
 }
 
@@ -29,7 +29,7 @@ fn with_field(mut files: AdapterFiles, field: &str, value: serde_json::Value) ->
 }
 
 /// Renames, removes or cuts tensors by editing the header of a safetensors file.
-fn with_header(mut files: AdapterFiles, edit: impl Fn(&str) -> String) -> AdapterFiles {
+pub fn with_header(mut files: AdapterFiles, edit: impl Fn(&str) -> String) -> AdapterFiles {
     let length = u64::from_le_bytes(files.weights[..8].try_into().expect("8 bytes")) as usize;
     let header = std::str::from_utf8(&files.weights[8..8 + length]).expect("UTF-8");
     let header = edit(header);
@@ -41,7 +41,7 @@ fn with_header(mut files: AdapterFiles, edit: impl Fn(&str) -> String) -> Adapte
 }
 
 /// What another tool wrote, or PEFT in an unusual way (`tests/faults/make.py`).
-fn fault(name: &str) -> AdapterFiles {
+pub fn fault(name: &str) -> AdapterFiles {
     let dir = Path::new("tests/faults").join(name);
     let read = |name: &str| std::fs::read(dir.join(name)).ok();
     let weights = read("adapter_model.safetensors").or(read("adapters.safetensors"));

@@ -6,6 +6,7 @@ use steering_playground::error::Error;
 
 use super::{fault, golden, lora, with_field, with_header};
 use crate::common::{golden_dir, tiny};
+use crate::golden::cases;
 
 fn refusal(files: &AdapterFiles) -> Error {
     adapters::load(files, &tiny("base").model)
@@ -614,4 +615,28 @@ fn another_model_shows_in_the_shapes() {
     let error = error.expect_err("another width");
     assert_eq!(error.code(), "wrong-shape", "{error}");
     assert!(error.to_string().contains("another model"), "{error}");
+}
+
+/// A head has a weight, and no rows that are looked up by tokens.
+#[test]
+fn what_acts_on_embeddings_is_refused_elsewhere() {
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "lora_embedding");
+    let case = case.expect("a case");
+    let mut files = with_header(case.files(), |h| {
+        let of = |module: &str| format!("base_model.model.{module}.lora_embedding_");
+        h.replace(&of("model.embed_tokens"), &of("lm_head"))
+    });
+    // Its rank goes with it.
+    let config = String::from_utf8(files.config.expect("a config")).expect("UTF-8");
+    files.config = Some(config.replace("embed_tokens", "lm_head").into_bytes());
+    let error = adapters::load(&files, &tiny(&case.base).model).map(|_| ());
+    let error = error.expect_err("no place for it");
+    assert_eq!(error.code(), "unsupported-option", "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("lm_head") && text.contains("the embedding alone"),
+        "{text}"
+    );
 }

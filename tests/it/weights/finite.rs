@@ -152,7 +152,7 @@ fn a_block_whose_scale_is_not_finite_is_refused_on_every_path() {
         let errors = [
             block_on(model.tensor(name, &shape)).err(),
             block_on(model.packed(name, shape)).err(),
-            block_on(model.matrix(name, shape)).err(),
+            block_on(model.matrix(name, shape, |_, _| {})).err(),
         ];
         for error in errors {
             let error = error.unwrap_or_else(|| panic!("{} is not refused", kind.name()));

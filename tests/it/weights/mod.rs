@@ -112,7 +112,7 @@ fn text(value: &str) -> Value {
 }
 
 /// A GGUF file put together by hand, to be wrong in any way.
-struct RawGguf {
+pub struct RawGguf {
     version: u32,
     tensor_count: u64,
     pair_count: u64,
@@ -120,7 +120,7 @@ struct RawGguf {
 }
 
 impl RawGguf {
-    fn new(pairs: &[(&str, Value)], tensor_count: u64) -> Self {
+    pub fn new(pairs: &[(&str, Value)], tensor_count: u64) -> Self {
         let pairs: Vec<_> = pairs
             .iter()
             .map(|(key, value)| ((*key).into(), value.clone()))
@@ -142,7 +142,7 @@ impl RawGguf {
     }
 
     /// Appends a line of the tensor table; `dims` in ggml's order.
-    fn line(mut self, name: &str, dims: &[u64], kind: u32, offset: u64) -> Self {
+    pub fn line(mut self, name: &str, dims: &[u64], kind: u32, offset: u64) -> Self {
         self.body.extend((name.len() as u64).to_le_bytes());
         self.body.extend(name.as_bytes());
         self.body.extend((dims.len() as u32).to_le_bytes());
@@ -159,7 +159,7 @@ impl RawGguf {
         self
     }
 
-    fn build(self, data: &[u8]) -> Vec<u8> {
+    pub fn build(self, data: &[u8]) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();
         out.extend(self.version.to_le_bytes());
         out.extend(self.tensor_count.to_le_bytes());

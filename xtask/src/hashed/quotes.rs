@@ -54,11 +54,55 @@ fn plain_quotes(text: &str) -> Vec<Quote> {
     quotes
 }
 
-/// The quoted texts of a script, or the number of the line that could not be read. It knows comments,
-/// template literals and regular expressions as far as not to take a quote in them for one.
+/// The quoted texts of a script, or the number of the line that could not be read.
 fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
+    let quotes = pieces(text)?
+        .into_iter()
+        .filter_map(|piece| match piece.kind {
+            Kind::Quote { import, key: false } => Some(Quote {
+                at: piece.at + 1,
+                text: text[piece.at + 1..piece.end - 1].to_owned(),
+                import,
+            }),
+            _ => None,
+        });
+    Ok(quotes.collect())
+}
+
+/// What a piece of a script is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Comment,
+    Space,
+    /// A text in quotes: whether `from` or `import` stands in front, and whether it is an object's key.
+    Quote {
+        import: bool,
+        key: bool,
+    },
+    /// A template literal, up to a value in it, between two, or from one on.
+    Template,
+    /// A regular expression.
+    Expression,
+    /// A name or a number.
+    Word,
+    /// One byte of anything else.
+    Sign,
+}
+
+/// A piece of a script, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    pub kind: Kind,
+    pub at: usize,
+    pub end: usize,
+}
+
+/// The pieces of a script, one after the other, or the number of the line that could not be read. It
+/// knows comments, template literals and regular expressions as far as not to take a quote in them for
+/// one.
+pub fn pieces(text: &str) -> std::result::Result<Vec<Piece>, usize> {
     let bytes = text.as_bytes();
-    let mut quotes = Vec::new();
+    let mut pieces = Vec::new();
     // Open braces; true for one in a template literal, which goes on after it.
     let mut braces = Vec::new();
     let mut before = Before::default();
@@ -67,27 +111,28 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
     while let Some(&byte) = bytes.get(at) {
         let start = at;
         let rest = &text[at..];
-        at = match byte {
-            b'/' if rest.starts_with("//") => at + rest.find('\n').unwrap_or(rest.len()),
+        let (kind, end) = match byte {
+            b'/' if rest.starts_with("//") => {
+                let length = rest.find('\n').unwrap_or(rest.len());
+                (Kind::Comment, at + length)
+            }
             b'/' if rest.starts_with("/*") => {
-                at + rest.find("*/").ok_or_else(|| failed(start))? + 2
+                let length = rest.find("*/").ok_or_else(|| failed(start))? + 2;
+                (Kind::Comment, at + length)
             }
             b'/' if before.expects_value => {
                 before = Before::value();
-                expression(bytes, at).ok_or_else(|| failed(start))?
+                let end = expression(bytes, at).ok_or_else(|| failed(start))?;
+                (Kind::Expression, end)
             }
             b'"' | b'\'' => {
-                let end = until(bytes, at + 1, byte).ok_or_else(|| failed(start))?;
-                let is_key = before.may_be_key && text[end + 1..].trim_start().starts_with(':');
-                if !is_key {
-                    quotes.push(Quote {
-                        at: at + 1,
-                        text: text[at + 1..end].to_owned(),
-                        import: before.imports,
-                    });
-                }
+                let end = until(bytes, at + 1, byte).ok_or_else(|| failed(start))? + 1;
+                let kind = Kind::Quote {
+                    import: before.imports,
+                    key: before.may_be_key && text[end..].trim_start().starts_with(':'),
+                };
                 before = Before::value();
-                end + 1
+                (kind, end)
             }
             // After `}` a template literal goes on, if it opened the brace.
             b'`' | b'}' if byte == b'`' || braces.pop() == Some(true) => {
@@ -100,16 +145,16 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
                 } else {
                     Before::value()
                 };
-                end
+                (Kind::Template, end)
             }
             b'{' => {
                 braces.push(false);
                 before = Before::key();
-                at + 1
+                (Kind::Sign, at + 1)
             }
             b',' => {
                 before = Before::key();
-                at + 1
+                (Kind::Sign, at + 1)
             }
             _ if is_word(byte) => {
                 let length = bytes[at..]
@@ -117,21 +162,29 @@ fn script_quotes(text: &str) -> std::result::Result<Vec<Quote>, usize> {
                     .take_while(|byte| is_word(**byte))
                     .count();
                 before = Before::word(&text[at..at + length]);
-                at + length
+                (Kind::Word, at + length)
             }
-            _ if byte.is_ascii_whitespace() => at + 1,
+            _ if byte.is_ascii_whitespace() => {
+                let length = bytes[at..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_whitespace())
+                    .count();
+                (Kind::Space, at + length)
+            }
             // After a bracket comes an operator; after a brace more often a statement.
             b')' | b']' => {
                 before = Before::value();
-                at + 1
+                (Kind::Sign, at + 1)
             }
             _ => {
                 before = Before::default();
-                at + 1
+                (Kind::Sign, at + 1)
             }
         };
+        pieces.push(Piece { kind, at, end });
+        at = end;
     }
-    Ok(quotes)
+    Ok(pieces)
 }
 
 /// What the token before means for the one that follows.

@@ -1,0 +1,6 @@
+//! What the processor computes for each token, over plain numbers: no tensors, no model, no I/O.
+#![deny(unsafe_code)]
+
+pub mod history;
+pub mod quantised;
+pub mod slices;
