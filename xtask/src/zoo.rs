@@ -15,6 +15,7 @@ mod choice;
 mod half;
 mod index;
 mod make;
+mod measured;
 mod several;
 mod steer;
 mod trials;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::half::changed;
 use super::index::WEIGHTS;
-use super::make::{CONFIG, MEND, at, column, ordered_share};
+use super::make::{CONFIG, MEND};
+use super::measured::{at, column, ordered_share};
 use super::steer::{Answer, Trouble};
 use super::{FIRST, Opened, put_file};
 use crate::failure::{OrMend, Result};
