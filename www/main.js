@@ -66,7 +66,8 @@ outputPanel({
 }, store, actions, replay);
 stripsPanel(byId("strips"), store, actions);
 tokenPanel(byId("token"), store, actions);
-doseBar(byId("dosebar"), store, actions);
+const sheet = byId("adapters-sheet", HTMLDialogElement);
+doseBar(byId("dosebar"), sheet, store, actions);
 const lessons = lessonActions(store, actions, replay, { base: document.baseURI, link });
 lessonPanel(byId("lesson"), store, lessons, {
   load: () => actions.loadModel(offered),
@@ -114,12 +115,12 @@ byId("help").addEventListener("click", () => byId("keys", HTMLDialogElement).sho
 
 // ---- narrow ------------------------------------------------------------------------------------
 
-// Where there is one column the adapters come after the texts: for the eye and for the keyboard.
+// Where there is one column the adapters are a sheet over the texts.
 const narrow = matchMedia(ONE_COLUMN);
 const place = () => {
-  const [adapters, composer] = [byId("adapters"), byId("composer")];
-  if (narrow.matches) composer.parentElement?.append(adapters);
-  else composer.before(adapters);
+  sheet.close();
+  if (narrow.matches) sheet.append(byId("adapters"));
+  else byId("composer").before(byId("adapters"));
 };
 narrow.addEventListener("change", place);
 place();

@@ -1,7 +1,7 @@
 // The widths at which the page changes. style.css has them too, as media queries cannot share a name;
 // a test compares both.
 
-/** One column: the adapters come after the texts. */
+/** One column: the adapters are a sheet. */
 export const ONE_COLUMN = "(max-width: 59.99rem)";
 
 /** No room for two texts side by side. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { LONG, axe, finished, greedy, loadTinyModel, open, start, text, turn } from "./support.mjs";
+import { LONG, axe, finished, greedy, loadTinyModel, open, sheet, start, text, turn } from "./support.mjs";
 
 const options = { timeout: LONG };
 const { browser, proxy } = await start();
@@ -109,10 +109,61 @@ test("on a phone: the text and the bar that turns it, and each view of it", opti
     await page.locator(".views").getByText(view, { exact: true }).click();
     assert.deepEqual(await page.locator(".column:visible h3").allTextContents(), [view]);
   }
-  await page.locator("#dosebar select[aria-label=Adapter]").selectOption({ index: 2 });
+  await sheet(page);
+  await page.locator(".adapter .choose").nth(2).click();
   await page.locator("#dosebar .dose-box").fill("1");
   await page.locator("#dosebar .dose-box").press("Enter");
   assert.match(await page.locator("#difference-dose").textContent(), /^Bright or bleak \+1\.00$/);
+  await context.close();
+});
+
+test("on a phone the adapters are a sheet: one control names what is turned, opens it and has the focus again", options, async () => {
+  const { page, context, complaints } = await visit({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
+  const opener = page.locator("#adapters-open");
+  const opened = page.locator("#adapters-sheet[open]");
+  const fits = () => page.evaluate(() => [document.documentElement, document.querySelector("#adapters-sheet")].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth));
+  /** The sheet is closed, the focus is back, and nothing was lost. */
+  const closed = async (names) => {
+    await opened.waitFor({ state: "detached" });
+    assert.equal(await active(page), "adapters-open");
+    assert.equal(await opener.innerText(), names);
+    assert.equal(await page.locator("#prompt").inputValue(), "Half a sentence");
+    assert.ok((await text(page, "steered")).length > 20);
+  };
+  await page.locator("#prompt").fill("Half a sentence");
+  assert.equal(await page.locator(".adapters").isVisible(), false);
+  // By keyboard: in, down its last stop and never behind it, out by Escape.
+  await opener.focus();
+  await page.keyboard.press("Enter");
+  await opened.waitFor();
+  assert.equal(await opened.evaluate((dialog) => dialog.contains(document.activeElement)), true);
+  assert.equal(await opened.evaluate((dialog) => getComputedStyle(dialog).animationName), "none", "it does not move where none is wished");
+  assert.ok(await fits(), "no sideways scroll");
+  assert.deepEqual(await axe(page), []);
+  await page.locator("#composer").evaluate((composer) => composer.querySelector("textarea").focus());
+  assert.equal(await opened.evaluate((dialog) => dialog.contains(document.activeElement)), true, "what lies behind takes no focus");
+  await page.locator(".adapters .dose-slider").first().focus();
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Escape");
+  await closed("Cheerful or gloomy +0.50");
+  await sheet(page);
+  await sheet(page, false);
+  await closed("Cheerful or gloomy +0.50");
+  // What explains a word lies over the sheet, and goes before it.
+  await sheet(page);
+  await page.locator(".adapters .section-head .term").click();
+  assert.equal(await active(page), "word");
+  await page.keyboard.press("Escape");
+  assert.equal(await opened.isVisible(), true);
+  await page.locator(".adapter .choose").nth(1).click();
+  await closed("Formal or casual 0");
+  // Where there is room it is no sheet.
+  await sheet(page);
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await opened.waitFor({ state: "detached" });
+  assert.equal(await page.locator("main > .adapters").isVisible(), true);
+  assert.equal(await page.locator(".choose").first().isVisible(), false);
+  assert.deepEqual(complaints, []);
   await context.close();
 });
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { LONG, axe, open, start } from "./support.mjs";
+import { LONG, axe, open, sheet, start } from "./support.mjs";
 
 const options = { timeout: LONG };
 const { browser, proxy } = await start();
@@ -64,8 +64,16 @@ test("1 to 6 open the panels that are there and lead to their names", options, a
 for (const [name, viewport] of [["wide", { width: 1280, height: 720 }], ["narrow, twice as large", { width: 320, height: 600 }]]) {
   test(`in forced colours axe finds nothing, and what is drawn is there: ${name}`, options, async () => {
     const { page, context } = await visit({ viewport, forcedColors: "active" });
-    for (const fold of await page.locator("main summary").filter({ visible: true }).all()) await fold.click();
+    const unfold = async (within) => { for (const fold of await page.locator(`${within} summary`).filter({ visible: true }).all()) await fold.click(); };
+    await unfold("main");
     assert.deepEqual(await axe(page), []);
+    if (viewport.width < 960) {
+      await sheet(page);
+      await unfold("#adapters-sheet");
+      assert.deepEqual(await axe(page), []);
+      assert.ok(await page.locator("#adapters-sheet").evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth));
+      await sheet(page, false);
+    }
     const [scroll, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
     assert.ok(scroll <= inner, `${scroll} > ${inner}`);
     // Marks of colour alone would be gone: each is another colour than what is behind it.

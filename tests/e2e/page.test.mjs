@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { HOLD, LONG, finished, golden, greedy, loadTinyModel, open, openSettings, run, start, text, tinyModel } from "./support.mjs";
+import { HOLD, LONG, finished, golden, greedy, loadTinyModel, open, openSettings, run, sheet, start, text, tinyModel } from "./support.mjs";
 
 const options = { timeout: LONG };
 /** `hold(call)` holds back what the page asks of its worker until `release()`; `bend` changes what the worker says. */
@@ -50,7 +50,8 @@ function folder(name, ...places) {
   }
   return root;
 }
-const wide = (page) => page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+/** What is the widest, of the page and of what lies open over it, and the window. */
+const wide = (page) => page.evaluate(() => [Math.max(document.documentElement.scrollWidth, document.querySelector("dialog[open]")?.scrollWidth ?? 0), window.innerWidth]);
 async function narrow(page, what) {
   const [scroll, inner] = await wide(page);
   assert.ok(scroll <= inner, `${what}: ${scroll} > ${inner}`);
@@ -399,6 +400,7 @@ test("pickled weights are told how to convert", options, async () => {
   await error.locator("pre").waitFor();
   assert.match(await error.textContent(), /adapter_model\.bin is a pickle.*weights_only=True.*adapter_model\.safetensors/s);
   await page.setViewportSize({ width: 320, height: 700 });
+  await sheet(page);
   await narrow(page, "the command");
   await context.close();
 });
@@ -423,14 +425,20 @@ test("a long name and all other long words wrap at 320 px", options, async () =>
   const long = "an_adapter_whose_folder_has_a_name_of_fifty_letters";
   const url = `${proxy.url}${greedy(`${TINY}&a=${"wanted".repeat(12)}:1`)}`;
   const { page, context } = await open(browser, url, { viewport: { width: 320, height: 700 } });
+  // What the link wants is told in the sheet, and that there is something to see.
+  await page.locator("#adapters-open", { hasText: "something is missing" }).click();
   await narrow(page, "the link's adapter");
+  await sheet(page, false);
   await loadTinyModel(page);
+  await sheet(page);
   await pick(page, folder(long, ""));
   await idle(card(page, long));
   await card(page, long).locator(".dose-box").fill("4");
   await card(page, long).locator(".dose-box").press("Enter");
   await card(page, long).getByText("How it works").click();
   await narrow(page, "the card");
+  await sheet(page, false);
+  await narrow(page, "what the bar names");
   await page.locator("#prompt").fill("a".repeat(100));
   await page.waitForFunction(() => document.querySelector("#run:not(:disabled)"));
   await run(page);
@@ -438,9 +446,10 @@ test("a long name and all other long words wrap at 320 px", options, async () =>
   await page.locator("#strips summary").click();
   await page.locator("#difference-text .tok").nth(2).click();
   await narrow(page, "the table");
+  await sheet(page);
   await card(page, long).locator(".dose-box").fill("5");
   await card(page, long).locator(".dose-box").press("Enter");
-  await narrow(page, "what changed since");
+  await narrow(page, "the sheet, and what changed since");
   await card(page, long).getByText("Where it acts").click();
   await card(page, long).getByLabel(/^Modules/).fill("x".repeat(80));
   await card(page, long).getByLabel(/^Modules/).press("Enter");
@@ -452,6 +461,7 @@ test("a long name and all other long words wrap at 320 px", options, async () =>
   await pick(page, folder("many", "", "offered".repeat(10)));
   await page.getByRole("group", { name: "More adapters in the folder" }).waitFor();
   await narrow(page, "offers");
+  await sheet(page, false);
   await page.locator("summary", { hasText: /^Model$/ }).click();
   await page.getByText("another model").click();
   await page.locator("#model-files").setInputFiles([{ name: `${"m".repeat(90)}.gguf`, mimeType: "x/y", buffer: Buffer.from("no model") }]);

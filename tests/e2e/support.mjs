@@ -247,6 +247,12 @@ export const runAndMeddle = (page, many, c = null) =>
     watch.observe(column, { childList: true, subtree: true });
   }), [many, c]);
 
+/** In one column the adapters are a sheet: opens it, or closes it again. */
+export async function sheet(page, open = true) {
+  await (open ? page.locator("#adapters-open") : page.locator("#adapters-sheet").getByRole("button", { name: "Close", exact: true })).click();
+  await page.locator(open ? "#adapters-sheet[open]" : "#adapters-sheet:not([open])").waitFor({ state: open ? "visible" : "attached" });
+}
+
 /** Types a coefficient into the box of the adapter at a place in the list. */
 export async function turn(page, c, at = 0) {
   const box = page.locator(".dose-box").nth(at);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 
-import { LONG, axe, finished, golden, greedy, loadModel, loadTinyModel, open, run, start, text, turn } from "./support.mjs";
+import { LONG, axe, finished, golden, greedy, loadModel, loadTinyModel, open, run, sheet, start, text, turn } from "./support.mjs";
 
 const options = { timeout: 2 * LONG };
 const { browser, proxy } = await start();
@@ -199,6 +199,7 @@ test("what does not come, or is another file, is told; nothing is lost, and anot
 test("by keyboard alone, at 320 px, and clean for axe; the grid is one stop", options, async () => {
   const { page, context } = await open(browser, proxy.url + TINY, { viewport: { width: 320, height: 700 } });
   await loadTinyModel(page);
+  await sheet(page);
   await page.locator(".methods > summary").focus();
   await page.keyboard.press("Enter");
   await cell(page, "register/ia3").filter({ hasText: "4.00" }).waitFor();
@@ -212,8 +213,12 @@ test("by keyboard alone, at 320 px, and clean for axe; the grid is one stop", op
   while (await focused() !== "More about IA3") await page.keyboard.press("ArrowDown");
   for (const key of ["ArrowRight", "ArrowRight", "Enter"]) await page.keyboard.press(key);
   await here(card(page, "register/ia3"));
-  assert.match(await focused(), /^IA3 for register, .*acts now/, "the focus stays, and says what holds");
-  const [scroll, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+  // It is chosen: the sheet closes, and the focus is on what says so.
+  await page.locator("#adapters-sheet:not([open])").waitFor({ state: "attached" });
+  assert.match(await focused(), /^Adapters, .*ia3.* \+1\.00$/i);
+  await sheet(page);
+  assert.match(await cell(page, "register/ia3").textContent(), /acts now/);
+  const [scroll, inner] = await page.evaluate(() => [Math.max(document.documentElement.scrollWidth, document.querySelector("#adapters-sheet").scrollWidth), window.innerWidth]);
   assert.ok(scroll <= inner, `${scroll} > ${inner}`);
   assert.deepEqual(await axe(page), []);
   await context.close();

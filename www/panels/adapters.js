@@ -3,6 +3,7 @@ import { h } from "../dom.js";
 import { parts, say } from "../say.js";
 import { adapterCard, wantedCard } from "./card.js";
 import { picker } from "./picker.js";
+import { leave } from "./places.js";
 import { zooGrid } from "./zoo.js";
 
 /**
@@ -28,7 +29,10 @@ export function adaptersPanel({ list, add }, store, actions, page) {
     for (const adapter of state.adapters) {
       let card = cards.get(adapter.key);
       if (!card) {
-        card = adapter.wanted ? wantedCard(adapter, actions) : adapterCard(adapter, actions, page.fetchShipped);
+        card = adapter.wanted ? wantedCard(adapter, actions) : adapterCard(adapter, actions, page.fetchShipped, () => {
+          store.set({ active: adapter.key });
+          leave(zone);
+        });
         cards.set(adapter.key, card);
       }
       card.update(adapter, state);

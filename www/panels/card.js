@@ -9,6 +9,7 @@ import { explained } from "./glossary.js";
 import { maskGrid } from "./grid.js";
 import { methodOf } from "./method.js";
 import { mixtureRows, taskRow } from "./mixture.js";
+import { leave } from "./places.js";
 import { zooLink } from "./zoo.js";
 
 /** How the engine refuses an adapter that was made for another model. */
@@ -30,8 +31,12 @@ export function wantedCard(first, actions) {
   return { element, update() {} };
 }
 
-/** @param {Adapter} first @param {Actions} actions @param {() => void} fetchShipped fetches those that come with the page, once more */
-export function adapterCard(first, actions, fetchShipped) {
+/**
+ * @param {Adapter} first @param {Actions} actions
+ * @param {() => void} fetchShipped fetches those that come with the page, once more
+ * @param {() => void} chosen it is the one that the bar beside the texts turns
+ */
+export function adapterCard(first, actions, fetchShipped, chosen) {
   const { key } = first;
   const id = key.replace(/\W/g, "-");
   const turned = coefficient(id, () => key, actions);
@@ -60,11 +65,12 @@ export function adapterCard(first, actions, fetchShipped) {
   const misfit = h("p.hint", { hidden: true }, say("adapters.misfit", { model: DEFAULT_MODEL.name }));
   const card = h("div.method-card");
   const dose = h("div.dose-row", {}, turned.track, turned.box);
+  const choose = h("button.choose", { type: "button", onclick: chosen }, say("adapters.choose"));
   const refused = h("div.refused", { hidden: true }, h("p", {}), h("p.hint", {}),
     h("button", { type: "button", onclick: () => actions.removeAdapter(key) }, say("refused.remove", { title: first.title })));
   const [isOut, whatToDo] = refused.children;
   const element = h("article.adapter", { dataset: { adapter: first.name } },
-    h("header", {}, h("label.switch", {}, on, title), tag),
+    h("header", {}, h("label.switch", {}, on, title), tag, choose),
     origin,
     dose, turned.budget, turned.poles, error, again, refused, warnings, misfit, mixture.element, task.element,
     h("div.folds", {},
@@ -82,6 +88,7 @@ export function adapterCard(first, actions, fetchShipped) {
       title.textContent = adapter.title;
       on.checked = adapter.enabled;
       on.setAttribute("aria-label", say("adapters.on", { title: adapter.title }));
+      choose.setAttribute("aria-label", say("adapters.choose-named", { title: adapter.title }));
       sentence.textContent = adapter.sentence ?? "";
       sentence.hidden = !adapter.sentence;
       turned.update(adapter, state);
@@ -100,7 +107,7 @@ export function adapterCard(first, actions, fetchShipped) {
       // What the engine does not have does not look as if it could be turned.
       const out = isRefused(adapter, state);
       element.dataset.refused = String(out);
-      on.hidden = dose.hidden = out;
+      on.hidden = dose.hidden = choose.hidden = out;
       refused.hidden = !out;
       if (out) {
         for (const part of [turned.budget, turned.poles]) part.hidden = true;
@@ -175,7 +182,10 @@ function fillCard(root, adapter, method, actions) {
   if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
   if (card?.trained) lines.push(h("p", {}, zooLink()));
   if (method) {
-    lines.push(h("button", { type: "button", "aria-label": say("method.open-named", { title: adapter.title }), onclick: () => actions.openMethod(adapter.key) }, say("method.open")));
+    lines.push(h("button", { type: "button", "aria-label": say("method.open-named", { title: adapter.title }), onclick: () => {
+      leave(root);
+      actions.openMethod(adapter.key);
+    } }, say("method.open")));
   }
   lines.push(h("button.quiet", { type: "button", onclick: () => actions.removeAdapter(adapter.key) }, say("adapters.remove")));
   root.replaceChildren(...lines);

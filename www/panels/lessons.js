@@ -223,8 +223,9 @@ function partsOfPage(root, store) {
   };
   /** Brings what a step is about into sight. @param {string[]} points */
   function show(points) {
-    // On a phone what turns is always in sight, and the rest of the screen is for the texts and what is near them.
-    const looked = narrow.matches ? points.filter((part) => !["coefficient", "figures", "texts", "base", "steered"].includes(part)) : points;
+    // On a phone what turns and what opens the adapters is always in sight, and the rest of the screen is for the texts
+    // and what is near them.
+    const looked = narrow.matches ? points.filter((part) => !/^(adapter.*|coefficient|figures|texts|base|steered)$/.test(part)) : points;
     const target = looked.length ? document.querySelector(looked.map((part) => ({ ...PARTS, ...POINTS })[part]).join()) : narrow.matches ? document.getElementById("columns") : null;
     target?.scrollIntoView({ block: narrow.matches ? "start" : "nearest" });
   }

@@ -17,6 +17,9 @@ export function visit(key) {
   name.focus();
 }
 
+/** Closes the dialog in which something was chosen, where it stands in one: the focus goes back to what opened it. @param {Element} element */
+export const leave = (element) => element.closest("dialog")?.close();
+
 /** As long as a key is held the base's text is where the steered one is. @param {HTMLElement} columns */
 export function holding(columns) {
   const end = () => { delete columns.dataset.hold; };

@@ -8,6 +8,7 @@ import { MOST } from "../state/compare.js";
 import { columnsOf, fitsZoo, gridOf, keyOf, titleIn } from "../state/methods.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { term } from "./glossary.js";
+import { leave } from "./places.js";
 import { choose, field } from "./work.js";
 
 /**
@@ -36,6 +37,8 @@ export function openFilter() {
   const box = document.getElementById("grid-filter");
   const fold = box?.closest("details");
   if (!box || !fold || fold.hidden) return;
+  const sheet = box.closest("dialog");
+  if (sheet && !sheet.open) sheet.showModal();
   fold.open = true;
   box.focus();
 }
@@ -87,9 +90,15 @@ export function zooGrid(root, store, actions) {
   const tell = (text) => { status.textContent = text; };
 
   /** @param {Line} line @param {Cell} cell */
-  function press({ title }, { item, behaviour: column, state, why: missing }) {
+  async function press({ title }, { item, behaviour: column, state, why: missing }) {
     if (!item) return tell(`${say("methods.add", { title, behaviour: column })}: ${missing}.`);
-    if (state !== "on") return actions.takeMethod(item.folder);
+    if (state !== "on") {
+      await actions.takeMethod(item.folder);
+      const { taking, error: failed, beside } = store.state.methods;
+      // It is chosen. One of several, and what went wrong, is told where it was pressed.
+      if (!taking && !failed && !beside) leave(root);
+      return;
+    }
     actions.removeAdapter(keyOf(item.folder));
     tell(say("methods.removed", { title }));
   }

@@ -4,7 +4,7 @@
 /** Parts of the page that a lesson may name, and where they are. Nothing else of a lesson ever becomes a selector. @type {Record<string, string>} */
 export const PARTS = {
   model: "#model",
-  adapters: "#adapters",
+  adapters: "#adapters, #adapters-open",
   coefficient: ".dose-row, #dosebar .track, #dosebar .dose-box",
   "adapter-switch": ".adapter .switch",
   "adapter-card": ".adapter .more",
@@ -30,12 +30,13 @@ export const PARTS = {
   train: "#train",
 };
 
-/** Of what every adapter has, a frame is around that of the one that is turned. @type {Record<string, string>} */
+/** Of what every adapter has, a frame is around that of the one that is turned, and in one column around what opens it. @type {Record<string, string>} */
 export const POINTS = {
   coefficient: '.adapter[data-active="true"] .dose-row, #dosebar .track',
-  "adapter-switch": '.adapter[data-active="true"] .switch',
-  "adapter-card": '.adapter[data-active="true"] .more',
-  "adapter-where": '.adapter[data-active="true"] .where',
+  "adapter-switch": '.adapter[data-active="true"] .switch, #adapters-open',
+  "adapter-card": '.adapter[data-active="true"] .more, #adapters-open',
+  "adapter-where": '.adapter[data-active="true"] .where, #adapters-open',
+  "adapter-add": "#adapter-add, #adapters-open",
 };
 
 /** What can be hidden: the texts stay, as a lesson is about them. */
