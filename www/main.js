@@ -1,6 +1,7 @@
 // Wires the state, the engine and the panels together.
 import { createActions } from "./actions.js";
 import { lessonActions } from "./actions/lessons.js";
+import { arrived, follow } from "./address.js";
 import { byId, memoryWords } from "./dom.js";
 import { adaptersPanel } from "./panels/adapters.js";
 import { sourceOf } from "./hub.js";
@@ -17,7 +18,7 @@ import { promptPanel } from "./panels/prompt.js";
 import { storagePanel } from "./panels/storage.js";
 import { stripsPanel } from "./panels/strips.js";
 import { tokenPanel } from "./panels/token.js";
-import { recall, remember, writeAddress } from "./remember.js";
+import { recall, remember } from "./remember.js";
 import { createReplay } from "./replay.js";
 import { LANGUAGE, say, speak, spoken, translate } from "./say.js";
 import { askedOf, withLesson } from "./state/lesson.js";
@@ -31,7 +32,8 @@ import { ONE_COLUMN } from "./widths.js";
 
 translate(document);
 
-const asked = parse(location.hash);
+const hash = arrived(location.hash);
+const asked = parse(hash);
 const { modelUrl, sampling, ...rest } = asked.patch;
 const initial = defaults();
 Object.assign(initial, rest, { sampling: { ...initial.sampling, ...sampling } });
@@ -86,21 +88,17 @@ embed({ title: byId("title"), told: byId("told") }, store, actions, { link, repl
 
 // ---- link ---------------------------------------------------------------------------------------
 
-let writing = 0;
 function link() {
   const { source } = store.state.model;
   const other = source?.kind === "url" && source.url !== DEFAULT_MODEL.url ? source.url : null;
   return withLesson(serialise(store.state, defaults(), other ?? modelUrl ?? null, asked.adapters), store.state.lesson);
 }
+const address = follow(link);
 store.watch(["turns"], ({ turns }) => rememberTurns(turns));
-store.watch(["prompt", "chat", "system", "turns", "variables", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device", "lesson"], () => {
-  clearTimeout(writing);
-  writing = setTimeout(() => writeAddress(link()), 300);
-});
-addEventListener("hashchange", () => location.reload());
+store.watch(["prompt", "chat", "system", "turns", "variables", "sampling", "maxTokens", "stop", "cache", "klAfterSplit", "adapters", "shelf", "gone", "model", "device", "lesson"], address.soon);
 
 async function share() {
-  const written = writeAddress(link());
+  const written = address.now();
   const button = byId("share");
   try {
     await navigator.clipboard.writeText(new URL(link(), location.href.split(/[?#]/)[0]).href);
@@ -135,7 +133,7 @@ language.addEventListener("change", () => {
   speak(language.value);
   // Where nothing is remembered the link has to say it; where the link says it, it says the new one.
   if (store.state.language || spoken() !== language.value) store.set({ language: language.value });
-  writeAddress(link());
+  address.now();
   location.reload();
 });
 
@@ -162,7 +160,7 @@ store.watch(["memory", "model"], ({ memory, model }) => {
 
 // The recording and the words of the adapters first, then the engine, and then what only the
 // engine needs and what only the next visit needs.
-const lesson = askedOf(location.hash);
+const lesson = askedOf(hash);
 lessons.setLinked(lesson);
 await Promise.all([recorded, fetchShipped(false)]);
 if (lesson.lesson) await lessons.resume(lesson.lesson, lesson);

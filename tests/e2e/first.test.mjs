@@ -65,6 +65,17 @@ test("the slider changes the text under the hand; 0 is the base; another adapter
   await context.close();
 });
 
+test("what was changed just before the page is loaded again is there", options, async () => {
+  const { page, context } = await visit();
+  await page.locator("#prompt").fill("Just now");
+  await turn(page, 0.5);
+  await page.reload();
+  await page.waitForFunction(() => document.querySelector(".dose-box")?.value === "0.5");
+  assert.equal(await page.locator("#prompt").inputValue(), "Just now");
+  assert.ok(page.url().includes("p=Just+now"), page.url());
+  await context.close();
+});
+
 test("a token opens: both models' chances, here and on the strip", options, async () => {
   const { page, context } = await visit();
   await page.locator("#steered-text .tok").nth(6).click();
