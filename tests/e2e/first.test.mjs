@@ -178,6 +178,28 @@ test("on a phone the adapters are a sheet: one control names what is turned, ope
   await context.close();
 });
 
+test("twice as large nothing is beside the window, and every control can be reached", options, async () => {
+  // What a window of 1280 by 720 has at 200 %.
+  const { page, context } = await visit({ viewport: { width: 640, height: 360 }, deviceScaleFactor: 2 });
+  /** Controls that lie beside the window, or under something else, once they have the focus. */
+  const lost = (within) => page.evaluate((within) => [...document.querySelectorAll(`${within} :is(a, button, input:not(.sr), select, textarea, summary)`)]
+    .filter((control) => control.checkVisibility() && !control.disabled)
+    .filter((control) => {
+      control.focus();
+      const { left, right, top, bottom } = control.getBoundingClientRect();
+      const found = document.elementFromPoint((left + right) / 2, (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2);
+      return left < -1 || right > innerWidth + 1 || !(control.contains(found) || found?.contains(control) || found?.closest("label")?.contains(control));
+    }).map((control) => control.id || control.textContent || control.outerHTML), within);
+  const fits = (selector) => page.locator(selector).evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth);
+  for (const fold of await page.locator("main summary").filter({ visible: true }).all()) await fold.click();
+  assert.ok(await fits("html"), "sideways scroll");
+  assert.deepEqual(await lost("body"), []);
+  await sheet(page);
+  assert.deepEqual(await lost("#adapters-sheet"), []);
+  assert.ok(await fits("#adapters-sheet"));
+  await context.close();
+});
+
 test("every word is explained where it stands, and the keyboard comes back to it", options, async () => {
   const { page, context } = await visit();
   const words = await page.locator(".term:visible").evaluateAll((terms) => [...new Set(terms.map((term) => term.dataset.term))]);

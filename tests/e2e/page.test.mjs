@@ -81,6 +81,12 @@ test("where storage is denied the page runs without remembering", options, async
   await page.keyboard.press("Escape");
   await page.locator("#share").click();
   await page.locator("#share", { hasText: "may not copy" }).waitFor();
+  // What may not be copied is shown, to be copied by hand.
+  await page.locator("summary", { hasText: /^Model$/ }).click();
+  await page.getByRole("button", { name: "Copy diagnostics" }).click();
+  const shown = page.locator(".diagnostics textarea");
+  await shown.waitFor();
+  assert.equal(JSON.parse(await shown.inputValue()).model.status, "ready");
   assert.deepEqual(complaints, []);
   await context.close();
 });
@@ -305,6 +311,18 @@ test("a model without a tokenizer is told at loading, and Run says what to do", 
   assert.equal(await page.getByLabel("Chat", { exact: true }).isDisabled(), true, "it has no chat template");
   assert.equal(await page.getByLabel("Plain text").isChecked(), true);
   assert.match(await run(page), /^Done/);
+  // What a report takes: what there is, and nothing that was written.
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.locator("summary", { hasText: /^Model$/ }).click();
+  await page.locator(".diagnostics button").click();
+  await page.locator(".diagnostics button", { hasText: /^Copied/ }).waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  const { page: address, wasm, engine, model, adapters, run: done } = JSON.parse(copied);
+  assert.equal(address, proxy.url);
+  assert.match(wasm.sha256, /^[0-9a-f]{64}$/);
+  assert.deepEqual([engine.status, model.status, model.info.layers, done.status, done.tokens], ["ready", "ready", 2, "done", 6]);
+  assert.deepEqual(adapters.slice(0, 1).map(({ name, on }) => [name, on]), [["tone-lora", true]]);
+  assert.ok(!copied.includes("abcabc"), copied);
   await context.close();
 });
 
@@ -553,6 +571,52 @@ test("what is kept of a download that was cut is said, and can be deleted", opti
   assert.doesNotMatch(await page.locator("#model").textContent(), /30\.0 MB/);
   await context.close();
   proxy.prelude = PRELUDE;
+});
+
+test("a brush over the layer map says on which blocks an adapter acts, by mouse and by keys", options, async () => {
+  const { page, context, complaints } = await tiny();
+  const mine = await withLora(page, 1);
+  await page.locator("#curve, #layers").evaluateAll((folds) => { for (const fold of folds) fold.open = true; });
+  await page.locator('#curve input[name="dose-pairs"][value="one"]').check();
+  for (const [what, words] of [["prompt", "abc"], ["positive", "aaaa"], ["negative", "cccc"]]) {
+    await page.locator(`#dose-one-${what}`).fill(words);
+    await page.locator(`#dose-one-${what}`).blur();
+  }
+  await page.locator("#layers-go:not(:disabled)").click();
+  const brush = page.locator("#layers .brush");
+  await brush.scrollIntoViewIfNeeded();
+  /** The adapter acts on these blocks, and both places say so. */
+  const acts = async (layers, says) => {
+    await page.locator("#layers .brush-place [role=status]").filter({ hasText: says }).waitFor({ state: "attached" });
+    await page.waitForFunction(([box, layers]) => box.value === layers, [await mine.locator("input[id$=-layers]").elementHandle(), layers]);
+  };
+  const { x, y, width, height } = await brush.boundingBox();
+  /** The middle of one of the two bars. */
+  const bar = (at) => [x + 44 + (at + 0.5) * (width - 52) / 2, y + height / 2];
+  await page.mouse.move(...bar(1));
+  await page.mouse.down();
+  await page.mouse.up();
+  await acts("1", /^lora acts on blocks 1 alone\.$/);
+  await page.mouse.move(...bar(0));
+  await page.mouse.down();
+  await page.mouse.move(...bar(1), { steps: 3 });
+  await page.mouse.up();
+  await acts("0-1", /^lora acts on blocks 0-1 alone\.$/);
+  // What is given up in its midst changes nothing.
+  await page.mouse.move(...bar(0));
+  await page.mouse.down();
+  await page.keyboard.press("Escape");
+  await page.mouse.up();
+  await acts("0-1", /0-1/);
+  await page.keyboard.press("Enter");
+  await acts("0", /^lora acts on blocks 0 alone\.$/);
+  await page.keyboard.press("Shift+ArrowRight");
+  await acts("0-1", /0-1/);
+  await page.getByRole("button", { name: "As before" }).click();
+  await acts("", /^$/);
+  assert.ok(await brush.evaluate((figure) => figure === document.activeElement), "the focus stays where it can go on");
+  assert.deepEqual(complaints, []);
+  await context.close();
 });
 
 test("an adapter's warnings, its base and the layers that it reaches are shown", options, async () => {

@@ -180,6 +180,32 @@ test("how much likelier a word became is told in nats", options, async () => {
   await context.close();
 });
 
+test("back and forward show the texts that were in each place", options, async () => {
+  const { page, context } = await open(browser, `${proxy.url}${HASH.replace("n=8", "n=4")}&a=`);
+  await loadTinyModel(page);
+  await run(page);
+  const older = await text(page, "base");
+  await page.locator("#prompt").fill("abcabc");
+  await run(page);
+  const newer = await text(page, "base");
+  assert.notEqual(newer, older);
+  await page.waitForFunction(() => location.hash.includes("p=abcabc") && history.state?.run);
+  const shows = (words) => page.waitForFunction((words) => document.querySelector("#prompt") && [...document.querySelectorAll("#base-text .tok")].map((span) => span.textContent).join("") === words, words);
+  // Another link is another place, in which the older one is opened.
+  await page.evaluate(() => { location.hash = "#v=2&device=cpu&p=Elsewhere&a="; });
+  await page.waitForFunction(() => document.querySelector("#prompt")?.value === "Elsewhere");
+  await unfold(page);
+  await history(page).nth(1).getByRole("button", { name: /^Open/ }).click();
+  await shows(older);
+  await page.evaluate(() => history.back());
+  await shows(newer);
+  assert.equal(await page.locator("#prompt").inputValue(), "abcabc");
+  await page.evaluate(() => history.forward());
+  await shows(older);
+  assert.match(await page.locator("#opened").innerText(), /^From the history/);
+  await context.close();
+});
+
 test("without storage runs are kept while the page is open; with it two tabs share them", options, async () => {
   const denied = await browser.newContext();
   await denied.addInitScript(() => { Object.defineProperty(window, "localStorage", { get() { throw new DOMException("denied", "SecurityError"); } }); });

@@ -152,6 +152,24 @@ test("a key swaps the method, at the same dose if wished; beside another it take
   await cell(page, "tone/lora").click();
   await page.locator(".methods-said", { hasText: "LoRA acts at 0.50: there it moves the model as far as IA3 at 1.00, by 1.00 nats." }).waitFor();
   await page.waitForFunction(() => location.hash.includes("a=tone/lora:0.5"));
+  // Side by side at one dose, each turned as far as its curve says; what acts stays as it is.
+  const compare = page.locator("#methods-compare");
+  for (const title of ["LoRA", "IA3"]) {
+    assert.equal(await compare.isDisabled(), true);
+    await page.getByLabel(`Compare ${title}`, { exact: true }).check();
+  }
+  await page.locator("#compare-nats").fill("none");
+  await compare.click();
+  await page.locator(".compare-methods .error", { hasText: "The dose is a number of nats" }).waitFor();
+  await page.locator("#compare-nats").fill("1");
+  await compare.click();
+  await page.waitForFunction(() => {
+    const columns = [...document.querySelectorAll("#runs-compare .compare-columns article")];
+    return columns.length === 2 && columns.every((column) => column.querySelectorAll(":scope > .wrote .tok").length === 6);
+  });
+  await page.locator("#runs-compare .work").waitFor({ state: "hidden" });
+  assert.deepEqual(await page.locator(".compare-columns h4").allTextContents(), ["LoRA at 0.50, 1 nat, d 1.50", "IA3 at 1.00, 1 nat, d 2.50"]);
+  assert.deepEqual(await page.locator("#adapter-list > *").evaluateAll((cards) => cards.map((one) => [one.dataset.adapter, one.querySelector(".dose-box").value])), [["tone/lora", "0.5"], ["tone/ia3", "0"]]);
   assert.deepEqual(complaints, []);
   await context.close();
 });

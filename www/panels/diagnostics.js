@@ -33,11 +33,13 @@ const tried = (asks) => asks().catch((/** @type {any} */ error) => ({ failed: St
 /** @param {import("../state/store.js").State} state */
 export async function diagnostics({ engine, model, adapters, memory, device, allowSoftwareGpu, run }) {
   const { source, info } = model;
-  const [module, webgpu, storage] = await Promise.all([tried(wasm), tried(gpu), tried(async () => await navigator.storage?.estimate?.() ?? null)]);
+  const [module, webgpu, storage, serviceWorker] = await Promise.all([tried(wasm), tried(gpu), tried(async () => await navigator.storage?.estimate?.() ?? null),
+    // Where it is denied, already looking for it throws.
+    tried(async () => Boolean(navigator.serviceWorker?.controller))]);
   return JSON.stringify({
     page: location.href.split(/[?#]/)[0], time: new Date().toISOString(), language: LANGUAGE, frame: window !== window.top,
     browser: navigator.userAgent, cores: navigator.hardwareConcurrency, deviceMemory: /** @type {any} */ (navigator).deviceMemory ?? null,
-    secure: isSecureContext, isolated: crossOriginIsolated, serviceWorker: Boolean(navigator.serviceWorker?.controller),
+    secure: isSecureContext, isolated: crossOriginIsolated, serviceWorker,
     wasm: module, webgpu,
     engine: { status: engine.status, device: engine.device, error: engine.error, asked: device, allowSoftwareGpu },
     model: { status: model.status, name: model.name, url: source?.kind === "url" ? source.url : source?.kind ?? null, error: model.error, info },
