@@ -79,6 +79,16 @@ test("on the model: from another word, kept, opened again; fan, comparison and b
   const first = [await text(page, "base"), await text(page, "steered")];
   assert.notEqual(first[0], first[1]);
 
+  // ---- how much likelier a word became, in nats ----
+  await page.locator("#difference-nats").check();
+  const cells = await page.locator("#token tbody tr").evaluateAll((list) => list.map((row) => [...row.querySelectorAll("td")].map((cell) => cell.textContent)));
+  assert.ok(cells.length >= 8 && cells.every(([, , nats]) => /^(?:[+−]\d+\.\d\d|0)$/.test(nats)), JSON.stringify(cells));
+  const number = (words) => Number(words.replace("−", "-").replace(/ %|<.*/g, ""));
+  for (const [likely, now, nats] of cells.filter((row) => row.slice(0, 2).every((p) => number(p) >= 1))) {
+    assert.ok(Math.abs(Math.log(number(now) / number(likely)) - number(nats)) < 0.7, `${likely} ${now} ${nats}`);
+  }
+  await page.locator("#difference-nats").uncheck();
+
   // ---- from another word, by keyboard ----
   await page.locator('#steered-text .tok[data-at="2"]').click();
   const before = await page.locator("#steered-text .tok").evaluateAll((list) => list.slice(0, 2).map((one) => one.textContent).join(""));
@@ -163,20 +173,6 @@ test("on the model: from another word, kept, opened again; fan, comparison and b
   assert.equal(await page.locator(".dose-box").first().inputValue(), "1");
   assert.deepEqual(await axe(page, { runOnly: ["wcag2a", "wcag2aa", "wcag22aa"] }), []);
   assert.deepEqual(complaints, []);
-  await context.close();
-});
-
-test("how much likelier a word became is told in nats", options, async () => {
-  const { page, context } = await open(browser, proxy.url + HASH.replace("n=8", "n=3"));
-  await loadModel(page);
-  await run(page);
-  await page.locator("#difference-nats").check();
-  const cells = await page.locator("#token tbody tr").evaluateAll((list) => list.map((row) => [...row.querySelectorAll("td")].map((cell) => cell.textContent)));
-  assert.ok(cells.length >= 8 && cells.every(([, , nats]) => /^(?:[+−]\d+\.\d\d|0)$/.test(nats)), JSON.stringify(cells));
-  const number = (words) => Number(words.replace("−", "-").replace(/ %|<.*/g, ""));
-  for (const [base, steered, nats] of cells.filter((row) => row.slice(0, 2).every((p) => number(p) >= 1))) {
-    assert.ok(Math.abs(Math.log(number(steered) / number(base)) - number(nats)) < 0.7, `${base} ${steered} ${nats}`);
-  }
   await context.close();
 });
 
