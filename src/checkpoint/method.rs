@@ -256,7 +256,7 @@ pub struct Card {
 }
 
 impl Method {
-    /// The card of the page and the row of the README.
+    /// The card of the page and the row of `docs/methods.md`.
     #[must_use]
     pub fn card(&self) -> Card {
         let doc = std::str::from_utf8(self.doc).unwrap_or_default();

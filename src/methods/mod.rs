@@ -91,7 +91,7 @@ use crate::error::{Error, Result};
 use crate::hooks::Law;
 use crate::weights::HostTensor;
 
-/// Every method, in the order of the page and the README.
+/// Every method, in the order of the page and of `docs/methods.md`.
 pub static METHODS: &[&Method] = &[
     &lora::METHOD,
     &pissa::METHOD,
@@ -185,7 +185,7 @@ pub(crate) fn method_of(config: &Config) -> Result<&'static Method> {
         })
 }
 
-/// The README's tables, from the heads of the methods' files: what c does under each law, then one
+/// The tables of `docs/methods.md`, from the heads of the methods' files: what c does under each law, then one
 /// row per method.
 #[must_use]
 pub fn method_table() -> String {

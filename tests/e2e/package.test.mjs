@@ -1,4 +1,4 @@
-// The package without our page: the README's example, run as it stands.
+// The package without our page: the example of docs/package.md, run as it stands.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -7,16 +7,15 @@ import { LONG, open, start } from "./support.mjs";
 
 const { browser, proxy } = await start();
 
-/** The first `js` block after the heading. */
+/** The first `js` block. */
 function example() {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const [, section] = readme.split("## In your own page");
-  return section?.match(/```js\n([\s\S]*?)```/)?.[1] ?? "";
+  const text = readFileSync(new URL("../../docs/package.md", import.meta.url), "utf8");
+  return text.match(/```js\n([\s\S]*?)```/)?.[1] ?? "";
 }
 
-test("the README's example streams, in at most 30 lines", { timeout: 2 * LONG }, async () => {
+test("the package's example streams, in at most 30 lines", { timeout: 2 * LONG }, async () => {
   const code = example();
-  assert.ok(code.includes("loadModel") && code.includes("for await"), "README.md has no example");
+  assert.ok(code.includes("loadModel") && code.includes("for await"), "docs/package.md has no example");
   assert.ok(code.trimEnd().split("\n").length <= 30, "the example is longer than 30 lines");
   proxy.files.set("/example.html", { type: "text/html", body: "<!doctype html><title>example</title>" });
   proxy.files.set("/example.js", { type: "text/javascript", body: code });

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use steering_playground::checkpoint::Family;
 use steering_playground::methods::{METHODS, method_table};
 
 use crate::gpu::LAUNCHES;
@@ -68,20 +69,23 @@ fn every_method_explains_itself() {
 /// `UPDATE=1 cargo test` writes the tables.
 #[test]
 fn the_readme_tables_are_the_code() {
-    table_is("methods", &method_table());
-    table_is("families", &family_table());
+    table_is("README.md", "kinds", &kind_table());
+    table_is("README.md", "families", &family_table());
+    // Links of a document begin in its own folder.
+    let methods = method_table().replace("](src/", "](../src/");
+    table_is("docs/methods.md", "methods", &methods);
 }
 
-/// Compares what stands between two marks in the README, or writes it.
-fn table_is(mark: &str, expected: &str) {
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).expect("README.md");
+/// Compares what stands between two marks in a document, or writes it.
+fn table_is(document: &str, mark: &str, expected: &str) {
+    let path = root().join(document);
+    let text = fs::read_to_string(&path).expect("the document");
     let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
-    let (before, rest) = readme.split_once(&start).expect("start of the table");
+    let (before, rest) = text.split_once(&start).expect("start of the table");
     let (table, after) = rest.split_once(&end).expect("end of the table");
     if std::env::var_os("UPDATE").is_some() {
-        let readme = format!("{before}{start}{expected}{end}{after}");
-        fs::write(path, readme).expect("writable README");
+        let text = format!("{before}{start}{expected}{end}{after}");
+        fs::write(path, text).expect("a writable document");
         return;
     }
     assert_eq!(
@@ -90,7 +94,51 @@ fn table_is(mark: &str, expected: &str) {
     );
 }
 
-/// One row per family, from the files of `src/arch`: the first sentence of the head, the names by
+/// The methods by what they do to a layer: one row for each such family, with the names of its methods.
+fn kind_table() -> String {
+    let mut table = String::from("| family | what it does | methods |\n|---|---|---|\n");
+    let mut named = 0;
+    for (family, name, what) in [
+        (
+            Family::LowRank,
+            "low-rank",
+            "adds a low-rank matrix to the weight",
+        ),
+        (
+            Family::FullRank,
+            "full-rank",
+            "adds a whole matrix, written in few numbers, to the weight",
+        ),
+        (
+            Family::Scale,
+            "scale",
+            "multiplies activations number by number",
+        ),
+        (Family::Rotate, "rotate", "turns activations"),
+        (
+            Family::Prompt,
+            "prompt",
+            "gives the model extra keys and values, or trained tokens",
+        ),
+        (
+            Family::Vector,
+            "vector",
+            "adds a direction to the residual stream or to a layer's output",
+        ),
+    ] {
+        let cards = METHODS.iter().map(|method| method.card());
+        let titles: Vec<&str> = cards
+            .filter(|card| card.family == family)
+            .map(|card| card.title)
+            .collect();
+        named += titles.len();
+        table += &format!("| {name} | {what} | {} |\n", titles.join(", "));
+    }
+    assert_eq!(named, METHODS.len(), "a family has no row");
+    table
+}
+
+/// One row per family of models, from the files of `src/arch`: the first sentence of the head, the names by
 /// which files say what they are, and the launches that the GPU test counts.
 fn family_table() -> String {
     let folder = root().join("src/arch");

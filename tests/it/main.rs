@@ -21,6 +21,7 @@ mod hub;
 mod kernels;
 mod kinds;
 mod laws;
+mod links;
 mod loading;
 mod mixed;
 mod model;

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::coding::{Coding, Effort};
 use crate::failure::{OrMend, Result};
 use crate::model::sha256;
@@ -122,6 +124,7 @@ fn package(
     };
     // An optimised module will do where none is asked for.
     if ours(&optimised) || wasm_opt.is_none() && ours(&plain) {
+        describe(workspace)?;
         say("package", format!("{} is up to date", pkg.display()));
         return Ok(());
     }
@@ -153,8 +156,7 @@ fn package(
         )?;
         fs::rename(&smaller, &module).or_mend(could_not("write", &module), mend)?;
     }
-    let description = pkg.join("package.json");
-    fs::write(&description, package_json()).or_mend(could_not("write", &description), mend)?;
+    describe(workspace)?;
     let recipe = if wasm_opt.is_some() { optimised } else { plain };
     let hash = sha256(&module).or_mend(could_not("read", &module), mend)?;
     fs::write(&stamp, recipe + &hash + "\n").or_mend(could_not("write", &stamp), mend)?;
@@ -174,23 +176,75 @@ fn clear(pkg: &Path) -> io::Result<()> {
     fs::create_dir_all(pkg)
 }
 
-/// What npm and bundlers want to know of the package.
-fn package_json() -> String {
-    format!(
-        r#"{{
-  "name": "{PACKAGE}",
-  "version": "{version}",
-  "license": "{license}",
-  "type": "module",
-  "main": "{NAME}.js",
-  "types": "{NAME}.d.ts",
-  "files": ["{NAME}.js", "{NAME}.d.ts", "{NAME}_bg.wasm", "{NAME}_bg.wasm.d.ts", "snippets"],
-  "sideEffects": false
-}}
-"#,
-        version = env!("CARGO_PKG_VERSION"),
-        license = env!("CARGO_PKG_LICENSE"),
+/// Files beside the module that come with the package: their names there, and in the repository.
+const BESIDE: [(&str, &str); 3] = [
+    ("README.md", "docs/package.md"),
+    ("LICENSE-MIT", "LICENSE-MIT"),
+    ("LICENSE-APACHE", "LICENSE-APACHE"),
+];
+
+/// Writes what says what the package is. It takes no time, and the module may be up to date where this is not.
+fn describe(workspace: &Workspace) -> Result {
+    let write = || -> io::Result<()> {
+        let pkg = workspace.pkg();
+        let manifest = fs::read_to_string(workspace.root.join("Cargo.toml"))?;
+        fs::write(pkg.join("package.json"), package_json(&manifest))?;
+        for (name, source) in BESIDE {
+            fs::copy(workspace.root.join(source), pkg.join(name))?;
+        }
+        Ok(())
+    };
+    write().or_mend(
+        format!("could not describe {}", workspace.pkg().display()),
+        "restore Cargo.toml, docs/package.md and the licences from git",
     )
+}
+
+/// What npm and bundlers want to know of the package; what the crate says of itself too is taken from its
+/// manifest.
+fn package_json(manifest: &str) -> String {
+    let (module, types) = (format!("{NAME}.js"), format!("{NAME}.d.ts"));
+    let wasm = format!("{NAME}_bg.wasm");
+    let at = |file: &str| format!("./{file}");
+    // Types come first: who resolves takes the first condition that fits.
+    let entry = json!({ "types": at(&types), "default": at(&module) });
+    let mut files = vec![module.clone(), types.clone(), wasm.clone()];
+    files.extend([format!("{wasm}.d.ts"), "snippets".into()]);
+    files.extend(BESIDE.map(|(name, _)| name.to_owned()));
+    let mut package = json!({
+        "name": PACKAGE,
+        "version": said(manifest, "version"),
+        "description": said(manifest, "description"),
+        "keywords": said(manifest, "keywords"),
+        "license": said(manifest, "license"),
+        "type": "module",
+        "main": at(&module),
+        "types": at(&types),
+        "exports": {
+            ".": entry,
+            (at(&module)): entry,
+            (at(&wasm)): at(&wasm),
+            "./package.json": "./package.json",
+        },
+        "files": files,
+        "sideEffects": false,
+    });
+    if let Value::String(url) = said(manifest, "repository") {
+        package["repository"] = json!({ "type": "git", "url": url });
+    }
+    format!("{package:#}\n")
+}
+
+/// A field of the package in `Cargo.toml`: a text, or a list of texts on one line. Both are written in JSON as
+/// they are there.
+fn said(manifest: &str, field: &str) -> Value {
+    let package = manifest.split("[package]\n").nth(1).unwrap_or_default();
+    let package = package.split("\n[").next().unwrap_or_default();
+    let mut lines = package.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.trim_start().strip_prefix('='));
+    value
+        .and_then(|value| serde_json::from_str(value).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -204,5 +258,51 @@ mod tests {
         let name = format!("[package]\nname = \"{PACKAGE}\"\n");
         assert!(manifest.contains(&name), "{PACKAGE}");
         assert_eq!(NAME, PACKAGE.replace('-', "_"));
+    }
+
+    #[test]
+    fn the_package_says_what_npm_and_bundlers_want_to_know() {
+        let manifest = include_str!("../../Cargo.toml");
+        let package: Value = serde_json::from_str(&package_json(manifest)).unwrap();
+        assert_eq!(package["name"], PACKAGE);
+        assert_eq!(package["type"], "module");
+        assert_eq!(package["license"], "MIT OR Apache-2.0");
+        let version = format!("\nversion = {}\n", package["version"]);
+        assert!(manifest.contains(&version), "{version}");
+        assert!(!package["description"].as_str().unwrap().is_empty());
+        assert!(package["keywords"].as_array().unwrap().len() >= 3);
+
+        // Whatever is named can be packed, and types come before the module.
+        let files: Vec<String> = serde_json::from_value(package["files"].clone()).unwrap();
+        let exports = package["exports"].as_object().unwrap();
+        let named = exports.values().flat_map(|entry| match entry {
+            Value::Object(conditions) => {
+                assert_eq!(conditions.keys().next().unwrap(), "types");
+                conditions.values().cloned().collect()
+            }
+            one => vec![one.clone()],
+        });
+        for file in named.chain([package["main"].clone(), package["types"].clone()]) {
+            let file = file.as_str().unwrap().strip_prefix("./").unwrap();
+            // npm packs this one unasked.
+            let is_packed = file == "package.json" || files.iter().any(|name| name == file);
+            assert!(is_packed, "{file}");
+        }
+        for (name, _) in BESIDE {
+            assert!(files.iter().any(|file| file == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_told_where_the_manifest_has_one() {
+        let manifest =
+            "[package]\nversion = \"1.2.3\"\n\n[lib]\nrepository = \"https://no.example\"\n";
+        let package = package_json(manifest);
+        assert!(package.contains("\"version\": \"1.2.3\""), "{package}");
+        assert!(!package.contains("repository"), "{package}");
+        let manifest = "[package]\nrepository = \"https://code.example/playground\"\n";
+        let package: Value = serde_json::from_str(&package_json(manifest)).unwrap();
+        let repository = json!({ "type": "git", "url": "https://code.example/playground" });
+        assert_eq!(package["repository"], repository);
     }
 }

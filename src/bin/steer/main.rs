@@ -101,7 +101,7 @@ enum Command {
     Bench(Bench),
     /// Measure a GPU: what it gives at best, and what a token makes of that.
     Gpu(Gpu),
-    /// Print the method table of the README, or what is known of the methods.
+    /// Print the table of methods, or what is known of the methods.
     Methods(Methods),
 }
 

@@ -1,4 +1,4 @@
-//! `steer methods`: the method table of the README, or what is known of the methods.
+//! `steer methods`: the tables of docs/methods.md, or what is known of the methods.
 
 use std::path::PathBuf;
 
