@@ -138,10 +138,10 @@ fn family_table() -> String {
 #[test]
 fn the_tests_that_the_security_document_names_are_there() {
     let document = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
-    let is_head = |line: &&str| !["| | what | proved by |", "|---|---|---|"].contains(line);
+    let is_row = |line: &&str| !["| | what | proved by |", "|---|---|---|"].contains(line);
     let rows = document.lines().filter(|line| line.starts_with('|'));
     let mut claims = 0;
-    for line in rows.filter(is_head) {
+    for line in rows.filter(is_row) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [can, what, proof] = cells[..] else {
             panic!("{line}: three cells are expected");

@@ -42,7 +42,7 @@ pub(super) fn check(template: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bytes of a tag from behind its opening on, with that.
+/// The bytes of a tag of which `inside` follows the opening, which counts too.
 fn check_tag(inside: &str, end: &str) -> Result<usize, Error> {
     let bytes = expression_bytes(inside, end);
     let words = words(&inside[..bytes]);

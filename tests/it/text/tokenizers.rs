@@ -345,7 +345,7 @@ fn a_tokenizer_costs_no_more_than_its_file_and_its_text() {
     assert_eq!(error.code(), "bad-tokenizer", "{error}");
     for name in ["tokenizer_config.json", "generation_config.json"] {
         let json = fixture("tiny_tokenizer.json");
-        let error = folder(&json, &[(name, &nested)]).expect_err("nested");
+        let error = folder(&json, &[(name, nested.as_str())]).expect_err("nested");
         assert!(
             error.code() == "bad-tokenizer" && error.to_string().contains(name),
             "{error}"
@@ -360,7 +360,7 @@ fn a_tokenizer_costs_no_more_than_its_file_and_its_text() {
             u64::MAX
         );
         took = took.max(peak(|| {
-            if let Ok(text) = folder(&file, &[("tokenizer_config.json", &added)]) {
+            if let Ok(text) = folder(&file, &[("tokenizer_config.json", added.as_str())]) {
                 let ids = text.encode("a b <far>", false).unwrap_or_default();
                 let _ = text.decode(&ids, false);
             }
