@@ -180,7 +180,8 @@ fn no_source_reads_a_secret_of_the_reader() {
         for name in [
             "HF_TOKEN",
             "HUGGING_FACE_HUB_TOKEN",
-            "uthorization",
+            "Authorization",
+            "authorization",
             "Bearer",
         ] {
             assert!(!text.contains(name), "{} names {name}", path.display());
