@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
+import { listing } from "../src/web/hub.js";
 import { HUB, copyOf, idOf, itemSource, keptOf, placeOf, sourceOf } from "./hub.js";
 
 test("places on the Hub are told from addresses", () => {
@@ -67,4 +68,30 @@ test("each known model is one file of a repository, with its size and its licenc
 
 test("the list of copies that comes with the page has the form of one", async () => {
   assert.deepEqual(JSON.parse(await readFile(new URL("./models.json", import.meta.url), "utf8")), []);
+});
+
+test("a listing whose pages go on for ever is given up after one too many", async () => {
+  let asked = 0;
+  const before = globalThis.fetch;
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url) => { asked += 1; return new Response("[]", { headers: { Link: `<${url}>; rel="next"` } }); });
+  try {
+    const { status, pages } = await listing("https://mirror.example/api/models/o/n/tree/main", undefined);
+    // One more than src/hub/listing.rs reads, which is how it knows.
+    assert.deepEqual([status, pages.length, asked], [200, 201, 201]);
+  } finally {
+    globalThis.fetch = before;
+  }
+});
+
+test("what is asked of the Hub carries nothing of the reader", async () => {
+  /** @type {any[]} */
+  const asked = [];
+  const before = globalThis.fetch;
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url, /** @type {any} */ options) => { asked.push([url, options]); return new Response("[]"); });
+  try {
+    await listing("https://huggingface.co/api/models/o/n/tree/main?recursive=true", undefined);
+    assert.deepEqual(asked, [["https://huggingface.co/api/models/o/n/tree/main?recursive=true", { signal: undefined, cache: "no-store" }]]);
+  } finally {
+    globalThis.fetch = before;
+  }
 });

@@ -303,9 +303,13 @@ impl Config {
                 expected: match fault {
                     Fault::NotAPattern => "an object whose keys are Python's regular expressions",
                     Fault::TooManySteps => "keys that are matched in a bounded number of steps",
+                    Fault::TooMany => {
+                        "at most 1024 keys that are patterns, and 4096 letters of those that look \
+                         around or back: write modules by their names"
+                    }
                 }
                 .into(),
-                found: format!("the key `{key}`"),
+                found: format!("the key `{}`", key.chars().take(60).collect::<String>()),
             };
             if matches(key).map_err(fault)? {
                 let number = finite(value).ok_or_else(|| self.bad(pattern, expected))?;

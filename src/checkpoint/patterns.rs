@@ -1,6 +1,6 @@
 //! Patterns of module names, matched as PEFT matches them with Python's `re`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use fancy_regex::{Regex, RegexBuilder};
@@ -9,6 +9,17 @@ use fancy_regex::{Regex, RegexBuilder};
 const STEPS: usize = 100_000;
 /// The largest size of a compiled pattern, in bytes.
 const SIZE: usize = 1 << 18;
+/// Letters of one pattern: a longer one is larger than [`SIZE`], and takes more than that before it is refused.
+const LONGEST: usize = 8192;
+/// Patterns that are read of one config. A name without operators is none: there may be one for every
+/// module.
+const COUNT: usize = 1024;
+/// So many patterns may have [`STEPS`] and [`SIZE`] to the full; of more each has less, so that all of them
+/// together stay within a few times that, however short each is to write.
+const IN_FULL: usize = 64;
+/// Letters of all patterns of one config that have what backtracks: the engine makes many parts of such a
+/// pattern, and each of them may have [`SIZE`].
+const BACKTRACKING: usize = 4096;
 
 /// What is wrong with a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +28,16 @@ pub(crate) enum Fault {
     NotAPattern,
     /// Look-around, and repetitions that backtrack too often.
     TooManySteps,
+    /// More than [`COUNT`], or longer than [`BACKTRACKING`].
+    TooMany,
 }
 
 /// Patterns compiled once, for all the names they are tried on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patterns {
     read: RefCell<BTreeMap<String, Result<Regex, Fault>>>,
+    /// Letters of those that backtrack, so far.
+    backtracking: Cell<usize>,
 }
 
 impl Patterns {
@@ -50,21 +65,55 @@ impl Patterns {
 
     fn matches(&self, path: &str, pattern: String) -> Result<bool, Fault> {
         let mut known = self.read.borrow_mut();
-        let regex = known.entry(pattern);
-        match regex.or_insert_with_key(|pattern| read(pattern)) {
+        let before = known.len();
+        if !known.contains_key(&pattern) {
+            let own = if backtracks(&pattern) {
+                pattern.len()
+            } else {
+                0
+            };
+            let letters = self.backtracking.get() + own;
+            if before >= COUNT || letters > BACKTRACKING {
+                return Err(Fault::TooMany);
+            }
+            self.backtracking.set(letters);
+        }
+        let regex = known
+            .entry(pattern)
+            .or_insert_with_key(|pattern| read(pattern, before));
+        let found = match regex {
             Ok(regex) => regex.is_match(path).map_err(|_| Fault::TooManySteps),
             Err(fault) => Err(*fault),
+        };
+        if let Err(fault) = found {
+            // It would go on as long at every other name.
+            *regex = Err(fault);
         }
+        found
     }
 }
 
-/// A pattern at the start of a text, as `re.match` takes it.
-fn read(pattern: &str) -> Result<Regex, Fault> {
+/// Whether a pattern looks around, back, or holds on to what it took; what only may be one counts too.
+fn backtracks(pattern: &str) -> bool {
+    let signs = [
+        "(?=", "(?!", "(?<", "(?>", "(?(", "(?P=", "++", "*+", "?+", "}+",
+    ];
+    let is_reference = |pair: &[u8]| pair[0] == b'\\' && pair[1].is_ascii_digit();
+    signs.iter().any(|sign| pattern.contains(sign))
+        || pattern.as_bytes().windows(2).any(is_reference)
+}
+
+/// A pattern at the start of a text, as `re.match` takes it; `before` others were read.
+fn read(pattern: &str, before: usize) -> Result<Regex, Fault> {
+    if pattern.len() > LONGEST {
+        return Err(Fault::NotAPattern);
+    }
+    let share = |all: usize| all.min(all * IN_FULL / (before + 1));
     let pattern = from_python(pattern).ok_or(Fault::NotAPattern)?;
     RegexBuilder::new(&format!(r"\A(?:{pattern})"))
-        .backtrack_limit(STEPS)
-        .delegate_size_limit(SIZE)
-        .delegate_dfa_size_limit(SIZE)
+        .backtrack_limit(share(STEPS))
+        .delegate_size_limit(share(SIZE))
+        .delegate_dfa_size_limit(share(SIZE))
         .build()
         .map_err(|_| Fault::NotAPattern)
 }
@@ -208,5 +257,42 @@ mod tests {
         }
         let endless = r"(?:(?=\w)\w+\.?)+!";
         assert_eq!(patterns.ends(PATH, endless), Err(Fault::TooManySteps));
+        // Nor is it tried again.
+        assert_eq!(patterns.ends("a", endless), Err(Fault::TooManySteps));
+    }
+
+    #[test]
+    fn many_patterns_share_what_one_may_take() {
+        let patterns = Patterns::default();
+        for block in 0..COUNT {
+            let key = format!(r"^model\.layers\.{block}\.self_attn\.q_proj");
+            assert_eq!(patterns.ends(PATH, &key), Ok(block == 11), "{key}");
+        }
+        assert_eq!(patterns.ends(PATH, "[qk]_proj"), Err(Fault::TooMany));
+        assert_eq!(
+            patterns.ends(PATH, r"^model\.layers\.11\.self_attn\.q_proj"),
+            Ok(true),
+            "those that were read still hold"
+        );
+        assert_eq!(
+            patterns.ends(PATH, "q_proj"),
+            Ok(true),
+            "a plain name is none"
+        );
+        // Short to write, large to keep: what the first may be, the thousandth may not.
+        assert!(read(r"\w{2}", 0).is_ok());
+        assert_eq!(read(r"\w{2}", 100 * COUNT).err(), Some(Fault::NotAPattern));
+    }
+
+    #[test]
+    fn patterns_that_backtrack_are_few_letters_together() {
+        let patterns = Patterns::default();
+        let long = format!(r"(?:{}q_proj)", r"(?=\w)".repeat(BACKTRACKING / 6));
+        assert_eq!(patterns.ends(PATH, &long), Err(Fault::TooMany));
+        for n in 0..10 {
+            let key = format!(r"(?=q)q_proj|{n}");
+            assert_eq!(patterns.ends(PATH, &key), Ok(true), "{key}");
+        }
+        assert!(backtracks(r"(.)\1") && backtracks("a*+") && !backtracks(r"(?:a|b)+\.c"));
     }
 }

@@ -87,6 +87,23 @@ pub fn entries(place: &Place, page: &[u8]) -> Result<Vec<Entry>> {
         .collect())
 }
 
+/// Pages of a listing that are read: the Hub's have a thousand files each.
+pub const MOST_PAGES: usize = 200;
+
+/// The error for a listing whose pages go on beyond [`MOST_PAGES`], as those of a server that names a
+/// page as its own next one do.
+#[must_use]
+pub fn endless(place: &Place) -> Error {
+    Error::BadConfig {
+        file: place.tree(),
+        field: "the listing".into(),
+        expected: format!(
+            "at most {MOST_PAGES} pages: give the address of the file itself if there are as many"
+        ),
+        found: "more".into(),
+    }
+}
+
 /// The error of an answer that is no success. `code` is the header `X-Error-Code`, by which the Hub
 /// says what the status means.
 #[must_use]

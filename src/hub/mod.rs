@@ -16,6 +16,6 @@ mod listing;
 mod place;
 mod repository;
 
-pub use listing::{Entry, entries, refused};
+pub use listing::{Entry, MOST_PAGES, endless, entries, refused};
 pub use place::{ENDPOINT, Place, SCHEME};
 pub use repository::{Offer, Repository, Wanted};

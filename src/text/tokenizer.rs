@@ -160,12 +160,19 @@ fn added_token(token: &Value) -> Option<AddedToken> {
 /// not well-formed.
 pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
     #[derive(serde::Deserialize)]
-    #[allow(dead_code, reason = "`decoder` is read to see that it can be")]
     struct Probe {
         normalizer: Option<Value>,
+        pre_tokenizer: Option<Value>,
         decoder: Option<Value>,
     }
     let probe: Probe = parse("tokenizer.json", json)?;
+    let parts = [&probe.normalizer, &probe.pre_tokenizer, &probe.decoder];
+    let letters: usize = parts.into_iter().flatten().map(pattern_letters).sum();
+    if letters > PATTERN_LETTERS {
+        return Err(bad_json(&format!(
+            "its patterns have {letters} letters together, at most {PATTERN_LETTERS} are read"
+        )));
+    }
     if probe
         .normalizer
         .is_some_and(|part| part.to_string().contains("\"Precompiled\""))
@@ -173,6 +180,22 @@ pub(super) fn read_tokenizer_json(json: &[u8]) -> Result<Tokenizer> {
         return Err(bad_json(&"its normalizer `Precompiled` is not supported"));
     }
     Tokenizer::from_bytes(json).map_err(|error| bad_json(&error))
+}
+
+/// Letters of all patterns of a tokenizer; those of models have a few hundred. Two letters such as `\w` take
+/// kilobytes once they are read, and the library has no bound for them.
+const PATTERN_LETTERS: usize = 16_384;
+
+/// Letters of all patterns in a part of `tokenizer.json`.
+fn pattern_letters(part: &Value) -> usize {
+    match part {
+        Value::Array(items) => items.iter().map(pattern_letters).sum(),
+        Value::Object(fields) => {
+            let own = fields.get("Regex").and_then(Value::as_str);
+            own.map_or(0, str::len) + fields.values().map(pattern_letters).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 /// A JSON file that need not be there; absent is `null`.

@@ -12,7 +12,7 @@ use super::storage::forget;
 use super::sums::{BLOCK_BYTES, Checked};
 use crate::checkpoint::BASES_FILE;
 use crate::error::{Error, Result};
-use crate::hub::{ENDPOINT, Place, Repository, Wanted, entries, refused};
+use crate::hub::{ENDPOINT, MOST_PAGES, Place, Repository, Wanted, endless, entries, refused};
 use crate::weights::ByteSource;
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -39,7 +39,7 @@ pub(super) fn place(source: &JsValue, options: &JsValue) -> Result<Option<Place>
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unshared`], [`Error::Network`], [`Error::Aborted`];
-/// [`Error::BadConfig`] for an answer that is no listing.
+/// [`Error::BadConfig`] for an answer that is no listing, or does not end.
 pub(super) async fn find(place: Place, options: &JsValue) -> Result<Repository> {
     let url = place.tree();
     let answer = match wait(listing(&url, &get(options, "signal"))).await {
@@ -57,7 +57,11 @@ pub(super) async fn find(place: Place, options: &JsValue) -> Result<Repository> 
         }
     }
     let mut found = Vec::new();
-    for page in Array::from(&get(&answer, "pages")).iter() {
+    let pages = Array::from(&get(&answer, "pages"));
+    if pages.length() as usize > MOST_PAGES {
+        return Err(endless(&place));
+    }
+    for page in pages.iter() {
         found.extend(entries(
             &place,
             page.as_string().unwrap_or_default().as_bytes(),

@@ -181,6 +181,62 @@ fn family_table() -> String {
     table
 }
 
+/// Each line of `docs/security.md` is one sentence with the tests that prove it, `` `file` “name” ``: they
+/// are there.
+#[test]
+fn the_tests_that_the_security_document_names_are_there() {
+    let document = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    let is_row = |line: &&str| !["| | what | proved by |", "|---|---|---|"].contains(line);
+    let rows = document.lines().filter(|line| line.starts_with('|'));
+    let mut claims = 0;
+    for line in rows.filter(is_row) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [can, what, proof] = cells[..] else {
+            panic!("{line}: three cells are expected");
+        };
+        assert!(
+            ["can", "cannot"].contains(&can) && what.ends_with('.'),
+            "{line}: a sentence is expected that says what can be or cannot"
+        );
+        for named in proof.split(" · ") {
+            let found = named.strip_prefix('`').and_then(|rest| {
+                let (file, rest) = rest.split_once("` “")?;
+                Some((file, rest.strip_suffix('”')?))
+            });
+            let Some((file, name)) = found else {
+                panic!("{line}: `file` “name” is expected, found {named}");
+            };
+            let text = fs::read_to_string(root().join(file))
+                .unwrap_or_else(|error| panic!("{line}: {file}: {error}"));
+            let sign = if file.ends_with(".rs") {
+                format!("fn {name}() {{")
+            } else {
+                format!("test(\"{name}\"")
+            };
+            assert!(text.contains(&sign), "{line}: {file} has no test “{name}”");
+        }
+        claims += 1;
+    }
+    assert!(claims > 50, "{claims} lines were found");
+}
+
+/// What is asked of the Hub is what anybody may have: no secret of the reader's is looked for.
+#[test]
+fn no_source_reads_a_secret_of_the_reader() {
+    for path in sources(&root().join("src")) {
+        let text = fs::read_to_string(&path).expect("source");
+        for name in [
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "Authorization",
+            "authorization",
+            "Bearer",
+        ] {
+            assert!(!text.contains(name), "{} names {name}", path.display());
+        }
+    }
+}
+
 /// Pure maths knows nothing of the browser.
 #[test]
 fn only_web_names_the_browser() {

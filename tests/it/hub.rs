@@ -28,7 +28,8 @@ struct Hub {
 
 impl Hub {
     /// `files` are paths such as `owner/name/file`. A repository `x/gated` lists its files and gives
-    /// none; what lies in `x/lies` has another SHA-256 than is listed.
+    /// none; what lies in `x/lies` has another SHA-256 than is listed; each page of `x/endless` names a
+    /// next one.
     fn start(name: &str, files: &[(&str, Vec<u8>)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -122,13 +123,13 @@ fn answer(
         let (first, second) = listed.split_at(listed.len() / 2);
         return match (listed.len(), path.contains("cursor")) {
             (0, _) => send("401 Unauthorized", "X-Error-Code: RepoNotFound\r\n", b"", 0),
-            (_, true) => send(
+            (_, true) if repository != "x/endless" => send(
                 "200 OK",
                 "",
                 json!(second).to_string().as_bytes(),
                 usize::MAX,
             ),
-            (_, false) => {
+            _ => {
                 let link = format!("Link: <{url}{path}&cursor=1>; rel=\"next\"\r\n");
                 send(
                     "200 OK",
@@ -299,6 +300,7 @@ fn what_cannot_be_had_says_why() {
     let files = [
         base("x/gated"),
         base("x/lies"),
+        base("x/endless"),
         vec![("x/notes/README.md".into(), b"notes".to_vec())],
     ]
     .concat();
@@ -311,6 +313,7 @@ fn what_cannot_be_had_says_why() {
         ),
         ("hub:x/gated", "[gated]", "owner's terms"),
         ("hub:x/lies", "[hash-mismatch]", "expected"),
+        ("hub:x/endless", "[bad-config]", "at most 200 pages"),
         ("hub:x/notes", "[missing-key]", "README.md"),
         ("hub:x/notes/m.gguf", "[not-found]", "there are README.md"),
         ("hub:x", "[bad-option]", "hub:owner/name"),

@@ -61,7 +61,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// The most bytes that `run` held beyond what was there before.
-fn peak(run: impl FnOnce()) -> usize {
+pub fn peak(run: impl FnOnce()) -> usize {
     let before = HELD.with(|held| {
         let (now, _) = held.get();
         held.set((now, now));

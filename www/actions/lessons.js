@@ -96,7 +96,8 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     }
     const address = isName(name) ? new URL(`${name}.json`, ROOT).href : sameOrigin(name, base);
     if (!address) throw new Error(say("lesson.other-origin", { address: name.slice(0, 120) }));
-    const response = await fetching(address).catch(() => null);
+    // Where the server sends it to another one, nothing is asked there.
+    const response = await fetching(address, isName(name) ? {} : { mode: "same-origin" }).catch(() => null);
     if (!response?.ok) throw new Error(say(response ? "lesson.refused" : "lesson.no-answer", { name: name.slice(0, 120), ...(response && { status: String(response.status) }) }));
     const text = await response.text();
     // Whoever serves it may send anything.

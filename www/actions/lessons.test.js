@@ -44,13 +44,16 @@ function page() {
     stop() {}, setCache: (/** @type {any} */ cache) => store.set({ cache }), select() {}, setEnabled() {}, setMask() {}, setCoefficient() {},
     removeAdapter: async (/** @type {string} */ key) => store.set({ adapters: store.state.adapters.filter((one) => one.key !== key) }),
   };
-  const fetching = async (/** @type {any} */ url) => {
+  /** @type {[string, any][]} */
+  const asked = [];
+  const fetching = async (/** @type {any} */ url, /** @type {any} */ how) => {
+    asked.push([String(url), how]);
     const name = String(url).split("/").pop() ?? "";
     return { ok: name in files, status: name in files ? 200 : 404, json: async () => files[name], text: async () => (typeof files[name] === "string" ? files[name] : JSON.stringify(files[name])) };
   };
   const lessons = lessonActions(store, /** @type {any} */ (actions), /** @type {any} */ (replay), { base: "https://x.example/p/", link: () => "#p=My+own.", fetching: /** @type {any} */ (fetching) });
   const c = () => store.state.adapters.map(({ coefficient }) => coefficient);
-  return { store, lessons, played, c };
+  return { store, lessons, played, c, asked };
 }
 
 test("a lesson sets what its steps say, and leaving gives everything back", async () => {
@@ -164,4 +167,13 @@ test("a pause holds it, and whoever goes on by hand takes it along", async () =>
   lessons.pause();
   await lessons.go(1);
   assert.equal(store.state.lesson.step, 1);
+});
+
+test("a lesson by its address is asked of the page's own server, which may not send on to another one", async () => {
+  const { lessons, asked } = page();
+  files["list.json"] = LESSON;
+  await lessons.begin("class/list.json");
+  assert.deepEqual(asked[0], ["https://x.example/p/class/list.json", { mode: "same-origin" }]);
+  for (const elsewhere of ["https://evil.example/x.json", "//evil.example/x.json", "data:application/json,{}"]) await lessons.begin(elsewhere);
+  assert.deepEqual(asked.filter(([url]) => !url.startsWith("https://x.example/") && !url.startsWith("file:")), []);
 });

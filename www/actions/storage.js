@@ -6,8 +6,10 @@ import { say } from "../say.js";
 import { NO_RUNS } from "../state/runs.js";
 import { groupOf } from "../state/storage.js";
 
-/** Where the service worker keeps the page's files, and the engine what it downloads. */
-const [SHELL, MODELS] = ["shell", "models"];
+/** Where the service worker keeps the page's files, and the engine what it downloads and how repositories were listed last. */
+const [SHELL, MODELS, LISTINGS] = ["shell", "models", "listings"];
+/** The address of a listing, of the Hub or a mirror. */
+const LISTING = /\/api\/models\/[^?#]+\/tree\//;
 
 /** The page's own addresses. */
 const ours = (/** @type {string} */ url) => url.startsWith(new URL("./", document.baseURI).href);
@@ -73,6 +75,13 @@ export function storageActions(store, { client }, models) {
     await Promise.all((await files()).map((request) => shell.delete(request)));
   }
 
+  /** Their names say what somebody looked at. */
+  async function dropListings() {
+    const listings = await caches.open(LISTINGS);
+    const found = (await listings.keys()).filter(({ url }) => LISTING.test(url));
+    await Promise.all(found.map((request) => listings.delete(request)));
+  }
+
   /** @param {string} name */
   const deleteThing = (name) => saying(() => forget(name), say("storage.deleted"));
 
@@ -95,6 +104,7 @@ export function storageActions(store, { client }, models) {
     });
     for (const registration of await navigator.serviceWorker?.getRegistrations?.() ?? []) if (ours(registration.scope)) await registration.unregister();
     await dropFiles();
+    await dropListings();
     await forgetAll();
     forgetSmall(remembered().map(({ name }) => name));
   }, say("storage.deleted-all"));

@@ -1,5 +1,6 @@
 // The model: load, watch it load, cancel, resume, choose another; and the device in words.
 import { errorParts, h, megabytes } from "../dom.js";
+import { HUB } from "../hub.js";
 import { listed, numbers, parts, say } from "../say.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { diagnosticsButton } from "./diagnostics.js";
@@ -33,6 +34,8 @@ export function modelPanel(root, store, actions, offered) {
   const body = h("div.model-body");
   const device = h("p.device");
   root.append(body, device);
+  // A link may name a mirror: whoever presses a button knows whom it asks.
+  if (store.state.hub !== HUB) root.append(h("p.hint", { id: "mirror" }, say("model.mirror", { hub: store.state.hub })));
   dropZone(root, actions);
   const [loading, other, report] = [progressView(actions), otherModel(store, actions), diagnosticsButton(store)];
   let shown = "";

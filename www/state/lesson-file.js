@@ -86,7 +86,8 @@ function beyond(json) {
   return json.steps.flatMap((/** @type {any} */ step, /** @type {number} */ at) => {
     const { choices, answer } = step?.predict ?? {};
     const key = `steps[${at}].predict.answer`;
-    if (answer === undefined) return [];
+    // What is no number is told by the schema.
+    if (typeof answer !== "number") return [];
     if (!Array.isArray(choices)) return [{ key, why: say("lesson.bad.answer-alone") }];
     return answer < choices.length ? [] : [{ key, why: say("lesson.bad.answer", { n: choices.length }) }];
   });
@@ -159,6 +160,12 @@ function checkAny(value, schemas, key, deep) {
 
 /** A value as it is quoted in a sentence. @param {any} value */
 function short(value) {
-  const text = JSON.stringify(value) ?? String(value);
+  let text;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    // Lists in lists can be read deeper than they can be written.
+    text = Array.isArray(value) ? "[…]" : "{…}";
+  }
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }

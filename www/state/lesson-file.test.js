@@ -77,6 +77,12 @@ test("hostile files are refused in words, and soon", () => {
   assert.match(said(" ".repeat(MOST_CHARACTERS + 1))[0], /at most 65,536 characters/);
   const deep = `{"format":"steering-lesson","version":1,"title":"x","steps":[{"say":["x"],"done":${'{"all":['.repeat(3000)}${"]}".repeat(3000)}}]}`;
   assert.ok(said(deep).length > 0);
+  // Deeper than what writes such a value again can go.
+  const nested = "[".repeat(30_000) + "]".repeat(30_000);
+  const lesson = (/** @type {string} */ keys) => `{"format":"steering-lesson","version":1,"title":"x","steps":[{"say":["x"]${keys}}]}`;
+  assert.match(said(lesson(`,"title":${nested}`))[0], /^\[…\] is not a text/);
+  const predicted = lesson(`,"predict":{"question":"?","choices":["a","b"],"reveal":["x"],"answer":${nested}}`);
+  assert.match(said(predicted)[0], /^\[…\] is not a whole number/);
   const many = said(JSON.stringify({ ...GOOD(), ...Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`key${at}`, 1])) }));
   assert.equal(many.length, 20);
   // Names that every object has are keys like any other.

@@ -44,6 +44,9 @@ export const NO_LESSON = {
   hide: [], lock: [], complaints: [], ignored: [],
 };
 
+/** There are fewer parts than this to hide or to lock: what a link names beyond it is not even told. */
+const MOST_NAMES = 40;
+
 /** @typedef {{lesson: string|null, step: number, hide: string[], lock: string[], auto: boolean, ignored: string[]}} Asked */
 
 /** What a link asks of lessons. @param {string} hash @returns {Asked} */
@@ -51,7 +54,7 @@ export function askedOf(hash) {
   const params = new URLSearchParams(hash.replace(/^#/, ""));
   /** @type {string[]} */
   const ignored = [];
-  const names = (/** @type {string} */ key, /** @type {string[]} */ known) => (params.get(key) ?? "").split(",").filter(Boolean).filter((name) => {
+  const names = (/** @type {string} */ key, /** @type {string[]} */ known) => (params.get(key) ?? "").split(",", MOST_NAMES).filter(Boolean).filter((name) => {
     if (known.includes(name)) return true;
     ignored.push(`${key}=${name.slice(0, 40)}`);
     return false;

@@ -26,6 +26,7 @@ test("a link's lesson is read; what is unknown is left out and told", () => {
     assert.deepEqual([asked.step, asked.ignored.length], [0, 1], step);
   }
   assert.equal(askedOf(`#hide=${"x".repeat(1e5)}`).ignored[0].length, 45);
+  assert.equal(askedOf(`#hide=${"x,".repeat(1e5)}`).ignored.length, 40);
 });
 
 test("a lesson's link has the lesson in place of what it sets; teachers' wishes stand in any link", () => {

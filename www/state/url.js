@@ -10,6 +10,11 @@
 import { isLong } from "../turns.js";
 import { LANGUAGES } from "./language.js";
 
+/** A link is anybody's: no text of it is longer, no name, and no list has more. */
+export const MOST = { text: 100_000, name: 300, adapters: 64, turns: 64, stop: 32, variables: 32, experts: 64, choices: 16 };
+/** The engine computes in 32 bits, where a number beyond these is none. */
+const LARGEST = 3.4e38;
+
 /** A number in the text, or undefined. @param {string|null} text */
 function number(text, min = -Infinity, max = Infinity) {
   if (text === null || text.trim() === "") return undefined;
@@ -54,8 +59,8 @@ const WHOLE = { write: String, read: (/** @type {string} */ text) => (/^\d+$/.te
 const NUMBERS = {
   write: (/** @type {number[]} */ list) => list.join("_"),
   read(/** @type {string} */ text) {
-    const list = text.split("_").map((item) => number(item));
-    return list.every((item) => item !== undefined) ? list : undefined;
+    const list = text.split("_", MOST.experts + 1).map((item) => number(item, -LARGEST, LARGEST));
+    return list.length <= MOST.experts && list.every((item) => item !== undefined) ? list : undefined;
   },
 };
 
@@ -75,15 +80,16 @@ export function parse(hash) {
   for (const [key, value] of Object.entries(THEN[params.get("v") ?? ""] ?? {})) if (!params.has(key)) params.set(key, value);
   /** @type {ReturnType<typeof parse>["patch"]} */
   const patch = {};
-  const text = params.get("p");
+  const text = long(params.get("p"));
   if (text !== null) patch.prompt = text;
   if (params.has("chat")) patch.chat = params.get("chat") !== "0";
-  const system = params.get("sys");
+  const system = long(params.get("sys"));
   if (system !== null) patch.system = system;
   const heard = params.getAll("heard");
-  const turns = params.getAll("said").flatMap((user, at) => (heard[at] === undefined ? [] : [{ user, answer: heard[at], turned: "" }]));
+  const turns = params.getAll("said").slice(0, MOST.turns)
+    .flatMap((user, at) => (long(user) === null || long(heard[at] ?? null) === null ? [] : [{ user, answer: heard[at], turned: "" }]));
   if (turns.length) patch.turns = turns;
-  const variables = params.getAll("var").flatMap(variable);
+  const variables = params.getAll("var").slice(0, MOST.variables).flatMap(variable);
   if (variables.length) patch.variables = Object.fromEntries(variables);
   /** @type {Partial<import("./store.js").Sampling>} */
   const sampling = {};
@@ -94,7 +100,7 @@ export function parse(hash) {
   if (Object.keys(sampling).length) patch.sampling = sampling;
   const tokens = number(params.get("n"), 1, 1e6);
   if (tokens !== undefined && Number.isInteger(tokens)) patch.maxTokens = tokens;
-  if (params.has("stop")) patch.stop = params.getAll("stop").filter(Boolean);
+  if (params.has("stop")) patch.stop = params.getAll("stop").filter((one) => one && long(one) !== null).slice(0, MOST.stop);
   const cache = params.get("cache");
   if (cache === "keep" || cache === "recompute") patch.cache = cache;
   if (params.has("kl")) patch.klAfterSplit = params.get("kl") !== "0";
@@ -104,15 +110,15 @@ export function parse(hash) {
   const language = params.get("lang");
   if (language && LANGUAGES.includes(language)) patch.language = language;
   const model = params.get("m");
-  if (model && /^(https?:\/\/|hub:|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
+  if (model && long(model) !== null && /^(https?:\/\/|hub:|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
   const hub = params.get("hub");
-  if (hub && /^https?:\/\/[^/]/.test(hub)) patch.hub = hub.replace(/\/+$/, "");
+  if (hub && long(hub) !== null && /^https?:\/\/[^/]/.test(hub)) patch.hub = hub.replace(/\/+$/, "");
 
-  if (params.has("gone")) patch.gone = (params.get("gone") ?? "").split(",").flatMap(unescaped);
+  if (params.has("gone")) patch.gone = (params.get("gone") ?? "").split(",", MOST.adapters).flatMap(unescaped);
   const listed = params.get("a");
-  const adapters = listed === null ? null : listed.split(",").flatMap((item) => {
-    const [name, c, ...more] = item.split(":");
-    const coefficient = number(c ?? null);
+  const adapters = listed === null ? null : listed.split(",", MOST.adapters).flatMap((item) => {
+    const [name, c, ...more] = item.split(":", MOST.choices);
+    const coefficient = number(c ?? null, -LARGEST, LARGEST);
     if (!name || coefficient === undefined) return [];
     return unescaped(name).map((known) => {
       /** @type {Asked} */
@@ -127,8 +133,12 @@ export function parse(hash) {
   return { patch, adapters, talk: params.get("talk") === "here" };
 }
 
+/** A text of a link; null where there is none, and for one that is too long: cut, it would say something else. @param {string|null} text */
+const long = (text) => (text !== null && text.length <= MOST.text ? text : null);
+
 /** A variable of a chat template: `name:false`, `name:"text"`. @param {string} text @returns {[string, boolean|string][]} */
 function variable(text) {
+  if (long(text) === null) return [];
   const [, name, json] = /^([A-Za-z_]\w*):(.*)$/s.exec(text) ?? [];
   try {
     const value = JSON.parse(json ?? "");
@@ -141,7 +151,7 @@ function variable(text) {
 /** A name as a link writes it, if it can be read. @param {string} text @returns {string[]} */
 function unescaped(text) {
   try {
-    return text ? [decodeURIComponent(text)] : [];
+    return text && text.length <= 9 * MOST.name ? [decodeURIComponent(text)].filter((name) => name.length <= MOST.name) : [];
   } catch {
     return []; // a stray % in a hand-written link
   }

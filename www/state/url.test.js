@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { defaults } from "./store.js";
-import { parse, serialise, wanted, wished } from "./url.js";
+import { MOST, parse, serialise, wanted, wished } from "./url.js";
 
 const state = (patch = {}) => ({ ...defaults(), ...patch });
 
@@ -120,4 +120,37 @@ test("places one by one go into a link and come back", () => {
   const hash = serialise(state({ adapters: [{ name: "mine", coefficient: 1, enabled: true, layers }] }), defaults(), null);
   assert.match(hash, /a=mine:1:on=5-20~q_proj\.v_proj;3~v_proj&/);
   assert.deepEqual(parse(hash).adapters, [{ name: "mine", coefficient: 1, enabled: true, layers }]);
+});
+
+test("no list of a link is longer, and no text, than anybody needs", () => {
+  const many = (/** @type {number} */ n, /** @type {(at: number) => string} */ one, between = ",") => Array.from({ length: n }, (_, at) => one(at)).join(between);
+  assert.equal(parse(`#a=${many(5000, (at) => `x${at}:1`)}`).adapters?.length, MOST.adapters);
+  assert.equal(parse(`#gone=${many(5000, (at) => `x${at}`)}`).patch.gone?.length, MOST.adapters);
+  assert.equal(parse(`#${many(5000, () => "stop=a", "&")}`).patch.stop?.length, MOST.stop);
+  assert.equal(parse(`#${many(5000, () => "said=a&heard=b", "&")}`).patch.turns?.length, MOST.turns);
+  assert.equal(Object.keys(parse(`#${many(5000, (at) => `var=v${at}:1e${at}`, "&")}&${many(5000, (at) => `var=w${at}:true`, "&")}`).patch.variables ?? {}).length, 0);
+  assert.equal(Object.keys(parse(`#${many(5000, (at) => `var=w${at}:true`, "&")}`).patch.variables ?? {}).length, MOST.variables);
+  const long = "x".repeat(MOST.text + 1);
+  const { patch } = parse(`#p=${long}&sys=${long}&stop=${long}&said=${long}&heard=${long}&var=a:"${long}"&m=https://${long}&hub=https://${long}`);
+  assert.deepEqual(patch, { stop: [] });
+  assert.equal(parse(`#p=${"x".repeat(MOST.text)}`).patch.prompt?.length, MOST.text);
+  assert.deepEqual(parse(`#a=${"x".repeat(MOST.name + 1)}:1,${"%C3%A9".repeat(MOST.name)}:1`).adapters?.map(({ name }) => name), ["é".repeat(MOST.name)]);
+  assert.deepEqual(parse(`#a=x:1:experts=${many(5000, () => "1", "_")}`).adapters, [{ name: "x", coefficient: 1, enabled: true }]);
+  // Long enough to tell a slow reader: a list of many items, and an item of many choices.
+  const began = performance.now();
+  parse(`#a=${",".repeat(1e6)}&gone=${"%".repeat(1e6)}&p=${"+".repeat(1e6)}`);
+  parse(`#a=x:1${":a=b".repeat(3e5)}&m=${"a/".repeat(3e5)}`);
+  assert.ok(performance.now() - began < 5000);
+});
+
+test("a coefficient that 32 bits do not hold is passed over", () => {
+  for (const c of ["Infinity", "-Infinity", "NaN", "1e39", "-1e999", "0x", ""]) assert.deepEqual(parse(`#a=x:${c}`).adapters, [], c);
+  assert.deepEqual(parse("#a=x:1e38:experts=1_1e39").adapters, [{ name: "x", coefficient: 1e38, enabled: true }]);
+});
+
+test("names that every object has are names like any other", () => {
+  const { patch, adapters } = parse("#v=__proto__&var=__proto__:true&var=constructor:\"x\"&a=__proto__:1,constructor:2");
+  assert.deepEqual(Object.entries(patch.variables ?? {}), [["__proto__", true], ["constructor", "x"]]);
+  assert.deepEqual(adapters?.map(({ name }) => name), ["__proto__", "constructor"]);
+  assert.equal(parse("#v=constructor").patch.sampling, undefined);
 });

@@ -169,6 +169,7 @@ export const EN = {
   "model.no-tokenizer": "No tokenizer came with this model, so it cannot read a prompt. Choose its files again, tokenizer.json among them.",
   "model.more": "Model",
   "model.another": "another model",
+  "model.mirror": "This link names a mirror: whatever is loaded from the Hub comes from {hub}.",
   "model.known": "Models that run here",
   "model.runs-anywhere": "GPU or processor",
   "model.runs-large": "processor, or a GPU with much memory",

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use steering_playground::error::{Error, Result};
-use steering_playground::hub::{ENDPOINT, Entry, Place, Repository, Wanted, entries};
+use steering_playground::hub::{
+    ENDPOINT, Entry, MOST_PAGES, Place, Repository, Wanted, endless, entries,
+};
 use steering_playground::weights::sha256;
 
 use crate::download::{Want, fetch, text};
@@ -94,6 +96,9 @@ fn list(place: &Place) -> Result<Vec<Entry>> {
     let mut pages = Vec::new();
     let mut next = Some(place.tree());
     while let Some(url) = next {
+        if pages.len() >= MOST_PAGES {
+            return Err(endless(place));
+        }
         match text(&url, &place.id()) {
             Ok((page, link)) => {
                 pages.push(page);

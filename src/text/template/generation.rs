@@ -41,7 +41,7 @@ pub(super) fn without_generation_marks(template: &str) -> Cow<'_, str> {
 }
 
 /// The first word of a block that begins with `{%`, and where it starts.
-fn first_word(block: &str) -> (&str, usize) {
+pub(super) fn first_word(block: &str) -> (&str, usize) {
     let inner = block[2..].trim_start_matches(['-', '+']).trim_start();
     let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_');
     (
@@ -51,14 +51,14 @@ fn first_word(block: &str) -> (&str, usize) {
 }
 
 /// Bytes up to the block that ends a `{% raw %}`.
-fn raw_bytes(raw: &str) -> usize {
+pub(super) fn raw_bytes(raw: &str) -> usize {
     let blocks = raw.match_indices("{%").map(|(at, _)| at).skip(1);
     let mut ends = blocks.filter(|&at| first_word(&raw[at..]).0 == "endraw");
     ends.next().unwrap_or(raw.len())
 }
 
 /// Bytes up to and with `end`, wherever it is neither in a string nor in brackets.
-fn expression_bytes(text: &str, end: &str) -> usize {
+pub(super) fn expression_bytes(text: &str, end: &str) -> usize {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
     while at < bytes.len() {

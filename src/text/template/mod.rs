@@ -7,6 +7,7 @@
 //! json.rs         the filter `tojson`
 //! date.rs         the function `strftime_now`
 //! generation.rs   `{% generation %}` blocks
+//! extent.rs       how far one tag may go
 //! variables.rs    what a template reads besides the messages
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod date;
 mod environment;
+mod extent;
 mod generation;
 mod json;
 mod methods;
@@ -67,6 +69,7 @@ pub(super) fn render(
     if variables.contains_key(MESSAGES) {
         return Err(invalid("no variable can be called `messages`"));
     }
+    extent::check(template)?;
     let mut context = context(messages, tokens);
     let variables = variables.iter();
     context.extend(variables.map(|(name, value)| (name.as_str(), from_json(value))));

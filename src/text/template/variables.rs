@@ -8,6 +8,7 @@ use minijinja::{Environment, Error};
 use serde::Serialize;
 
 use super::environment::environment;
+use super::extent;
 use super::generation::without_generation_marks;
 use super::{GIVEN, Message, context};
 
@@ -57,6 +58,7 @@ pub(in crate::text) fn facts(
     template: &str,
     tokens: &BTreeMap<String, String>,
 ) -> Result<TemplateFacts, Error> {
+    extent::check(template)?;
     let environment = environment()?;
     let source = without_generation_marks(template);
     let compiled = environment.template_from_str(&source)?;

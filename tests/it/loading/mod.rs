@@ -2,6 +2,7 @@
 
 mod folders;
 mod gguf;
+mod hostile;
 mod inspect;
 mod refusals;
 mod same_numbers;

@@ -130,6 +130,26 @@ fn hostile_and_broken_templates_end_with_an_error() {
     assert!(!tiny_gguf("smollm").has_chat_template() && with_template("").has_chat_template());
 }
 
+/// What the library would read one level deeper for each sign.
+#[test]
+fn templates_that_go_on_for_ever_end_with_an_error() {
+    let many = 100_000;
+    for template in [
+        format!("{{{{ {}1 }}}}", "-".repeat(many)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(many)),
+        format!("{{{{ messages{} }}}}", ".a".repeat(many)),
+        format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(many)),
+        format!("{{{{ {}", "(".repeat(many)),
+        "{% if a %}".repeat(many),
+    ] {
+        let text = with_template(&template);
+        let error = text.chat(&[]).expect_err(&template[..20]);
+        assert_eq!(error.code(), "bad-chat-template", "{}", &template[..20]);
+        // Nor when it is only looked at.
+        assert!(text.template_facts().variables.is_empty());
+    }
+}
+
 #[test]
 fn the_date_is_the_same_every_day() {
     let text = with_template("{{ strftime_now('%d %b %Y') }}");

@@ -3,6 +3,8 @@
 use steering_playground::text::{Message, Text, Variables};
 use steering_playground::weights::gguf::{Array, Value};
 
+use crate::mutations::peak;
+
 use super::{
     SentencePiece, check, fixture, folder, goldens, metadata, read, sentence_piece_pairs, string,
     strings, tiny_gguf, tiny_json, tiny_pairs,
@@ -325,4 +327,59 @@ fn long_runs_of_whitespace_and_signs_are_split_as_a_whole() {
         let ids = text.encode(&long, false).expect("encodes");
         assert_eq!(text.decode(&ids, false), long, "{count} times {unit:?}");
     }
+}
+
+/// The tiny tokenizer, with a part of it replaced.
+fn with_part(pointer: &str, part: serde_json::Value) -> Vec<u8> {
+    let json = fixture("tiny_tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    *json.pointer_mut(pointer).expect("is there") = part;
+    json.to_string().into_bytes()
+}
+
+#[test]
+fn a_tokenizer_costs_no_more_than_its_file_and_its_text() {
+    // Lists in lists, in each of the files.
+    let nested = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let error = folder(nested.as_bytes(), &[]).expect_err("nested");
+    assert_eq!(error.code(), "bad-tokenizer", "{error}");
+    for name in ["tokenizer_config.json", "generation_config.json"] {
+        let json = fixture("tiny_tokenizer.json");
+        let error = folder(&json, &[(name, nested.as_str())]).expect_err("nested");
+        assert!(
+            error.code() == "bad-tokenizer" && error.to_string().contains(name),
+            "{error}"
+        );
+    }
+    // Ids that no list could have room for.
+    let mut took = 0;
+    for id in [1_u64 << 20, u64::from(u32::MAX)] {
+        let file = with_part("/model/vocab/a", id.into());
+        let added = format!(
+            r#"{{"added_tokens_decoder":{{"{}":{{"content":"<far>"}}}}}}"#,
+            u64::MAX
+        );
+        took = took.max(peak(|| {
+            if let Ok(text) = folder(&file, &[("tokenizer_config.json", added.as_str())]) {
+                let ids = text.encode("a b <far>", false).unwrap_or_default();
+                let _ = text.decode(&ids, false);
+            }
+        }));
+    }
+    assert!(took < 64 << 20, "took {took} bytes");
+    // A pattern that would try every way of splitting gives up.
+    let endless = serde_json::json!({
+        "type": "Split", "pattern": {"Regex": r"(?:(?=a)a+)+!"}, "behavior": "Isolated", "invert": false
+    });
+    let text = folder(&with_part("/pre_tokenizer", endless), &[]).expect("reads");
+    let _ = text.encode(&"a".repeat(2_000), false);
+    // A pattern that is short beside what is made of it.
+    let large = serde_json::json!({"type": "Sequence", "pretokenizers": [{
+        "type": "Split", "pattern": {"Regex": r"\w".repeat(500_000)}, "behavior": "Isolated", "invert": false
+    }]});
+    let file = with_part("/pre_tokenizer", large);
+    let mut said = String::new();
+    let took = peak(|| said = folder(&file, &[]).expect_err("large").to_string());
+    assert!(said.contains("at most 16384"), "{said}");
+    assert!(took < 64 << 20, "took {took} bytes");
 }

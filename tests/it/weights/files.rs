@@ -106,3 +106,36 @@ fn a_split_gguf_is_one_model_in_any_order() {
         );
     }
 }
+
+/// An index is somebody's file: what it names outside the folder is not opened.
+#[test]
+fn an_index_names_no_file_outside_its_folder() {
+    use steering_playground::open::open;
+    use steering_playground::weights::folder::{CONFIG, INDEX};
+
+    const SHARD: &str = "model-00001-of-00001.safetensors";
+    let index = serde_json::json!({"weight_map": {
+        "a": "../secret.safetensors", "b": "/etc/passwd", "c": SHARD}});
+    let config = small_config().to_string();
+    let model = small_model();
+    let names = [CONFIG, INDEX, SHARD].map(String::from);
+    let opened = RefCell::new(Vec::new());
+    let source = |name: &str| {
+        opened.borrow_mut().push(name.to_owned());
+        let body = match name {
+            CONFIG => config.clone().into_bytes(),
+            INDEX => index.to_string().into_bytes(),
+            _ => to_safetensors(model.iter()),
+        };
+        Ok(bytes(name, body))
+    };
+    let error = block_on(open("here", &names, None, false, source))
+        .map(drop)
+        .expect_err("two of its files are not there");
+    assert_eq!(error.code(), "missing-key", "{error}");
+    let opened = opened.borrow();
+    assert!(
+        !opened.is_empty() && opened.iter().all(|name| names.contains(name)),
+        "{opened:?}"
+    );
+}

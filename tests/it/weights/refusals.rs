@@ -264,3 +264,24 @@ fn ggufs_of_other_models_are_refused_by_field() {
         );
     }
 }
+
+/// Lists in lists are counted, not followed to their end: a stack is no longer than it is.
+#[test]
+fn lists_in_lists_are_refused_in_each_file_of_a_model() {
+    use steering_playground::hub::{ENDPOINT, Place, entries};
+    use steering_playground::weights::folder::shards;
+
+    let nested = format!(r#"{{"weight_map":{}"#, "[".repeat(200_000));
+    let nested = nested.as_bytes();
+    let place = Place::of_id("o/n", ENDPOINT).expect("a place");
+    let files = vec![bytes("model.safetensors", Vec::new())];
+    let errors = [
+        block_on(ModelFile::open_folder(nested, files, None)).map(drop),
+        shards(nested).map(drop),
+        entries(&place, &nested[14..]).map(drop),
+    ];
+    for error in errors {
+        let error = error.expect_err("nested");
+        assert_eq!(error.code(), "bad-config", "{error}");
+    }
+}

@@ -148,6 +148,7 @@ export const PAGE = {
   "model.no-tokenizer": "Dieses Modell kam ohne Tokenizer und kann deshalb keinen Prompt lesen. Wähle seine Dateien noch einmal, mit tokenizer.json.",
   "model.more": "Modell",
   "model.another": "ein anderes Modell",
+  "model.mirror": "Dieser Link nennt einen Spiegel: Was vom Hub geladen wird, kommt von {hub}.",
   "model.known": "Modelle, die hier laufen",
   "model.runs-anywhere": "GPU oder Prozessor",
   "model.runs-large": "Prozessor oder eine GPU mit viel Speicher",
