@@ -157,6 +157,8 @@ fn native_tests(workspace: &Workspace) -> Result {
     let command = [
         "test",
         "--workspace",
+        // Not the examples, which were linted: each would be linked.
+        "--tests",
         "--release",
         "--config",
         &own,
