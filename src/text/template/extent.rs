@@ -62,7 +62,7 @@ fn words(tag: &str) -> usize {
     let mut letters = tag.chars();
     while let Some(c) = letters.next() {
         let is_word = c.is_alphanumeric() || c == '_';
-        count += usize::from(!c.is_whitespace() && !(is_word && in_word));
+        count += usize::from(!(c.is_whitespace() || is_word && in_word));
         in_word = is_word;
         if c == '"' || c == '\'' {
             while let Some(inner) = letters.next().filter(|inner| *inner != c) {
