@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check of the project, stage by stage.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -325,13 +325,17 @@ fn end_to_end_tests(workspace: &Workspace) -> Result {
     )
 }
 
-/// Runs the files of `folder` whose names end in `suffix` with Node's test
-/// runner, one at a time: the software GPU needs the whole machine.
+/// Browser tests that have the machine for themselves: a software GPU needs all of it, and so do those
+/// that bound a time.
+const ALONE: [&str; 6] = ["cpu", "dose", "least", "room", "trains", "webgpu"];
+
+/// Runs the files of `folder` whose names end in `suffix` with Node's test runner: two at a time, those of
+/// [`ALONE`] afterwards, one by one.
 fn node_tests(
     workspace: &Workspace,
     folder: &Path,
     suffix: &str,
-    prepare: impl FnOnce(&mut Command),
+    prepare: impl Fn(&mut Command),
 ) -> Result {
     let mut files = Vec::new();
     lengths::collect(folder, suffix, &mut files);
@@ -343,11 +347,24 @@ fn node_tests(
         return Ok(());
     }
     files.sort();
-    let mut command = Command::new(node::require()?);
-    command
-        .current_dir(&workspace.root)
-        .args(["--test", "--test-concurrency=1"])
-        .args(files);
-    prepare(&mut command);
-    run(&mut command, "see the failed tests above")
+    let is_alone = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.strip_suffix(suffix))
+            .is_some_and(|name| ALONE.contains(&name))
+    };
+    let (alone, paired): (Vec<_>, Vec<_>) = files.into_iter().partition(is_alone);
+    for (files, at_once) in [(paired, 2), (alone, 1)] {
+        if files.is_empty() {
+            continue;
+        }
+        let mut command = Command::new(node::require()?);
+        command
+            .current_dir(&workspace.root)
+            .arg("--test")
+            .arg(format!("--test-concurrency={at_once}"))
+            .args(files);
+        prepare(&mut command);
+        run(&mut command, "see the failed tests above")?;
+    }
+    Ok(())
 }
