@@ -56,13 +56,13 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     await own.blur();
     await page.locator("#curve .error", { hasText: /tone\[0\]\.negative/ }).waitFor();
     assert.equal(await page.locator("#dose-measure").isDisabled(), true);
-    await own.fill(JSON.stringify({ tone: rows("test", 8) }));
+    await own.fill(JSON.stringify({ tone: rows("test", 4) }));
     await own.blur();
     await page.locator("#curve .error").waitFor({ state: "hidden" });
     assert.equal(await page.locator("#dose-behaviour").inputValue(), "tone");
   });
 
-  test("nine points on eight prompts, and the page answers meanwhile", async () => {
+  test("nine points on four prompts, and the page answers meanwhile", async () => {
     await page.evaluate(() => {
       window.delays = [];
       new PerformanceObserver((list) => {
@@ -84,16 +84,16 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     await typed;
     const delays = await page.evaluate(() => window.delays);
     const worst = Math.max(0, ...delays.map(([, delay]) => delay));
-    console.log(`nine points on eight prompts: ${seconds.toFixed(1)} s; worst input delay ${worst.toFixed(0)} ms of ${delays.length} slow events`);
+    console.log(`nine points on four prompts: ${seconds.toFixed(1)} s; worst input delay ${worst.toFixed(0)} ms of ${delays.length} slow events`);
     assert.equal(measurement.coefficients.length, 9);
-    assert.equal(measurement.prompts.length, 8);
+    assert.equal(measurement.prompts.length, 4);
     ordered(measurement);
-    assert.ok(measurement.ordered_share >= 0.8, `${measurement.ordered_share}`);
+    assert.ok(measurement.ordered_share >= 0.75, `${measurement.ordered_share}`);
     assert.equal(await page.locator("#curve .point.d").count(), 9);
-    assert.match(await page.locator("#curve .says").textContent(), /makes the positive answers likelier by \d\.\d\d nats per token, −1 less likely by \d\.\d\d\. In order −1 < 0 < \+1 on [78] of 8 prompts\. The language stays intact/);
-    // The aims are 50 ms and 60 s on two cores that do nothing else; a busy machine is several times as slow.
+    assert.match(await page.locator("#curve .says").textContent(), /makes the positive answers likelier by \d\.\d\d nats per token, −1 less likely by \d\.\d\d\. In order −1 < 0 < \+1 on [34] of 4 prompts\. The language stays intact/);
+    // The aims are 50 ms, and 60 s for eight prompts, on two cores that do nothing else; a busy machine is several times as slow.
     assert.ok(worst < 1000, `an event waited ${worst} ms`);
-    assert.ok(seconds < 500, `it took ${seconds} s`);
+    assert.ok(seconds < 300, `it took ${seconds} s`);
   });
 
   test("the cursor and the slider are one, and the slider says what was measured", async () => {
@@ -180,7 +180,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     assert.deepEqual(again.measurement.d_nats, first.measurement.d_nats);
     assert.deepEqual(again.measurement.kl_nats, first.measurement.kl_nats);
     // The aim is 15 s on two cores that do nothing else.
-    assert.ok(seconds < 120, `it took ${seconds} s`);
+    assert.ok(seconds < 300, `it took ${seconds} s`);
   });
 
   test("the same dose for two, and a map that is stopped leaves nothing", async () => {
