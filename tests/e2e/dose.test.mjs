@@ -93,7 +93,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     assert.match(await page.locator("#curve .says").textContent(), /makes the positive answers likelier by \d\.\d\d nats per token, −1 less likely by \d\.\d\d\. In order −1 < 0 < \+1 on [34] of 4 prompts\. The language stays intact/);
     // The aims are 50 ms, and 60 s for eight prompts, on two cores that do nothing else; a busy machine is several times as slow.
     assert.ok(worst < 1000, `an event waited ${worst} ms`);
-    assert.ok(seconds < 300, `it took ${seconds} s`);
+    assert.ok(seconds < 400, `it took ${seconds} s`);
   });
 
   test("the cursor and the slider are one, and the slider says what was measured", async () => {
@@ -180,7 +180,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     assert.deepEqual(again.measurement.d_nats, first.measurement.d_nats);
     assert.deepEqual(again.measurement.kl_nats, first.measurement.kl_nats);
     // The aim is 15 s on two cores that do nothing else.
-    assert.ok(seconds < 300, `it took ${seconds} s`);
+    assert.ok(seconds < 400, `it took ${seconds} s`);
   });
 
   test("the same dose for two, and a map that is stopped leaves nothing", async () => {
