@@ -80,14 +80,14 @@ export function parse(hash) {
   for (const [key, value] of Object.entries(THEN[params.get("v") ?? ""] ?? {})) if (!params.has(key)) params.set(key, value);
   /** @type {ReturnType<typeof parse>["patch"]} */
   const patch = {};
-  const text = long(params.get("p"));
+  const text = bounded(params.get("p"));
   if (text !== null) patch.prompt = text;
   if (params.has("chat")) patch.chat = params.get("chat") !== "0";
-  const system = long(params.get("sys"));
+  const system = bounded(params.get("sys"));
   if (system !== null) patch.system = system;
   const heard = params.getAll("heard");
   const turns = params.getAll("said").slice(0, MOST.turns)
-    .flatMap((user, at) => (long(user) === null || long(heard[at] ?? null) === null ? [] : [{ user, answer: heard[at], turned: "" }]));
+    .flatMap((user, at) => (bounded(user) === null || bounded(heard[at] ?? null) === null ? [] : [{ user, answer: heard[at], turned: "" }]));
   if (turns.length) patch.turns = turns;
   const variables = params.getAll("var").slice(0, MOST.variables).flatMap(variable);
   if (variables.length) patch.variables = Object.fromEntries(variables);
@@ -100,7 +100,7 @@ export function parse(hash) {
   if (Object.keys(sampling).length) patch.sampling = sampling;
   const tokens = number(params.get("n"), 1, 1e6);
   if (tokens !== undefined && Number.isInteger(tokens)) patch.maxTokens = tokens;
-  if (params.has("stop")) patch.stop = params.getAll("stop").filter((one) => one && long(one) !== null).slice(0, MOST.stop);
+  if (params.has("stop")) patch.stop = params.getAll("stop").filter((one) => one && bounded(one) !== null).slice(0, MOST.stop);
   const cache = params.get("cache");
   if (cache === "keep" || cache === "recompute") patch.cache = cache;
   if (params.has("kl")) patch.klAfterSplit = params.get("kl") !== "0";
@@ -110,9 +110,9 @@ export function parse(hash) {
   const language = params.get("lang");
   if (language && LANGUAGES.includes(language)) patch.language = language;
   const model = params.get("m");
-  if (model && long(model) !== null && /^(https?:\/\/|hub:|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
+  if (model && bounded(model) !== null && /^(https?:\/\/|hub:|\.{0,2}\/|[\w-]+\/)/.test(model)) patch.modelUrl = model;
   const hub = params.get("hub");
-  if (hub && long(hub) !== null && /^https?:\/\/[^/]/.test(hub)) patch.hub = hub.replace(/\/+$/, "");
+  if (hub && bounded(hub) !== null && /^https?:\/\/[^/]/.test(hub)) patch.hub = hub.replace(/\/+$/, "");
 
   if (params.has("gone")) patch.gone = (params.get("gone") ?? "").split(",", MOST.adapters).flatMap(unescaped);
   const listed = params.get("a");
@@ -134,11 +134,11 @@ export function parse(hash) {
 }
 
 /** A text of a link; null where there is none, and for one that is too long: cut, it would say something else. @param {string|null} text */
-const long = (text) => (text !== null && text.length <= MOST.text ? text : null);
+const bounded = (text) => (text !== null && text.length <= MOST.text ? text : null);
 
 /** A variable of a chat template: `name:false`, `name:"text"`. @param {string} text @returns {[string, boolean|string][]} */
 function variable(text) {
-  if (long(text) === null) return [];
+  if (bounded(text) === null) return [];
   const [, name, json] = /^([A-Za-z_]\w*):(.*)$/s.exec(text) ?? [];
   try {
     const value = JSON.parse(json ?? "");
