@@ -20,7 +20,7 @@ mod several;
 mod steer;
 mod trials;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -89,7 +89,10 @@ pub fn command(workspace: &Workspace, options: &Options) -> Result {
         model_sha256,
     } = open(workspace, options.model.as_deref())?;
     let behaviours = behaviours(&steer.pairs)?;
-    let methods = methods(&steer, &kept)?;
+    let only = options.only.as_deref();
+    let methods = methods(&steer, &kept, |name| {
+        only.is_none_or(|rows| rows.iter().any(|row| is_of(row, name)))
+    })?;
     let reference = methods.iter().find(|method| method.name == REFERENCE.0);
     let budget = reference.and_then(|method| method.at(REFERENCE.1));
     let budget = budget.ok_or_else(|| {
@@ -228,58 +231,66 @@ impl Method {
     }
 }
 
-/// All that can be trained, with what each would hold at each rank.
-///
-/// Some begin with directions of all weights, which takes a while: `kept` is where the answers stay.
-fn methods(steer: &Steer, kept: &Path) -> Result<Vec<Method>> {
-    let ranks = RANKS.map(|rank| rank.to_string()).join(",");
-    let ask = |layers: &'static str, only: &str| -> Result<Vec<Method>> {
-        // What has more makes no file of the zoo's size.
-        let most = ["--most", "2000000"];
-        let mut arguments = vec!["--json", "--ranks", &ranks, "--layers", layers];
-        arguments.extend(most);
-        if !only.is_empty() {
-            arguments.extend(["--only", only]);
-        }
-        let blocks = if layers.is_empty() { "all" } else { layers };
-        let kept = kept.join(format!("blocks-{blocks}.jsonl"));
-        let text = if let Ok(text) = fs::read_to_string(&kept) {
-            text
-        } else {
-            say("zoo", format!("counting numbers, blocks {blocks}"));
-            let text = match steer.ask("methods", &arguments) {
-                Ok(text) => text,
-                Err(Trouble::Ended(failure)) => return Err(failure),
-                Err(Trouble::Refused(why)) => {
-                    return Err(Failure::new(why, "choose another model"));
-                }
-            };
-            put_file(&kept, text.as_bytes())?;
-            text
+/// What can be trained, with what each method would hold at each rank: the reference, and what is wanted.
+fn methods(steer: &Steer, kept: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Method>> {
+    let text = answer(steer.without_model("methods", &["--json"]))?;
+    let mut methods = Vec::new();
+    for line in text.lines() {
+        let Some(Method { name, .. }) = method(&told(line)?, LAYERS) else {
+            continue;
         };
-        let mut methods = Vec::new();
-        for line in text.lines() {
-            let facts: Value = serde_json::from_str(line)
-                .or_mend("`steer methods --json` wrote no JSON", "mend it")?;
-            methods.extend(method(&facts, layers));
+        if name != REFERENCE.0 && !wanted(&name) {
+            continue;
         }
-        Ok(methods)
-    };
-    let mut methods = ask(LAYERS, "")?;
-    // What acts on all blocks cannot choose some.
-    let whole = methods.iter().filter(|method| method.counts.is_empty());
-    let whole: Vec<String> = whole.map(|method| method.name.clone()).collect();
-    if !whole.is_empty() {
-        let again = ask("", &whole.join(","))?;
-        let again: BTreeMap<String, Method> =
-            again.into_iter().map(|it| (it.name.clone(), it)).collect();
-        for (name, found) in again {
-            if let Some(method) = methods.iter_mut().find(|method| method.name == name) {
-                *method = found;
-            }
-        }
+        let some = counted(steer, kept, &name, LAYERS)?;
+        // What acts on all blocks cannot choose some.
+        let is_refused = some.as_ref().is_some_and(|it| it.counts.is_empty());
+        methods.extend(if is_refused {
+            counted(steer, kept, &name, "")?
+        } else {
+            some
+        });
     }
     Ok(methods)
+}
+
+/// What a method would hold at each rank in these blocks.
+///
+/// Some begin with directions of all weights, which takes a minute: `kept` is where the answers stay.
+fn counted(steer: &Steer, kept: &Path, name: &str, layers: &'static str) -> Result<Option<Method>> {
+    let blocks = if layers.is_empty() { "all" } else { layers };
+    let kept = kept.join(format!("{name}-{blocks}.json"));
+    if let Ok(text) = fs::read_to_string(&kept) {
+        return Ok(method(&told(&text)?, layers));
+    }
+    say("zoo", format!("{name}: counting numbers, blocks {blocks}"));
+    let ranks = RANKS.map(|rank| rank.to_string()).join(",");
+    // What has more makes no file of the zoo's size.
+    let most = ["--most", "2000000"];
+    let asked = [
+        "--json", "--only", name, "--ranks", &ranks, "--layers", layers,
+    ];
+    let text = answer(steer.ask("methods", &[&asked[..], &most].concat()))?;
+    put_file(&kept, text.as_bytes())?;
+    Ok(method(&told(&text)?, layers))
+}
+
+/// What `steer methods` says.
+fn answer(text: steer::Answer<String>) -> Result<String> {
+    text.map_err(|trouble| match trouble {
+        Trouble::Ended(failure) => failure,
+        Trouble::Refused(why) => Failure::new(why, "choose another model"),
+    })
+}
+
+/// What it says of one method.
+fn told(line: &str) -> Result<Value> {
+    serde_json::from_str(line).or_mend("`steer methods --json` wrote no JSON", "mend it")
+}
+
+/// Whether a row of this name is one of the method's: lora, lora-r1 and lora-seed1 are.
+fn is_of(row: &str, method: &str) -> bool {
+    row.split('-').next() == Some(method)
 }
 
 /// Writes beside and moves into place.
@@ -404,8 +415,10 @@ fn chosen(shop: &Shop, all: Vec<Wanted>, options: &Options) -> Result<(Vec<Wante
     }
     for name in options.only.iter().flatten() {
         if !all.iter().any(|row| row.name == *name) {
-            let known = all.iter().filter(|row| row.behaviour == FIRST);
-            return Err(unknown("row", name, known.map(|row| &*row.name).collect()));
+            return Err(Failure::new(
+                format!("there is no row `{name}`"),
+                "`cargo xtask zoo --plan` lists all rows",
+            ));
         }
     }
     let is_asked = |row: &Wanted| {
@@ -593,6 +606,16 @@ mod tests {
         assert_eq!(rows[2].how, how);
         let one = super::rows(&both[..1], &methods, 40);
         assert_eq!(one.len(), 2, "a vector, and Poly for one task");
+    }
+
+    #[test]
+    fn a_row_belongs_to_the_method_that_its_name_begins_with() {
+        assert!(
+            ["lora", "lora-r1", "lora-seed1"]
+                .iter()
+                .all(|row| is_of(row, "lora"))
+        );
+        assert!(!is_of("loha", "lora") && !is_of("ether_plus", "ether"));
     }
 
     #[test]

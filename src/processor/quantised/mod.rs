@@ -16,12 +16,15 @@
 //! halves.rs       the same products where each 16 columns have a scale and an offset
 //! bytes.rs        the same products from bytes, for hosts that have them
 //! lanes.rs        128 bits of SIMD
+//! wide.rs         256 bits, where an x86 processor has them
 //! ```
 
 mod activations;
 mod bytes;
 mod halves;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use activations::Activations;
 pub use activations::{largest, round};
@@ -306,6 +309,10 @@ impl Packed {
     /// `x Wᵀ [t, rows]` for `x [t, cols]`.
     #[must_use]
     pub fn product(&self, x: &Activations) -> Vec<f32> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(y) = self.product_in_256(x) {
+            return y;
+        }
         match &self.codes {
             PackedCodes::Four(codes) => self.product_with(codes, x),
             PackedCodes::FourInHalves(codes, halves) => self.product_in_halves(codes, halves, x),
