@@ -301,6 +301,7 @@ fn end_to_end_tests(workspace: &Workspace) -> Result {
     let playwright = node::playwright_core(workspace)?;
     let puppeteer = node::puppeteer_core(workspace)?;
     let axe = node::axe_core(workspace)?;
+    let vite = node::vite(workspace)?;
     model::fetch(workspace)?;
     let address = serve::in_background(workspace)?;
     say("serving", &address);
@@ -319,6 +320,7 @@ fn end_to_end_tests(workspace: &Workspace) -> Result {
                 .env("PLAYWRIGHT_CORE", &playwright)
                 .env("PUPPETEER_CORE", &puppeteer)
                 .env("AXE_CORE", &axe)
+                .env("VITE", &vite)
                 .env("CHROMIUM", &browser.chromium)
                 .env("FIREFOX", &firefox);
         },

@@ -16,6 +16,7 @@ const PLAYWRIGHT_CORE: &str = "1.65.1";
 const PUPPETEER_CORE: &str = "24.43.1";
 const AXE_CORE: &str = "4.14.1";
 const TYPESCRIPT: &str = "6.0.3";
+const VITE: &str = "8.4.0";
 const WLLAMA: &str = "3.8.1";
 const TRANSFORMERS_JS: &str = "4.3.1";
 const NODE_LLAMA_CPP: &str = "3.22.1";
@@ -79,6 +80,13 @@ pub fn tsc(workspace: &Workspace) -> Result<PathBuf> {
     let folder = package(workspace, "typescript", TYPESCRIPT)?;
     say("typescript", TYPESCRIPT);
     Ok(folder.join("bin").join("tsc"))
+}
+
+/// The module of Vite, with which the package's test builds a project.
+pub fn vite(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = package(workspace, "vite", VITE)?;
+    say("vite", VITE);
+    Ok(folder.join("dist").join("node").join("index.js"))
 }
 
 /// The folder of wllama's module, for comparison.
