@@ -152,7 +152,7 @@ fn documentation(workspace: &Workspace) -> Result {
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
-    let [own, processor] = [bundle::PACKAGE, "processor"]
+    let [own, processor] = [bundle::PACKAGE, "steering-playground-processor"]
         .map(|package| format!("profile.release.package.{package}.overflow-checks=true"));
     let command = [
         "test",
