@@ -1,8 +1,10 @@
 //! What the crates that we build on may be: their licences, and what is banned.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
+use crate::bundle::PACKAGE;
 use crate::failure::{Failure, OrMend, Result};
 use crate::process::output;
 use crate::wasm::TARGET;
@@ -39,6 +41,19 @@ const SINGLE: &[(&str, &str)] = &[
     ("burn", "a tensor of one is no tensor of another"),
 ];
 
+/// Crates that the module holds in several versions, each with who brings the older ones: none is ours to choose.
+const REPEATED: &[(&str, &str)] = &[
+    ("foldhash", "hashbrown"),
+    ("getrandom", "ahash and the rand of tokenizers"),
+    ("hashbrown", "text_placeholder, internment and burn"),
+    ("hi_sparse_bitset", "cubecl"),
+    ("itertools", "tokenizers"),
+    ("nom", "spm_precompiled of tokenizers"),
+    ("rand", "tokenizers"),
+    ("rand_core", "the rand of tokenizers"),
+    ("rustc-hash", "naga"),
+];
+
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// A failure that lists all that is wrong with the crates of `Cargo.lock` and our manifests.
@@ -49,7 +64,7 @@ pub fn check(workspace: &Workspace) -> Result {
         fs::read_to_string(path).or_mend(problem, "restore it from git")
     };
     let mut wrong = in_lock(&read("Cargo.lock")?);
-    for file in ["Cargo.toml", "xtask/Cargo.toml"] {
+    for file in ["Cargo.toml", "src/processor/Cargo.toml", "xtask/Cargo.toml"] {
         wrong.extend(
             wildcards(&read(file)?).map(|line| format!("{file} takes any version: {line}")),
         );
@@ -58,6 +73,7 @@ pub fn check(workspace: &Workspace) -> Result {
     for target in [None, Some(TARGET)] {
         wrong.extend(in_tree(&tree(workspace, target)?));
     }
+    wrong.extend(repeated(&module(workspace)?));
     wrong.sort();
     wrong.dedup();
     if wrong.is_empty() {
@@ -72,13 +88,31 @@ pub fn check(workspace: &Workspace) -> Result {
 
 /// A line for each crate of the builds for `target`: name, version, a bar, licence.
 fn tree(workspace: &Workspace, target: Option<&str>) -> Result<String> {
+    let mut arguments = vec![
+        "--workspace",
+        "--edges",
+        "normal,build,dev",
+        "--format",
+        "{p}|{l}",
+    ];
+    arguments.extend(target.into_iter().flat_map(|target| ["--target", target]));
+    listed(workspace, &arguments)
+}
+
+/// A line for each crate of the module: name and version.
+fn module(workspace: &Workspace) -> Result<String> {
+    let edges = "normal,no-proc-macro";
+    listed(
+        workspace,
+        &["--package", PACKAGE, "--edges", edges, "--target", TARGET],
+    )
+}
+
+fn listed(workspace: &Workspace, arguments: &[&str]) -> Result<String> {
     let mut cargo: Command = workspace.cargo();
     cargo
-        .args(["tree", "--locked", "--workspace", "--prefix", "none"])
-        .args(["--edges", "normal,build,dev", "--format", "{p}|{l}"]);
-    if let Some(target) = target {
-        cargo.args(["--target", target]);
-    }
+        .args(["tree", "--locked", "--prefix", "none"])
+        .args(arguments);
     output(&mut cargo).ok_or_else(|| {
         Failure::new(
             "cargo could not list the crates",
@@ -177,6 +211,26 @@ fn in_lock(lock: &str) -> Vec<String> {
     wrong
 }
 
+/// What is in a tree in several versions without a reason, and reasons for what is there once.
+fn repeated(tree: &str) -> Vec<String> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in tree.lines() {
+        if let [name, version, ..] = line.split(' ').collect::<Vec<_>>()[..] {
+            versions.entry(name).or_default().insert(version);
+        }
+    }
+    let known = |name: &str| REPEATED.iter().any(|(known, _)| *known == name);
+    let several = |name: &str| versions.get(name).is_some_and(|all| all.len() > 1);
+    let new = versions.keys().filter(|name| several(name) && !known(name));
+    let new = new.map(|name| {
+        let all: Vec<&str> = versions[name].iter().copied().collect();
+        format!("the module holds {name} {}", all.join(" and "))
+    });
+    let gone = REPEATED.iter().filter(|(name, _)| !several(name));
+    let gone = gone.map(|(name, _)| format!("{name} is in the module once: drop it from the list"));
+    new.chain(gone).collect()
+}
+
 /// Lines of a manifest that take any version of a crate.
 fn wildcards(manifest: &str) -> impl Iterator<Item = &str> {
     manifest
@@ -251,6 +305,27 @@ mod tests {
         ] {
             assert!(wrong.contains(part), "{part}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_second_version_needs_a_reason_and_a_reason_two_versions() {
+        let both = |(name, _): &(&str, &str)| format!("{name} v1.0.0\n{name} v2.0.0 (*)\n");
+        let known: String = REPEATED.iter().map(both).collect();
+        let once = format!("{known}\nserde v1.0.0\nserde v1.0.0 (*)\n");
+        assert!(repeated(&once).is_empty());
+        let twice = format!("{once}serde v2.0.0\n");
+        assert_eq!(
+            repeated(&twice),
+            ["the module holds serde v1.0.0 and v2.0.0"]
+        );
+        let (name, _) = REPEATED[0];
+        let less = known.replace(&format!("{name} v2.0.0"), &format!("{name} v1.0.0"));
+        assert_eq!(
+            repeated(&less),
+            [format!(
+                "{name} is in the module once: drop it from the list"
+            )]
+        );
     }
 
     #[test]
