@@ -3,10 +3,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 
 import { UPSTREAM, finished, launch, loadModel, open } from "./e2e/support.mjs";
+import { moving } from "./moving.mjs";
 
 const OUT = new URL("../docs/screens/", import.meta.url);
-/** The most bytes that a picture may have. */
-const MOST = 150_000;
+/** The most bytes that a picture may have, and a moving one. */
+const [MOST, MOST_MOVING] = [150_000, 1_000_000];
 
 const browser = await launch();
 const page = async (hash = "", options = {}) => {
@@ -50,6 +51,24 @@ const SHOTS = {
   german: () => page("#lang=de"),
 };
 
+/** The recording of the first view, while c goes from 1 to −1 and back. */
+async function turned() {
+  const here = await page("", { viewport: { width: 1100, height: 620 }, reducedMotion: "no-preference" });
+  const frames = [];
+  const take = async (ms) => frames.push({ png: await here.screenshot(), ms });
+  const slider = here.locator("#adapters input[type=range]").first();
+  for (const c of [1, 0.5, 0, -0.5, -1, -0.5, 0, 0.5]) {
+    await slider.fill(String(c));
+    for (let step = 0; step < 8; step++) {
+      await take(150);
+      await here.waitForTimeout(150);
+    }
+    await take(1000);
+  }
+  await here.context().close();
+  return moving(frames, browser, { width: 900, quality: 0.7 });
+}
+
 /** A picture in fewer bytes: the browser has a coder. @param {Buffer} png */
 async function webp(png) {
   const desk = await browser.newPage();
@@ -74,7 +93,14 @@ async function webp(png) {
 mkdirSync(OUT, { recursive: true });
 try {
   const names = process.argv.slice(2);
-  for (const name of names.length ? names : Object.keys(SHOTS)) {
+  for (const name of names.length ? names : ["turned", ...Object.keys(SHOTS)]) {
+    if (name === "turned") {
+      const bytes = await turned();
+      if (bytes.length > MOST_MOVING) throw new Error(`${name} has ${bytes.length} bytes, more than ${MOST_MOVING}`);
+      writeFileSync(new URL(`${name}.webp`, OUT), bytes);
+      console.log(`${name}: ${bytes.length} bytes`);
+      continue;
+    }
     if (!SHOTS[name]) throw new Error(`there is no picture ${name}; there are ${Object.keys(SHOTS).join(", ")}`);
     const here = await SHOTS[name]();
     if (!here) {
