@@ -208,11 +208,6 @@ pub fn not_finite(kind: Kind, bytes: &[u8]) -> Option<(usize, f64)> {
     Some((at, found))
 }
 
-/// Number `n` of a 32-wide block: low nibbles are numbers 0 to 15, high nibbles 16 to 31.
-fn nibble_of_16(q: &[u8; 16], n: usize) -> u8 {
-    if n < 16 { q[n] & 15 } else { q[n - 16] >> 4 }
-}
-
 /// Widens whole blocks to `f32`.
 ///
 /// # Errors
@@ -230,21 +225,14 @@ pub fn dequantise(kind: Kind, bytes: &[u8]) -> Result<Vec<f32>> {
 pub fn dequantise_into(kind: Kind, bytes: &[u8], values: &mut Vec<f32>) -> Result<()> {
     check_whole_blocks(kind, bytes)?;
     match kind {
-        Kind::F32 => widen(bytes, values, |b| [f32::from_le_bytes(*b)]),
-        Kind::F16 => widen(bytes, values, |b| [f16::from_le_bytes(*b).to_f32()]),
-        Kind::BF16 => widen(bytes, values, |b| [bf16::from_le_bytes(*b).to_f32()]),
-        Kind::F64 => widen(bytes, values, |b| [f64::from_le_bytes(*b) as f32]),
-        Kind::Q4_0 => widen(bytes, values, q4_0),
-        Kind::Q4_1 => widen(bytes, values, q4_1),
-        Kind::Q5_0 => widen(bytes, values, q5_0),
-        Kind::Q5_1 => widen(bytes, values, q5_1),
-        Kind::Q8_0 => widen(bytes, values, q8_0),
-        Kind::Q2_K => widen(bytes, values, q2_k),
-        Kind::Q3_K => widen(bytes, values, q3_k),
-        Kind::Q4_K => widen(bytes, values, q4_k),
-        Kind::Q5_K => widen(bytes, values, q5_k),
-        Kind::Q6_K => widen(bytes, values, q6_k),
-        Kind::IQ4_NL => widen(bytes, values, iq4_nl),
+        Kind::F32 => widen(bytes, values, |b| f32::from_le_bytes(*b)),
+        Kind::F16 => widen(bytes, values, |b| f16::from_le_bytes(*b).to_f32()),
+        Kind::BF16 => widen(bytes, values, |b| bf16::from_le_bytes(*b).to_f32()),
+        Kind::F64 => widen(bytes, values, |b| f64::from_le_bytes(*b) as f32),
+        _ => {
+            values.reserve(bytes.len() / kind.block_bytes() * kind.block_len());
+            parts(kind, bytes, |part| values.extend(part.widened(kind)))?;
+        }
     }
     Ok(())
 }
@@ -262,179 +250,9 @@ fn check_whole_blocks(kind: Kind, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Appends the numbers of every block of `B` bytes, as `block` widens them.
-fn widen<const B: usize, const N: usize>(
-    bytes: &[u8],
-    values: &mut Vec<f32>,
-    block: impl Fn(&[u8; B]) -> [f32; N],
-) {
-    let (blocks, _rest) = bytes.as_chunks::<B>();
-    values.reserve(blocks.len() * N);
-    for bytes in blocks {
-        values.extend_from_slice(&block(bytes));
-    }
-}
-
-fn half(low: u8, high: u8) -> f32 {
-    f16::from_le_bytes([low, high]).to_f32()
-}
-
-/// Bit `n` of `word`, moved to the place of 16: the fifth bit of a 5-bit number.
-fn fifth(word: u32, n: usize) -> u8 {
-    ((word >> n) as u8 & 1) << 4
-}
-
-// In all 32-wide blocks the low nibbles are numbers 0 to 15 and the high nibbles 16 to 31.
-
-fn q4_0(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
-    let d = half(d0, d1);
-    let value = |q: u8| f32::from(q as i8 - 8) * d;
-    std::array::from_fn(|n| value(nibble_of_16(q, n)))
-}
-
-fn q4_1(&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]) -> [f32; 32] {
-    let (d, m) = (half(d0, d1), half(m0, m1));
-    let value = |q: u8| f32::from(q) * d + m;
-    std::array::from_fn(|n| value(nibble_of_16(q, n)))
-}
-
-fn q5_0(&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]) -> [f32; 32] {
-    let (d, high) = (half(d0, d1), u32::from_le_bytes([h0, h1, h2, h3]));
-    let value = |q: u8, n| f32::from((q | fifth(high, n)) as i8 - 16) * d;
-    std::array::from_fn(|n| value(nibble_of_16(q, n), n))
-}
-
-fn q5_1(&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]) -> [f32; 32] {
-    let (d, m, high) = (
-        half(d0, d1),
-        half(m0, m1),
-        u32::from_le_bytes([h0, h1, h2, h3]),
-    );
-    let value = |q: u8, n| f32::from(q | fifth(high, n)) * d + m;
-    std::array::from_fn(|n| value(nibble_of_16(q, n), n))
-}
-
-fn q8_0(&[d0, d1, ref q @ ..]: &[u8; 34]) -> [f32; 32] {
-    let d = half(d0, d1);
-    std::array::from_fn(|n| f32::from(q[n] as i8) * d)
-}
-
-/// The values of the codes of IQ4_NL.
-const IQ4_NL_VALUES: [i8; 16] = [
-    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
-];
-
-fn iq4_nl(&[d0, d1, ref q @ ..]: &[u8; 18]) -> [f32; 32] {
-    let d = half(d0, d1);
-    let value = |q: u8| d * f32::from(IQ4_NL_VALUES[usize::from(q & 15)]);
-    std::array::from_fn(|n| value(nibble_of_16(q, n)))
-}
-
-// The 256-wide blocks. In Q2_K and Q3_K, number `n` is in byte `32 (n / 128) + n % 32`, two bits
-// at `2 (n / 32 % 4)`; in Q4_K and Q5_K in byte `32 (n / 64) + n % 32`, low nibble first.
-
-fn two_bits(q: &[u8; 64], n: usize) -> u8 {
-    q[n / 128 * 32 + n % 32] >> (n / 32 % 4 * 2) & 3
-}
-
-fn q2_k(block: &[u8; 84]) -> [f32; 256] {
-    let [scales @ .., d0, d1, m0, m1] = block;
-    let (d, m) = (half(*d0, *d1), half(*m0, *m1));
-    let (scales, q): (&[u8; 16], &[u8; 64]) = split(scales);
-    std::array::from_fn(|n| {
-        let scale = scales[n / 16];
-        d * f32::from(scale & 15) * f32::from(two_bits(q, n)) - m * f32::from(scale >> 4)
-    })
-}
-
-fn q3_k(block: &[u8; 110]) -> [f32; 256] {
-    let [body @ .., d0, d1] = block;
-    let d = half(*d0, *d1);
-    let (high, rest): (&[u8; 32], &[u8; 76]) = split(body);
-    let (q, scales): (&[u8; 64], &[u8; 12]) = split(rest);
-    let factor: [f32; 16] = std::array::from_fn(|g| d * f32::from(factor_of_16(scales, g)));
-    std::array::from_fn(|n| {
-        let third = high[n % 32] >> (n / 32) & 1;
-        factor[n / 16] * f32::from((two_bits(q, n) | third << 2) as i8 - 4)
-    })
-}
-
-/// The factor of group `g` of 16 (Q3_K), of 6 bits: low nibbles in the first 8 bytes, the top two bits in the
-/// last 4.
-fn factor_of_16(scales: &[u8; 12], g: usize) -> i8 {
-    let low = scales[g % 8] >> (g / 8 * 4) & 15;
-    let top = scales[8 + g % 4] >> (g / 4 * 2) & 3;
-    (low | top << 4) as i8 - 32
-}
-
-/// The 6-bit factor and offset of group `g` of 8, packed in 12 bytes (Q4_K, Q5_K).
-fn factor_and_offset(s: &[u8; 12], g: usize) -> (u8, u8) {
-    if g < 4 {
-        (s[g] & 63, s[g + 4] & 63)
-    } else {
-        (
-            s[g + 4] & 15 | s[g - 4] >> 6 << 4,
-            s[g + 4] >> 4 | s[g] >> 6 << 4,
-        )
-    }
-}
-
-fn q4_k(&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]) -> [f32; 256] {
-    let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
-    k_block((half(d0, d1), half(m0, m1)), scales, |n| nibble(q, n))
-}
-
-fn q5_k(&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]) -> [f32; 256] {
-    let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
-    let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
-    k_block((half(d0, d1), half(m0, m1)), scales, |n| {
-        nibble(q, n) | (high[n % 32] >> (n / 32) & 1) << 4
-    })
-}
-
-fn nibble(q: &[u8; 128], n: usize) -> u8 {
-    q[n / 64 * 32 + n % 32] >> (n / 32 % 2 * 4) & 15
-}
-
-/// `d·factor·q - m·offset`, the form that Q4_K and Q5_K share.
-fn k_block((d, m): (f32, f32), scales: &[u8; 12], q: impl Fn(usize) -> u8) -> [f32; 256] {
-    let groups: [(f32, f32); 8] = std::array::from_fn(|g| {
-        let (factor, offset) = factor_and_offset(scales, g);
-        (d * f32::from(factor), m * f32::from(offset))
-    });
-    std::array::from_fn(|n| {
-        let (factor, offset) = groups[n / 32];
-        factor * f32::from(q(n)) - offset
-    })
-}
-
-fn q6_k(block: &[u8; 210]) -> [f32; 256] {
-    let [body @ .., d0, d1] = block;
-    let d = half(*d0, *d1);
-    let (low, rest): (&[u8; 128], &[u8; 80]) = split(body);
-    let (high, scales): (&[u8; 64], &[u8; 16]) = split(rest);
-    std::array::from_fn(|n| {
-        let code = six_bits(low, high, n) as i8 - 32;
-        d * f32::from(scales[n / 16] as i8) * f32::from(code)
-    })
-}
-
-/// Each half of a block is four rows of 32: rows 0 and 1 in the low nibbles of 64 bytes, rows 2 and 3 in
-/// their high nibbles, two more bits for each of the four in one byte of `high`.
-fn six_bits(low: &[u8; 128], high: &[u8; 64], n: usize) -> u8 {
-    let (part, row, column) = (n / 128, n / 32 % 4, n % 32);
-    let four = low[part * 64 + row % 2 * 32 + column] >> (row / 2 * 4) & 15;
-    let two = high[part * 32 + column] >> (row * 2) & 3;
-    four | two << 4
-}
-
-/// Splits an array in two; the lengths are checked when this is compiled.
-fn split<const A: usize, const B: usize, const N: usize>(bytes: &[u8; N]) -> (&[u8; A], &[u8; B]) {
-    const { assert!(A + B == N, "the parts make up the whole") }
-    match (bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(first), Some(last)) => (first, last),
-        _ => (&[0; A], &[0; B]),
-    }
+/// Appends every number of `B` bytes.
+fn widen<const B: usize>(bytes: &[u8], values: &mut Vec<f32>, number: impl Fn(&[u8; B]) -> f32) {
+    values.extend(bytes.as_chunks::<B>().0.iter().map(number));
 }
 
 #[cfg(test)]

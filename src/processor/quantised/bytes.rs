@@ -19,8 +19,14 @@ impl FourInBytes {
         column % 4 * 8 + column / 4 % 2 * 4
     }
 
-    pub(super) fn set(&mut self, row: usize, column: usize, code: i8) {
-        self.0[column / 8][row / 4][row % 4] |= i32::from(code & 15) << Self::shift(column);
+    pub(super) fn set(&mut self, row: usize, codes: &[i8; BLOCK]) {
+        for (group, codes) in self.0.iter_mut().zip(codes.as_chunks::<8>().0) {
+            let mut word = 0;
+            for (column, code) in codes.iter().enumerate() {
+                word |= i32::from(code & 15) << Self::shift(column);
+            }
+            group[row / 4][row % 4] = word;
+        }
     }
 
     pub(super) fn get(&self, row: usize, column: usize) -> i8 {

@@ -45,8 +45,7 @@ impl Packed {
         let PackedCodes::FourInHalves(codes, halves) = &mut self.codes else {
             unreachable!("a matrix of halves")
         };
-        let each = values.codes.iter().enumerate();
-        each.for_each(|(n, &code)| codes[at].set(lane, n, code));
+        codes[at].set(lane, &values.codes);
         for half in 0..2 {
             halves[at].0[half][0][lane] = values.factors[half];
             halves[at].0[half][1][lane] = values.offsets[half];

@@ -84,8 +84,8 @@ trait Codes<const P: usize> {
     fn groups(&self) -> &[Group];
     /// The codes of each pair of columns as pairs of 16 bits, for some of a group's registers.
     fn widen<const R: usize>(words: &[[i32; 4]; R]) -> [[Pairs; R]; P];
-    /// Sets one code, once.
-    fn set(&mut self, row: usize, column: usize, code: i8);
+    /// Sets the codes of a row.
+    fn set(&mut self, row: usize, codes: &[i8; BLOCK]);
     /// Reads one code.
     fn get(&self, row: usize, column: usize) -> i8;
 }
@@ -108,9 +108,14 @@ impl Codes<4> for Four {
         wide
     }
 
-    fn set(&mut self, row: usize, column: usize, code: i8) {
-        let shift = column % 2 * 16 + column / 2 % 4 * 4;
-        self[column / 8][row / 4][row % 4] |= i32::from(code & 15) << shift;
+    fn set(&mut self, row: usize, codes: &[i8; BLOCK]) {
+        for (group, codes) in self.iter_mut().zip(codes.as_chunks::<8>().0) {
+            let mut word = 0;
+            for (column, code) in codes.iter().enumerate() {
+                word |= i32::from(code & 15) << (column % 2 * 16 + column / 2 * 4);
+            }
+            group[row / 4][row % 4] = word;
+        }
     }
 
     fn get(&self, row: usize, column: usize) -> i8 {
@@ -135,9 +140,12 @@ impl Codes<2> for Eight {
         wide
     }
 
-    fn set(&mut self, row: usize, column: usize, code: i8) {
-        let shift = column % 2 * 16 + column / 2 % 2 * 8;
-        self[column / 4][row / 4][row % 4] |= i32::from(code as u8) << shift;
+    fn set(&mut self, row: usize, codes: &[i8; BLOCK]) {
+        for (group, codes) in self.iter_mut().zip(codes.as_chunks::<4>().0) {
+            let [a, b, c, d] = codes.map(|code| code as u8);
+            // The halves of a word are even and odd columns.
+            group[row / 4][row % 4] = i32::from_le_bytes([a, c, b, d]);
+        }
     }
 
     fn get(&self, row: usize, column: usize) -> i8 {
@@ -218,17 +226,14 @@ impl Packed {
         })
     }
 
-    /// Writes the block of columns `32·block ..` of a row, once.
+    /// Writes the block of columns `32·block ..` of a row.
     pub fn set(&mut self, row: usize, block: usize, values: &Block) {
         let (at, lane) = self.place(row, block);
-        let each = values.codes.iter().enumerate();
         match &mut self.codes {
-            PackedCodes::Four(codes) => each.for_each(|(n, &code)| codes[at].set(lane, n, code)),
+            PackedCodes::Four(codes) => codes[at].set(lane, &values.codes),
             PackedCodes::FourInHalves(..) => unreachable!("halves have factors of their own"),
-            PackedCodes::FourInBytes(codes, _) => {
-                each.for_each(|(n, &code)| codes[at].set(lane, n, code));
-            }
-            PackedCodes::Eight(codes) => each.for_each(|(n, &code)| codes[at].set(lane, n, code)),
+            PackedCodes::FourInBytes(codes, _) => codes[at].set(lane, &values.codes),
+            PackedCodes::Eight(codes) => codes[at].set(lane, &values.codes),
         }
         self.scales[at][lane] = values.scale;
         if values.offset != 0.0 {

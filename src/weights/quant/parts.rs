@@ -1,13 +1,16 @@
 //! Codes and their factors, as the file has them: what GPUs and integer products read.
 
 use half::f16;
+use processor::bits;
 use processor::quantised::{BLOCK, Block, Halves, Width};
 
-use super::{
-    IQ4_NL_VALUES, Kind, check_whole_blocks, dequantise, factor_and_offset, factor_of_16, fifth,
-    nibble, nibble_of_16, six_bits, split, two_bits,
-};
+use super::{Kind, check_whole_blocks};
 use crate::error::Result;
+
+/// The values of the codes of IQ4_NL.
+const IQ4_NL_VALUES: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
 
 /// 32 numbers of a row as their format has them. Number n is `d·factor·(code − zero) + m·offset`, with
 /// [`Kind::zero`] and the factor and offset of the n / 16-th half.
@@ -25,10 +28,13 @@ pub struct Part {
     pub offsets: [i8; 2],
 }
 
+/// The m of formats that have none: −0, to which a sum changes no number, not even another −0.
+const NONE: [u8; 2] = [0, 0x80];
+
 /// Calls `each` with every 32 numbers, in order. Floats have no codes: `each` is not called.
 ///
 /// # Errors
-/// As [`dequantise`].
+/// As [`dequantise`](super::dequantise).
 pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()> {
     check_whole_blocks(kind, bytes)?;
     // Formats with one d, and some with one m, for 32 numbers.
@@ -39,33 +45,30 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
         factors: [1; 2],
         offsets: [1; 2],
     };
+    // In the 32-wide blocks the low nibbles are numbers 0 to 15, the high nibbles 16 to 31.
     match kind {
         Kind::F32 | Kind::F16 | Kind::BF16 | Kind::F64 => {}
         Kind::Q4_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
-            each(&plain(from(|n| nibble_of_16(q, n)), [d0, d1], [0; 2]));
+            each(&plain(bits::nibbles(q), [d0, d1], NONE));
         }),
         Kind::Q4_1 => for_each(bytes, |&[d0, d1, m0, m1, ref q @ ..]: &[u8; 20]| {
-            each(&plain(from(|n| nibble_of_16(q, n)), [d0, d1], [m0, m1]));
+            each(&plain(bits::nibbles(q), [d0, d1], [m0, m1]));
         }),
         Kind::Q5_0 => for_each(bytes, |&[d0, d1, h0, h1, h2, h3, ref q @ ..]: &[u8; 22]| {
-            let high = u32::from_le_bytes([h0, h1, h2, h3]);
-            let code = |n| nibble_of_16(q, n) | fifth(high, n);
-            each(&plain(from(code), [d0, d1], [0; 2]));
+            each(&plain(five_bits(q, [h0, h1, h2, h3]), [d0, d1], NONE));
         }),
         Kind::Q5_1 => for_each(
             bytes,
             |&[d0, d1, m0, m1, h0, h1, h2, h3, ref q @ ..]: &[u8; 24]| {
-                let high = u32::from_le_bytes([h0, h1, h2, h3]);
-                let code = |n| nibble_of_16(q, n) | fifth(high, n);
-                each(&plain(from(code), [d0, d1], [m0, m1]));
+                each(&plain(five_bits(q, [h0, h1, h2, h3]), [d0, d1], [m0, m1]));
             },
         ),
         Kind::Q8_0 => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 34]| {
-            each(&plain(from(|n| q[n] ^ 0x80), [d0, d1], [0; 2]));
+            each(&plain(q.map(|code| code ^ 0x80), [d0, d1], NONE));
         }),
         Kind::IQ4_NL => for_each(bytes, |&[d0, d1, ref q @ ..]: &[u8; 18]| {
-            let code = |n| IQ4_NL_VALUES[usize::from(nibble_of_16(q, n))] as u8 ^ 0x80;
-            each(&plain(from(code), [d0, d1], [0; 2]));
+            let code = |code: u8| IQ4_NL_VALUES[usize::from(code)] as u8 ^ 0x80;
+            each(&plain(bits::nibbles(q).map(code), [d0, d1], NONE));
         }),
         Kind::Q2_K => for_each(bytes, |block: &[u8; 84]| {
             let [scales @ .., d0, d1, m0, m1] = block;
@@ -73,7 +76,7 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
             for group in 0..8 {
                 let halves = [scales[2 * group], scales[2 * group + 1]];
                 each(&Part {
-                    codes: from(|n| two_bits(q, 32 * group + n)),
+                    codes: two_bits(q, group),
                     d: u16::from_le_bytes([*d0, *d1]),
                     m: negative(*m0, *m1),
                     factors: halves.map(|half| (half & 15) as i8),
@@ -86,11 +89,12 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
             let (high, rest): (&[u8; 32], &[u8; 76]) = split(body);
             let (q, scales): (&[u8; 64], &[u8; 12]) = split(rest);
             for group in 0..8 {
-                let third = |n: usize| (high[n] >> group & 1) << 2;
+                let mut codes = two_bits(q, group);
+                bits::put_on(&mut codes, &bits::fields(high, group, 1), 2);
                 each(&Part {
-                    codes: from(|n| two_bits(q, 32 * group + n) | third(n)),
+                    codes,
                     d: u16::from_le_bytes([*d0, *d1]),
-                    m: 0,
+                    m: u16::from_le_bytes(NONE),
                     factors: [0, 1].map(|half| factor_of_16(scales, 2 * group + half)),
                     offsets: [0; 2],
                 });
@@ -99,28 +103,16 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
         Kind::Q4_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 144]| {
             let (scales, q): (&[u8; 12], &[u8; 128]) = split(body);
             for group in 0..8 {
-                let (factor, offset) = factor_and_offset(scales, group);
-                each(&Part {
-                    codes: from(|n| nibble(q, 32 * group + n)),
-                    d: u16::from_le_bytes([d0, d1]),
-                    m: negative(m0, m1),
-                    factors: [factor as i8; 2],
-                    offsets: [offset as i8; 2],
-                });
+                each(&k_part(nibble(q, group), [d0, d1, m0, m1], scales, group));
             }
         }),
         Kind::Q5_K => for_each(bytes, |&[d0, d1, m0, m1, ref body @ ..]: &[u8; 176]| {
             let (scales, rest): (&[u8; 12], &[u8; 160]) = split(body);
             let (high, q): (&[u8; 32], &[u8; 128]) = split(rest);
             for group in 0..8 {
-                let (factor, offset) = factor_and_offset(scales, group);
-                each(&Part {
-                    codes: from(|n| nibble(q, 32 * group + n) | (high[n] >> group & 1) << 4),
-                    d: u16::from_le_bytes([d0, d1]),
-                    m: negative(m0, m1),
-                    factors: [factor as i8; 2],
-                    offsets: [offset as i8; 2],
-                });
+                let mut codes = nibble(q, group);
+                bits::put_on(&mut codes, &bits::fields(high, group, 1), 4);
+                each(&k_part(codes, [d0, d1, m0, m1], scales, group));
             }
         }),
         Kind::Q6_K => for_each(bytes, |block: &[u8; 210]| {
@@ -129,9 +121,9 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
             let (high, scales): (&[u8; 64], &[u8; 16]) = split(rest);
             for group in 0..8 {
                 each(&Part {
-                    codes: from(|n| six_bits(low, high, 32 * group + n)),
+                    codes: six_bits(low, high, group),
                     d: u16::from_le_bytes([*d0, *d1]),
-                    m: 0,
+                    m: u16::from_le_bytes(NONE),
                     factors: [0, 1].map(|half| scales[2 * group + half] as i8),
                     offsets: [0; 2],
                 });
@@ -142,6 +134,14 @@ pub fn parts(kind: Kind, bytes: &[u8], mut each: impl FnMut(&Part)) -> Result<()
 }
 
 impl Part {
+    /// The numbers, with ggml's own order of operations.
+    #[must_use]
+    pub(super) fn widened(&self, kind: Kind) -> [f32; BLOCK] {
+        let times = |half: u16, by: [i8; 2]| by.map(|by| widened(half) * f32::from(by));
+        let (scales, offsets) = (times(self.d, self.factors), times(self.m, self.offsets));
+        bits::widened(&self.codes, kind.zero(), scales, offsets)
+    }
+
     /// With codes that stand for 0 without an offset, where there are offsets. This is exact, since the kind's own
     /// code for 0 is a power of two.
     #[must_use]
@@ -160,11 +160,11 @@ fn widened(half: u16) -> f32 {
 }
 
 /// Calls `each` with the codes, scale and offset of every 32 numbers, in order. Q6_K, which has two scales for
-/// them, is rounded to 8 bits first; for the others `scale·code + offset` is what [`dequantise`] gives. It is not
+/// them, is rounded to 8 bits first; for the others `scale·code + offset` is what dequantising gives. It is not
 /// called for floats, which have no codes, and for formats that are [`halves`].
 ///
 /// # Errors
-/// As [`dequantise`].
+/// As [`dequantise`](super::dequantise).
 pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<()> {
     let (zero, offset) = match kind.packed_width() {
         // Codes of four bits stay as they are.
@@ -172,21 +172,19 @@ pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<(
         Some(Width::Eight) => (kind.zero(), 0.0),
         _ => return check_whole_blocks(kind, bytes),
     };
-    if !kind.keeps_codes() {
-        check_whole_blocks(kind, bytes)?;
-        for bytes in bytes.chunks_exact(kind.block_bytes()) {
-            let values = dequantise(kind, bytes)?;
-            let (values, _) = values.as_chunks();
-            for values in values {
-                each(rounded(values));
-            }
-        }
-        return Ok(());
-    }
     parts(kind, bytes, |part| {
+        if !kind.keeps_codes() {
+            let (codes, scale) = bits::rounded(&part.widened(kind));
+            each(Block {
+                codes,
+                scale,
+                offset: 0.0,
+            });
+            return;
+        }
         let scale = widened(part.d) * f32::from(part.factors[0]);
         each(Block {
-            codes: part.codes.map(|code| code.wrapping_sub(zero) as i8),
+            codes: bits::counted_from(&part.codes, zero),
             scale,
             offset: widened(part.m) * f32::from(part.offsets[0]) - offset * scale,
         });
@@ -196,7 +194,7 @@ pub fn blocks(kind: Kind, bytes: &[u8], mut each: impl FnMut(Block)) -> Result<(
 /// The same for formats with two scales for 32 numbers of at most four bits.
 ///
 /// # Errors
-/// As [`dequantise`].
+/// As [`dequantise`](super::dequantise).
 pub fn halves(kind: Kind, bytes: &[u8], mut each: impl FnMut(Halves)) -> Result<()> {
     if kind.packed_width() != Some(Width::FourInHalves) {
         return check_whole_blocks(kind, bytes);
@@ -220,10 +218,6 @@ pub fn halves(kind: Kind, bytes: &[u8], mut each: impl FnMut(Halves)) -> Result<
     })
 }
 
-fn from(code: impl FnMut(usize) -> u8) -> [u8; BLOCK] {
-    std::array::from_fn(code)
-}
-
 /// Calls `block` with every block of `B` bytes.
 fn for_each<const B: usize>(bytes: &[u8], block: impl FnMut(&[u8; B])) {
     bytes.as_chunks::<B>().0.iter().for_each(block);
@@ -234,20 +228,81 @@ fn negative(m0: u8, m1: u8) -> u16 {
     u16::from_le_bytes([m0, m1]) ^ 0x8000
 }
 
-/// The nearest 8-bit codes.
-fn rounded(values: &[f32; BLOCK]) -> Block {
-    let largest = values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-    let scale = largest / 127.0;
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    Block {
-        codes: values.map(|value| (value * inverse).round() as i8),
-        scale,
-        offset: 0.0,
+/// The 32 bytes of a row of 32 among many.
+fn row(bytes: &[u8], row: usize) -> &[u8; BLOCK] {
+    let (rows, _) = bytes.as_chunks();
+    &rows[row]
+}
+
+fn five_bits(q: &[u8; 16], high: [u8; 4]) -> [u8; BLOCK] {
+    let mut codes = bits::nibbles(q);
+    bits::put_on(&mut codes, &bits::spread(u32::from_le_bytes(high)), 4);
+    codes
+}
+
+// In the 256-wide blocks numbers stand in groups of 32, each with one place in as many bytes.
+
+fn two_bits(q: &[u8; 64], group: usize) -> [u8; BLOCK] {
+    bits::fields(row(q, group / 4), group % 4 * 2, 2)
+}
+
+fn nibble(q: &[u8; 128], group: usize) -> [u8; BLOCK] {
+    bits::fields(row(q, group / 2), group % 2 * 4, 4)
+}
+
+/// Each half of a block is four groups: 0 and 1 in the low nibbles of 64 bytes, 2 and 3 in their high
+/// nibbles, two more bits for each of the four in one byte of `high`.
+fn six_bits(low: &[u8; 128], high: &[u8; 64], group: usize) -> [u8; BLOCK] {
+    let (half, group) = (group / 4, group % 4);
+    let mut codes = bits::fields(row(low, 2 * half + group % 2), group / 2 * 4, 4);
+    bits::put_on(&mut codes, &bits::fields(row(high, half), group * 2, 2), 4);
+    codes
+}
+
+/// `d·factor·q - m·offset`, the form that Q4_K and Q5_K share.
+fn k_part(codes: [u8; BLOCK], [d0, d1, m0, m1]: [u8; 4], scales: &[u8; 12], group: usize) -> Part {
+    let (factor, offset) = factor_and_offset(scales, group);
+    Part {
+        codes,
+        d: u16::from_le_bytes([d0, d1]),
+        m: negative(m0, m1),
+        factors: [factor as i8; 2],
+        offsets: [offset as i8; 2],
+    }
+}
+
+/// The factor of group `g` of 16 (Q3_K), of 6 bits: low nibbles in the first 8 bytes, the top two bits in the
+/// last 4.
+fn factor_of_16(scales: &[u8; 12], g: usize) -> i8 {
+    let low = scales[g % 8] >> (g / 8 * 4) & 15;
+    let top = scales[8 + g % 4] >> (g / 4 * 2) & 3;
+    (low | top << 4) as i8 - 32
+}
+
+/// The 6-bit factor and offset of group `g` of 8, packed in 12 bytes (Q4_K, Q5_K).
+fn factor_and_offset(s: &[u8; 12], g: usize) -> (u8, u8) {
+    if g < 4 {
+        (s[g] & 63, s[g + 4] & 63)
+    } else {
+        (
+            s[g + 4] & 15 | s[g - 4] >> 6 << 4,
+            s[g + 4] >> 4 | s[g] >> 6 << 4,
+        )
+    }
+}
+
+/// Splits an array in two; the lengths are checked when this is compiled.
+fn split<const A: usize, const B: usize, const N: usize>(bytes: &[u8; N]) -> (&[u8; A], &[u8; B]) {
+    const { assert!(A + B == N, "the parts make up the whole") }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => (first, last),
+        _ => (&[0; A], &[0; B]),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::dequantise;
     use super::super::tests::ALL;
     use super::*;
 
