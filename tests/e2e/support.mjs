@@ -91,7 +91,7 @@ function line(bitsPerSecond) {
  * @param {{upstream?: string, bitsPerSecond?: number, latencyMs?: number}} [options] as slow as wished:
  *   all answers share one line, each begins so much later
  */
-async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = Infinity, latencyMs = 0 } = {}) {
+export async function startProxy({ upstream: origin = UPSTREAM, bitsPerSecond = Infinity, latencyMs = 0 } = {}) {
   const proxy = { cut: null, gone: false, prelude: "", log: [], url: "", files: new Map(), close: () => {} };
   const slow = bitsPerSecond < Infinity ? line(bitsPerSecond) : () => new PassThrough();
   const server = http.createServer(async (request, response) => {
@@ -157,16 +157,21 @@ export async function start({ browser: launching = launch(), proxy: options } = 
   return { browser, proxy };
 }
 
+/** Notes what a page complains of from now on. @param {any} page @param {string[]} [complaints] */
+export function listen(page, complaints = []) {
+  page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  return complaints;
+}
+
 /** A fresh browser profile with the page open, and everything that it complains of. */
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(LONG);
-  const complaints = [];
-  page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
-  });
+  const complaints = listen(page);
   await page.goto(url);
   return { context, page, complaints };
 }
@@ -275,3 +280,14 @@ export const HOLD = `
     kept.push(event.data);
   });
 `;
+
+/** For a worker: `theDevice` is the GPU device that it holds. */
+export const THE_DEVICE = `if (globalThis.GPUAdapter) {
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    return (globalThis.theDevice = await request.apply(this, args));
+  };
+}`;
+
+/** Does something in each worker of a page; one that ends meanwhile need not answer. */
+export const inWorkers = (page, does, argument) => Promise.all(page.workers().map((worker) => worker.evaluate(does, argument).catch(() => {})));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { LONG, count, golden, launch, loadTinyModel, open, ready, start, text, tokens } from "./support.mjs";
+import { LONG, THE_DEVICE, count, golden, inWorkers, launch, loadTinyModel, open, ready, start, text, tokens } from "./support.mjs";
 
 const VERY_LONG = 3 * LONG;
 const reference = JSON.parse(readFileSync(new URL("../fixtures/smollm2_greedy.json", import.meta.url)));
@@ -20,23 +20,8 @@ test("a software GPU is not taken unasked, and the page says why", { timeout: LO
 const tinyAdapter = () => ["adapter_config.json", "adapter_model.safetensors"].map((name) => (
   { name, mimeType: "application/octet-stream", buffer: readFileSync(golden(`lora/${name}`)) }));
 
-/** Hands the GPU device of the page's worker to the test. */
-const PRELUDE = `{
-  const request = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function (...args) {
-    return (globalThis.theDevice = await request.apply(this, args));
-  };
-}`;
-
-/** Takes the GPU away from the worker that holds it. */
-async function loseDevice(page) {
-  for (const worker of page.workers()) {
-    await worker.evaluate(() => globalThis.theDevice?.destroy()).catch(() => {});
-  }
-}
-
 test("the device is lost in mid-stream: the text is kept, a new worker goes on from it", { timeout: VERY_LONG }, async () => {
-  proxy.prelude = PRELUDE;
+  proxy.prelude = THE_DEVICE;
   const { page, context } = await open(browser, `${proxy.url}#v=1&device=webgpu&software=1&chat=0&p=abcabc&t=0&tp=1&rp=1&n=12`);
   await page.locator(".device", { hasText: "WebGPU on" }).waitFor();
   await loadTinyModel(page);
@@ -58,7 +43,7 @@ test("the device is lost in mid-stream: the text is kept, a new worker goes on f
 
   await page.locator("#run").click();
   await tokens(page, 5);
-  await loseDevice(page);
+  await inWorkers(page, () => globalThis.theDevice?.destroy());
   await page.locator("#notice", { hasText: "device-lost" }).waitFor();
   const notice = await page.locator("#notice").textContent();
   assert.doesNotMatch(notice, /panick|unwrap|\.rs|wasm|stack|::/i, "plain words");

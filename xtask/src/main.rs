@@ -32,6 +32,7 @@ mod screenshots;
 mod serve;
 mod size;
 mod slim;
+mod soak;
 mod tools;
 mod wasm;
 mod workspace;
@@ -71,6 +72,10 @@ Usage: cargo xtask <command>
                                    for its lessons (docs/RECORDING.md; `page` names the first), or only
                                    check that the committed recordings are the same
   screenshots [NAME …]             take the pictures of docs/screens again, or those that are named
+  soak [--minutes N] [--seed N] [--actions N]
+                                   random sessions with the page for N minutes (10): runs, trainings, a lost GPU,
+                                   a full disk, no network; what fails is told with how to repeat it, by the seed
+                                   and the number of actions after which it ends
   new-method NAME                  write src/methods/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   zoo [--only NAME[,NAME]] [--behaviour NAME] [--jobs N] [--model FILE] [--plan]
                                    train and measure the rows of www/adapters that are missing, N at a
@@ -172,6 +177,18 @@ fn run(mut args: Vec<String>) -> Result {
             gpu::command(&workspace, &options)
         }
         "screenshots" => screenshots::command(&workspace, &args),
+        "soak" => {
+            let minutes = take_value(&mut args, "--minutes")?;
+            let seed = take_value(&mut args, "--seed")?;
+            let actions = take_value(&mut args, "--actions")?;
+            no_more(&args)?;
+            let options = soak::Options {
+                minutes: parse_count(minutes, 1)?,
+                seed: parse_count(seed, 0)?,
+                actions: parse_count(actions, 1)?,
+            };
+            soak::command(&workspace, &options)
+        }
         "record" => {
             let check = take_flag(&mut args, "--check");
             record::command(&workspace, &args, check)
