@@ -71,7 +71,7 @@ tokenPanel(byId("token"), store, actions);
 const sheet = byId("adapters-sheet", HTMLDialogElement);
 doseBar(byId("dosebar"), sheet, store, actions);
 const lessons = lessonActions(store, actions, replay, { base: document.baseURI, link });
-lessonPanel(byId("lesson"), store, lessons, {
+const turnStep = lessonPanel(byId("lesson"), store, lessons, {
   load: () => actions.loadModel(offered),
   left: (before) => {
     if (before !== null) location.hash = before;
@@ -81,7 +81,7 @@ lessonPanel(byId("lesson"), store, lessons, {
 lessonList(byId("lessons", HTMLDialogElement), byId("lessons-open"), byId("lesson-notice"), store, lessons);
 bench(byId("measure"), store, actions, replay);
 glossary(byId("word"), byId("about", HTMLDialogElement), byId("about-open"));
-keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share, columns: byId("columns") });
+keys(byId("keys", HTMLDialogElement), byId("keys-on", HTMLInputElement), store, actions, { share, columns: byId("columns"), lesson: turnStep });
 storagePanel({ dialog: byId("storage", HTMLDialogElement), opener: byId("storage-open"), note: byId("nothing-kept") }, store, actions);
 rerunByItself(store, actions);
 embed({ title: byId("title"), told: byId("told") }, store, actions, { link, replay, offered });

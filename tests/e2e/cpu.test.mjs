@@ -193,7 +193,7 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await ready(page);
     await openSettings(page);
     assert.equal(await page.locator("#prompt").inputValue(), "Describe the sea: 100 % & more.");
-    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.75");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "−0.75");
     assert.equal(await seed.inputValue(), "4242");
     assert.equal(proxy.log.filter(({ path }) => path.includes("/models/")).length, 0, "the model must come from storage");
   });
@@ -232,9 +232,9 @@ describe("with the model loaded once", { timeout: 4 * LONG }, () => {
     await page.keyboard.press("}");
     assert.equal(await page.locator(".dose-box").first().inputValue(), "0.3");
     await page.keyboard.press("-");
-    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.3");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "−0.3");
     await page.keyboard.press("ArrowRight");
-    assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.25");
+    assert.equal(await page.locator(".dose-box").first().inputValue(), "−0.25");
     await page.keyboard.press("?");
     await page.locator("#keys[open]").waitFor();
     await page.keyboard.press("Escape");

@@ -104,7 +104,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     assert.equal(await cursor.inputValue(), "-0.5");
     await cursor.focus();
     await page.keyboard.press("ArrowRight");
-    assert.equal(await c(), "-0.45");
+    assert.equal(await c(), "−0.45");
     await page.keyboard.press("End");
     assert.equal(await c(), "2");
     const figure = page.locator("#curve .figure");
@@ -115,7 +115,7 @@ describe("with the model loaded once", { timeout: 6 * LONG }, () => {
     await page.mouse.down();
     await page.mouse.move(point.x + point.width / 2, y + 60, { steps: 4 });
     await page.mouse.up();
-    assert.equal(await c(), "-1", "the third point is −1");
+    assert.equal(await c(), "−1", "the third point is −1");
     assert.match(await slider.getAttribute("aria-valuetext"), /^c -1, \d\.\d\d nats per token, within budget$/);
     assert.ok(await card("tone-lora").locator(".budget i").count() >= 1);
     // The table has the same numbers.

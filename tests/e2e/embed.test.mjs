@@ -58,7 +58,7 @@ test("the example: what it sets acts, what it asks is done, and it is told of bo
   assert.ok(first.steered.length > 20 && first.steered !== first.base);
 
   await page.locator("#c").fill("-1");
-  await frame.waitForFunction(() => document.querySelector(".adapters .dose-box").value === "-1");
+  await frame.waitForFunction(() => document.querySelector(".adapters .dose-box").value === "−1");
   await page.waitForFunction((steered) => window.told.some((one) => one.name === "run-end" && one.steered !== steered), first.steered);
   assert.equal((await told(page, "change")).at(-1).adapters[0].c, -1);
   const steered = await frame.locator("#steered-text .tok").evaluateAll((spans) => spans.map((span) => span.textContent).join(""));
@@ -135,7 +135,7 @@ test("neither side believes a stranger", options, async () => {
     for (const message of hostile) say(message);
     say({ steering: 1, type: "set", c: -1 });
   });
-  await plain.waitForFunction(() => document.querySelector(".adapters .dose-box").value === "-1");
+  await plain.waitForFunction(() => document.querySelector(".adapters .dose-box").value === "−1");
   assert.equal(await plain.locator("#prompt").inputValue(), "plain");
   assert.doesNotMatch(JSON.stringify(await page.evaluate(() => window.told)), /forged/);
   assert.deepEqual(serious(complaints), []);

@@ -39,7 +39,7 @@ test("the slider changes the text under the hand; 0 is the base; another adapter
   const slider = page.locator(".adapters .dose-slider").first();
   const seen = new Set([await text(page, "steered")]);
   await slider.focus();
-  for (const expected of ["0.5", "0", "-0.5", "-1"]) {
+  for (const expected of ["0.5", "0", "−0.5", "−1"]) {
     await page.keyboard.press("ArrowLeft");
     assert.equal(await page.locator(".dose-box").first().inputValue(), expected);
     seen.add(await text(page, "steered"));
@@ -115,7 +115,7 @@ test("on a phone: the text and the bar that turns it, and each view of it", opti
   await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("ArrowLeft");
   assert.notEqual(await page.locator("#difference-text").textContent(), first);
-  assert.equal(await page.locator(".adapters .dose-box").first().inputValue(), "-0.5");
+  assert.equal(await page.locator(".adapters .dose-box").first().inputValue(), "−0.5");
   for (const view of ["Base", "Steered", "Difference"]) {
     await page.locator(".views").getByText(view, { exact: true }).click();
     assert.deepEqual(await page.locator(".column:visible h3").allTextContents(), [view]);
@@ -221,6 +221,7 @@ test("every word is explained where it stands, and the keyboard comes back to it
   }
   // The residual stream stands where a vector is explained.
   await page.getByText("How it works").nth(2).click();
+  await page.locator(".adapter").nth(2).getByText("More precisely").click();
   await page.locator('.adapter .term[data-term="stream"]').first().click();
   await page.locator("#word", { hasText: "adds one more arrow" }).waitFor();
   await page.getByRole("button", { name: "All words" }).click();
@@ -270,7 +271,7 @@ test("the first minute by keyboard alone", options, async () => {
   assert.match(await page.locator("#token .facts").textContent(), /^Token 1:/);
   // Single keys: by the recording's steps, and the base again.
   await page.keyboard.press("]");
-  assert.equal(await page.locator(".dose-box").first().inputValue(), "-0.5");
+  assert.equal(await page.locator(".dose-box").first().inputValue(), "−0.5");
   await page.keyboard.press("0");
   assert.equal(await text(page, "steered"), await text(page, "base"));
   await context.close();

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { DE } from "../../www/words/de.js";
 import { LONG, axe, open, start, text, turn } from "./support.mjs";
 
 const options = { timeout: LONG };
@@ -44,6 +45,7 @@ test("the first lesson by keyboard alone, on the recording", options, async () =
   // The question: the wrong answer is answered, too.
   await page.locator(".lesson-predict legend").waitFor();
   assert.equal(await page.locator("#lesson-next").textContent(), "Skip");
+  assert.equal(await page.locator("#lesson-next").getAttribute("class"), "quiet");
   assert.notEqual(await text(page, "steered"), await text(page, "base"));
   await to(page, "#lesson-choice-2");
   await page.keyboard.press("Enter");
@@ -61,8 +63,13 @@ test("the first lesson by keyboard alone, on the recording", options, async () =
   await page.locator(".lesson-done").waitFor();
   await page.locator("#lesson-title").focus();
   await next();
+  // Another prompt alone is no try.
   await to(page, ".examples button:nth-of-type(3)");
   await page.keyboard.press("Enter");
+  assert.equal(await page.locator(".lesson-done").count(), 0);
+  await page.locator("#lesson-title").focus();
+  await to(page, ".adapters .dose-slider");
+  for (const key of ["ArrowRight", "ArrowLeft"]) await page.keyboard.press(key);
   await page.locator(".lesson-done").waitFor();
   await page.locator("#lesson-title").focus();
   await next();
@@ -72,6 +79,10 @@ test("the first lesson by keyboard alone, on the recording", options, async () =
   await page.keyboard.press("Enter");
   await page.locator("#lesson").waitFor({ state: "hidden" });
   assert.equal(await focused(page), "lessons-open");
+  await page.keyboard.press("Enter");
+  await page.locator('[data-lesson="zero"]', { hasText: "Open again" }).click();
+  await lesson(page, "One model writes twice");
+  assert.equal(await step(page), "Step 1 of 6");
   assert.deepEqual(proxy.log.filter(({ path }) => path.includes("/models/")), []);
   assert.deepEqual(complaints, []);
   await context.close();
@@ -101,6 +112,19 @@ test("what is the student's own comes back; step and answers survive a reload, a
   await page.reload();
   await page.locator(".lesson-reveal", { hasText: "You said: No: ROAD pushes further" }).waitFor();
   await page.waitForFunction(() => document.querySelector("#steered-dose").textContent.includes("road +1.00"));
+  // Back and on again: what the question came to is said, and set.
+  const turnedTo = (name) => page.waitForFunction((name) => document.querySelector("#steered-dose").textContent.includes(name), name);
+  await page.locator("#lesson-back").click();
+  await turnedTo("delora +1.00");
+  await page.locator("#lesson-next").click();
+  await page.locator(".lesson-reveal").waitFor();
+  await turnedTo("road +1.00");
+  // The same by keys.
+  await page.keyboard.press("p");
+  assert.equal(await step(page), "Step 1 of 6");
+  await turnedTo("delora +1.00");
+  await page.keyboard.press("n");
+  await turnedTo("road +1.00");
   // Measured numbers come from the zoo's row.
   await page.locator("#lesson-next").click();
   const row = JSON.parse(readFileSync(new URL("../../www/adapters/tone/road/row.json", import.meta.url)));
@@ -119,21 +143,22 @@ test("a teacher's link hides, locks and begins; what it asks besides is told", o
   for (const hidden of ["#strips", ".examples"]) assert.equal(await page.locator(hidden).isVisible(), false, hidden);
   assert.equal(await page.locator("#prompt").getAttribute("readonly"), "");
   await page.locator("#lesson-notice", { hasText: "hide=nothing" }).waitFor();
-  assert.match(await page.locator("#lesson").textContent(), /Locked in this step: the prompt, Run and Stop, and the seed|Locked in this step: the prompt, the seed, and Run and Stop/);
+  await lesson(page, "Locked in this step: Prompt, Seed, Run and Stop.");
   await page.locator("#lesson-notice").getByRole("button", { name: "Close this message" }).click();
   await turn(page, 1, 1);
   assert.notEqual(await text(page, "steered"), await text(page, "base"));
   await page.locator("#lesson-show-all").click();
   assert.equal(await page.locator("#strips").isVisible(), true);
   assert.equal(await page.locator("#prompt").getAttribute("readonly"), null);
+  assert.equal(await page.locator("#lesson", { hasText: "Locked in this step" }).count(), 0);
   // Without a lesson, too; and a locked coefficient is not turned by a key.
   await page.goto("about:blank");
-  await page.goto(`${proxy.url}#p=Tell+me+about+your+garden.&a=tone-lora:1&lock=coefficient&hide=strips`);
+  await page.goto(`${proxy.url}#p=Tell+me+about+your+garden.&a=tone-lora:1&lock=coefficient&hide=strips,model`);
   await page.locator("#steered-text .tok").nth(5).waitFor();
   await page.locator(".adapters .dose-row[inert]").first().waitFor();
   await page.keyboard.press("0");
   assert.notEqual(await text(page, "steered"), await text(page, "base"));
-  assert.equal(await page.locator("#strips").isVisible(), false);
+  for (const hidden of ["#strips", "#model", "#load-run"]) assert.equal(await page.locator(hidden).isVisible(), false, hidden);
   assert.deepEqual(complaints, []);
   await context.close();
 });
@@ -141,11 +166,14 @@ test("a teacher's link hides, locks and begins; what it asks besides is told", o
 test("the dialog makes such a link", options, async () => {
   const { page, context } = await visit();
   await page.locator("#lessons-open").click();
+  await page.locator(".lesson-list li").first().waitFor();
   await page.locator("#teacher summary").click();
+  assert.match(await page.locator("#teacher-link").inputValue(), /#lesson=zero$/);
+  await page.waitForFunction(() => document.querySelector("#teacher-lesson").getBoundingClientRect().bottom < innerHeight);
   await page.locator("#teacher-lesson").selectOption("layers");
   await page.locator("#teacher-step").selectOption({ label: "2" });
-  await page.locator("#teacher").getByLabel("training").check();
-  await page.locator("#teacher .lesson-parts").nth(1).getByLabel("the prompt", { exact: true }).check();
+  await page.locator("#teacher").getByLabel("Train", { exact: true }).check();
+  await page.locator("#teacher .lesson-parts").nth(1).getByLabel("Prompt", { exact: true }).check();
   assert.match(await page.locator("#teacher-link").inputValue(), /#lesson=layers&step=2&hide=train&lock=prompt$/);
   await page.locator("#teacher-auto").check();
   const link = await page.locator("#teacher-link").inputValue();
@@ -160,7 +188,7 @@ test("the dialog makes such a link", options, async () => {
 });
 
 const mine = (change = (one) => one) => ({ name: "mine.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(change({
-  format: "steering-lesson", version: 1, title: "Mine <img src=x onerror=alert(1)>", state: { prompt: "Tell me a story about a kite." },
+  format: "steering-lesson", version: 1, title: "Mine <img src=x onerror=alert(1)>", about: "Kites.", minutes: 5, state: { prompt: "Tell me a story about a kite." },
   steps: [{ say: ["<b>Look</b> & see."], predict: { question: "What do you see?", reveal: ["That."] }, state: { adapters: { "tone-lora": -1 } } }, { say: ["Two."], keep: "So." }],
 }))) });
 
@@ -171,9 +199,12 @@ test("a lesson of one's own: its mistakes by key, its text as text, answers in w
   const said = page.locator("#lessons .lesson-complaints");
   await said.locator("li", { hasText: "steps[0].frame: is no key" }).waitFor();
   await said.locator("li", { hasText: "steps[0].predict.answer: is beyond the choices" }).waitFor();
+  await page.locator("#lesson-file").setInputFiles(mine((one) => ({ ...one, state: { adapters: { "tone-lroa": 1 } } })));
+  await said.locator("li", { hasText: "state.adapters.tone-lroa: \"tone-lroa\" is not one of: tone-lora" }).waitFor();
   assert.equal(await page.locator("#lessons").evaluate((dialog) => dialog.open), true);
   await page.locator("#lesson-file").setInputFiles(mine());
   await lesson(page, "<b>Look</b> & see.");
+  await lesson(page, "Kites. · 5 minutes");
   assert.equal(await page.locator("#lesson img, #lesson b").count(), 0);
   await page.locator("#lesson-line").fill("=a kite");
   await page.keyboard.press("Enter");
@@ -223,10 +254,38 @@ test("on a phone the sheet leaves the texts in sight; axe finds nothing, light a
     assert.ok(words.y + 120 < sheet.y, `${words.y} ${sheet.y}`);
     assert.deepEqual(await axe(page), []);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    // At the page's end the bar stays where it is, below the sheet.
+    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+    assert.ok(Math.abs((await page.locator("#dosebar").boundingBox()).y - bar.y) < 2);
     await page.locator("#lesson-choice-2").click();
     await page.locator(".lesson-reveal", { hasText: "That is what happens." }).waitFor();
     await page.locator("#lesson-fold").click();
     assert.ok((await page.locator("#lesson").boundingBox()).height < 80);
     await context.close();
   }
+});
+
+test("on a phone all answers are in sight, and words that are to be touched too", options, async () => {
+  const { page, context } = await visit("#lesson=zero&step=2", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await page.locator("#lesson-choice-2").waitFor();
+  const [answer, foot] = [await page.locator("#lesson-choice-2").boundingBox(), await page.locator(".lesson-foot").boundingBox()];
+  assert.ok(answer.y + answer.height <= foot.y, "no answer is cut");
+  await page.locator("#lesson-next").click();
+  await page.locator("#lesson-next").click();
+  await lesson(page, "The same dice");
+  const words = await page.locator("#difference-text").boundingBox();
+  assert.ok(words.y >= 0 && words.y + 120 < (await page.locator("#lesson").boundingBox()).y, `${words.y}`);
+  await context.close();
+});
+
+test("a sheet on paper has its figure and the page's address; in German a lesson says that it is in English", options, async () => {
+  const { page, context } = await visit("#lesson=too-much&step=1&lang=de");
+  await lesson(page, DE["lesson.english"]);
+  await page.evaluate(() => { window.print = () => { document.documentElement.dataset.printed = "true"; }; });
+  await page.locator("#lesson-print").click();
+  await page.locator("[data-printed]").waitFor({ state: "attached" });
+  const sheet = page.locator("#lesson-sheet");
+  assert.equal(await sheet.locator(".lesson-curves path.curve.d").count() >= 2, true);
+  assert.ok((await sheet.locator(".sheet-head").textContent()).includes(proxy.url));
+  await context.close();
 });

@@ -343,7 +343,7 @@ test("adapters that do not come are told, and come at the second try", options, 
   await page.getByRole("button", { name: "Try again" }).click();
   await card(page, "mood-vector").waitFor();
   assert.equal(await note.count(), 0);
-  assert.equal(await card(page, "tone-lora").locator(".dose-box").inputValue(), "-1.5");
+  assert.equal(await card(page, "tone-lora").locator(".dose-box").inputValue(), "−1.5");
   // One whose weights do not come says so on its card.
   await page.route("**/tone-lora/adapter_model.safetensors", (route) => route.fulfill({ status: 500, body: "" }), { times: 1 });
   await page.goto("about:blank");
@@ -351,7 +351,7 @@ test("adapters that do not come are told, and come at the second try", options, 
   await card(page, "tone-lora").locator(".error", { hasText: /could not be fetched.*500/ }).waitFor();
   await card(page, "tone-lora").getByRole("button", { name: "Try again" }).click();
   await card(page, "tone-lora").locator(".error").waitFor({ state: "hidden" });
-  assert.equal(await card(page, "tone-lora").locator(".dose-box").inputValue(), "-1.5");
+  assert.equal(await card(page, "tone-lora").locator(".dose-box").inputValue(), "−1.5");
   await context.close();
 });
 
@@ -366,7 +366,7 @@ test("an adapter that a link wants has a place until its files come", options, a
   await pick(page, lora);
   await place.locator(".dose-box").waitFor();
   await idle(place);
-  assert.equal(await place.locator(".dose-box").inputValue(), "-3");
+  assert.equal(await place.locator(".dose-box").inputValue(), "−3");
   assert.deepEqual(await page.locator(".adapter").evaluateAll((list) => list.slice(-2).map((one) => one.dataset.adapter)), ["lora", "theirs"]);
   await run(page);
   assert.match(await page.locator(".changes").textContent(), /lora −3\.00/);
@@ -521,7 +521,7 @@ test("a tap near −1, 0 or 1 rests there, and the keys go past", options, async
     await slider.scrollIntoViewIfNeeded();
     const { x, y, width, height } = await slider.boundingBox();
     const value = () => first.locator(".dose-box").inputValue();
-    for (const [at, rests] of [[1.1, "1"], [-1.1, "-1"], [0.9, "1"], [-0.9, "-1"], [0.1, "0"], [-0.1, "0"], [1.2, "1.2"], [-1.2, "-1.2"], [0.5, "0.5"]]) {
+    for (const [at, rests] of [[1.1, "1"], [-1.1, "−1"], [0.9, "1"], [-0.9, "−1"], [0.1, "0"], [-0.1, "0"], [1.2, "1.2"], [-1.2, "−1.2"], [0.5, "0.5"]]) {
       const place = [x + 10 + ((at + 2) / 4) * (width - 20), y + height / 2];
       if (hasTouch) await page.touchscreen.tap(...place);
       else await page.mouse.click(...place);

@@ -4,7 +4,7 @@ import { plain } from "../engine/client.js";
 import { recall, remember } from "../remember.js";
 import { say } from "../say.js";
 import { loadZoo } from "../shipped.js";
-import { readLesson } from "../state/lesson-file.js";
+import { readLesson, unknownAdapters } from "../state/lesson-file.js";
 import { MOST_CHARACTERS } from "../state/lesson-schema.js";
 import { factOf, holds, note, nothingSeen } from "../state/lesson-facts.js";
 import { NO_LESSON, NO_PROGRESS, OWN, isName, isOpen, progressIn, sameOrigin, settingAt } from "../state/lesson.js";
@@ -108,7 +108,7 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
 
   /**
    * @param {string} name of one that comes with the page, OWN, or the address of a file
-   * @param {{step?: number, auto?: boolean}} [options] `step`: where to begin; else where it was left
+   * @param {{step?: number|null, auto?: boolean}} [options] `step`: where to begin; else where it was left
    */
   async function begin(name, options = {}) {
     const now = ++turn;
@@ -123,8 +123,12 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
 
   /** A lesson that stands in a file: what is wrong with it, or it begins. @param {string} text */
   async function openOwn(text) {
+    const now = turn;
     const { lesson, complaints } = readLesson(text);
     if (!lesson) return complain(complaints);
+    const unknown = await strangers(lesson);
+    if (now !== turn) return;
+    if (unknown.length) return complain(unknown);
     turn += 1;
     remember(FILE, text);
     // Another file has other questions.
@@ -133,10 +137,24 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     await take(OWN, text, { step: 0 });
   }
 
+  /** Adapters that a lesson names and nothing here has, where the list of them came. @param {import("../state/lesson-file.js").Lesson} lesson */
+  async function strangers(lesson) {
+    if (state.shelf.status !== "here") return [];
+    const zoo = state.zoo.map(({ folder }) => folder);
+    const known = [...new Set([...state.adapters.map(({ name }) => name), ...state.gone, ...zoo])];
+    const unknown = unknownAdapters(lesson, known, zoo);
+    if (!unknown.length || !lesson.recording) return unknown;
+    // What it plays has names of its own.
+    const response = await fetching(new URL(`recorded/${lesson.recording}.json`, ROOT)).catch(() => null);
+    const recording = response?.ok ? await response.json().catch(() => null) : null;
+    const recorded = Array.isArray(recording?.adapters) ? recording.adapters.map((/** @type {any} */ one) => String(one?.name)) : [];
+    return unknownAdapters(lesson, [...new Set([...known, ...recorded])], zoo);
+  }
+
   /** A lesson that runs stays as it is. @param {Complaint[]} complaints */
   const complain = (complaints) => set({ complaints, status: state.lesson.lesson ? "on" : "failed" });
 
-  /** @param {string} name @param {string} text @param {{step?: number, auto?: boolean}} options */
+  /** @param {string} name @param {string} text @param {{step?: number|null, auto?: boolean}} options */
   async function take(name, text, { step, auto = false }) {
     const now = turn;
     const { lesson, complaints } = readLesson(text);
@@ -174,7 +192,7 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     };
   }
 
-  /** Goes on after a reload: what was the user's own is that of its link. @param {string} name @param {{step?: number, auto?: boolean}} options */
+  /** Goes on after a reload: what was the user's own is that of its link. @param {string} name @param {{step?: number|null, auto?: boolean}} options */
   async function resume(name, options) {
     if (linkBefore() !== null) before = { state: {}, run: NO_RUN, adapters: new Map() };
     await begin(name, options);
@@ -222,7 +240,9 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     if (!lesson || step < 0 || step >= lesson.steps.length) return;
     const back = step < state.lesson.step;
     set({ step, over: state.lesson.over || step === lesson.steps.length - 1 });
-    await enter(turn, back || Boolean(lesson.steps[step].state));
+    const { state: own, predict } = lesson.steps[step];
+    // What a question comes to is said once it is answered, and is set with it.
+    await enter(turn, back || Boolean(own ?? (isOpen(state.lesson) ? undefined : predict?.state)));
   }
 
   /** @param {number} now which turn @param {boolean} sets whether what the step wants is set; else what is there stays */
@@ -414,6 +434,8 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
   }
 
   return {
+    /** The file of one that comes with the page. @param {string} name */
+    addressOf: (name) => new URL(`${name}.json`, ROOT).href,
     listLessons, begin, resume, openOwn, leave, go, answer, restart, setAuto, pause, progress,
     /** What a link hides and locks. @param {{hide: string[], lock: string[], ignored: string[]}} linked */
     setLinked: ({ hide, lock, ignored }) => set({ hide, lock, ignored }),

@@ -69,6 +69,10 @@ test("a lesson sets what its steps say, and leaving gives everything back", asyn
   assert.deepEqual([c(), store.state.lesson.answers], [[-1, 0], { 1: "a" }]);
   await lessons.answer("b");
   assert.deepEqual(store.state.lesson.answers, { 1: "a" }, "an answer is given once");
+  await lessons.go(0);
+  assert.deepEqual(c(), [1, 0]);
+  await lessons.go(1);
+  assert.deepEqual(c(), [-1, 0], "what it comes to is said again, and is set again");
   await lessons.go(2);
   assert.deepEqual(store.state.lesson.done, []);
   store.setAdapter("shipped:mood", { coefficient: 2 });
@@ -131,6 +135,27 @@ test("an own lesson is kept in this browser; another file begins anew", async ()
   assert.deepEqual([again.store.state.lesson.lesson?.title, again.store.state.lesson.answers], ["Mine", { 1: "b" }]);
   await lessons.openOwn(JSON.stringify({ ...LESSON, title: "Other" }));
   assert.deepEqual([store.state.lesson.lesson?.title, store.state.lesson.step, store.state.lesson.answers], ["Other", 0, {}]);
+});
+
+test("an own lesson's adapters are those that are here, in the zoo or in its recording", async () => {
+  const { store, lessons } = page();
+  store.set({ zoo: [/** @type {any} */ ({ folder: "tone/hra" })], gone: ["register-ia3"] });
+  const named = (/** @type {string} */ name, more = {}) => lessons.openOwn(JSON.stringify({ ...LESSON, ...more, state: { adapters: { [name]: 1 } } }));
+  await named("mod");
+  assert.deepEqual([store.state.lesson.status, store.state.lesson.complaints.map(({ key }) => key)], ["failed", ["state.adapters.mod"]]);
+  for (const name of ["tone", "register-ia3", "mood"]) {
+    await named(name);
+    assert.deepEqual([store.state.lesson.status, store.state.lesson.complaints], ["on", []], name);
+  }
+  files["rank.json"] = { adapters: [{ name: "lora-r1" }] };
+  await named("lora-r1", { recording: "rank" });
+  assert.deepEqual(store.state.lesson.complaints, []);
+  await named("lora-r2", { recording: "rank" });
+  assert.deepEqual(store.state.lesson.complaints.map(({ key }) => key), ["state.adapters.lora-r2"]);
+  // Where the list did not come nobody knows.
+  store.set({ shelf: { status: "failed", error: null } });
+  await named("mod");
+  assert.deepEqual(store.state.lesson.complaints, []);
 });
 
 test("its recording is asked for by name, the page's own comes back, and a missing one is told", async () => {

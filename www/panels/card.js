@@ -165,22 +165,25 @@ function fillCard(root, adapter, method, actions) {
   const { entry, card } = adapter;
   /** @type {HTMLElement[]} */
   const lines = [];
+  /** Where a sentence says it plainly what is said to experts is folded. @type {HTMLElement[]} */
+  const deeper = adapter.sentence ? [] : lines;
   if (method) {
-    lines.push(h("p", {}, ...explained(method.intuition)),
+    deeper.push(h("p", {}, ...explained(method.intuition)),
       h("p.hypothesis", {}, h("strong", {}, say("adapters.hypothesis")), " ", ...explained(method.hypothesis)),
       h("p.summary", {}, h("strong", {}, method.title), " ", ...explained(method.summary)));
   }
   if (entry) {
     const size = { n: entry.parameters, places: say("adapters.places", { n: entry.modules }) };
-    lines.push(h("p.facts", {}, entry.denseBytes
+    deeper.push(h("p.facts", {}, entry.denseBytes
       ? say("adapters.size-dense", { ...size, memory: megabytes(entry.denseBytes) }) : say("adapters.size", size)));
-    if (entry.layersReached) lines.push(h("p.facts", {}, say("adapters.layers-reached", { layers: entry.layersReached })));
-    if (entry.baseModel) lines.push(h("p.facts", {}, say("adapters.made-for-config", { model: entry.baseModel })));
+    if (entry.layersReached) deeper.push(h("p.facts", {}, say("adapters.layers-reached", { layers: entry.layersReached })));
+    if (entry.baseModel) deeper.push(h("p.facts", {}, say("adapters.made-for-config", { model: entry.baseModel })));
   }
-  if (card?.trained) lines.push(h("h3", {}, say("zoo.trained")), trainedTable(card.trained));
+  if (card?.trained) deeper.push(h("h3", {}, say("zoo.trained")), trainedTable(card.trained));
   const measured = measuredTable(card);
-  if (measured) lines.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
-  if (card?.trained) lines.push(h("p", {}, zooLink()));
+  if (measured) deeper.push(h("h3", {}, say("adapters.measured", { model: DEFAULT_MODEL.name })), measured);
+  if (card?.trained) deeper.push(h("p", {}, zooLink()));
+  if (deeper !== lines && deeper.length) lines.push(h("details", {}, h("summary", {}, say("adapters.deeper")), h("div.deeper", {}, ...deeper)));
   if (method) {
     lines.push(h("button", { type: "button", "aria-label": say("method.open-named", { title: adapter.title }), onclick: () => {
       leave(root);

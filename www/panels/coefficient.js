@@ -2,6 +2,7 @@
 // adapter's card, and where the cards are far from the texts in a bar under the thumb.
 import { h, shownIn, typed } from "../dom.js";
 import { rest, step } from "../dose.js";
+import { written } from "../plots/axes.js";
 import { say } from "../say.js";
 import { budgetOf } from "./budget.js";
 
@@ -52,7 +53,7 @@ export function coefficient(id, key, actions) {
   const showC = shownIn(box);
   const budget = budgetOf(key, actions);
   const poles = h("p.poles");
-  const ticks = [-2, -1, 0, 1, 2].map((at) => ({ at, text: String(at).replace("-", "−"), element: h("span") }));
+  const ticks = [-2, -1, 0, 1, 2].map((at) => ({ at, text: written(at), element: h("span") }));
   return {
     track: h("div.track", {}, slider, budget.strip, h("div.ticks", { "aria-hidden": "true" }, ...ticks.map(({ element }) => element))),
     box, poles, budget: budget.line,
@@ -69,7 +70,7 @@ export function coefficient(id, key, actions) {
       slider.setAttribute("aria-label", say("adapters.coefficient", { title: adapter.title }));
       slider.setAttribute("aria-valuetext", c === 0 ? say("adapters.at-zero") : budget.spoken(c, String(c)));
       slider.style.setProperty("--f", String((Number(slider.value) + 2) / 4));
-      showC(budget.inNats() ? budget.shown(c) : c);
+      showC(written(budget.inNats() ? budget.shown(c) : c));
       box.setAttribute("aria-label", say(budget.inNats() ? "dose.units.box" : "adapters.coefficient-box", { title: adapter.title }));
       const { positive, negative } = adapter.card?.behaviour ?? {};
       poles.hidden = !positive;

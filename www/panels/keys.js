@@ -13,7 +13,7 @@ const STORED = "playground.single-keys";
  * @param {HTMLInputElement} toggle
  * @param {import("../state/store.js").Store} store
  * @param {import("../actions.js").Actions} actions
- * @param {{share: () => void, columns: HTMLElement}} page the texts, and the link
+ * @param {{share: () => void, columns: HTMLElement, lesson: (by: number) => void}} page the link, the texts, and what goes through a lesson's steps
  */
 export function keys(dialog, toggle, store, actions, page) {
   toggle.checked = recall(STORED) !== "off";
@@ -43,6 +43,8 @@ export function keys(dialog, toggle, store, actions, page) {
     j: () => actions.nextMethod(1),
     k: () => actions.nextMethod(-1),
     "/": openFilter,
+    n: () => page.lesson(1),
+    p: () => page.lesson(-1),
     r: () => reseed(store),
     s: () => page.share(),
     b: () => base.begin(),

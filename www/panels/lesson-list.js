@@ -1,14 +1,19 @@
 // Behind "Lessons": the list of them, a lesson of one's own, a link for a class; and what is to be said
 // of a link or a file that asks for something else.
 import { h } from "../dom.js";
-import { listed, say } from "../say.js";
+import { listed, parts, say } from "../say.js";
 import { HIDEABLE, LOCKABLE, MOST_CHARACTERS } from "../state/lesson-schema.js";
-import { OWN, withLesson } from "../state/lesson.js";
+import { OWN, entryOf, lessonForLink, partTitle, withLesson } from "../state/lesson.js";
 
 /**
  * @typedef {import("../state/store.js").Store} Store
  * @typedef {import("../actions/lessons.js").LessonActions} LessonActions
  */
+
+/** What the button of each lesson says, and of which. */
+const WORDS = {
+  begin: ["lesson.begin", "lesson.begin-named"], "go-on": ["lesson.go-on", "lesson.go-on-named"], again: ["lesson.again", "lesson.again-named"],
+};
 
 /**
  * @param {HTMLDialogElement} dialog
@@ -22,13 +27,17 @@ export function lessonList(dialog, opener, notice, store, lessons) {
   const complaints = h("ul.lesson-complaints", { role: "alert", hidden: true });
   const file = h("input.sr", { type: "file", id: "lesson-file", accept: ".json,application/json", onchange: () => { take(file.files?.[0]); file.value = ""; } });
   const teacher = teacherPart(store);
+  const head = h("div.dialog-head", {}, h("h2", { id: "lessons-title", tabIndex: -1, autofocus: true }, say("lesson.title")),
+    h("form", { method: "dialog" }, h("button", {}, say("page.close"))));
+  // What is folded out at the foot is brought into sight, below the head, which stays.
+  const fold = h("details", { id: "teacher", ontoggle: () => { if (fold.open) dialog.scrollTop = fold.offsetTop - head.offsetHeight; } },
+    h("summary", {}, say("lesson.teacher")), teacher.element);
+  const example = h("a", { href: lessons.addressOf("too-much"), download: "lesson.json" }, say("lesson.own.example"));
   dialog.append(
-    h("div.dialog-head", {}, h("h2", { id: "lessons-title", tabIndex: -1, autofocus: true }, say("lesson.title")),
-      h("form", { method: "dialog" }, h("button", {}, say("page.close")))),
-    h("p.hint", {}, say("lesson.about")), list,
-    h("section", {}, h("h3", {}, say("lesson.own")), h("p.hint", {}, say("lesson.own.hint")),
+    head, h("p.hint", {}, say("lesson.about")), list,
+    h("section", {}, h("h3", {}, say("lesson.own")), h("p.hint", {}, ...parts("lesson.own.hint", { example })),
       h("p", {}, file, h("label.button", { htmlFor: "lesson-file" }, say("lesson.own.open"))), h("p.hint", {}, say("lesson.own.address")), complaints),
-    h("details", { id: "teacher" }, h("summary", {}, say("lesson.teacher")), teacher.element));
+    fold);
 
   async function take(/** @type {File|undefined} */ chosen) {
     if (!chosen) return;
@@ -48,8 +57,8 @@ export function lessonList(dialog, opener, notice, store, lessons) {
     take(event.dataTransfer.files[0]);
   });
 
-  async function begin(/** @type {string} */ name) {
-    await lessons.begin(name);
+  async function begin(/** @type {string} */ name, /** @type {{step?: number}} */ at) {
+    await lessons.begin(name, at);
     if (!store.state.lesson.complaints.length) close();
   }
 
@@ -57,12 +66,14 @@ export function lessonList(dialog, opener, notice, store, lessons) {
     const kept = lessons.progress();
     list.replaceChildren(...store.state.lesson.list.map(({ name, title, about, minutes, steps }) => {
       const progress = kept[name];
-      const under = progress && progress.step > 0 && progress.step < steps;
+      const how = entryOf(progress, steps);
+      const [words, named] = WORDS[how];
       const facts = [say("lesson.minutes", { n: minutes }), progress?.over && say("lesson.finished")].filter(Boolean).join(" · ");
       const at = { step: (progress?.step ?? 0) + 1, title };
       return h("li", {}, h("div", {}, h("h3", {}, title), h("p.hint", {}, about, " ", h("span.facts", {}, facts))),
-        h("button", { type: "button", dataset: { lesson: name }, "aria-label": under ? say("lesson.go-on-named", at) : say("lesson.begin-named", at), onclick: () => begin(name) },
-          under ? say("lesson.go-on", at) : say("lesson.begin")));
+        h("button", {
+          type: "button", dataset: { lesson: name }, "aria-label": say(named, at), onclick: () => begin(name, how === "go-on" ? {} : { step: 0 }),
+        }, say(words, at)));
     }));
     teacher.update();
   }
@@ -98,13 +109,15 @@ const complaint = ({ key, why }) => h("li", {}, key ? say("lesson.complaint", { 
 
 /** The link for a class. @param {Store} store */
 function teacherPart(store) {
-  const which = h("select", { id: "teacher-lesson", onchange: update });
+  /** What was chosen, null as long as nothing was. @type {string|null} */
+  let chosen = null;
+  const which = h("select", { id: "teacher-lesson", onchange: () => { chosen = which.value; update(); } });
   const step = h("select", { id: "teacher-step", onchange: link });
   const auto = h("input", { type: "checkbox", id: "teacher-auto", onchange: link });
   const box = (/** @type {string} */ part) => h("input", { type: "checkbox", value: part, onchange: link });
   const [hides, locks] = [HIDEABLE, LOCKABLE].map((names) => names.map(box));
   const boxes = (/** @type {string} */ legend, /** @type {HTMLInputElement[]} */ inputs) => h("fieldset.lesson-parts", {}, h("legend", {}, legend),
-    ...inputs.map((input) => h("label.check", {}, input, say(`lesson.part.${input.value}`))));
+    ...inputs.map((input) => h("label.check", {}, input, partTitle(input.value))));
   const address = h("input", { type: "text", id: "teacher-link", readOnly: true });
   const copied = h("span.hint", { role: "status" });
   const copy = h("button", {
@@ -122,12 +135,12 @@ function teacherPart(store) {
 
   function update() {
     const { list } = store.state.lesson;
-    const chosen = which.value;
     which.replaceChildren(...list.map(({ name, title }) => h("option", { value: name }, title)), h("option", { value: "" }, say("lesson.teacher.none")));
-    if ([...which.options].some(({ value }) => value === chosen)) which.value = chosen;
+    which.value = chosen ?? lessonForLink(store.state.lesson);
     const steps = list.find(({ name }) => name === which.value)?.steps ?? 0;
     const at = step.value;
-    step.replaceChildren(...Array.from({ length: steps }, (_, one) => h("option", { value: String(one) }, String(one + 1))));
+    step.replaceChildren(...Array.from({ length: steps }, (_, one) =>
+      h("option", { value: String(one) }, one ? String(one + 1) : say("lesson.teacher.first"))));
     if (Number(at) < steps && at) step.value = at;
     step.disabled = auto.disabled = steps === 0;
     link();

@@ -1,9 +1,9 @@
 // The lesson beside the page: one step at a time, its question, what to try, what to keep; and what the
 // lesson hides, locks and frames. All that a lesson says is put in as text.
 import { h } from "../dom.js";
-import { listed, say } from "../say.js";
-import { PARTS, POINTS } from "../state/lesson-schema.js";
-import { asCsv, asText, castOf, isOpen, partsNow } from "../state/lesson.js";
+import { LANGUAGE, listed, say } from "../say.js";
+import { HIDES, PARTS, POINTS } from "../state/lesson-schema.js";
+import { OWN, asCsv, asText, castOf, isName, isOpen, partTitle, partsNow } from "../state/lesson.js";
 import { ONE_COLUMN } from "../widths.js";
 import { figureOf } from "./lesson-figure.js";
 import { printSheet } from "./lesson-sheet.js";
@@ -22,6 +22,7 @@ const KEYS = { coefficient: ["[", "]", "{", "}", "0", "-"], seed: ["r"] };
  * @param {import("../state/store.js").Store} store
  * @param {LessonActions} lessons
  * @param {{load: () => void, left: (link: string|null) => void}} page `load`: the live model; `left`: with the link of what was there before, where the page has to be opened anew
+ * @returns {(by: number) => void} goes to the next step or back, within the lesson
  */
 export function lessonPanel(root, store, lessons, page) {
   const title = h("h2", { id: "lesson-title", tabIndex: -1 });
@@ -81,9 +82,12 @@ export function lessonPanel(root, store, lessons, page) {
     back.disabled = at === 0;
     const skips = isOpen(state.lesson) || (now.done && !done.includes(at));
     next.textContent = say(last ? "lesson.finish" : skips ? "lesson.skip" : "lesson.next");
+    // What is asked comes first.
+    next.className = skips && !last ? "quiet" : "primary";
     pause.hidden = !auto;
     pause.textContent = say(paused ? "lesson.continue" : "lesson.pause");
-    const key = JSON.stringify([which, at, answers[at], done.includes(at), state.model.status === "ready", state.model.status === "none", noRecording, auto, lesson.title]);
+    const key = JSON.stringify([which, at, answers[at], done.includes(at), state.model.status === "ready", state.model.status === "none", noRecording, auto, lesson.title,
+      partsNow(state.lesson, "lock"), isHidden(state, "model")]);
     if (key !== shown) {
       const inside = body.contains(document.activeElement);
       const stepChanged = !shown.startsWith(JSON.stringify([which, at]).slice(0, -1));
@@ -103,7 +107,7 @@ export function lessonPanel(root, store, lessons, page) {
 
   /** @param {State} state @param {Step} now @param {number} at @returns {Node[]} */
   function parts(state, now, at) {
-    const { lesson, noRecording } = state.lesson;
+    const { lesson, name: which, noRecording } = state.lesson;
     const done = state.lesson.done.includes(at);
     const locked = partsNow(state.lesson, "lock");
     const tasks = [
@@ -112,11 +116,12 @@ export function lessonPanel(root, store, lessons, page) {
         done && h("p.lesson-done", {}, say("lesson.done"))),
       (now.live ?? (noRecording && say("lesson.no-recording"))) && livePart(state, now.live ?? say("lesson.no-recording")),
       now.keep && h("section.lesson-keep", {}, h("h3", {}, say("lesson.keep")), h("p", {}, now.keep)),
-      locked.length > 0 && h("p.hint", {}, say("lesson.locked", { names: listed(locked.map((part) => say(`lesson.part.${part}`))) })),
+      locked.length > 0 && h("p.hint", {}, say("lesson.locked", { names: listed(locked.map(partTitle), "unit") })),
       lesson && at === lesson.steps.length - 1 && overPart(state),
     ].filter((part) => part instanceof Node);
     return [
-      h("div.lesson-say", {}, title, ...now.say.map((text) => h("p", {}, text))),
+      h("div.lesson-say", {}, title, at === 0 && introOf(lesson), ...now.say.map((text) => h("p", {}, text)),
+        LANGUAGE !== "en" && isName(which) && which !== OWN && h("p.hint", {}, say("lesson.english"))),
       h("div.lesson-tasks", {}, now.code && h("pre", { tabIndex: 0 }, now.code), now.figure && figureOf(now.figure), ...tasks),
     ];
   }
@@ -124,6 +129,7 @@ export function lessonPanel(root, store, lessons, page) {
   /** @param {import("../state/lesson.js").LessonState} lesson @param {import("../state/lesson-file.js").Predict} predict @param {number} at */
   function predictPart({ answers }, { question, choices, answer, reveal }, at) {
     const given = answers[at];
+    const heading = h("h3", {}, say(choices ? "lesson.predict" : "lesson.free"));
     if (given === undefined) {
       const form = h("form.lesson-predict", { onsubmit: (/** @type {Event} */ event) => event.preventDefault() });
       if (choices) {
@@ -134,19 +140,26 @@ export function lessonPanel(root, store, lessons, page) {
         form.addEventListener("submit", () => { if (line.value.trim()) lessons.answer(line.value.trim()); });
         form.append(h("label", { htmlFor: "lesson-line" }, question), h("div.row", {}, line, h("button", {}, say("lesson.answer"))));
       }
-      return h("section", {}, h("h3", {}, say("lesson.predict")), form);
+      return h("section", {}, heading, form);
     }
     const right = choices && answer !== undefined && given ? given === choices[answer] : null;
-    return h("section.lesson-reveal", { tabIndex: -1 }, h("h3", {}, say("lesson.predict")), h("p.lesson-question", {}, question),
+    return h("section.lesson-reveal", { tabIndex: -1 }, heading, h("p.lesson-question", {}, question),
       h("p.lesson-said", {}, given ? say("lesson.answered", { answer: given }) : say("lesson.unanswered")),
       right !== null && h("p", {}, h("strong", {}, say(right ? "lesson.right" : "lesson.other"))),
       ...reveal.map((text) => h("p", {}, text)));
   }
 
-  /** @param {State} state @param {string} why */
-  const livePart = ({ model }, why) => h("section.lesson-live", {}, h("h3", {}, say("lesson.live")), h("p", {}, why),
-    model.status === "ready" ? h("p.hint", {}, say("lesson.live-here"))
-      : h("p", {}, h("button", { type: "button", disabled: model.status !== "none", onclick: page.load }, say("lesson.live-load"))));
+  /** What the lesson is about and how long it takes, as far as it says so. @param {import("../state/lesson-file.js").Lesson|null} lesson */
+  function introOf(lesson) {
+    const words = [lesson?.about, lesson?.minutes && say("lesson.minutes", { n: lesson.minutes })].filter(Boolean);
+    return words.length > 0 && h("div.hint", {}, words.join(" · "));
+  }
+
+  /** Where the model is hidden nobody is offered it. @param {State} state @param {string} why */
+  const livePart = (state, why) => h("section.lesson-live", {}, h("h3", {}, say("lesson.live")), h("p", {}, why),
+    state.model.status === "ready" ? h("p.hint", {}, say("lesson.live-here"))
+      : !isHidden(state, "model")
+        && h("p", {}, h("button", { type: "button", disabled: state.model.status !== "none", onclick: page.load }, say("lesson.live-load"))));
 
   /** @param {State} state */
   function overPart({ lesson: { list, name: which } }) {
@@ -165,7 +178,14 @@ export function lessonPanel(root, store, lessons, page) {
 
   partsOfPage(root, store);
   sheetPlace(root);
+  return (by) => {
+    const { status, lesson, step: at } = store.state.lesson;
+    if (status === "on" && lesson?.steps[at + by]) step(by);
+  };
 }
+
+/** @param {State} state @param {string} part */
+const isHidden = ({ lesson }, part) => partsNow(lesson, "hide").includes(part);
 
 /** Copies, or shows what could not be copied. @param {string} text @param {HTMLElement} message */
 export async function copy(text, message) {
@@ -194,7 +214,7 @@ function partsOfPage(root, store) {
       delete element.dataset.lessonPoint;
       if (element.dataset.lessonLocked !== undefined) lock(element, false);
     }
-    for (const part of partsNow(lesson, "hide")) each(part, (element) => { element.dataset.lessonHidden = ""; });
+    for (const part of partsNow(lesson, "hide")) each(part, (element) => { element.dataset.lessonHidden = ""; }, { ...PARTS, ...HIDES });
     // Beside those that the lesson is about nobody looks for others that come with the page.
     const cast = lesson.status === "on" && lesson.lesson ? castOf(lesson.lesson) : new Set();
     for (const { key, name } of cast.size ? store.state.adapters : []) {
@@ -224,8 +244,8 @@ function partsOfPage(root, store) {
   /** Brings what a step is about into sight. @param {string[]} points */
   function show(points) {
     // On a phone what turns and what opens the adapters is always in sight, and the rest of the screen is for the texts
-    // and what is near them.
-    const looked = narrow.matches ? points.filter((part) => !/^(adapter.*|coefficient|figures|texts|base|steered)$/.test(part)) : points;
+    // and what is near them. The chances of a token are looked up by touching it, so the texts come first.
+    const looked = narrow.matches ? points.filter((part) => !/^(adapter.*|coefficient|figures|texts|base|steered|token)$/.test(part)) : points;
     const target = looked.length ? document.querySelector(looked.map((part) => ({ ...PARTS, ...POINTS })[part]).join()) : narrow.matches ? document.getElementById("columns") : null;
     target?.scrollIntoView({ block: narrow.matches ? "start" : "nearest" });
   }

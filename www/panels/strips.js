@@ -110,5 +110,6 @@ function summary(tokens, split) {
   if (!values.length) return say("strips.unmeasured");
   const most = Math.max(...values);
   const parts = split === null || split >= tokens.length ? say("strips.split.not") : say("strips.split", { token: split + 1 });
+  if (most === 0) return say("strips.none", { n: values.length, split: parts });
   return say("strips.summary", { n: values.length, most: most.toFixed(2), at: tokens.findIndex(({ klNats }) => klNats === most) + 1, split: parts });
 }

@@ -13,12 +13,14 @@ export function s(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A picture with a text for whoever does not see it, redrawn as wide as its place. @param {string} name of its class @param {number} height */
-export function picture(name, height) {
+/**
+ * A picture with a text for whoever does not see it, redrawn as wide as its place.
+ * @param {string} name of its class @param {number} height @param {number} [width] where nothing is laid out yet; else it is drawn once that is
+ */
+export function picture(name, height, width = 0) {
   const drawing = s("svg", { class: name, role: "img", height, width: "100%" });
   /** @type {(width: number) => void} */
   let draw = () => {};
-  let width = 0;
   const again = () => { if (width > 0) draw(width); };
   new ResizeObserver(([{ contentRect }]) => {
     if (Math.abs(contentRect.width - width) < 1) return;

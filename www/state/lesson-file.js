@@ -93,6 +93,30 @@ function beyond(json) {
   });
 }
 
+/**
+ * Names of adapters that are none.
+ * @param {Lesson} lesson @param {string[]} known those that a step can turn @param {string[]} measured those that a figure can show
+ * @returns {Complaint[]}
+ */
+export function unknownAdapters({ state, steps }, known, measured) {
+  const told = (/** @type {string} */ key, /** @type {string|undefined} */ name, list = known) => (name === undefined || list.includes(name) ? []
+    : [{ key, why: say("lesson.bad.enum", { found: short(name), names: listed(list, "unit") }) }]);
+  const set = (/** @type {string} */ key, /** @type {Setting|undefined} */ wish) => [
+    ...Object.keys(wish?.adapters ?? {}).flatMap((name) => told(`${key}.adapters.${name}`, name)), ...told(`${key}.active`, wish?.active),
+  ];
+  /** @returns {Complaint[]} */
+  const asked = (/** @type {string} */ key, /** @type {Condition} */ done) => ("all" in done ? done.all.flatMap((one, at) => asked(`${key}.all[${at}]`, one))
+    : "any" in done ? done.any.flatMap((one, at) => asked(`${key}.any[${at}]`, one)) : told(`${key}.of`, done.of));
+  return [...set("state", state), ...steps.flatMap((step, at) => {
+    const key = `steps[${at}]`;
+    return [
+      ...set(`${key}.state`, step.state), ...(step.figure?.adapters ?? []).flatMap((name, one) => told(`${key}.figure.adapters[${one}]`, name, measured)),
+      ...set(`${key}.predict.state`, step.predict?.state), ...(step.done ? asked(`${key}.done`, step.done) : []),
+      ...(step.demo ?? []).flatMap((wish, one) => set(`${key}.demo[${one}]`, wish)),
+    ];
+  })].slice(0, MOST_COMPLAINTS);
+}
+
 /** The kind of a value, as JSON Schema calls it. @param {any} value */
 const kindOf = (value) => (value === null ? "null" : Array.isArray(value) ? "array" : typeof value);
 

@@ -23,9 +23,12 @@ export const PARTS = {
   strips: "#strips",
   token: "#token",
   measure: "#measure",
+  runs: "#runs",
   curve: "#curve",
   same: "#same",
+  equal: "#equal",
   layers: "#layers",
+  method: "#method",
   vector: "#vector",
   train: "#train",
 };
@@ -37,6 +40,17 @@ export const POINTS = {
   "adapter-card": '.adapter[data-active="true"] .more, #adapters-open',
   "adapter-where": '.adapter[data-active="true"] .where, #adapters-open',
   "adapter-add": "#adapter-add, #adapters-open",
+};
+
+/** What is hidden with a part: nobody is offered a download of what is not shown. @type {Record<string, string>} */
+export const HIDES = { model: "#model, #load-run" };
+
+/** What the page itself calls a part, as keys of its messages; the others are called `lesson.part.NAME`. @type {Record<string, string>} */
+export const TITLES = {
+  model: "model.title", adapters: "adapters.title", "adapter-card": "adapters.how", "adapter-where": "adapters.where", prompt: "prompt.title",
+  examples: "prompt.try", seed: "sampling.seed", settings: "prompt.settings", conversation: "talk.title", figures: "stats.label", strips: "strips.distance",
+  token: "next.title", runs: "runs", curve: "dose.curve", same: "dose.same", equal: "dose.equal", layers: "dose.layers", method: "method",
+  vector: "dose.vector", train: "train",
 };
 
 /** What can be hidden: the texts stay, as a lesson is about them. */
@@ -55,7 +69,7 @@ export const COLUMNS = ["parameters", "d-minus", "d-base", "d-plus", "kl-plus", 
 
 const text = (/** @type {number} */ most) => ({ type: "string", minLength: 1, maxLength: most });
 const list = (/** @type {object} */ items, /** @type {number} */ most, least = 0) => ({ type: "array", ...(least && { minItems: least }), maxItems: most, items });
-const parts = (/** @type {string[]} */ names) => list({ enum: names }, 24);
+const parts = (/** @type {string[]} */ names) => list({ enum: names }, 32);
 const whole = (/** @type {number} */ minimum, /** @type {number} */ maximum) => ({ type: "integer", minimum, maximum });
 const number = (/** @type {number} */ minimum, /** @type {number} */ maximum) => ({ type: "number", minimum, maximum });
 const ref = (/** @type {string} */ name) => ({ $ref: `#/$defs/${name}` });
@@ -108,7 +122,7 @@ export const SCHEMA = {
       cache: { enum: ["keep", "recompute"] },
       units: { enum: ["c", "nats"] },
       look: { anyOf: [whole(1, 4096), { enum: ["split"] }] },
-      open: parts(["adapter-card", "adapter-where", "settings", "conversation", "curve", "same", "layers", "vector", "train"]),
+      open: parts(["adapter-card", "adapter-where", "settings", "conversation", "runs", "curve", "same", "equal", "layers", "method", "vector", "train"]),
     }),
     turned: object({
       c: number(-8, 8), on: { type: "boolean" },

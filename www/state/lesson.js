@@ -6,7 +6,7 @@
 // `lesson` is the name of one that comes with the page, or the address of a file on the same server.
 // hide= and lock= do without a lesson, too.
 import { say } from "../say.js";
-import { HIDEABLE, LOCKABLE } from "./lesson-schema.js";
+import { HIDEABLE, LOCKABLE, TITLES } from "./lesson-schema.js";
 import { inert } from "./report.js";
 import { readable } from "./url.js";
 
@@ -47,7 +47,10 @@ export const NO_LESSON = {
 /** There are fewer parts than this to hide or to lock: what a link names beyond it is not even told. */
 const MOST_NAMES = 40;
 
-/** @typedef {{lesson: string|null, step: number, hide: string[], lock: string[], auto: boolean, ignored: string[]}} Asked */
+/**
+ * `step`: from 0; null is where it was left.
+ * @typedef {{lesson: string|null, step: number|null, hide: string[], lock: string[], auto: boolean, ignored: string[]}} Asked
+ */
 
 /** What a link asks of lessons. @param {string} hash @returns {Asked} */
 export function askedOf(hash) {
@@ -60,9 +63,12 @@ export function askedOf(hash) {
     return false;
   });
   const [hide, lock] = [names("hide", HIDEABLE), names("lock", LOCKABLE)];
-  const step = Number(params.get("step") ?? "1");
-  if (params.has("step") && !(Number.isInteger(step) && step >= 1)) ignored.push(`step=${params.get("step")?.slice(0, 40)}`);
-  return { lesson: params.get("lesson") || null, step: Number.isInteger(step) && step >= 1 ? step - 1 : 0, hide, lock, auto: params.get("auto") === "1", ignored };
+  const step = Number(params.get("step") ?? NaN);
+  const isStep = Number.isInteger(step) && step >= 1;
+  if (params.has("step") && !isStep) ignored.push(`step=${params.get("step")?.slice(0, 40)}`);
+  const auto = params.get("auto") === "1";
+  // What runs by itself was not left anywhere.
+  return { lesson: params.get("lesson") || null, step: isStep ? step - 1 : auto ? 0 : null, hide, lock, auto, ignored };
 }
 
 /** What of a link is about the engine and not about what is done with it: a lesson's link keeps it. */
@@ -76,7 +82,8 @@ export function withLesson(link, { status, name, step, hide, lock, auto }) {
   const params = new URLSearchParams(link.replace(/^#/, ""));
   if (status === "on" && name !== OWN) for (const key of [...params.keys()]) if (!BESIDE.includes(key)) params.delete(key);
   if (status === "on") params.set("lesson", name);
-  if (status === "on") params.set("step", String(step + 1));
+  // Whoever opens a class's link again goes on where it was left.
+  if (status === "on" && step > 0) params.set("step", String(step + 1));
   if (hide.length) params.set("hide", hide.join(","));
   if (lock.length) params.set("lock", lock.join(","));
   if (status === "on" && auto) params.set("auto", "1");
@@ -108,6 +115,9 @@ export function settingAt({ state, steps }, step, revealed) {
   return { ...all, ...(looks !== undefined && { look: looks }), ...(opens && { open: opens }) };
 }
 
+/** What a part is called: as on the page, where it has a title. @param {string} part */
+export const partTitle = (part) => (Object.hasOwn(TITLES, part) ? say(TITLES[part]) : say(`lesson.part.${part}`));
+
 /** Parts that are hidden, locked or framed now. @param {LessonState} state @param {"hide"|"lock"|"point"} which */
 export function partsNow({ status, lesson, step, hide, lock }, which) {
   const linked = { hide, lock, point: [] }[which];
@@ -127,6 +137,19 @@ export const isOpen = ({ lesson, step, answers }) => Boolean(lesson?.steps[step]
 
 /** @type {Progress} */
 export const NO_PROGRESS = { step: 0, answers: {}, done: [], over: false };
+
+/**
+ * How a lesson of the list begins: what is over begins again.
+ * @param {Progress|undefined} progress @param {number} steps @returns {"begin"|"go-on"|"again"}
+ */
+export function entryOf(progress, steps) {
+  const { step, over } = progress ?? NO_PROGRESS;
+  if (over && (step === 0 || step >= steps - 1)) return "again";
+  return step > 0 && step < steps ? "go-on" : "begin";
+}
+
+/** The lesson that a teacher's link is for, unless another is chosen: the one that is on, else the first. @param {LessonState} state */
+export const lessonForLink = ({ list, name, status }) => (status === "on" && list.find((one) => one.name === name) || list[0])?.name ?? "";
 
 /** What was kept of lessons, by their names; what is not as it should be is nothing. @param {string|null} text @returns {Record<string, Progress>} */
 export function progressIn(text) {

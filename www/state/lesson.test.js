@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { factOf, holds, note, nothingSeen } from "./lesson-facts.js";
-import { NO_LESSON, OWN, asCsv, asText, askedOf, isOpen, partsNow, progressIn, sameOrigin, settingAt, withLesson } from "./lesson.js";
+import {
+  NO_LESSON, OWN, asCsv, asText, askedOf, entryOf, isOpen, lessonForLink, partTitle, partsNow, progressIn, sameOrigin, settingAt, withLesson,
+} from "./lesson.js";
 import { NO_RUN, defaults } from "./store.js";
 
 /** @type {import("./lesson-file.js").Lesson} */
@@ -18,12 +20,12 @@ const LESSON = {
 const on = (/** @type {any} */ more = {}) => ({ ...NO_LESSON, status: /** @type {const} */ ("on"), name: "mine", lesson: LESSON, ...more });
 
 test("a link's lesson is read; what is unknown is left out and told", () => {
-  assert.deepEqual(askedOf("#p=Hi"), { lesson: null, step: 0, hide: [], lock: [], auto: false, ignored: [] });
+  assert.deepEqual(askedOf("#p=Hi"), { lesson: null, step: null, hide: [], lock: [], auto: false, ignored: [] });
   assert.deepEqual(askedOf("#lesson=dose&step=3&hide=seed,nonsense,train&lock=prompt,texts&auto=1"),
     { lesson: "dose", step: 2, hide: ["seed", "train"], lock: ["prompt"], auto: true, ignored: ["hide=nonsense", "lock=texts"] });
   for (const step of ["0", "-1", "x", "1.5", "1e9999"]) {
     const asked = askedOf(`#lesson=dose&step=${step}`);
-    assert.deepEqual([asked.step, asked.ignored.length], [0, 1], step);
+    assert.deepEqual([asked.step, asked.ignored.length], [null, 1], step);
   }
   assert.equal(askedOf(`#hide=${"x".repeat(1e5)}`).ignored[0].length, 45);
   assert.equal(askedOf(`#hide=${"x,".repeat(1e5)}`).ignored.length, 40);
@@ -36,6 +38,28 @@ test("a lesson's link has the lesson in place of what it sets; teachers' wishes 
   assert.equal(withLesson("#p=Hi", { ...NO_LESSON, hide: ["seed", "train"], lock: ["prompt"] }), "#p=Hi&hide=seed,train&lock=prompt");
   const again = askedOf(withLesson("#", on({ step: 1, lock: ["run"], auto: true })));
   assert.deepEqual([again.lesson, again.step, again.lock, again.auto], ["mine", 1, ["run"], true]);
+});
+
+test("a link of the first step says none, and goes on where it was left; what runs by itself begins", () => {
+  assert.equal(withLesson("#", on({ step: 0, hide: ["seed"] })), "#lesson=mine&hide=seed");
+  assert.equal(askedOf(withLesson("#", on({ step: 0 }))).step, null);
+  assert.equal(askedOf("#lesson=mine&step=1").step, 0);
+  assert.equal(askedOf(withLesson("#", on({ step: 0, auto: true }))).step, 0);
+});
+
+test("the list goes on where a lesson was left, and opens again what is over", () => {
+  const at = (/** @type {number} */ step, over = false) => entryOf({ step, answers: {}, done: [], over }, 6);
+  assert.deepEqual([entryOf(undefined, 6), at(0), at(2), at(5), at(7)], ["begin", "begin", "go-on", "go-on", "begin"]);
+  assert.deepEqual([at(5, true), at(0, true), at(2, true), at(7, true)], ["again", "again", "go-on", "again"]);
+});
+
+test("a teacher's link is for the lesson that is on, else for the first", () => {
+  const list = ["zero", "mine"].map((name) => ({ name, title: name, about: "", minutes: 5, steps: 6 }));
+  assert.deepEqual([on({ list }), on({ list, name: OWN }), { ...NO_LESSON, list }, NO_LESSON].map(lessonForLink), ["mine", "zero", "zero", ""]);
+});
+
+test("parts are called as on the page", () => {
+  assert.deepEqual(["same", "curve", "equal", "coefficient"].map(partTitle), ["Same dose", "Dose curve", "Methods at equal dose", "Coefficients"]);
 });
 
 test("a lesson comes from the page's own server, or from nowhere", () => {
