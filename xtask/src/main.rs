@@ -29,6 +29,7 @@ mod process;
 mod progress;
 mod record;
 mod screenshots;
+mod scripted;
 mod serve;
 mod size;
 mod slim;
