@@ -112,6 +112,9 @@ pub(super) fn check_target(target_nats: f64) -> Result<()> {
     })
 }
 
+/// The shortest first step upwards, as a share of c.
+const LEAST_GROWTH: f32 = 0.05;
+
 /// A c that was tried; `None` where its logits are no numbers, which is beyond every strength.
 struct Tried {
     c: f32,
@@ -126,7 +129,9 @@ impl Tried {
 }
 
 /// Searches one side, `sign` times c. For small c the strength grows as c², so the next guess is
-/// `c · √(target / strength)` where that lies inside what is left, and its middle otherwise.
+/// `c · √(target / strength)` where that lies inside what is left, and its middle otherwise. Where
+/// it hardly grows, each step is twice as long as the one before, up to double c: a bounded law may
+/// need a c far beyond what the square foretells.
 pub(super) async fn side(
     subject: &Subject<'_>,
     strengths: &mut Strengths<'_>,
@@ -138,6 +143,7 @@ pub(super) async fn side(
     let (mut low, mut high) = (0.0, None::<f32>);
     let mut best: Option<Tried> = None;
     let mut c = 1.0;
+    let mut least = LEAST_GROWTH;
     let mut end = None;
     for _ in 0..TRIES {
         let steering = match subject.at(sign * c) {
@@ -186,7 +192,13 @@ pub(super) async fn side(
             None if low >= LARGEST => break,
             // Nothing moves yet: no guess can be made of it.
             None if nats <= 0.0 => low * 8.0,
-            None => quadratic.clamp(low * 1.05, low * 8.0),
+            None => {
+                let shortest = low * (1.0 + least);
+                if quadratic < shortest {
+                    least = (2.0 * least).min(1.0);
+                }
+                quadratic.clamp(shortest, low * 8.0)
+            }
         }
         .min(LARGEST);
     }

@@ -50,6 +50,8 @@ const natively = (task) => new Promise((resolve) => {
 const { browser, gpu } = await launch();
 const asked = await subject(browser, MODULE);
 const { prompt, warmUp } = asked;
+const family = asked.header.metadata["general.architecture"];
+const blocks = asked.header.metadata[`${family}.block_count`];
 
 const rows = ["cpu", "webgpu"].filter((device) => (process.env.BENCH_DEVICE ?? device) === device).flatMap((device) =>
   contenders.filter(({ only = device }) => only === device).map((contender) => ({
@@ -78,7 +80,7 @@ function summarise(row) {
     prefill_tok_s: spoke ? summary(runs.map(prefill)) : null,
     decode_tok_s: spoke ? summary(runs.map(decode)) : null,
     decode_tokens: runs[0].tokens.at(-1) ?? 0,
-    ...(device === "webgpu" && { per_token: runs.at(-1).asked }),
+    ...(device === "webgpu" && { per_token: runs.at(-1).asked, launches_per_block: runs.at(-1).asked.launches / blocks }),
     bytes_transferred: name === NATIVE ? null : Math.max(...runs.map(({ bytes }) => bytes)),
     peak_memory_bytes: runs[0].memory === null ? null : Math.max(...runs.map(({ memory }) => memory.heap + memory.gpu)),
     first_text: runs[0].texts.join("").slice(0, 40),
@@ -186,12 +188,16 @@ const ratios = {
   native_decode: toNative(result, "decode_tok_s"),
   native_prefill: toNative(result, "prefill_tok_s"),
 };
-console.log(`${basename(need("BENCH_MODEL_PATH"))}: ${(asked.file_bytes / 1e6).toFixed(1)} MB, ${(asked.parameters / 1e6).toFixed(0)} million numbers; asked as ${asked.kind}`);
+console.log(`${basename(need("BENCH_MODEL_PATH"))}: ${(asked.file_bytes / 1e6).toFixed(1)} MB, ${(asked.parameters / 1e6).toFixed(0)} million numbers; ${family}, ${blocks} blocks; asked as ${asked.kind}`);
 console.log(`medians (least–most) of ${repeat} repetitions in turns; one thread; prompt of ${prompt.ids.length} tokens, ${gpu?.software ? `${CPU_TOKENS} said, on the software GPU ${SOFTWARE_TOKENS}` : `${CPU_TOKENS} said`}\n`);
 console.log(speeds(result));
 console.log("\nours / best engine in a browser, and / native llama.cpp");
 const measured = (name) => rows.some(({ device }) => name.startsWith(device) || (device === "cpu" && name.startsWith("native")));
 for (const [name, value] of Object.entries(ratios).filter(([name]) => measured(name))) console.log(`  ${name.padEnd(15)} ${value === null ? "none: a side did not run or its text does not count" : value.toFixed(2)}`);
+
+for (const { name, launches_per_block } of result.filter(({ launches_per_block }) => launches_per_block)) {
+  console.log(`\n${name}: ${launches_per_block.toFixed(1)} launches for each of ${family}'s ${blocks} blocks, with those before and after all blocks`);
+}
 
 const memory = reads.length ? summary(reads) : null;
 const shares = Object.fromEntries(result.filter(({ device, decode_tok_s }) => device === "cpu" && decode_tok_s)
@@ -211,4 +217,4 @@ if (making && !making.error) {
   console.log(extraction.left ? `  left out: a vector: ${extraction.left}` : `  a vector from ${texts.positive.length} pairs, pca-diff, the middle blocks: ${extraction.directions_s === null ? "" : `directions ${extraction.directions_s.toFixed(1)} s, `}with its length calibrated ${extraction.whole_s.toFixed(1)} s`);
   console.log(training.left ? `  left out: training: ${training.left}` : `  a step of training, LoRA of rank 4 on v, o and down: ${spread(summary(training.step_s), 2)} s, ${training.parameters} numbers`);
 } else if (making) console.log(`\nleft out: making: ${making.error}`);
-keep({ runs: result, ratios, memory_gb_s: memory, bytes_per_token: asked.token_bytes, share_of_memory: shares, steering: steered, making });
+keep({ family, blocks, runs: result, ratios, memory_gb_s: memory, bytes_per_token: asked.token_bytes, share_of_memory: shares, steering: steered, making });

@@ -19,6 +19,9 @@ use crate::workspace::Workspace;
 
 /// The name of the package.
 pub const PACKAGE: &str = "steering-playground";
+/// The packages whose sums must not wrap: in the module, which does not check them, one that wraps would be a wrong
+/// number.
+pub const OVERFLOW_CHECKED: [&str; 2] = [PACKAGE, "steering-playground-processor"];
 /// The name of its crate, of its module and of the JavaScript around it.
 pub const NAME: &str = "steering_playground";
 

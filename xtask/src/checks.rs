@@ -9,6 +9,7 @@ use crate::bundle::{self, NAME};
 use crate::dependencies;
 use crate::dist;
 use crate::failure::{Failure, Result};
+use crate::fuzz;
 use crate::lengths;
 use crate::model;
 use crate::node;
@@ -45,6 +46,7 @@ const NATIVE: &[Stage] = &[
     ("lint", lint),
     ("documentation", documentation),
     ("native tests", native_tests),
+    ("readers fed at random", fuzz),
 ];
 const WASM: &[Stage] = &[
     ("lint for WebAssembly", wasm_lint),
@@ -147,12 +149,11 @@ fn documentation(workspace: &Workspace) -> Result {
     Ok(())
 }
 
-/// With overflow checks in our own crates: in the module, which has none, a sum that wraps would be a
-/// wrong number. Its dependencies are the same with and without; only they are built again.
+/// With overflow checks in our own crates. Their dependencies are the same with and without; only they are built again.
 fn native_tests(workspace: &Workspace) -> Result {
     tools::software_gpu()?;
     let model = model::fetch(workspace)?;
-    let [own, processor] = [bundle::PACKAGE, "steering-playground-processor"]
+    let [own, processor] = bundle::OVERFLOW_CHECKED
         .map(|package| format!("profile.release.package.{package}.overflow-checks=true"));
     let command = [
         "test",
@@ -178,6 +179,16 @@ fn native_tests(workspace: &Workspace) -> Result {
             .env("PLAYGROUND_TEST_ALL", "1"),
         "see the failed tests above",
     )
+}
+
+/// Every reader of files for some seconds.
+fn fuzz(workspace: &Workspace) -> Result {
+    let options = fuzz::Options {
+        only: None,
+        seconds: fuzz::CHECK_SECONDS,
+        keep: false,
+    };
+    fuzz::command(workspace, &options)
 }
 
 fn wasm_lint(workspace: &Workspace) -> Result {

@@ -16,6 +16,7 @@ mod coding;
 mod dependencies;
 mod dist;
 mod failure;
+mod fuzz;
 mod gpu;
 mod hashed;
 mod http;
@@ -77,6 +78,10 @@ Usage: cargo xtask <command>
                                    random sessions with the page for N minutes (10): runs, trainings, a lost GPU,
                                    a full disk, no network; what fails is told with how to repeat it, by the seed
                                    and the number of actions after which it ends
+  fuzz [--only NAME[,NAME]] [--seconds N] [--keep]
+                                   feed every reader of files (fuzz/fuzz_targets) its corpus, and for N seconds (60)
+                                   what libFuzzer makes of it; --keep puts into the corpus the least inputs that
+                                   reach all that was found before
   new-method NAME                  write src/methods/NAME.rs, ready to be filled in (CONTRIBUTING.md)
   zoo [--only NAME[,NAME]] [--behaviour NAME] [--jobs N] [--model FILE] [--plan]
                                    train and measure the rows of www/adapters that are missing, N at a
@@ -93,6 +98,9 @@ The tools and the model are kept in $PLAYGROUND_CACHE
 ";
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::before_rustc() {
+        return code;
+    }
     match run(env::args().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -190,6 +198,15 @@ fn run(mut args: Vec<String>) -> Result {
             };
             soak::command(&workspace, &options)
         }
+        "fuzz" => {
+            let options = fuzz::Options {
+                only: take_names(&mut args)?,
+                seconds: parse_count(take_value(&mut args, "--seconds")?, 1)?.unwrap_or(60),
+                keep: take_flag(&mut args, "--keep"),
+            };
+            no_more(&args)?;
+            fuzz::command(&workspace, &options)
+        }
         "record" => {
             let check = take_flag(&mut args, "--check");
             record::command(&workspace, &args, check)
@@ -213,8 +230,7 @@ fn run(mut args: Vec<String>) -> Result {
             zoo::claims(&workspace, model.as_deref(), redo)
         }
         "zoo" => {
-            let only = take_value(&mut args, "--only")?;
-            let only = only.map(|names| names.split(',').map(str::to_owned).collect());
+            let only = take_names(&mut args)?;
             let jobs = take_value(&mut args, "--jobs")?;
             let options = zoo::Options {
                 only,
@@ -236,6 +252,12 @@ fn run(mut args: Vec<String>) -> Result {
             Err(usage(&format!("there is no command `{unknown}`")))
         }
     }
+}
+
+/// The names of `--only`, if it is there.
+fn take_names(args: &mut Vec<String>) -> Result<Option<Vec<String>>> {
+    let only = take_value(args, "--only")?;
+    Ok(only.map(|names| names.split(',').map(str::to_owned).collect()))
 }
 
 /// Installs everything, builds nothing of the project.
