@@ -115,7 +115,12 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     set({ complaints: [], ...(state.lesson.status === "on" ? {} : { status: "coming" }) });
     try {
       const text = await textOf(name);
-      if (now === turn) await take(name, text, options);
+      // A file of the class: what its teacher misspelt is told, not left out.
+      const { lesson } = isName(name) || name === OWN ? { lesson: null } : readLesson(text);
+      const unknown = lesson ? await strangers(lesson) : [];
+      if (now !== turn) return;
+      if (unknown.length) complain(unknown);
+      else await take(name, text, options);
     } catch (error) {
       if (now === turn) complain([{ key: "", why: plain(error).message }]);
     }
@@ -137,8 +142,17 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     await take(OWN, text, { step: 0 });
   }
 
+  /** Waits until the page's list of adapters is there, or has failed. @returns {Promise<void>} */
+  const listed = () => new Promise((resolve) => {
+    if (state.shelf.status !== "coming") return resolve();
+    /** @type {() => void} */
+    let unwatch = () => {};
+    unwatch = store.watch(["shelf"], ({ shelf }) => { if (shelf.status !== "coming") setTimeout(() => { unwatch(); resolve(); }); });
+  });
+
   /** Adapters that a lesson names and nothing here has, where the list of them came. @param {import("../state/lesson-file.js").Lesson} lesson */
   async function strangers(lesson) {
+    await listed();
     if (state.shelf.status !== "here") return [];
     const zoo = state.zoo.map(({ folder }) => folder);
     const known = [...new Set([...state.adapters.map(({ name }) => name), ...state.gone, ...zoo])];

@@ -158,6 +158,18 @@ test("an own lesson's adapters are those that are here, in the zoo or in its rec
   assert.deepEqual(store.state.lesson.complaints, []);
 });
 
+test("a lesson by its address waits for the list of adapters, and tells those that are in none", async () => {
+  const { store, lessons } = page();
+  files["class.json"] = { ...LESSON, state: { adapters: { mod: 1 } } };
+  store.set({ shelf: { status: "coming", error: null } });
+  const begun = lessons.begin("class/class.json");
+  await new Promise((resolve) => { setTimeout(resolve, 5); });
+  assert.deepEqual([store.state.lesson.status, store.state.lesson.complaints], ["coming", []]);
+  store.set({ shelf: { status: "here", error: null } });
+  await begun;
+  assert.deepEqual([store.state.lesson.status, store.state.lesson.complaints.map(({ key }) => key)], ["failed", ["state.adapters.mod"]]);
+});
+
 test("its recording is asked for by name, the page's own comes back, and a missing one is told", async () => {
   const { store, lessons, played } = page();
   files["mine.json"] = { ...LESSON, recording: "toy" };
