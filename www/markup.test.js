@@ -19,7 +19,8 @@ test("no element gets a listener or an address that a text names", () => {
   // What is made a link or a source, in all of the page: none of it is from a file, a model or a lesson.
   const known = {
     "panels/zoo.js": ['href: "zoo.html"'], // beside the page
-    "panels/lesson-list.js": ["href: lessons.addressOf"], // the file of a lesson that comes with the page
+    "panels/lesson-list.js": ['href: "guide', "href: lessons.addressOf"], // the file of a lesson that comes with the page
+    "panels/pairs.js": ['href: "guide'],
     "panels/work.js": ["href: address"], // a blob of the page's own
     "panels/method.js": ["href: method.paper"], // compiled in: https, as a test of the engine asks
   };

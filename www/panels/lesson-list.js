@@ -32,10 +32,11 @@ export function lessonList(dialog, opener, notice, store, lessons) {
   // What is folded out at the foot is brought into sight, below the head, which stays.
   const fold = h("details", { id: "teacher", ontoggle: () => { if (fold.open) dialog.scrollTop = fold.offsetTop - head.offsetHeight; } },
     h("summary", {}, say("lesson.teacher")), teacher.element);
+  const guide = h("a", { href: "guide/lessons.html#writing-one" }, say("lesson.own.guide"));
   const example = h("a", { href: lessons.addressOf("too-much"), download: "lesson.json" }, say("lesson.own.example"));
   dialog.append(
     head, h("p.hint", {}, say("lesson.about")), list,
-    h("section", {}, h("h3", {}, say("lesson.own")), h("p.hint", {}, ...parts("lesson.own.hint", { example })),
+    h("section", {}, h("h3", {}, say("lesson.own")), h("p.hint", {}, ...parts("lesson.own.hint", { example, guide })),
       h("p", {}, file, h("label.button", { htmlFor: "lesson-file" }, say("lesson.own.open"))), h("p.hint", {}, say("lesson.own.address")), complaints),
     fold);
 

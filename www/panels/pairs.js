@@ -1,6 +1,6 @@
 // What is measured on: the page's pairs, the user's own, or one prompt.
 import { h, shownIn } from "../dom.js";
-import { say } from "../say.js";
+import { parts, say } from "../say.js";
 import { behaviourOf } from "../state/bench.js";
 import { choose, field } from "./work.js";
 
@@ -9,6 +9,7 @@ const SOURCES = ["shipped", "own", "one"];
 
 /** The user's own pairs: typed, pasted or from a file. @param {string} id @param {import("../actions.js").Actions} actions */
 export function ownPairs(id, actions) {
+  const guide = h("a", { href: "guide/measuring.html#your-own-pairs" }, say("dose.own.guide"));
   const text = h("textarea", { id, rows: 5, spellcheck: false, autocomplete: "off", onchange: () => actions.setOwnPairs(text.value) });
   const file = h("input.sr", {
     type: "file", id: `${id}-file`, accept: ".json,.tsv,.txt",
@@ -19,7 +20,7 @@ export function ownPairs(id, actions) {
     },
   });
   return {
-    element: h("div.own", {}, field(say("dose.own"), text), h("p.hint", {}, say("dose.own.hint")),
+    element: h("div.own", {}, field(say("dose.own"), text), h("p.hint", {}, ...parts("dose.own.hint", { guide })),
       h("div.row", {}, file, h("label.button", { htmlFor: file.id }, say("dose.own.file")))),
     show: shownIn(text),
   };

@@ -17,6 +17,7 @@ use std::path::Path;
 use crate::bundle;
 use crate::coding::{Coding, write_beside};
 use crate::failure::{Failure, OrMend, Result};
+use crate::guide;
 use crate::hashed::{self, Files};
 use crate::joined;
 use crate::model;
@@ -49,6 +50,7 @@ pub fn write(workspace: &Workspace, folder: &Path, model: Option<&Path>) -> Resu
         "the page or its package could not be read",
         "run `cargo xtask build`, then this again",
     )?;
+    files.extend(guide::pages(&workspace.root)?);
     slim::slim(&mut files);
     joined::join(&mut files)?;
     let renamed = hashed::rename(&files)?;
@@ -101,7 +103,7 @@ fn is_of_zoo(path: &str) -> bool {
 /// the styles and scripts of those who read it in English. The rest is for pages of others, and for those who
 /// choose it.
 fn is_of_shell(path: &str) -> bool {
-    let other = ["pkg/", "words/de", "element.js", "zoo"];
+    let other = ["pkg/", "words/de", "element.js", "zoo", "guide"];
     (path == "index.html" || path.ends_with(".css") || path.ends_with(".js"))
         && !other.iter().any(|start| path.starts_with(start))
 }
@@ -177,6 +179,7 @@ mod tests {
             ("words/de/page.js", false),
             ("pkg/steering_playground.js", false),
             ("zoo.html", false),
+            ("guide.css", false),
             ("recorded/smollm2-135m.json", false),
         ] {
             assert_eq!(is_of_shell(path), expected, "{path}");

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Result};
+use crate::guide;
 use addresses::{depth, resolve, walk, with_hash};
 use quotes::quoted;
 
@@ -25,7 +26,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// How many hexadecimal digits of a hash a name has.
 const DIGITS: usize = 10;
 
-/// What keeps its name: the pages, the service worker and the element for pages of others are known by
+/// What keeps its name: the pages, the guide's among them, the service worker and the element for pages of others are known by
 /// theirs, a model is kept in the browser under its own, and the list of models is for whoever puts copies
 /// beside the page.
 fn stays(path: &str) -> bool {
@@ -36,7 +37,7 @@ fn stays(path: &str) -> bool {
         "sw.js",
         "models.json",
     ];
-    named.contains(&path) || path.starts_with("models/")
+    named.contains(&path) || path.starts_with("models/") || path.starts_with(guide::FOLDER)
 }
 
 /// Whether a path or an address has a hash in one of its names.

@@ -18,6 +18,7 @@ mod dist;
 mod failure;
 mod fuzz;
 mod gpu;
+mod guide;
 mod hashed;
 mod http;
 mod joined;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::bundle;
 use crate::failure::{Failure, OrMend, Result};
+use crate::guide;
 use crate::http::{Request, Site};
 use crate::model;
 use crate::process::say;
@@ -25,7 +26,7 @@ pub fn command(workspace: &Workspace, port: u16, with_model: bool) -> Result {
     if with_model {
         model::fetch(workspace)?;
     }
-    until_interrupted(site(workspace), port)
+    until_interrupted(site(workspace)?, port)
 }
 
 /// Serves a folder that `dist` wrote, as any static host would, until interrupted.
@@ -51,7 +52,7 @@ fn written(folder: &Path) -> Result<Site> {
 
 /// Serves the page from a thread of its own, on any free port; returns its address.
 pub fn in_background(workspace: &Workspace) -> Result<String> {
-    spawn(site(workspace))
+    spawn(site(workspace)?)
 }
 
 /// Serves `scripts` below `bench/`, and others' modules, in the same way. They
@@ -81,12 +82,17 @@ fn spawn(site: Site) -> Result<String> {
     Ok(address)
 }
 
-/// The page at the root, the package and the model below it, as in `dist`.
-fn site(workspace: &Workspace) -> Site {
-    Site::new(
-        workspace.www(),
-        vec![("pkg", workspace.pkg()), ("models", workspace.models())],
-    )
+/// The page at the root, the package, the model and the guide below it, as in `dist`.
+fn site(workspace: &Workspace) -> Result<Site> {
+    let mounts = vec![
+        ("pkg", workspace.pkg()),
+        ("models", workspace.models()),
+        (
+            guide::FOLDER.trim_end_matches('/'),
+            guide::write(workspace)?,
+        ),
+    ];
+    Ok(Site::new(workspace.www(), mounts))
 }
 
 fn listen(wished: u16) -> Result<TcpListener> {
