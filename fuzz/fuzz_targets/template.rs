@@ -14,5 +14,5 @@ fuzz_target!(|input: &[u8]| {
         content: "Hello {{ there }}.".into(),
     });
     let _ = text.chat(&messages);
-    text.template_facts();
+    let _ = text.template_facts();
 });

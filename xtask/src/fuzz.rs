@@ -8,7 +8,7 @@ mod seeds;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -50,6 +50,8 @@ const FLAGS: [&str; 6] = [
 ];
 /// An input has no more bytes: beyond, a file is only slower to read.
 const MOST_BYTES: usize = 65536;
+/// What is kept in the repository is no larger; libFuzzer finds larger ones again.
+const KEPT_BYTES: u64 = 1024;
 /// Nothing that small takes longer, also on a slow machine.
 const MOST_SECONDS: &str = "-timeout=20";
 /// The tiny model, its tensors and libFuzzer take a tenth of it.
@@ -150,20 +152,35 @@ fn feed(workspace: &Workspace, name: &str, options: &Options) -> Result {
         );
         let most = format!("-max_total_time={}", options.seconds);
         command
-            .args(["-seed=1", "-verbosity=0", &most])
+            .args(["-seed=1", &most])
             .args([&found, &corpus, &seeds]);
-        return run(&mut command, MEND);
+        return listen(&mut command, &work.join("said.txt"));
     }
     say(
         "fuzz",
         format!("{name}: keeping what reaches anything more"),
     );
-    command
-        .args(["-merge=1", "-verbosity=0"])
-        .args([&least, &corpus, &found]);
-    run(&mut command, MEND)?;
+    command.arg("-merge=1").args([&least, &corpus, &found]);
+    listen(&mut command, &work.join("said.txt"))?;
     replace(&corpus, &least)
 }
+
+/// Runs a reader; what libFuzzer says goes into a file, of which the end is shown where it failed.
+fn listen(command: &mut Command, said: &Path) -> Result {
+    let file = File::create(said).or_mend(said.display(), FOLDER_MEND)?;
+    let ended = run(command.stderr(file), MEND);
+    if ended.is_err() {
+        let text = String::from_utf8_lossy(&fs::read(said).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+            eprintln!("{line}");
+        }
+    }
+    ended
+}
+
+/// The panic, its place and the input's file are among so many.
+const LAST_LINES: usize = 40;
 
 const FOLDER_MEND: &str = "check the folder's rights and the free disk space";
 const MEND: &str =
@@ -212,7 +229,9 @@ fn replace(corpus: &Path, least: &Path) -> Result {
     fs::create_dir_all(corpus).or_mend(corpus.display(), FOLDER_MEND)?;
     let entries = fs::read_dir(least).or_mend(least.display(), FOLDER_MEND)?;
     for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("seed-") {
+        let is_seed = entry.file_name().to_string_lossy().starts_with("seed-");
+        let bytes = entry.metadata().map_or(0, |about| about.len());
+        if !is_seed && bytes <= KEPT_BYTES {
             let to = corpus.join(entry.file_name());
             fs::copy(entry.path(), &to).or_mend(to.display(), FOLDER_MEND)?;
         }
