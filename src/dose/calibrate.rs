@@ -129,9 +129,9 @@ impl Tried {
 }
 
 /// Searches one side, `sign` times c. For small c the strength grows as c², so the next guess is
-/// `c · √(target / strength)` where that lies inside what is left, and its middle otherwise. Where
-/// it hardly grows, each step is twice as long as the one before, up to double c: a bounded law may
-/// need a c far beyond what the square foretells.
+/// `c · √(target / strength)`; between two readings it is where the power of c that goes through both
+/// meets the target, or their middle where that is too near to one of them. Where the strength hardly
+/// grows, each step is twice as long as the one before, up to double c.
 pub(super) async fn side(
     subject: &Subject<'_>,
     strengths: &mut Strengths<'_>,
@@ -141,6 +141,8 @@ pub(super) async fn side(
     mut step: impl AsyncFnMut(usize) -> Result<()>,
 ) -> Result<Side> {
     let (mut low, mut high) = (0.0, None::<f32>);
+    // The strengths there.
+    let (mut below, mut above) = (0.0, f64::INFINITY);
     let mut best: Option<Tried> = None;
     let mut c = 1.0;
     let mut least = LEAST_GROWTH;
@@ -170,9 +172,9 @@ pub(super) async fn side(
             return Ok(found(sign, &tried));
         }
         if nats > target {
-            high = Some(c);
+            (high, above) = (Some(c), nats);
         } else {
-            low = c;
+            (low, below) = (c, nats);
             if best.as_ref().is_none_or(|best| best.nats() < nats) {
                 best = Some(tried);
             }
@@ -181,10 +183,16 @@ pub(super) async fn side(
         c = match high {
             Some(high) if high - low < 1e-4 * high => break,
             Some(high) => {
+                let guess = if below > 0.0 && above.is_finite() {
+                    let power = (above / below).ln() / f64::from(high / low).ln();
+                    low * (target / below).powf(power.recip()) as f32
+                } else {
+                    quadratic
+                };
                 let margin = 0.05 * (high - low);
                 let inside = low + margin..high - margin;
-                if inside.contains(&quadratic) {
-                    quadratic
+                if inside.contains(&guess) {
+                    guess
                 } else {
                     f32::midpoint(low, high)
                 }
