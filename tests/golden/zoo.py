@@ -7,7 +7,7 @@ transformers reads the GGUF file (dequantised to float32), PeftModel.from_pretra
 row.json and weights, and each of several/, with every task and with the experts of a mixture; its logits are compared with those of `steer logits`, in float32 too. Ends with an error where they are
 further apart than 1e-4 of the largest one; a method that PEFT lacks is told.
 Pinned: torch 2.15.0, transformers 5.23.0, peft 0.21.2."""
-import glob, json, os, subprocess, sys, warnings
+import copy, glob, json, os, subprocess, sys, warnings
 from importlib.metadata import version
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -38,6 +38,10 @@ def tasks(place):
 
 def main(steer, gguf, *only):
     folder, file = os.path.split(os.path.abspath(gguf))
+    whole = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).eval()
+    ids = torch.tensor([TOKENS])
+    request = dict(input_ids=ids, attention_mask=torch.ones_like(ids))
+    plain = whole(**request).logits[0].double()
     worst = 0.0
     rows = [os.path.dirname(row) for row in glob.glob(f"{ADAPTERS}/*/*/row.json")]
     for place, task in sorted((place, task) for place in rows + glob.glob(f"{ADAPTERS}/several/*") for task in tasks(place)):
@@ -52,10 +56,8 @@ def main(steer, gguf, *only):
         asked = [steer, "logits", "--model", gguf, "--adapter", place, "--tokens", ",".join(map(str, TOKENS)), "--all", "--json"]
         asked += ["--task", str(task)] if task >= 0 else []
         ours = torch.tensor(json.loads(subprocess.check_output(asked))["logits"], dtype=torch.float64)
-        base = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).eval()
-        ids = torch.tensor([TOKENS])
-        asked = dict(input_ids=ids, attention_mask=torch.ones_like(ids))
-        plain = base(**asked).logits[0].double()
+        # PEFT changes the model that it is given.
+        base = copy.deepcopy(whole)
         # A mixture's paths are those of whoever loads it.
         mixed = {}
         if "adapters" in fields:
@@ -64,7 +66,7 @@ def main(steer, gguf, *only):
             base.config.use_cache = False
         of_task = {"task_ids": torch.tensor([task])} if task >= 0 else {}
         found = PeftModel.from_pretrained(base, place, **mixed).eval()
-        found = found(**asked, **of_task).logits[0].double()[-len(TOKENS):]
+        found = found(**request, **of_task).logits[0].double()[-len(TOKENS):]
         largest = found.abs().max()
         apart, moved = ((found - other).abs().max().item() / largest.item() for other in (ours, plain))
         print(f"{name}{f', task {task}' if task >= 0 else ''}: apart {apart:.1e}, moved {moved:.1e}", flush=True)
