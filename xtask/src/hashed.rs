@@ -538,6 +538,7 @@ mod tests {
     fn the_page_s_own_files_resolve() {
         let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("../www");
         let mut files = crate::dist::page(&www).unwrap();
+        files.extend(guide::pages(&www.join("..")).unwrap());
         let module = format!("new URL('{NAME}_bg.wasm', import.meta.url)");
         files.extend(site(&[
             (&format!("pkg/{NAME}.js"), &module),
