@@ -19,6 +19,7 @@ pub const WEIGHTS: &[u8] = include_bytes!("../tests/golden/base/model.safetensor
 const TOKENIZER: &[u8] = include_bytes!("../tests/fixtures/tiny_tokenizer.json");
 
 /// An input of two files: all up to its first zero byte, and what follows.
+#[must_use]
 pub fn two_files(input: &[u8]) -> (&[u8], &[u8]) {
     let zero = input.iter().position(|&byte| byte == 0);
     let (first, second) = input.split_at(zero.unwrap_or(input.len()));
@@ -29,6 +30,7 @@ pub fn two_files(input: &[u8]) -> (&[u8], &[u8]) {
 ///
 /// # Panics
 /// Where it does not load: then there is nothing to fuzz.
+#[must_use]
 pub fn tiny() -> Rc<Model> {
     open_folder(CONFIG, WEIGHTS.to_vec())
         .expect("the tiny model loads")

@@ -7,10 +7,10 @@ use steering_playground::weights::gguf;
 use steering_playground_fuzz::open_gguf;
 
 fuzz_target!(|input: &[u8]| {
-    if let Ok((metadata, _)) = gguf::read_all("input", input) {
-        if let Ok(Some(text)) = Text::from_gguf("input", &metadata) {
-            let _ = text.encode("Hello, world", true);
-        }
+    if let Ok((metadata, _)) = gguf::read_all("input", input)
+        && let Ok(Some(text)) = Text::from_gguf("input", &metadata)
+    {
+        let _ = text.encode("Hello, world", true);
     }
     let _ = open_gguf(input.to_vec());
 });

@@ -16,6 +16,7 @@ use crate::bundle;
 use crate::failure::{Failure, OrMend, Result};
 use crate::process::{run, say};
 use crate::progress::run_cargo;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// What to run.
@@ -98,6 +99,7 @@ pub fn command(workspace: &Workspace, options: &Options) -> Result {
             format!("known are {}", known.join(", ")),
         ));
     }
+    tools::cpp_compiler()?;
     build(workspace)?;
     for name in known
         .iter()

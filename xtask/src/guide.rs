@@ -92,21 +92,16 @@ fn page(
 ) -> String {
     let mut body = String::new();
     html::push_html(&mut body, events(docs, text, shown).into_iter());
-    let others: String = titles
-        .iter()
-        .map(|(other, title)| {
-            let here = if *other == name {
-                " aria-current=\"page\""
-            } else {
-                ""
-            };
-            format!(
-                "<a href=\"./{}\"{here}>{}</a>\n",
-                address(other),
-                escaped(title)
-            )
-        })
-        .collect();
+    let mut others = String::new();
+    for (other, title) in titles {
+        let here = if *other == name {
+            " aria-current=\"page\""
+        } else {
+            ""
+        };
+        let (address, title) = (address(other), escaped(title));
+        others.push_str(&format!("<a href=\"./{address}\"{here}>{title}</a>\n"));
+    }
     let title = escaped(&title(text));
     format!(
         r##"<!doctype html>

@@ -275,6 +275,7 @@ fn setup(workspace: &Workspace) -> Result {
     tools::browser()?;
     tools::firefox()?;
     tools::software_gpu()?;
+    tools::cpp_compiler()?;
     model::fetch(workspace)?;
     Ok(())
 }

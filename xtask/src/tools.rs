@@ -70,6 +70,21 @@ pub fn software_gpu() -> Result {
     Ok(())
 }
 
+/// A compiler of C++, for libFuzzer, which comes as its sources.
+pub fn cpp_compiler() -> Result {
+    let is_there = || env::var_os("CXX").is_some() || find("c++").is_some();
+    if !is_there() && apt::present() {
+        apt::install(&["g++"])?;
+    }
+    if is_there() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "there is no compiler of C++, which libFuzzer is built with",
+        "install one as `c++`, or set CXX to it",
+    ))
+}
+
 /// Firefox: `$FIREFOX`, or that on the search path, or, where there is apt, Debian's.
 pub fn firefox() -> Result<PathBuf> {
     let find = || pick("FIREFOX", &["firefox", "firefox-esr"]);
