@@ -101,7 +101,9 @@ export function gridOf(state, filter = "") {
       const is = (/** @type {{folder: string, behaviour: string}} */ one) => one.behaviour === behaviour && nameOf(one.folder) === name;
       const [item, row] = [zoo.find(is) ?? null, rows.find(is) ?? null];
       const folder = (item ?? row)?.folder;
-      return cellOf(behaviour, method, item, row, adapters.find(({ key }) => folder !== undefined && key === keyOf(folder)));
+      // Its numbers stand here, its files in a column of all that it was trained for.
+      const several = item ? null : zoo.find((one) => one.behaviours?.includes(behaviour) && nameOf(one.folder) === name) ?? null;
+      return cellOf(behaviour, method, item, row, several, adapters.find(({ key }) => folder !== undefined && key === keyOf(folder)));
     });
     const parameters = cells.map(({ item, row }) => item?.parameters ?? row?.parameters ?? null).find((n) => n !== null) ?? null;
     return { name, title: titled(method, name), method, law: cells.map(({ row }) => row?.law).find(Boolean) ?? method?.law ?? null, parameters, cells };
@@ -124,15 +126,15 @@ const searched = ({ name, title, law, method }) => [
   name, title, law, method?.hypothesis, method && `${method.family} ${say(`train.family.${method.family}`)}`,
 ].filter(Boolean).join(" ").toLowerCase();
 
-/** @param {string} behaviour @param {Method|null} method @param {ZooItem|null} item @param {Row|null} row @param {Adapter|undefined} adapter @returns {Cell} */
-function cellOf(behaviour, method, item, row, adapter) {
+/** @param {string} behaviour @param {Method|null} method @param {ZooItem|null} item @param {Row|null} row @param {ZooItem|null} several @param {Adapter|undefined} adapter @returns {Cell} */
+function cellOf(behaviour, method, item, row, several, adapter) {
   const [low, , high] = row?.d ?? [];
   return {
     behaviour, item, row,
     state: adapter ? (acts(adapter) ? "on" : "off") : item ? "there" : "missing",
     effect: typeof low === "number" && typeof high === "number" ? high - low : null,
     nats: row?.nats?.[row.c?.indexOf(1) ?? -1] ?? null,
-    why: item || adapter ? "" : row?.failed ? say("methods.why.failed", { why: row.failed })
+    why: item || adapter ? "" : several ? say("methods.why.several", { column: several.behaviour }) : row?.failed ? say("methods.why.failed", { why: row.failed })
       : method?.trainsNot ? say("methods.why.not", { why: method.trainsNot }) : say("methods.why.untrained"),
   };
 }

@@ -46,6 +46,15 @@ test("before its list is there the engine's methods are, and before that the nam
   assert.deepEqual(shown(gridOf(none))[1], ["scale", "IA3: there there"]);
 });
 
+test("one for several behaviours has its files in a column of its own, and the others say so", () => {
+  const both = { ...item("several/xlora"), behaviour: "tone, register", behaviours: ["tone", "register"] };
+  const state = page({ zoo: [...ZOO, both] }, { listed: { ...LISTED, rows: [...LISTED.rows, row("tone/xlora", 1), row("register/xlora", 1)] } });
+  const { cells } = gridOf(state).flatMap(({ lines }) => lines).find(({ name }) => name === "xlora") ?? { cells: [] };
+  assert.deepEqual(cells.map((cell) => [cell.behaviour, cell.state, cell.effect, cell.why.replace(/^.* (the column .*)$/, "$1")]), [
+    ["tone", "missing", 3, "the column “tone, register”"], ["register", "missing", 3, "the column “tone, register”"], ["tone, register", "there", null, ""],
+  ]);
+});
+
 test("a cell has what was measured, or says why it is empty", () => {
   const cells = (name) => gridOf(page()).flatMap(({ lines }) => lines).find((line) => line.name === name).cells;
   assert.deepEqual(cells("lora").map(({ effect, nats }) => [effect, nats]), [[3, 1], [null, null]]);

@@ -37,6 +37,7 @@ export const METHODS = {
   "methods.removed": "{title} is no longer in the list.",
   "methods.why.failed": "it was tried and failed: {why}",
   "methods.why.not": "it cannot be trained here, since training takes {why}",
+  "methods.why.several": "it was trained for several behaviours at once, and stands in the column “{column}”",
   "methods.why.untrained": "nobody has trained it yet; “Train” below can",
   "methods.size": { one: "{n} trained number", other: "{n} trained numbers" },
   "methods.one-way": "trained at +1 only: −1 is a guess",

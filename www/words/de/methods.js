@@ -37,6 +37,7 @@ export const METHODS = {
   "methods.removed": "{title} ist nicht mehr in der Liste.",
   "methods.why.failed": "es wurde versucht und scheiterte: {why}",
   "methods.why.not": "hier lässt es sich nicht trainieren, denn das Training braucht {why}",
+  "methods.why.several": "es wurde für mehrere Verhalten zugleich trainiert und steht in der Spalte „{column}“",
   "methods.why.untrained": "das hat noch niemand trainiert; unten bei „Trainieren“ geht es",
   "methods.size": { one: "{n} trainierte Zahl", other: "{n} trainierte Zahlen" },
   "methods.one-way": "nur bei +1 trainiert: −1 ist geraten",
