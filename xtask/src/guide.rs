@@ -8,6 +8,7 @@ use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
 use crate::failure::{OrMend, Result};
 use crate::hashed::Files;
+use crate::paper::{self, escape};
 use crate::workspace::Workspace;
 
 /// Below the page.
@@ -103,21 +104,9 @@ fn page(
         others.push_str(&format!("<a href=\"./{address}\"{here}>{title}</a>\n"));
     }
     let title = escaped(&title(text));
+    let head = paper::head(&title, "../", &["zoo.css", "guide.css"]);
     format!(
-        r##"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'">
-<meta name="color-scheme" content="light dark">
-<title>{title} · Steering playground</title>
-<link rel="icon" href="../favicon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="../style.css">
-<link rel="stylesheet" href="../zoo.css">
-<link rel="stylesheet" href="../guide.css">
-</head>
-<body class="zoo guide">
+        r##"{head}<body class="zoo guide">
 <a class="skip" href="#content">Skip to the text</a>
 <header class="masthead">
 <p>Guide</p>
@@ -239,11 +228,9 @@ fn slug(events: &[Event]) -> String {
     slug
 }
 
+/// A heading without the marks of code, as markup.
 fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    let text = Event::Text(text.replace('`', "").into());
-    html::push_html(&mut escaped, [text].into_iter());
-    escaped
+    escape(&text.replace('`', ""))
 }
 
 #[cfg(test)]

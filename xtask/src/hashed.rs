@@ -26,9 +26,9 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// How many hexadecimal digits of a hash a name has.
 const DIGITS: usize = 10;
 
-/// What keeps its name: the pages, the guide's among them, the service worker and the element for pages of others are known by
-/// theirs, a model is kept in the browser under its own, and the list of models is for whoever puts copies
-/// beside the page.
+/// What keeps its name: the pages, the guide's among them, the service worker and the element for pages of
+/// others are known by theirs, a model is kept in the browser under its own, and the list of models is for
+/// whoever puts copies beside the page.
 fn stays(path: &str) -> bool {
     let named = [
         "element.js",

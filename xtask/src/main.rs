@@ -26,6 +26,7 @@ mod lengths;
 mod model;
 mod new_method;
 mod node;
+mod paper;
 mod pip;
 mod process;
 mod progress;

@@ -1,20 +1,22 @@
 //! What each reader begins with besides its corpus: the files that the tests have anyway.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::failure::{OrMend, Result};
+use crate::lengths;
 
 /// Beginnings for the reader `name`, none of more than `most` bytes.
 pub fn seeds(root: &Path, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
-    let golden = files(&root.join("tests").join("golden"))?;
+    let golden = root.join("tests").join("golden");
     let fixtures = root.join("tests").join("fixtures");
-    let named = |end: &'static str| {
-        golden
-            .iter()
-            .filter(move |path| path.to_string_lossy().ends_with(end))
+    let named = |end: &str| {
+        let mut paths = Vec::new();
+        lengths::collect(&golden, end, &mut paths);
+        paths.sort();
+        paths
     };
     let mut seeds = Vec::new();
     match name {
@@ -22,27 +24,27 @@ pub fn seeds(root: &Path, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
             for config in named("adapter_config.json") {
                 let weights = config.with_file_name("adapter_model.safetensors");
                 if weights.is_file() {
-                    seeds.push([read(config)?, vec![0], read(&weights)?].concat());
+                    seeds.push([read(&config)?, vec![0], read(&weights)?].concat());
                 }
             }
             for gguf in named(".gguf") {
-                seeds.push([vec![0], read(gguf)?].concat());
+                seeds.push([vec![0], read(&gguf)?].concat());
             }
         }
         "config" => {
             for config in named("/config.json") {
-                seeds.push(read(config)?);
+                seeds.push(read(&config)?);
             }
         }
         "gguf" => {
             for gguf in named(".gguf") {
-                seeds.push(read(gguf)?);
+                seeds.push(read(&gguf)?);
             }
         }
         "pairs" => seeds.push(read(&root.join("www/adapters/contrast.json"))?),
         "safetensors" => {
             for weights in named("adapter_model.safetensors") {
-                seeds.push(read(weights)?);
+                seeds.push(read(&weights)?);
             }
             seeds.push(read(&fixtures.join("quant.safetensors"))?);
         }
@@ -65,20 +67,4 @@ pub fn seeds(root: &Path, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).or_mend(path.display(), "restore it with git")
-}
-
-/// All files below `folder`, in order.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).or_mend(folder.display(), "restore it with git")?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            files.extend(self::files(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }

@@ -2,6 +2,8 @@
 //!
 //! Texts have two marks: `` `code` `` and `**strong**`. All else stands as it is written.
 
+use crate::paper::{escape, head};
+
 /// What stands one below the other.
 pub enum Block {
     /// Of the first, second or third level.
@@ -172,21 +174,9 @@ pub fn page(blocks: &[Block]) -> String {
     for (at, block) in blocks.iter().enumerate() {
         main += &html_block(block, at);
     }
+    let head = head(&title, "./", &["zoo.css", "zoo-plots.css"]);
     format!(
-        r##"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'">
-<meta name="color-scheme" content="light dark">
-<title>{title} · Steering playground</title>
-<link rel="icon" href="./favicon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="./style.css">
-<link rel="stylesheet" href="./zoo.css">
-<link rel="stylesheet" href="./zoo-plots.css">
-</head>
-<!-- Written by `cargo xtask zoo --report`: change xtask/src/zoo_report, not this file. -->
+        r##"{head}<!-- Written by `cargo xtask zoo --report`: change xtask/src/zoo_report, not this file. -->
 <body class="zoo">
 <a class="skip" href="#content">Skip to the report</a>
 <header class="masthead">
@@ -284,14 +274,6 @@ pub fn svg_file(figure: &Figure) -> String {
     );
     let element = svg(figure, " xmlns=\"http://www.w3.org/2000/svg\"");
     element.replacen("</desc>\n", &format!("</desc>\n{style}"), 1)
-}
-
-/// Text for HTML and SVG, also inside quoted attributes.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 fn html_text(text: &str) -> String {

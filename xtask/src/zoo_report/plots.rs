@@ -1,9 +1,10 @@
 //! The drawings: curves by family, effect at equal dose against parameters, symmetry by law.
 
-use super::document::{Figure, escape};
+use super::document::Figure;
 use super::rows::Row;
 use super::written::{counted, nats, whole};
 use super::zoo::{Zoo, holds, median};
+use crate::paper::escape;
 
 /// Between the edge of a drawing and its axes.
 const LEFT: f64 = 48.0;
