@@ -56,3 +56,37 @@ test("the recording plays, the slider changes its text, a token and a word open"
   assert.deepEqual(complaints, []);
   await page.close();
 });
+
+test("a lesson asks and answers, several texts stand beside each other, and all methods are listed", options, async () => {
+  const { page, complaints } = await open(proxy.url);
+  await until(page, () => document.querySelectorAll("#base-text .tok").length > 0);
+  await page.click("#lessons-open");
+  await until(page, () => document.querySelectorAll(".lesson-list li").length === 12);
+  assert.deepEqual(await axe(page), []);
+  await page.click('[data-lesson="zero"]');
+  await until(page, () => /One model writes twice/.test(document.querySelector("#lesson").textContent));
+  await page.click("#lesson-next");
+  await until(page, () => document.querySelector("#lesson-choice-2") !== null);
+  await page.click("#lesson-choice-2");
+  await until(page, () => /It comes out differently/.test(document.querySelector(".lesson-reveal")?.textContent ?? ""));
+  // Both grow, at the same time.
+  await until(page, () => {
+    const [base, steered] = ["base", "steered"].map((lane) => document.querySelector(`#${lane}-text`).textContent);
+    return base.length > 60 && steered === base;
+  });
+  await page.click("#lesson-leave");
+
+  await page.$eval("#runs", (fold) => { fold.open = true; });
+  await page.$eval("#runs-tab-fan", (tab) => tab.click());
+  await page.$eval("#fan-go", (button) => button.click());
+  await until(page, () => document.querySelectorAll("#runs-fan tbody tr .rib").length === 5 && document.querySelectorAll("#runs-fan tbody .tok[data-split]").length === 4);
+  await page.$eval("#runs-fan .export", (fold) => { fold.open = true; });
+  assert.match(await page.$$eval("#runs-fan .export pre", (lines) => lines.map(({ textContent }) => textContent).join("\n")), /steer generate --model SmolLM2/);
+
+  await page.$eval(".methods", (fold) => { fold.open = true; });
+  await until(page, () => document.querySelectorAll(".all-methods tr.method").length > 40);
+  assert.ok(await page.$$eval(".all-methods button.cell", (cells) => cells.length) > 40);
+  assert.deepEqual(await axe(page), []);
+  assert.deepEqual(complaints, []);
+  await page.close();
+});
