@@ -144,30 +144,33 @@ fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
             stack.add(adapter);
         }
         for (compare, kl_after_split) in [(false, true), (true, true), (true, false)] {
-            for cache in [CachePolicy::Keep, CachePolicy::Recompute] {
-                for temperature in [0.0, 1.2] {
-                    let request = Request {
-                        ids: Some(vec![5, 9, 3, 17, 20]),
-                        max_tokens: 20,
-                        sampling: Sampling {
-                            temperature,
-                            top_p: 0.9,
-                            repetition_penalty: 1.2,
-                            seed: 4,
-                            ..Sampling::default()
-                        },
-                        cache,
-                        compare,
-                        kl_after_split,
-                        top: 4,
-                        ..Request::default()
-                    };
-                    let [cpu, gpu] = sessions.each_ref().map(|session| speak(session, &request));
-                    let what = format!("{name}: {request:?}");
-                    assert_eq!(cpu.0, gpu.0, "{what}");
-                    let apart = worst(&cpu.1, &gpu.1);
-                    assert!(apart <= TOLERANCE, "{apart:.1e} apart: {what}");
-                }
+            for (cache, temperature) in [
+                (CachePolicy::Keep, 0.0),
+                (CachePolicy::Keep, 1.2),
+                // What is drawn does not ask where the cache came from, and this is the slowest way.
+                (CachePolicy::Recompute, 0.0),
+            ] {
+                let request = Request {
+                    ids: Some(vec![5, 9, 3, 17, 20]),
+                    max_tokens: 20,
+                    sampling: Sampling {
+                        temperature,
+                        top_p: 0.9,
+                        repetition_penalty: 1.2,
+                        seed: 4,
+                        ..Sampling::default()
+                    },
+                    cache,
+                    compare,
+                    kl_after_split,
+                    top: 4,
+                    ..Request::default()
+                };
+                let [cpu, gpu] = sessions.each_ref().map(|session| speak(session, &request));
+                let what = format!("{name}: {request:?}");
+                assert_eq!(cpu.0, gpu.0, "{what}");
+                let apart = worst(&cpu.1, &gpu.1);
+                assert!(apart <= TOLERANCE, "{apart:.1e} apart: {what}");
             }
         }
     }

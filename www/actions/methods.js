@@ -3,7 +3,8 @@ import { plain } from "../engine/client.js";
 import { say } from "../say.js";
 import { loadZoo, zooList } from "../shipped.js";
 import { atEqualDose, picking } from "../state/compare.js";
-import { choices, chosenOf, keyOf, rivalsOf, titleIn, turnFor } from "../state/methods.js";
+import { behaviourOf, choices, chosenOf, hasTasks, keyOf, rivalsOf, titleIn, turnFor } from "../state/methods.js";
+import { trainedFor } from "../state/zoo.js";
 
 /** @typedef {import("../state/methods.js").Methods} Methods */
 
@@ -14,7 +15,8 @@ import { choices, chosenOf, keyOf, rivalsOf, titleIn, turnFor } from "../state/m
  */
 export function methodActions(store, adapters, settings) {
   const { state } = store;
-  /** The folder that is wanted next; of several only the last. @type {string|null} */
+  /** @typedef {{folder: string, behaviour?: string}} Wish */
+  /** The folder that is wanted next, and for what; of several wishes only the last. @type {Wish|null} */
   let wanted = null;
 
   const set = (/** @type {Partial<Methods>} */ patch) => store.set({ methods: { ...state.methods, ...patch } });
@@ -31,15 +33,15 @@ export function methodActions(store, adapters, settings) {
     }
   }
 
-  /** Lets one of the zoo act, in the place of others of its behaviour unless they shall stay. @param {string} folder */
-  async function takeMethod(folder) {
-    wanted = folder;
+  /** Lets one of the zoo act, in the place of others of its behaviour unless they shall stay. @param {string} folder @param {string} [behaviour] of several that it was trained for */
+  async function takeMethod(folder, behaviour) {
+    wanted = { folder, behaviour };
     if (state.methods.taking) return;
     try {
       while (wanted !== null) {
-        /** @type {string} */
+        /** @type {Wish} */
         const next = wanted;
-        set({ taking: next, error: null });
+        set({ taking: next.folder, error: null });
         await take(next);
         if (wanted === next) wanted = null;
       }
@@ -48,18 +50,23 @@ export function methodActions(store, adapters, settings) {
     }
   }
 
-  /** @param {string} folder */
-  async function take(folder) {
+  /** @param {Wish} wish */
+  async function take(wish) {
+    const { folder } = wish;
     const item = state.zoo.find((one) => one.folder === folder);
     if (!item) return;
+    const behaviour = wish.behaviour ?? behaviourOf(state, item);
     await listMethods();
     const there = await bring(folder);
     // Somebody wants another meanwhile, or it failed, or it was removed on its way.
-    if (wanted !== folder || !there) return;
-    const rivals = state.methods.beside ? [] : rivalsOf(state, item);
+    if (wanted !== wish || !there) return;
+    const task = hasTasks(item) ? trainedFor(item).indexOf(behaviour) : -1;
+    if (task >= 0 && (find(folder)?.task ?? 0) !== task) await adapters.setTask(keyOf(folder), task);
+    if (wanted !== wish) return;
+    const rivals = state.methods.beside ? [] : rivalsOf(state, item, behaviour);
     const goes = rivals.find(({ key }) => key === state.active) ?? rivals.at(-1);
     const title = titleIn(state, folder, item.method);
-    const { c, said } = turnFor(state, { item, title }, goes && { ...goes, title: named(goes) });
+    const { c, said } = turnFor(state, { item, behaviour, title }, goes && { ...goes, title: named(goes) });
     // All at once, before the next token: the one begins to act and the others cease.
     const turned = [
       ...rivals.map(({ key }) => settings.setEnabled(key, false)),
@@ -105,12 +112,12 @@ export function methodActions(store, adapters, settings) {
   async function nextMethod(by) {
     if (!state.zoo.length) return;
     await listMethods();
-    const now = state.methods.taking ? state.zoo.find(({ folder }) => folder === wanted) : chosenOf(state);
-    const behaviour = now?.behaviour ?? state.zoo[0].behaviour;
+    const now = state.methods.taking ? state.zoo.find(({ folder }) => folder === wanted?.folder) : chosenOf(state);
+    const behaviour = (state.methods.taking && wanted?.behaviour) || behaviourOf(state, now ?? state.zoo[0]);
     const all = choices(state, behaviour);
     const at = now ? all.indexOf(now.folder) + by : by > 0 ? 0 : -1;
     const next = all[(at + all.length) % all.length];
-    if (next !== undefined && next !== now?.folder) await takeMethod(next);
+    if (next !== undefined && next !== now?.folder) await takeMethod(next, behaviour);
   }
 
   /** Brings some of the zoo, not turned, and gives what a comparison is asked. @param {string[]} folders @param {number} nats @param {1|-1} sign */

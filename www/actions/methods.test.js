@@ -102,6 +102,20 @@ test("beside the others nobody's place is taken, and without a model the list al
   assert.deepEqual(calls("loadAdapter"), []);
 });
 
+test("one with tasks runs that of the column in which it was chosen, and the same press elsewhere another", async () => {
+  const { store, actions, acting } = await page();
+  worker.answers.inspectAdapter = () => ({ tasks: 2 });
+  worker.answers.reloadAdapter = (id) => ({ id, law: "linear", laws: [] });
+  const several = { folder: "several/poly", method: "poly", behaviour: "tone, register", behaviours: ["tone", "register"], parameters: 3, bytes: 3, sha256 };
+  store.set({ zoo: [...store.state.zoo, several] });
+  const task = () => store.state.adapters.find(({ name }) => name === "several/poly")?.task ?? 0;
+  await actions.takeMethod("tone/lora");
+  await actions.takeMethod("several/poly", "register");
+  assert.deepEqual([task(), acting()], [1, [["tone/lora", 1], ["several/poly", 1]]], "it stands for another behaviour");
+  await actions.takeMethod("several/poly", "tone");
+  assert.deepEqual([task(), acting()], [0, [["several/poly", 1]]]);
+});
+
 test("what does not come, or is refused, takes nobody's place", async () => {
   const { store, actions, acting } = await page();
   await actions.takeMethod("tone/lora");

@@ -7,7 +7,7 @@ import { scatter } from "../plots/scatter.js";
 import { picture, s } from "../plots/svg.js";
 import { numbers, parts, say } from "../say.js";
 import { equalDoses, summary } from "../state/equal.js";
-import { columnsOf, keyOf, methodsOf } from "../state/methods.js";
+import { columnsOf, keyOf, methodsOf, richestOf } from "../state/methods.js";
 import { term } from "./glossary.js";
 import { choose, field } from "./work.js";
 
@@ -41,7 +41,7 @@ export function equalPanel(store, actions) {
   function update(state) {
     const all = columnsOf(state);
     choose(behaviour, all.map((name) => [name, name]), behaviour.value);
-    if (behaviour.selectedIndex < 0) behaviour.selectedIndex = 0;
+    if (behaviour.selectedIndex < 0) behaviour.value = richestOf(state);
     const list = equalDoses(state, behaviour.value);
     none.hidden = list.length > 0;
     result.hidden = !list.length;

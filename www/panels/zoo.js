@@ -5,7 +5,7 @@ import { COURSE, STRUCTURE } from "../plots/marks.js";
 import { s } from "../plots/svg.js";
 import { listed, numbers, parts, say } from "../say.js";
 import { MOST } from "../state/compare.js";
-import { columnsOf, fitsZoo, gridOf, keyOf, titleIn } from "../state/methods.js";
+import { columnsOf, fitsZoo, gridOf, keyOf, richestOf, titleIn } from "../state/methods.js";
 import { DEFAULT_MODEL } from "../state/models.js";
 import { term } from "./glossary.js";
 import { leave } from "./places.js";
@@ -93,7 +93,7 @@ export function zooGrid(root, store, actions) {
   async function press({ title }, { item, behaviour: column, state, why: missing }) {
     if (!item) return tell(`${say("methods.add", { title, behaviour: column })}: ${missing}.`);
     if (state !== "on") {
-      await actions.takeMethod(item.folder);
+      await actions.takeMethod(item.folder, column);
       const { taking, error: failed, beside } = store.state.methods;
       // It is chosen. One of several, and what went wrong, is told where it was pressed.
       if (!taking && !failed && !beside) leave(root);
@@ -211,7 +211,8 @@ export function zooGrid(root, store, actions) {
         ...(cell.effect === null ? [h("span", { "aria-hidden": "true" }, say(cell.state === "missing" ? "methods.none-there" : "methods.unmeasured"))] : []));
     }
     one.pick.checked = state.methods.picked.includes(line.name);
-    one.pick.disabled = !line.cells.some(({ behaviour: column, item }) => column === behaviour && item);
+    // A comparison sets coefficients, not tasks.
+    one.pick.disabled = !line.cells.some(({ behaviour: column, item }) => column === behaviour && item && !item.behaviours);
     if (!one.more.hidden) one.more.cells[0].replaceChildren(...details(line));
   }
 
@@ -303,7 +304,7 @@ function compareRow(store, actions, changed) {
     /** @param {State} state @param {string[]} columns @returns {string} the behaviour that is compared */
     update(state, columns) {
       choose(behaviour, columns.map((name) => [name, name]), behaviour.value);
-      if (behaviour.selectedIndex < 0) behaviour.selectedIndex = 0;
+      if (behaviour.selectedIndex < 0) behaviour.value = richestOf(state);
       const { picked } = state.methods;
       const titles = picked.map((name) => titleIn(state, `${behaviour.value}/${name}`, state.zoo.find(({ folder }) => folder === `${behaviour.value}/${name}`)?.method ?? name));
       go.disabled = picked.length < 2 || picked.length > MOST;

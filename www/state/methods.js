@@ -3,7 +3,7 @@
 // its points. No elements here.
 import { say } from "../say.js";
 import { tableOf } from "./measured.js";
-import { behavioursOf, nameOf } from "./zoo.js";
+import { behavioursOf, nameOf, trainedFor } from "./zoo.js";
 
 /**
  * @typedef {import("./store.js").Adapter} Adapter
@@ -67,8 +67,27 @@ export const methodsOf = ({ methods, engine }) => methods.listed?.methods ?? eng
 /** @param {State} state @param {string} folder @returns {Row|null} */
 export const rowOf = ({ methods }, folder) => methods.listed?.rows.find((row) => row.folder === folder) ?? null;
 
+/** The row of one of the zoo, of which behaviour it acts for: one for several has a row of each. @param {State} state @param {ZooItem} item @param {string} behaviour */
+const rowFor = (state, item, behaviour) => rowOf(state, item.behaviours ? `${behaviour}/${nameOf(item.folder)}` : item.folder);
+
+/** Whether each of the behaviours that it was trained for is one of its tasks; a gate weighs its experts for all. @param {ZooItem} item */
+export const hasTasks = ({ behaviours, experts }) => behaviours !== undefined && !experts;
+
+/** The behaviours that an adapter of the zoo acts for as it is set. @param {ZooItem} item @param {Adapter|undefined} adapter @returns {string[]} */
+function actsFor(item, adapter) {
+  const all = trainedFor(item);
+  const task = adapter && hasTasks(item) ? all[adapter.task ?? 0] : undefined;
+  return task === undefined ? all : [task];
+}
+
 /** Behaviours that something was trained for, in the order of the list. @param {State} state */
 export const columnsOf = ({ zoo, methods }) => [...new Set([...behavioursOf(zoo), ...(methods.listed?.rows ?? []).map(({ behaviour }) => behaviour)])];
+
+/** The behaviour that most were trained for: where a comparison begins. @param {State} state */
+export function richestOf(state) {
+  const many = (/** @type {string} */ column) => state.zoo.filter(({ behaviour }) => behaviour === column).length;
+  return columnsOf(state).reduce((most, column) => (many(column) > many(most) ? column : most), "");
+}
 
 /** Whether it acts, or will once there is a model. @param {Adapter} adapter */
 const acts = ({ enabled, coefficient }) => enabled && coefficient !== 0;
@@ -98,12 +117,10 @@ export function gridOf(state, filter = "") {
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const line = (/** @type {string} */ name, /** @type {Method|null} */ method) => {
     const cells = columns.map((behaviour) => {
-      const is = (/** @type {{folder: string, behaviour: string}} */ one) => one.behaviour === behaviour && nameOf(one.folder) === name;
-      const [item, row] = [zoo.find(is) ?? null, rows.find(is) ?? null];
+      const item = zoo.find((one) => trainedFor(one).includes(behaviour) && nameOf(one.folder) === name) ?? null;
+      const row = rows.find((one) => one.behaviour === behaviour && nameOf(one.folder) === name) ?? null;
       const folder = (item ?? row)?.folder;
-      // Its numbers stand here, its files in a column of all that it was trained for.
-      const several = item ? null : zoo.find((one) => one.behaviours?.includes(behaviour) && nameOf(one.folder) === name) ?? null;
-      return cellOf(behaviour, method, item, row, several, adapters.find(({ key }) => folder !== undefined && key === keyOf(folder)));
+      return cellOf(behaviour, method, item, row, adapters.find(({ key }) => folder !== undefined && key === keyOf(folder)));
     });
     const parameters = cells.map(({ item, row }) => item?.parameters ?? row?.parameters ?? null).find((n) => n !== null) ?? null;
     return { name, title: titled(method, name), method, law: cells.map(({ row }) => row?.law).find(Boolean) ?? method?.law ?? null, parameters, cells };
@@ -126,15 +143,17 @@ const searched = ({ name, title, law, method }) => [
   name, title, law, method?.hypothesis, method && `${method.family} ${say(`train.family.${method.family}`)}`,
 ].filter(Boolean).join(" ").toLowerCase();
 
-/** @param {string} behaviour @param {Method|null} method @param {ZooItem|null} item @param {Row|null} row @param {ZooItem|null} several @param {Adapter|undefined} adapter @returns {Cell} */
-function cellOf(behaviour, method, item, row, several, adapter) {
+/** @param {string} behaviour @param {Method|null} method @param {ZooItem|null} item @param {Row|null} row @param {Adapter|undefined} adapter @returns {Cell} */
+function cellOf(behaviour, method, item, row, adapter) {
   const [low, , high] = row?.d ?? [];
+  // One with tasks is in the cell of that which it runs.
+  const here = adapter && (!item || actsFor(item, adapter).includes(behaviour));
   return {
     behaviour, item, row,
-    state: adapter ? (acts(adapter) ? "on" : "off") : item ? "there" : "missing",
+    state: here ? (acts(adapter) ? "on" : "off") : item ? "there" : "missing",
     effect: typeof low === "number" && typeof high === "number" ? high - low : null,
     nats: row?.nats?.[row.c?.indexOf(1) ?? -1] ?? null,
-    why: item || adapter ? "" : several ? say("methods.why.several", { column: several.behaviour }) : row?.failed ? say("methods.why.failed", { why: row.failed })
+    why: item || adapter ? "" : row?.failed ? say("methods.why.failed", { why: row.failed })
       : method?.trainsNot ? say("methods.why.not", { why: method.trainsNot }) : say("methods.why.untrained"),
   };
 }
@@ -150,13 +169,16 @@ export function chosenOf({ adapters, active, zoo }) {
   return zoo.find(({ folder }) => folder === one?.name) ?? null;
 }
 
+/** The behaviour that one of the zoo stands for among the others: of several its task's. @param {State} state @param {ZooItem} item */
+export const behaviourOf = ({ adapters }, item) => actsFor(item, adapters.find(({ key }) => key === keyOf(item.folder)))[0] ?? item.behaviour;
+
 /**
  * Those whose place another of their behaviour takes: what the zoo has for it, and what comes with the
  * page and is named after it.
- * @param {State} state @param {ZooItem} item
+ * @param {State} state @param {ZooItem} item @param {string} [behaviour] of several that it was trained for
  */
-export const rivalsOf = ({ adapters, zoo }, { folder, behaviour }) => adapters.filter((adapter) => acts(adapter) && adapter.name !== folder
-  && (zoo.some((one) => one.behaviour === behaviour && keyOf(one.folder) === adapter.key) || adapter.key.startsWith(`shipped:${behaviour}-`)));
+export const rivalsOf = ({ adapters, zoo }, { folder, ...item }, behaviour = item.behaviour) => adapters.filter((adapter) => acts(adapter) && adapter.name !== folder
+  && (zoo.some((one) => keyOf(one.folder) === adapter.key && actsFor(one, adapter).includes(behaviour)) || adapter.key.startsWith(`shipped:${behaviour}-`)));
 
 // ---- nats and c ------------------------------------------------------------------------------------
 
@@ -183,7 +205,8 @@ export function curveOf(state, adapter) {
   const table = tableOf(state, adapter.key);
   if (table) return inOrder(table.coefficients.map((c, at) => ({ c, nats: table.kl_nats.p95[at] ?? null })));
   const { layers, modules, positions, entry, law = entry?.law } = adapter;
-  const row = rowOf(state, adapter.name);
+  const item = state.zoo.find(({ folder }) => folder === adapter.name);
+  const row = item ? rowFor(state, item, actsFor(item, adapter)[0]) : null;
   const changed = layers || modules || positions || (law && row?.law && law !== row.law);
   return changed || !fitsZoo(state) ? [] : pointsOf(row);
 }
@@ -217,16 +240,16 @@ export function cAt(points, nats, sign) {
 
 /**
  * Where the one that comes is turned, and what is to be said of it.
- * @param {State} state @param {{item: ZooItem, title: string}} comes @param {Adapter|undefined} goes whose place it takes
+ * @param {State} state @param {{item: ZooItem, behaviour?: string, title: string}} comes @param {Adapter|undefined} goes whose place it takes
  * @returns {{c: number, said: string}}
  */
-export function turnFor(state, { item, title }, goes) {
+export function turnFor(state, { item, behaviour = item.behaviour, title }, goes) {
   const at = (/** @type {number} */ c) => c.toFixed(2).replace("-", "−");
   if (!goes) return { c: 1, said: say("methods.on", { title, c: at(1) }) };
   const { coefficient: c, title: before } = goes;
   if (!state.methods.sameDose || c === 0) return { c, said: say("methods.swapped", { title, c: at(c), before }) };
   const nats = natsOn(curveOf(state, goes), c);
-  const points = fitsZoo(state) ? pointsOf(rowOf(state, item.folder)) : [];
+  const points = fitsZoo(state) ? pointsOf(rowFor(state, item, behaviour)) : [];
   if (nats === null || !points.length) return { c, said: say("dose.methods.no-curve", { title, c: at(c), of: nats === null ? before : title }) };
   const found = cAt(points, nats, c < 0 ? -1 : 1);
   if (!found) return { c, said: say("dose.methods.no-curve", { title, c: at(c), of: title }) };

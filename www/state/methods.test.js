@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { MOST, atEqualDose, picking } from "./compare.js";
 import { equalDoses, summary } from "./equal.js";
-import { cAt, choices, chosenOf, curveOf, gridOf, isListed, natsOn, pointsOf, rivalsOf, titled, turnFor } from "./methods.js";
+import { behaviourOf, cAt, choices, chosenOf, curveOf, gridOf, isListed, natsOn, pointsOf, richestOf, rivalsOf, titled, turnFor } from "./methods.js";
 import { defaults } from "./store.js";
 
 const item = (folder, method = folder.split("/")[1]) => ({ folder, method, behaviour: folder.split("/")[0], parameters: 1000, bytes: 4, sha256: "" });
@@ -36,6 +36,8 @@ test("every method has a line in its family, with variants, and each behaviour a
     ["rotate", "HRA: missing missing"],
     [null, "strange: there missing"],
   ]);
+  assert.equal(richestOf(page()), "tone");
+  assert.equal(richestOf(page({ zoo: [] }, { listed: null })), "");
   assert.equal(titled(method("control_vector", "vector"), "mean-vector"), "CONTROL_VECTOR (mean-vector)");
 });
 
@@ -46,13 +48,22 @@ test("before its list is there the engine's methods are, and before that the nam
   assert.deepEqual(shown(gridOf(none))[1], ["scale", "IA3: there there"]);
 });
 
-test("one for several behaviours has its files in a column of its own, and the others say so", () => {
+test("one for several behaviours is in the column of each: with tasks, it acts in that of the one it runs", () => {
   const both = { ...item("several/xlora"), behaviour: "tone, register", behaviours: ["tone", "register"] };
-  const state = page({ zoo: [...ZOO, both] }, { listed: { ...LISTED, rows: [...LISTED.rows, row("tone/xlora", 1), row("register/xlora", 1)] } });
-  const { cells } = gridOf(state).flatMap(({ lines }) => lines).find(({ name }) => name === "xlora") ?? { cells: [] };
-  assert.deepEqual(cells.map((cell) => [cell.behaviour, cell.state, cell.effect, cell.why.replace(/^.* (the column .*)$/, "$1")]), [
-    ["tone", "missing", 3, "the column “tone, register”"], ["register", "missing", 3, "the column “tone, register”"], ["tone, register", "there", null, ""],
-  ]);
+  const listed = { ...LISTED, rows: [...LISTED.rows, row("tone/xlora", 1), row("register/xlora", 2)] };
+  const cells = (adapters) => gridOf(page({ zoo: [...ZOO, both], adapters }, { listed })).flatMap(({ lines }) => lines).find(({ name }) => name === "xlora")
+    .cells.map(({ behaviour, state, effect, item: { folder } }) => [behaviour, state, effect, folder]);
+  assert.deepEqual(cells([]), [["tone", "there", 3, "several/xlora"], ["register", "there", 3, "several/xlora"]]);
+  assert.deepEqual(cells([adapter("several/xlora")]).map(([, state]) => state), ["on", "there"]);
+  const second = adapter("several/xlora", { task: 1 });
+  assert.deepEqual(cells([second]).map(([, state]) => state), ["there", "on"]);
+  const state = page({ zoo: [...ZOO, both], adapters: [second] }, { listed });
+  assert.equal(behaviourOf(state, both), "register");
+  assert.deepEqual(["tone/lora", "register/ia3"].map((folder) => rivalsOf(state, ZOO.find((one) => one.folder === folder)).length), [0, 1]);
+  assert.equal(natsOn(curveOf(state, second), 1), 2, "the nats of the behaviour that its task is");
+  assert.deepEqual(choices(state, "register"), ["several/xlora", "register/ia3"]);
+  Object.assign(both, { experts: 2 });
+  assert.deepEqual(cells([second]).map(([, state]) => state), ["on", "on"], "a gate has no task");
 });
 
 test("a cell has what was measured, or says why it is empty", () => {

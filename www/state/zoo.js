@@ -22,8 +22,11 @@ import { say } from "../say.js";
 /** Whether an entry of the list is of the zoo; the page loads the others at its start. @param {any} entry @returns {entry is ZooItem} */
 export const isOfZoo = (entry) => typeof entry?.method === "string";
 
+/** What one was trained for. @param {ZooItem} item */
+export const trainedFor = ({ behaviour, behaviours }) => behaviours ?? [behaviour];
+
 /** Behaviours, in the order of the list. @param {ZooItem[]} zoo */
-export const behavioursOf = (zoo) => [...new Set(zoo.map(({ behaviour }) => behaviour))];
+export const behavioursOf = (zoo) => [...new Set(zoo.flatMap(trainedFor))];
 
 /** What tells an adapter from others of its behaviour: "lora-r1". @param {string} folder */
 export const nameOf = (folder) => folder.split("/").pop() ?? folder;
