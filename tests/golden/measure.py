@@ -6,7 +6,7 @@ transformers reads the GGUF file (dequantised to float32) and PEFT the adapters;
 forward hook. Chat template and tokenizer are those that transformers makes of the file. Writes
 `tests/golden/measure.json`: for each adapter and coefficient d of each test prompt, mean and 95th
 percentile of KL(steered || base) and the mean NLL shift on the neutral answers, and d of the
-prompting baseline; of adapters that are not named the numbers stay. Needs torch 2.13, transformers 5.23, peft 0.21.2, gguf, numpy.
+prompting baseline; of adapters that are not named the numbers stay. Needs torch 2.15.0, transformers 5.23, peft 0.21.2, gguf, numpy.
 """
 
 import json

@@ -454,6 +454,35 @@ fn an_answer_counts_as_generated() {
     assert_ne!(moved(&generated), moved(&all));
 }
 
+/// The page's cards and docs/adapters.md quote the means of what transformers and PEFT say of the test prompts.
+#[test]
+fn the_cards_of_shipped_adapters_quote_the_golden_numbers() {
+    let read =
+        |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let golden: Value = serde_json::from_str(&read("tests/golden/measure.json")).expect("JSON");
+    assert_eq!(golden["coefficients"], serde_json::json!([-1.0, 0.0, 1.0]));
+    let document = read("docs/adapters.md");
+    for case in golden["cases"].as_array().expect("cases") {
+        let name = case["adapter"].as_str().expect("a name");
+        let card = read(&format!("www/adapters/{name}/card.json"));
+        let card: Value = serde_json::from_str(&card).expect("JSON");
+        let prompts = case["per_prompt"].as_array().expect("a list");
+        let mut columns = Vec::new();
+        for at in 0..3 {
+            let sum: f64 = prompts
+                .iter()
+                .map(|d| d[at].as_f64().expect("a number"))
+                .sum();
+            let mean = sum / prompts.len() as f64;
+            let told = card["measured"]["value"][at].as_f64().expect("a number");
+            assert!((told - mean).abs() < 1e-4, "{name}: {told}, not {mean}");
+            columns.push(format!("{mean:.2}").replace('-', "−"));
+        }
+        let row = columns.join(" | ");
+        assert!(document.contains(&row), "docs/adapters.md: {name}: {row}");
+    }
+}
+
 /// The three shipped adapters, on four prompts each, are what transformers and PEFT say, within 1e-3
 /// nats; quantised weights stay within 1e-2 of that.
 #[test]

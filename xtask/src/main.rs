@@ -61,7 +61,8 @@ Usage: cargo xtask <command>
   dist [DIR] [--no-model]          write a folder (default: dist) that any static host can serve
   test [--habits] [--native] [--wasm] [--e2e]
                                    run the checks of these groups, all of them by default; the habits
-                                   are format, lengths of files, spelling and licences: some seconds
+                                   are format, lengths of files, spelling, the zoo's report and
+                                   licences: some seconds
   bench-web [--model FILE] [--json FILE] [--repeat N] [--device cpu|webgpu] [--software-tokens N]
             [--only-speed]         speed beside wllama and transformers.js in one browser, and beside native
                                    llama.cpp; what steering, a vector and training cost, which --only-speed
