@@ -164,9 +164,9 @@ export function doseActions(store, { client, started }, adapters, settings, { wo
     if (!(nats > 0 && nats <= 20)) return complain("same", { code: "bad-option", message: say("dose.same.bad") });
     setBench({ doses: [] });
     await work("same", "", async (options, retitle) => {
-      for (const key of keys) {
+      for (const [at, key] of keys.entries()) {
         const { title = "", coefficient = 0 } = find(key) ?? {};
-        retitle(say("dose.same.finding", { title }));
+        retitle(say("dose.same.finding", { title, at: at + 1, n: keys.length }));
         const found = await client.call("calibrate", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats }], options);
         const side = coefficient < 0 ? found.negative : found.positive;
         if (side.c !== null) settings.setCoefficient(key, side.c);

@@ -64,8 +64,8 @@ export function coefficient(id, key, actions) {
       domain = { start: range?.start ?? -Infinity, end: range?.end ?? Infinity };
       budget.update(adapter, state);
       for (const { at, text, element } of ticks) element.textContent = budget.tick(at, text);
-      // A recording has steps of a half.
-      slider.step = state.recording.shown ? "0.5" : "0.05";
+      // A recording has steps of a half; a c between them has its place all the same.
+      slider.step = state.recording.shown && Number.isInteger(2 * c) ? "0.5" : "0.05";
       slider.value = String(Math.min(2, Math.max(-2, c)));
       slider.setAttribute("aria-label", say("adapters.coefficient", { title: adapter.title }));
       slider.setAttribute("aria-valuetext", c === 0 ? say("adapters.at-zero") : budget.spoken(c, String(c)));

@@ -234,11 +234,12 @@ const acting = (state) => doses(loaded(state));
 const stackOf = (state) => state.measured.find((one) => one.parts.length > 1 && fits(one, state)
   && one.parts.every((part) => state.adapters.some(({ key }) => key === part.key)));
 
-/** The adapter that is chosen, else the one that is turned. @param {State} state */
+/** The adapter that is chosen, else the one that is turned; one that was refused has nothing to measure. @param {State} state */
 const subjectOf = (state) => {
   const { subject } = state.bench;
   const there = subject === ALL ? acting(state).length > 1 || stackOf(state) : state.adapters.some(({ key }) => key === subject);
-  return (there ? subject : current(state)?.key) ?? "";
+  const now = current(state);
+  return (there ? subject : now?.error ? loaded(state)[0]?.key : now?.key) ?? "";
 };
 
 /**

@@ -112,13 +112,14 @@ export const DOSE = {
 
   // ---- the same for several ----
   "dose.same": "Same dose",
-  "dose.same.hint": "A unit of c is whatever the training made of it. This turns each adapter until its {kl} (95th percentile, neutral texts) is the same, on the side where it is.",
+  "dose.same.hint": "A unit of c is whatever the training made of it. This turns each adapter until its {kl} (95th percentile, neutral texts) is the same, on the side where it is; one at 0 goes above it.",
   "dose.same.target": "KL, nats",
   "dose.same.which": "Adapters",
   "dose.same.go": "Set to the same dose",
-  "dose.same.finding": "Finding c for {title}",
+  "dose.same.finding": "Finding c for {title} ({at} of {n})",
   "dose.same.set": "{title}: c = {c}, NLL shift {shift}.",
   "dose.same.none": "{title} stays as it was: {why}.",
+  "dose.same.compare": "Compare these, each alone",
   "dose.same.bad": "The target is a number above 0, up to 20.",
 
   // ---- layers ----

@@ -107,13 +107,14 @@ export const DOSE = {
 
   // ---- the same for several ----
   "dose.same": "Gleiche Dosis",
-  "dose.same.hint": "Eine Einheit von c ist, was das Training daraus gemacht hat. Das hier dreht jeden Adapter, bis seine {kl} (95. Perzentil, neutrale Texte) gleich ist, auf der Seite, auf der er steht.",
+  "dose.same.hint": "Eine Einheit von c ist, was das Training daraus gemacht hat. Das hier dreht jeden Adapter, bis seine {kl} (95. Perzentil, neutrale Texte) gleich ist, auf der Seite, auf der er steht; einen bei 0 darüber.",
   "dose.same.target": "KL, Nats",
   "dose.same.which": "Adapter",
   "dose.same.go": "Auf gleiche Dosis stellen",
-  "dose.same.finding": "Sucht c für {title}",
+  "dose.same.finding": "Sucht c für {title} ({at} von {n})",
   "dose.same.set": "{title}: c = {c}, NLL-Zunahme {shift}.",
   "dose.same.none": "{title} bleibt, wie er war: {why}.",
+  "dose.same.compare": "Diese vergleichen, jeden für sich",
   "dose.same.bad": "Das Ziel ist eine Zahl über 0, bis 20.",
 
   // ---- layers ----
