@@ -18,7 +18,8 @@ struct Tensor<'a> {
     start: usize,
 }
 
-/// The same file with each f32 as f16, rounded to the nearest; whatever else is in it stays as it is.
+/// The same file with each f32 as f16, rounded to the nearest, and each i64 as i32 where all of a tensor's fit; whatever
+/// else is in it stays as it is.
 ///
 /// The error is a sentence: what is no such file, or the number that is beyond half precision.
 pub fn halved(file: &[u8]) -> Result<Vec<u8>, String> {
@@ -33,11 +34,16 @@ pub fn halved(file: &[u8]) -> Result<Vec<u8>, String> {
         "F32" | "F16" | "BF16" | "I16" | "U16" => 2,
         _ => 1,
     };
-    tensors.sort_by_key(|tensor| Reverse(size(&tensor.dtype)));
+    let dtype = |tensor: &Tensor<'_>| match &*tensor.dtype {
+        "F32" => "F16".to_owned(),
+        "I64" if integers(tensor).all(|number| i32::try_from(number).is_ok()) => "I32".to_owned(),
+        other => other.to_owned(),
+    };
+    tensors.sort_by_cached_key(|tensor| Reverse(size(&dtype(tensor))));
     for tensor in tensors {
         let start = data.len();
-        let is_float = tensor.dtype == "F32";
-        if is_float {
+        let dtype = dtype(&tensor);
+        if tensor.dtype == "F32" {
             for bytes in tensor.data.as_chunks::<4>().0 {
                 let number = f32::from_le_bytes(*bytes);
                 let half = f16::from_f32(number);
@@ -47,10 +53,13 @@ pub fn halved(file: &[u8]) -> Result<Vec<u8>, String> {
                 }
                 data.extend(half.to_le_bytes());
             }
+        } else if dtype != tensor.dtype {
+            // The low half of what fits.
+            let fits = integers(&tensor).map(|number| number as i32);
+            data.extend(fits.flat_map(i32::to_le_bytes));
         } else {
             data.extend(tensor.data);
         }
-        let dtype = if is_float { "F16" } else { &tensor.dtype };
         let entry =
             json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": [start, data.len()] });
         header.insert(tensor.key, entry);
@@ -63,6 +72,11 @@ pub fn halved(file: &[u8]) -> Result<Vec<u8>, String> {
     out.extend(header.as_bytes());
     out.extend(data);
     Ok(out)
+}
+
+fn integers(tensor: &Tensor<'_>) -> impl Iterator<Item = i64> {
+    let (numbers, _) = tensor.data.as_chunks::<8>();
+    numbers.iter().map(|bytes| i64::from_le_bytes(*bytes))
 }
 
 /// The same file with other numbers in the tensors whose names end so.
@@ -155,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_rounded_and_whole_ones_stay() {
+    fn numbers_are_rounded_and_whole_ones_are_kept_in_half_as_many_bytes() {
         let file = file([1.5, -0.1]);
         assert_eq!(floats(&file), Ok(2));
         let half = halved(&file).unwrap();
@@ -170,10 +184,23 @@ mod tests {
         let numbers: Vec<f32> = numbers.map(|x| f16::from_le_bytes(*x).to_f32()).collect();
         assert_eq!(numbers[0], 1.5);
         assert!((numbers[1] + 0.1).abs() < 1e-4);
-        assert_eq!((&*b.key, &*b.dtype), ("b", "I64"));
-        assert_eq!(b.data[..8], 7_i64.to_le_bytes());
+        assert_eq!((&*b.key, &*b.dtype), ("b", "I32"));
+        assert_eq!(
+            *b.data,
+            *[7_i32.to_le_bytes(), (-7_i32).to_le_bytes()].as_flattened()
+        );
         // Nothing of it can be halved again.
         assert_eq!(halved(&half).unwrap(), half);
+    }
+
+    #[test]
+    fn whole_numbers_that_do_not_fit_stay() {
+        let mut file = file([1.5, -2.0]);
+        let end = file.len();
+        file[end - 8..].copy_from_slice(&i64::MAX.to_le_bytes());
+        let half = halved(&file).unwrap();
+        let (_, tensors) = tensors(&half).unwrap();
+        assert_eq!((&*tensors[0].dtype, tensors[0].data.len()), ("I64", 16));
     }
 
     #[test]
