@@ -53,10 +53,7 @@ export function errorParts({ code, message }) {
   // A plain word may be capitalised; the name of a file or an option may not.
   const start = /^[a-z]+[ ,]/.test(message) ? message.charAt(0).toUpperCase() : message.charAt(0);
   const sentence = start + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
-  // What stands between backquotes is the name of a file, a key or a command.
-  const pieces = sentence.split("`");
-  const said = pieces.length % 2 ? pieces.map((piece, at) => (at % 2 ? h("code", {}, piece) : piece)) : [sentence];
-  return [...said, " ", h("code", {}, code)];
+  return [`${sentence} `, h("code", {}, code)];
 }
 
 /**

@@ -62,6 +62,6 @@ test("what no buffer holds is refused to whoever insists", options, async () => 
   await here.locator("#model-files").setInputFiles(files);
   const card = here.locator("#model .lead.error");
   await card.waitFor();
-  assert.match(await card.textContent(), /^your folder was not loaded\.Device webgpu cannot be used: the model's model\.embed_tokens\.weight would be 139 MB on the GPU, whose maxStorageBufferBindingSize is 134 MB\. device-unavailable$/);
+  assert.match(await card.textContent(), /^your folder was not loaded\.Device `webgpu` cannot be used: the model's `model\.embed_tokens\.weight` would be 139 MB on the GPU, whose `maxStorageBufferBindingSize` is 134 MB\. device-unavailable$/);
   await context.close();
 });
