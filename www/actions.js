@@ -67,7 +67,7 @@ export function createActions(store) {
   }
 
   const { start, refreshMemory } = engine;
-  const { setCoefficient, setLaw, setMask, setEnabled } = settings;
+  const { rename, setCoefficient, setLaw, setMask, setEnabled } = settings;
   const { addAdapter, fetchAdapter, listShipped, removeAdapter, setTask, setExperts } = adapters;
   const { run, request, setCache, select } = runs;
   /** What is being written, in the columns or beside them. */
@@ -77,7 +77,7 @@ export function createActions(store) {
   };
   return {
     start, restart, setDevice, refreshMemory, ...models, ...methods, ...doses, ...training, ...kept, stopWork: works.stopWork,
-    addAdapter, fetchAdapter, listShipped, removeAdapter, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
+    addAdapter, fetchAdapter, listShipped, removeAdapter, rename, setCoefficient, setLaw, setMask, setEnabled, setTask, setExperts,
     run, request, stop, setCache, select, ...talk, ...pictures, ...storage,
   };
 }

@@ -154,6 +154,15 @@ test("turning an adapter that could not be loaded does not hide why", async () =
   assert.equal(get("a").error.code, "wrong-shape");
 });
 
+test("an adapter is called as its owner says, and by the name before where that is nothing", async () => {
+  const { actions, get } = await page(adapter("a", { title: "Your adapter 1" }));
+  actions.rename("a", " seed 2 ");
+  assert.equal(get("a").title, "seed 2");
+  actions.rename("a", "  ");
+  assert.equal(get("a").title, "seed 2");
+  assert.equal(worker.asked.length, 0, "the engine knows no titles");
+});
+
 test("a task chosen while a refused one is on its way is read", async () => {
   const { actions, get } = await page(adapter("a", { task: 0 }));
   const way = held();

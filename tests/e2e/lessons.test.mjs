@@ -278,8 +278,13 @@ test("on a phone all answers are in sight, and words that are to be touched too"
   await context.close();
 });
 
-test("a sheet on paper has its figure and the page's address; in German a lesson says that it is in English", options, async () => {
-  const { page, context } = await visit("#lesson=too-much&step=1&lang=de");
+test("a lesson is in the page's language, or says that it is in English; a sheet on paper has its figure and the page's address", options, async () => {
+  const { page, context } = await visit("#lesson=too-much&step=1&lang=de", { serviceWorkers: "block" });
+  const german = JSON.parse(readFileSync(new URL("../../www/lessons/de/too-much.json", import.meta.url), "utf8"));
+  await lesson(page, german.steps[0].say[0]);
+  assert.equal(await page.getByText(DE["lesson.english"]).count(), 0);
+  await context.route("**/lessons/de/*", (route) => route.abort());
+  await page.reload();
   await lesson(page, DE["lesson.english"]);
   await page.evaluate(() => { window.print = () => { document.documentElement.dataset.printed = "true"; }; });
   await page.locator("#lesson-print").click();

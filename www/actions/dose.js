@@ -159,6 +159,10 @@ export function doseActions(store, { client, started }, adapters, settings, { wo
 
   // ---- doses ----------------------------------------------------------------------------------
 
+  /** Where an adapter has a strength, on the side of `sign`. @param {string} key @param {number} nats @param {number} sign @param {import("./work.js").Options} options */
+  const sideAt = (key, nats, sign, options) =>
+    client.call("calibrateSide", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats }, sign < 0 ? "negative" : "positive"], options);
+
   /** Turns each adapter to the same strength, on the side where it is. @param {string[]} keys @param {number} nats */
   async function sameDose(keys, nats) {
     if (!(nats > 0 && nats <= 20)) return complain("same", { code: "bad-option", message: say("dose.same.bad") });
@@ -167,8 +171,7 @@ export function doseActions(store, { client, started }, adapters, settings, { wo
       for (const [at, key] of keys.entries()) {
         const { title = "", coefficient = 0 } = find(key) ?? {};
         retitle(say("dose.same.finding", { title, at: at + 1, n: keys.length }));
-        const found = await client.call("calibrate", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats }], options);
-        const side = coefficient < 0 ? found.negative : found.positive;
+        const side = await sideAt(key, nats, coefficient, options);
         if (side.c !== null) settings.setCoefficient(key, side.c);
         setBench({ doses: [...state.bench.doses, { key, title, side }] });
       }
@@ -183,13 +186,11 @@ export function doseActions(store, { client, started }, adapters, settings, { wo
     if (isWorking()) return refuse(say("dose.busy"));
     store.setAdapter(key, { refused: null, finding: true });
     await listBehaviours();
-    const found = await work("nats", find(key)?.title ?? "", (options) =>
-      client.call("calibrate", [{ ...neutral(), adapters: [{ id: idOf(key) }], nats: Math.abs(nats) }], options));
+    const side = await work("nats", find(key)?.title ?? "", (options) => sideAt(key, Math.abs(nats), nats, options));
     store.setAdapter(key, { finding: false });
     const failed = state.bench.complaints.nats;
     if (failed) refuse(failed.message);
-    if (!found) return;
-    const side = nats < 0 ? found.negative : found.positive;
+    if (!side) return;
     if (side.c === null) return refuse(say("dose.units.unreached", { nats: String(nats), why: side.note ?? "" }));
     await settings.setCoefficient(key, side.c);
   }

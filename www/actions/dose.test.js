@@ -13,7 +13,7 @@ globalThis.Worker = class {
     worker.asked.push([call, ...args]);
     const say = (message) => { if (!this.gone) this.onmessage({ data: { id, ...message } }); };
     try {
-      say({ value: await worker.answers[call]?.(args[0], say, id) });
+      say({ value: await worker.answers[call]?.(args[0], say, id, args[1]) });
     } catch (error) {
       say({ error });
     }
@@ -39,7 +39,7 @@ beforeEach(() => {
     loadModel: () => ({ name: "SmolLM2", hasTokenizer: true, hasChatTemplate: true }), inspectAdapter: () => ({ tasks: null }),
     loadAdapter: () => ({ id: next++, law: "linear", laws: [] }),
     measure: () => found(),
-    calibrate: ({ adapters, nats }) => ({ target_nats: nats, adapters: [], negative: side(-1.5), positive: adapters[0].id === 2 ? side(null, "no c up to 64.00 reaches it") : side(0.8) }),
+    calibrateSide: ({ adapters }, _say, _id, where) => where === "negative" ? side(-1.5) : adapters[0].id === 2 ? side(null, "no c up to 64.00 reaches it") : side(0.8),
   };
 });
 
@@ -121,20 +121,20 @@ test("the same dose for all: each on its side, and what cannot reach it stays", 
   const { store, actions, get } = await page(adapter("a", { coefficient: -0.2 }), adapter("b", { coefficient: 2 }), adapter("c", { coefficient: 0 }));
   await actions.sameDose(["a", "b", "c"], 0.5);
   assert.deepEqual(["a", "b", "c"].map((key) => get(key).coefficient), [-1.5, 2, 0.8]);
-  assert.deepEqual(asked("calibrate").map(([{ nats, adapters }]) => [nats, adapters]), [[0.5, [{ id: 1 }]], [0.5, [{ id: 2 }]], [0.5, [{ id: 3 }]]]);
+  assert.deepEqual(asked("calibrateSide").map(([{ nats, adapters }]) => [nats, adapters]), [[0.5, [{ id: 1 }]], [0.5, [{ id: 2 }]], [0.5, [{ id: 3 }]]]);
   assert.deepEqual(store.state.bench.doses.map(({ side: { c } }) => c), [-1.5, null, 0.8]);
   for (const wrong of [0, -1, NaN, 21]) {
     await actions.sameDose(["a"], wrong);
     assert.equal(store.state.bench.complaints.same?.code, "bad-option");
   }
-  assert.equal(asked("calibrate").length, 3);
+  assert.equal(asked("calibrateSide").length, 3);
 });
 
 test("nats that are typed become a c on their side", async () => {
   const { actions, get } = await page(adapter("a"), adapter("b"));
   await actions.setNats("a", -0.7);
   assert.equal(get("a").coefficient, -1.5);
-  assert.equal(asked("calibrate")[0][0].nats, 0.7);
+  assert.equal(asked("calibrateSide")[0][0].nats, 0.7);
   await actions.setNats("b", 0.7);
   assert.equal(get("b").coefficient, 1);
   assert.match(get("b").refused.message, /0\.7 nats are not reached: no c up to 64\.00/);
@@ -142,7 +142,7 @@ test("nats that are typed become a c on their side", async () => {
   assert.equal(get("a").coefficient, 0);
   await actions.setNats("a", NaN);
   assert.equal(get("a").refused.code, "bad-coefficient");
-  assert.equal(asked("calibrate").length, 2);
+  assert.equal(asked("calibrateSide").length, 2);
 });
 
 test("what the chat template is told, measurements are told too", async () => {
@@ -151,7 +151,7 @@ test("what the chat template is told, measurements are told too", async () => {
   store.set({ variables: { enable_thinking: false, unknown: true } });
   await actions.measure([{ key: "a", scale: 1 }]);
   await actions.sameDose(["a"], 1);
-  for (const call of ["measure", "calibrate"]) assert.deepEqual(asked(call)[0][0].templateVariables, { enable_thinking: false });
+  for (const call of ["measure", "calibrateSide"]) assert.deepEqual(asked(call)[0][0].templateVariables, { enable_thinking: false });
   assert.deepEqual(store.state.measured[0].variables, { enable_thinking: false });
 });
 

@@ -2,12 +2,12 @@
 // comes back when it is left. No elements here.
 import { plain } from "../engine/client.js";
 import { recall, remember } from "../remember.js";
-import { say } from "../say.js";
+import { LANGUAGE, say } from "../say.js";
 import { loadZoo } from "../shipped.js";
-import { readLesson, unknownAdapters } from "../state/lesson-file.js";
+import { readLesson, translated, unknownAdapters } from "../state/lesson-file.js";
 import { MOST_CHARACTERS } from "../state/lesson-schema.js";
 import { factOf, holds, note, nothingSeen } from "../state/lesson-facts.js";
-import { NO_LESSON, NO_PROGRESS, OWN, isName, isOpen, progressIn, sameOrigin, settingAt } from "../state/lesson.js";
+import { NO_LESSON, NO_PROGRESS, OWN, fitting, isName, isOpen, progressIn, sameOrigin, settingAt } from "../state/lesson.js";
 import { NO_RUN, isOver, isWriting } from "../state/store.js";
 
 /**
@@ -79,12 +79,19 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     try {
       const response = await fetching(new URL("index.json", ROOT));
       const list = response.ok ? await response.json() : null;
-      if (Array.isArray(list?.lessons)) set({ list: list.lessons });
-      else throw new Error(String(response.status));
+      if (!Array.isArray(list?.lessons)) throw new Error(String(response.status));
+      set({ list: translated(list, await wordsOf("index")).lessons });
     } catch {
       // Within a lesson nobody asked for it.
       if (state.lesson.status !== "on") set({ complaints: [{ key: "", why: say("lesson.no-list") }] });
     }
+  }
+
+  /** The texts of a file that comes with the page in the reader's language; null where there are none. @param {string} name */
+  async function wordsOf(name) {
+    if (LANGUAGE === "en") return null;
+    const response = await fetching(new URL(`${LANGUAGE}/${name}.json`, ROOT)).catch(() => null);
+    return response?.ok ? response.json().catch(() => null) : null;
   }
 
   /** The text of a lesson by its name or address. @param {string} name @returns {Promise<string>} */
@@ -171,10 +178,13 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
   /** @param {string} name @param {string} text @param {{step?: number|null, auto?: boolean}} options */
   async function take(name, text, { step, auto = false }) {
     const now = turn;
-    const { lesson, complaints } = readLesson(text);
-    if (!lesson) return complain(complaints);
+    const { lesson: read, complaints } = readLesson(text);
+    if (!read) return complain(complaints);
+    const words = isName(name) && name !== OWN ? await wordsOf(name) : null;
+    const lesson = translated(read, words);
     if (!before) await keepBefore();
     const kept = progress()[name] ?? NO_PROGRESS;
+    const answers = fitting(kept.answers, lesson);
     const at = Math.min(step ?? kept.step, lesson.steps.length - 1);
     store.set({ run: NO_RUN });
     const recording = await replay.use(lesson.recording ? new URL(`recorded/${lesson.recording}.json`, ROOT) : null);
@@ -182,7 +192,7 @@ export function lessonActions(store, actions, replay, { base, link, fetching = (
     if (recording) store.set({ sampling: recording.sampling, chat: recording.chat, maxTokens: recording.maxTokens });
     store.set({
       turns: [], system: "", stop: [], rerun: false, klAfterSplit: true,
-      lesson: { ...state.lesson, status: "on", name, lesson, step: at, answers: kept.answers, done: kept.done, over: kept.over, auto, paused: false, noRecording: !recording, complaints: [] },
+      lesson: { ...state.lesson, status: "on", name, lesson, foreign: !words, step: at, answers, done: kept.done, over: kept.over, auto, paused: false, noRecording: !recording, complaints: [] },
     });
     await enter(now, true);
     // For the lesson that comes after it.

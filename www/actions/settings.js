@@ -44,6 +44,9 @@ export function settingsActions(store, { client }) {
   /** @param {string} key @param {boolean} enabled */
   const setEnabled = (key, enabled) => choose(key, "enabled", { enabled });
 
+  /** What the page calls it; an empty name leaves the one before. @param {string} key @param {string} title */
+  const rename = (key, title) => store.setAdapter(key, title.trim() ? { title: title.trim() } : {});
+
   /**
    * Shows a choice at once, and asks the engine for it.
    * @param {string} key @param {Setting} setting @param {Values} patch
@@ -141,7 +144,7 @@ export function settingsActions(store, { client }) {
     await send("coefficient", { coefficient: c });
   }
 
-  return { otherwise, setCoefficient, setLaw, setMask, setEnabled, configure, /** The engine has none of them any more. */ clear: () => applied.clear() };
+  return { otherwise, rename, setCoefficient, setLaw, setMask, setEnabled, configure, /** The engine has none of them any more. */ clear: () => applied.clear() };
 }
 
 /** @param {Values} values @param {readonly (keyof Values)[]} fields @returns {Values} */

@@ -4,7 +4,6 @@
  * @typedef {import("../pkg/steering_playground.js").AdapterEntry} AdapterEntry
  * @typedef {import("../pkg/steering_playground.js").AdapterFiles} AdapterFiles
  * @typedef {import("../pkg/steering_playground.js").CachedModel} CachedModel
- * @typedef {import("../pkg/steering_playground.js").Calibration} Calibration
  * @typedef {import("../pkg/steering_playground.js").CreateOptions} CreateOptions
  * @typedef {import("../pkg/steering_playground.js").DeviceInfo} DeviceInfo
  * @typedef {import("../pkg/steering_playground.js").DoseOptions} DoseOptions
@@ -66,7 +65,7 @@
  *   promptIds: (request: GenerateRequest) => Uint32Array,
  *   memory: () => Memory,
  *   measure: (options: MeasureOptions) => Measurement,
- *   calibrate: (options: DoseOptions) => Calibration,
+ *   calibrateSide: (options: DoseOptions, side: "negative"|"positive") => DoseSide,
  *   layerMap: (options: DoseOptions) => LayerMap,
  *   weightPicture: (id: number, options: PictureOptions) => WeightPicture,
  *   makeVector: (options: VectorOptions) => MadeVector,

@@ -58,6 +58,11 @@ export function adapterCard(first, actions, fetchShipped, chosen) {
   const grid = maskGrid(key, actions);
   const task = taskRow(first, actions);
   const mixture = mixtureRows(first, actions);
+  const name = h("input", {
+    type: "text", id: `${id}-name`, autocomplete: "off", spellcheck: false, onchange: () => actions.rename(key, name.value),
+  });
+  const showName = shownIn(name);
+  const nameRow = h("p", {}, h("label", { htmlFor: name.id }, say("adapters.name"), " "), name);
   const error = h("p.error", { role: "alert", hidden: true });
   const again = h("button", { type: "button", hidden: true, onclick: fetchShipped }, say("adapters.try-again"));
   const origin = h("p.hint.origin", { hidden: true });
@@ -74,7 +79,7 @@ export function adapterCard(first, actions, fetchShipped, chosen) {
     origin,
     dose, turned.budget, turned.poles, error, again, refused, warnings, misfit, mixture.element, task.element,
     h("div.folds", {},
-      h("details.more", {}, h("summary", {}, say("adapters.how")), sentence, card),
+      h("details.more", {}, h("summary", {}, say("adapters.how")), nameRow, sentence, card),
       h("details.where", {}, h("summary", {}, say("adapters.where")),
         lawRow, law, grid.element,
         h("p", {}, h("label", { htmlFor: layers.input.id }, say("adapters.layers"), " "), layers.input),
@@ -86,6 +91,9 @@ export function adapterCard(first, actions, fetchShipped, chosen) {
     element,
     update(/** @type {Adapter} */ adapter, /** @type {import("../state/store.js").State} */ state) {
       title.textContent = adapter.title;
+      showName(adapter.title);
+      // Those that come with the page have their names.
+      nameRow.hidden = Boolean(adapter.card);
       on.checked = adapter.enabled;
       on.setAttribute("aria-label", say("adapters.on", { title: adapter.title }));
       choose.setAttribute("aria-label", say("adapters.choose-named", { title: adapter.title }));

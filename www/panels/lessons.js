@@ -121,7 +121,7 @@ export function lessonPanel(root, store, lessons, page) {
     ].filter((part) => part instanceof Node);
     return [
       h("div.lesson-say", {}, title, at === 0 && introOf(lesson), ...now.say.map((text) => h("p", {}, text)),
-        LANGUAGE !== "en" && isName(which) && which !== OWN && h("p.hint", {}, say("lesson.english"))),
+        LANGUAGE !== "en" && state.lesson.foreign && isName(which) && which !== OWN && h("p.hint", {}, say("lesson.english"))),
       h("div.lesson-tasks", {}, now.code && h("pre", { tabIndex: 0 }, now.code), now.figure && figureOf(now.figure), ...tasks),
     ];
   }

@@ -55,6 +55,17 @@ import { MOST_CHARACTERS, SCHEMA } from "./lesson-schema.js";
  * @property {Step[]} steps
  */
 
+/**
+ * A lesson's texts in another language: what `words` has at the same place is said instead, and all else stays.
+ * @template T @param {T} said @param {any} words texts alone, nested as the lesson is @returns {T}
+ */
+export function translated(said, words) {
+  if (typeof said === "string") return typeof words === "string" ? /** @type {any} */ (words) : said;
+  if (typeof said !== "object" || !said || typeof words !== "object" || !words) return said;
+  if (Array.isArray(said)) return /** @type {any} */ (said.map((one, at) => translated(one, words[at])));
+  return /** @type {any} */ (Object.fromEntries(Object.entries(said).map(([key, one]) => [key, translated(one, words[key])])));
+}
+
 /** Deeper than any lesson that means something. */
 const MOST_DEEP = 16;
 /** More complaints than anybody reads at once are not told. */

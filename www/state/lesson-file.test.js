@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { EN } from "../words/en.js";
-import { check, readLesson, unknownAdapters } from "./lesson-file.js";
+import { check, readLesson, translated, unknownAdapters } from "./lesson-file.js";
 import { COLUMNS, FACTS, HIDEABLE, LOCKABLE, MOST_CHARACTERS, PARTS, SCHEMA, TITLES } from "./lesson-schema.js";
 
 const LESSONS = new URL("../lessons/", import.meta.url);
@@ -67,6 +67,35 @@ test("a lesson is read; everything that is wrong in another is told by its key",
     const said = complaints(change);
     assert.equal(said.length, 1, said.join("\n"));
     assert.match(said[0], expected);
+  }
+});
+
+/** The keys of a lesson's texts. */
+const SAID = ["title", "about", "say", "question", "choices", "reveal", "try", "keep", "live"];
+
+/** Its texts alone, nested as the lesson is. @param {any} value @param {string} [key] @returns {any} */
+function saidIn(value, key = "") {
+  if (Array.isArray(value)) return key === "steps" || SAID.includes(key) ? value.map((one) => saidIn(one, key)) : undefined;
+  if (typeof value === "string") return SAID.includes(key) ? "said" : undefined;
+  if (typeof value !== "object" || !value || ["state", "demo", "done", "figure"].includes(key)) return undefined;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, saidIn(one, name)]).filter(([, one]) => one !== undefined));
+}
+
+test("each lesson is there in each language, whole, with its texts and nothing else", () => {
+  for (const language of readdirSync(LESSONS, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== "recorded")) {
+    const folder = new URL(`${language.name}/`, LESSONS);
+    assert.deepEqual(readdirSync(folder).sort(), [...shipped.keys(), "index"].map((name) => `${name}.json`).sort(), language.name);
+    const list = json(new URL("index.json", folder)).lessons;
+    assert.deepEqual(list.map((/** @type {any} */ { name }) => name), index.map((/** @type {any} */ { name }) => name));
+    for (const [at, [name, lesson]] of [...shipped].entries()) {
+      const words = json(new URL(`${name}.json`, folder));
+      assert.deepEqual(saidIn(words), saidIn(lesson), `${language.name}/${name}: no text is missing, and none is of nothing`);
+      const now = translated(lesson, words);
+      assert.deepEqual(readLesson(JSON.stringify(now)).complaints, [], name);
+      assert.notEqual(now.steps[0]?.say[0], lesson.steps[0]?.say[0]);
+      assert.deepEqual([now.steps[0]?.state, now.hide, now.minutes], [lesson.steps[0]?.state, lesson.hide, lesson.minutes]);
+      assert.deepEqual([list[at].title, list[at].about], [words.title, words.about], `${name}: as the list says it`);
+    }
   }
 });
 

@@ -25,6 +25,7 @@ import { readable } from "./url.js";
  * @property {"none"|"coming"|"on"|"failed"} status
  * @property {string} name           "dose", "own", or an address
  * @property {Lesson|null} lesson
+ * @property {boolean} foreign       whether it is not there in the page's language, if that is not English
  * @property {number} step           from 0
  * @property {Record<string, string>} answers
  * @property {number[]} done
@@ -40,7 +41,7 @@ import { readable } from "./url.js";
 
 /** @type {LessonState} */
 export const NO_LESSON = {
-  list: [], status: "none", name: "", lesson: null, step: 0, answers: {}, done: [], over: false, auto: false, paused: false, noRecording: false,
+  list: [], status: "none", name: "", lesson: null, foreign: true, step: 0, answers: {}, done: [], over: false, auto: false, paused: false, noRecording: false,
   hide: [], lock: [], complaints: [], ignored: [],
 };
 
@@ -137,6 +138,13 @@ export const isOpen = ({ lesson, step, answers }) => Boolean(lesson?.steps[step]
 
 /** @type {Progress} */
 export const NO_PROGRESS = { step: 0, answers: {}, done: [], over: false };
+
+/**
+ * Of the answers those that are still a choice of their question: another language has other words for it.
+ * @param {Record<string, string>} answers @param {Lesson} lesson
+ */
+export const fitting = (answers, { steps }) => Object.fromEntries(Object.entries(answers).filter(([at, answer]) =>
+  answer === "" || (steps[Number(at)]?.predict?.choices?.includes(answer) ?? true)));
 
 /**
  * How a lesson of the list begins: what is over begins again.

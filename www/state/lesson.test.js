@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { factOf, holds, note, nothingSeen } from "./lesson-facts.js";
 import {
-  NO_LESSON, OWN, asCsv, asText, askedOf, entryOf, isOpen, lessonForLink, partTitle, partsNow, progressIn, sameOrigin, settingAt, withLesson,
+  NO_LESSON, OWN, asCsv, asText, askedOf, entryOf, fitting, isOpen, lessonForLink, partTitle, partsNow, progressIn, sameOrigin, settingAt, withLesson,
 } from "./lesson.js";
 import { NO_RUN, defaults } from "./store.js";
 
@@ -87,6 +87,12 @@ test("parts of the link, the lesson and the step are hidden and locked together"
 
 test("a question is open until it is answered, be it with nothing", () => {
   assert.deepEqual([isOpen(on({ step: 0 })), isOpen(on({ step: 1 })), isOpen(on({ step: 1, answers: { 1: "" } }))], [false, true, false]);
+});
+
+test("an answer in words that the question does not have any more is none", () => {
+  const lesson = /** @type {any} */ ({ steps: [{ predict: { choices: ["Ja", "Nein"] } }, { predict: {} }, { predict: { choices: ["a", "b"] } }] });
+  assert.deepEqual(fitting({ 0: "Yes", 1: "in my words", 2: "b" }, lesson), { 1: "in my words", 2: "b" });
+  assert.deepEqual(fitting({ 0: "" }, lesson), { 0: "" }, "nothing said is nothing in every language");
 });
 
 test("what is asked of the page holds once it is so", () => {

@@ -1,4 +1,4 @@
-// The words of ../lessons.js in German. Lessons themselves say what their files say.
+// The words of ../lessons.js in German. What lessons themselves say is in lessons/de.
 
 /** @type {import("../../say.js").Table} */
 export const LESSONS = {
@@ -123,7 +123,7 @@ export const LESSONS = {
   "lesson.own": "Eine eigene Lektion",
   "lesson.own.hint": "Eine Lektion ist eine JSON-Datei, so wie {example}; {guide} sagt, was jeder Schlüssel bewirkt. Öffne sie oder zieh sie hierher: Sie fängt gleich an, und was in ihr falsch ist, wird mit seinem Schlüssel genannt.",
   "lesson.own.guide": "die Anleitung (englisch)",
-  "lesson.own.example": "die von „Too much“",
+  "lesson.own.example": "die von „Zu viel“",
   "lesson.own.open": "lesson.json öffnen",
   "lesson.own.address": "Auf dem Server der Seite beginnt auch ein Link sie: #lesson=class/mine.json",
 
