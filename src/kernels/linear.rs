@@ -5,6 +5,7 @@
 //! | `words`, `scales` | W `[o, i]` as [`Packed`] has it; no scales for f32 without biases |
 //! | `x` | `[t, i]` |
 //! | `y` | `[t, o]`; `[t, o/2]` with [`After::Glu`] |
+//! | `gamma` | `[i]`, in [`normed_linear`] |
 //! | `residual` | `[t, o]`, with [`After::Residual`] |
 //! | `z`, `b0`, `b1`, `b2` | `[t, Σ r]` and B `[rows, r]` of the parts, with [`Riders::low_rank`] |
 //! | `shift`, `slot` | `[o]` and the factors, with [`Riders::shift`] |
@@ -17,6 +18,7 @@ use super::cut::Cut;
 use super::format::{BLOCK, Format};
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
+use super::norm::{INVERSE_ROOT, epsilon};
 use super::packed::{Packed, Piece};
 use super::software;
 use super::template::{Value, factor, fill, row};
@@ -100,6 +102,8 @@ struct Linear {
     cut: Cut,
     /// Whether biases are added.
     bias: bool,
+    /// The bits of ε, if the norm of x is multiplied.
+    norm: Option<u32>,
     after: Epilogue,
     parts: Vec<Part>,
     z_width: usize,
@@ -120,6 +124,7 @@ impl Wgsl for Linear {
             buffers.push(("scales", "u32"));
         }
         buffers.extend([("x", "vec4<f32>"), ("y", "f32")]);
+        buffers.extend(self.norm.map(|_| ("gamma", "vec4<f32>")));
         if matches!(self.after, Epilogue::Residual { .. }) {
             buffers.push(("residual", "f32"));
         }
@@ -216,6 +221,8 @@ impl Wgsl for Linear {
         values.extend(row![
             by_16 = self.format.by_16(),
             halves = Value::rows(halves),
+            norm = self.norm.is_some(),
+            epsilon = self.norm.map_or(String::new(), epsilon),
             residual = matches!(self.after, Epilogue::Residual { .. }),
             by = match self.after {
                 Epilogue::Residual { by_bits } => factor(f32::from_bits(by_bits)),
@@ -230,6 +237,7 @@ impl Wgsl for Linear {
             },
             barrier = self.cut.has_barriers(),
             quads = self.cut.quads,
+            inverse_root = INVERSE_ROOT,
             place = software::PLACE,
             turned_words = software::TURNED_WORDS,
             shift_scale = SHIFT_SCALE,
@@ -244,6 +252,7 @@ impl Wgsl for Linear {
             at_once = self.thread_lines(),
             tile = self.tile,
             rows_at_once = rows.len(),
+            sums = rows.len() + usize::from(self.norm.is_some()),
             z_width = self.z_width / ranks_at_once,
             fours_of_ranks = ranks_at_once == 4,
             rows = Value::rows(rows.iter().map(row)),
@@ -345,6 +354,29 @@ impl Linear {
 /// Low-rank riders, and those that name a row, want at most [`STREAMS`] rows of x.
 #[must_use]
 pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Tensor<2> {
+    run(x, None, weight, after, riders)
+}
+
+/// As [`linear`] of `norm(x)` with γ and ε, without a launch for the norm: every workgroup sums the squares
+/// of x for itself. For at most [`STREAMS`] rows, and layouts without quads.
+#[must_use]
+pub fn normed_linear(
+    x: Tensor<2>,
+    (gamma, epsilon): (Tensor<1>, f32),
+    weight: &Packed,
+    after: After,
+) -> Tensor<2> {
+    debug_assert!(x.dims()[0] <= STREAMS && !weight.cut.quads);
+    run(x, Some((gamma, epsilon)), weight, after, Riders::default())
+}
+
+fn run(
+    x: Tensor<2>,
+    norm: Option<(Tensor<1>, f32)>,
+    weight: &Packed,
+    after: After,
+    riders: Riders,
+) -> Tensor<2> {
     let t = x.dims()[0];
     let (epilogue, residual) = match after {
         After::Plain => (Epilogue::Plain, None),
@@ -361,6 +393,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
     } = riders;
     let (parts, z) = low_rank.map(|changes| (changes.parts, changes.z)).unzip();
     let parts = parts.unwrap_or_default();
+    let (gamma, epsilon) = norm.unzip();
     let kernel = |piece: &Piece<'_>, tile| Linear {
         format: weight.format,
         stored: piece.slab.rows,
@@ -372,6 +405,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
         tile,
         cut: weight.cut,
         bias: weight.bias,
+        norm: epsilon.map(f32::to_bits),
         after: epilogue,
         parts: parts
             .iter()
@@ -391,6 +425,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
     };
     let x = buffer(x);
     let y = empty(&x, [t, lines]);
+    let gamma = gamma.map(buffer);
     let z = z.clone().map(buffer);
     let b: Vec<_> = parts.iter().map(|(_, b)| buffer(b.clone())).collect();
     let shift = shift.clone().map(|(v, scales)| [buffer(v), buffer(scales)]);
@@ -406,6 +441,7 @@ pub fn linear(x: Tensor<2>, weight: &Packed, after: After, riders: Riders) -> Te
                 buffers.push(&scales);
             }
             buffers.extend([&x, &y]);
+            buffers.extend(gamma.as_ref());
             buffers.extend(residual.as_ref());
             buffers.extend(z.as_ref());
             buffers.extend(&b);
@@ -446,7 +482,10 @@ mod tests {
         for format in every_format() {
             for cut in [Cut::HARDWARE, Cut::SOFTWARE, quads] {
                 for (after, bias) in afters.into_iter().flat_map(|a| [(a, false), (a, true)]) {
-                    for (ranks, row) in [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)] {
+                    let norm = (!cut.quads && !bias).then_some(1e-5_f32.to_bits());
+                    let riders = [(vec![], None), (vec![8, 5], Some(1)), (vec![4], None)];
+                    let riders = riders.map(|(ranks, row)| (ranks, row, None));
+                    for (ranks, row, norm) in riders.into_iter().chain([(vec![], None, norm)]) {
                         let part = |(n, rank)| Part {
                             first: 8 * n,
                             rows: 8,
@@ -463,6 +502,7 @@ mod tests {
                             tile: 3,
                             cut,
                             bias,
+                            norm,
                             after,
                             z_width: ranks.iter().sum(),
                             shift: !ranks.is_empty(),

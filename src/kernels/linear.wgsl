@@ -1,4 +1,4 @@
-// y = W x for TILE tokens, with what follows it in a block. A thread computes some rows of W, which are
+// y = W x for TILE tokens, or W norm(x), with what follows it in a block. A thread computes some rows of W, which are
 // lines of y or, with `silu` or `gelu_tanh`, pairs of rows that make one line; SPLIT threads share the
 // blocks of a row and meet at a barrier.
 //
@@ -18,7 +18,8 @@ const SPLIT = {{split}}u;
 const LANES = THREADS / SPLIT;
 const AT_ONCE = {{at_once}}u;          // lines of one thread, LANES apart
 const TILE = {{tile}}u;
-const SUMS = {{rows_at_once}}u * TILE; // of one thread
+const ROWS = {{rows_at_once}}u;         // of one thread
+const SUMS = {{sums}}u * TILE;         // of one thread
 const SHIFT_SCALE = {{shift_scale}};
 const BIAS = {{bias}}u; // where biases lie, behind the factors //! if bias
 const BY: f32 = {{by}}; // times y, before the residual stream //! if by
@@ -40,6 +41,11 @@ const UP = vec4<f32>(1.0, 0x1p8, 0x1p16, 1.0);
 const ZERO: f32 = {{zero}}.0; // the code that stands for it //! if zero
 
 //! put factors
+
+//! if norm
+const EPSILON = {{epsilon}};
+//! put inverse_root
+//! end
 
 //! if high
 // The bits above the fourth of four codes, at their place in the word; theirs in `word` is `place`.
@@ -65,6 +71,9 @@ fn main(
 //! end
     let row{{r}} = min(line + {{r.line}}u * LANES, END - 1u) - FROM + {{r.first}}u; //! for r in rows
     var acc{{r}}_{{t}} = 0.0; //! for r in rows, t in tile
+//! if norm
+    var squares{{t}} = 0.0; //! for t in tile
+//! end
     for (var block = part; block < BLOCKS; block += SPLIT) {
 //! for r in rows
 //!   if codes
@@ -86,7 +95,10 @@ fn main(
 //!     if j.told
         let x{{j}}_{{t}} = {{j.told}}(x{{j.from}}_{{t}});
 //!     else
-        let x{{j}}_{{t}} = x[(token + {{t}}u) * I4 + block * 8u + {{j.column}}]
+        let own{{j}}_{{t}} = x[(token + {{t}}u) * I4 + block * 8u + {{j.column}}];
+        squares{{t}} += dot(own{{j}}_{{t}}, own{{j}}_{{t}}); //! if norm
+        let x{{j}}_{{t}} = own{{j}}_{{t}}
+            * gamma[block * 8u + {{j.column}}] //! if norm
             * DOWN //! if codes
         ;
 //!     end
@@ -142,6 +154,9 @@ fn main(
     }
 //! if barrier
     parts[lane * SUMS + ({{r}}u * TILE + {{t}}u)] = acc{{r}}_{{t}}; //! for r in rows, t in tile
+//!   if norm
+    parts[lane * SUMS + (ROWS * TILE + {{t}}u)] = squares{{t}}; //! for t in tile
+//!   end
     workgroupBarrier();
     if lane >= LANES { return; }
 //!   for r in rows, t in tile
@@ -149,6 +164,17 @@ fn main(
         + parts[(lane + {{s}}u * LANES) * SUMS + ({{r}}u * TILE + {{t}}u)] //! for s in 1..split
     ;
 //!   end
+//!   if norm
+//!     for t in tile
+    squares{{t}} = parts[(lane + 0u) * SUMS + (ROWS * TILE + {{t}}u)]
+        + parts[(lane + {{s}}u * LANES) * SUMS + (ROWS * TILE + {{t}}u)] //! for s in 1..split
+    ;
+//!     end
+//!   end
+//! end
+//! if norm
+    let scale{{t}} = inverse_root(squares{{t}} / f32(I4 * 4u) + EPSILON); //! for t in tile
+    acc{{r}}_{{t}} *= scale{{t}}; //! for r in rows, t in tile
 //! end
 //! for l in lines_at_once
     if line + {{l}}u * LANES < END {

@@ -32,7 +32,9 @@ pub use cut::Cut;
 pub use format::BLOCK;
 pub use heads::Heads;
 pub use launch::{contiguous, is_gpu, launches, unshared};
-pub use linear::{After, Gate, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear};
+pub use linear::{
+    After, Gate, Riders, SHIFT_SCALE, STREAMS, WARM_UP_TOKENS, linear, normed_linear,
+};
 pub use low_rank::{LowRank, expand, shrink};
 pub use norm::{add_normed, norm};
 pub use packed::{Foreseen, Packed, rows};

@@ -6,7 +6,10 @@ use burn::tensor::Tensor;
 use super::SHIFT_SCALE;
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
 use super::linear::Riders;
-use super::template::{factor, fill, row};
+use super::template::{Value, factor, fill, row};
+
+/// `1 / √mean`, and NaN where the mean overflowed.
+pub(super) const INVERSE_ROOT: Value = Value::File(include_str!("inverse_root.wgsl"));
 
 /// Threads of a workgroup; each row is one workgroup's.
 const THREADS: usize = 64;
@@ -38,15 +41,21 @@ impl Wgsl for Norm {
             row![
                 threads = THREADS,
                 d = self.d,
-                epsilon = format!("{:e}", f32::from_bits(self.epsilon_bits)),
+                epsilon = epsilon(self.epsilon_bits),
                 by = factor(self.by_bits.map_or(1.0, f32::from_bits)),
                 added = self.by_bits.is_some(),
                 shift = self.shift,
                 shift_scale = SHIFT_SCALE,
                 row = self.row.map_or(String::new(), |row| format!("{row}u")),
+                inverse_root = INVERSE_ROOT,
             ],
         )
     }
+}
+
+/// ε as WGSL has it.
+pub(super) fn epsilon(bits: u32) -> String {
+    format!("{:e}", f32::from_bits(bits))
 }
 
 /// `x / √(mean(x²) + ε) ∘ γ`, `[t, d]`; NaN for a row whose squares overflow.

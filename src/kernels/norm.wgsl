@@ -6,6 +6,8 @@ const EPSILON = {{epsilon}};
 const BY: f32 = {{by}}; // s //! if by
 const SHIFT_SCALE = {{shift_scale}}; //! if shift
 
+//! put inverse_root
+
 var<workgroup> parts: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
@@ -21,11 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var k = 0u; k < THREADS; k += 1u) {
         sum += parts[k];
     }
-    let mean = sum / f32(D) + EPSILON;
-    // An overflow would make every number 0, which looks like a result: NaN instead. Told by bits, since
-    // compilers may take it that no number is infinite.
-    let bits = bitcast<u32>(mean);
-    let scale = select(inverseSqrt(mean), bitcast<f32>(bits | 0x7fc00000u), bits >= 0x7f800000u);
+    let scale = inverse_root(sum / f32(D) + EPSILON);
     for (var k = lane; k < D; k += THREADS) {
         y[row + k] = x[row + k] * scale * gamma[k]
             * BY //! if by

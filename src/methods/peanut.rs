@@ -37,6 +37,7 @@ use crate::checkpoint::{
 };
 use crate::error::Result;
 use crate::hooks::{Delta, Law};
+use crate::tensor::tanh;
 
 /// See the head of this file.
 pub const METHOD: Method = Method {
@@ -109,7 +110,7 @@ fn load(loader: &Loader<'_>) -> Result<Loaded> {
         "relu" => activation::relu,
         "silu" | "swish" => activation::silu,
         "gelu" => activation::gelu,
-        "tanh" => activation::tanh,
+        "tanh" => tanh,
         "sigmoid" => activation::sigmoid,
         _ => return Err(config.bad("act_fn", "relu, silu, gelu, tanh or sigmoid")),
     };

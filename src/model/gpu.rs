@@ -1,9 +1,9 @@
-//! A block on a GPU: eight launches where nothing steers, ten where norms stand around attention and
-//! MLP. Decoders that ask for more than [`Gpu::suits`] says run over tensors.
+//! A block on a GPU: six launches where nothing steers, eight where norms stand around attention and
+//! MLP, and two more on a GPU in software, where norms have launches of their own. Decoders that ask for more than [`Gpu::suits`] says run over tensors.
 
 use burn::tensor::Tensor;
 
-use super::block::Executor;
+use super::block::{self, Executor};
 use super::folded::Folded;
 use super::lanes;
 use super::layer::{GROUPS, Pass, Stacks, moved};
@@ -21,6 +21,15 @@ pub(super) struct Gpu<'a, 'r> {
     steered: Option<Steered<'r>>,
     /// Whether the step of the residual stream rode along with the last product.
     stepped: bool,
+}
+
+/// Activations `[t, width]`.
+#[derive(Clone)]
+pub(super) enum Rows {
+    /// As they are.
+    Plain(Tensor<2>),
+    /// Of a place's norm, which the product that reads it takes itself.
+    Unnormed(Tensor<2>, Norm),
 }
 
 /// Which of [`GROUPS`].
@@ -46,6 +55,46 @@ impl<'a, 'r> Gpu<'a, 'r> {
             stacks,
             stepped: false,
         }
+    }
+
+    /// `h [t, d] -> [t, d]`, as all executors do it.
+    pub(super) fn forward(mut self, h: Tensor<2>) -> Tensor<2> {
+        let h = block::forward(&mut self, Rows::Plain(h));
+        self.plain(h)
+    }
+
+    /// Activations as they are.
+    fn plain(&self, x: Rows) -> Tensor<2> {
+        match x {
+            Rows::Plain(x) => x,
+            Rows::Unnormed(h, place) => self.normed(place, h),
+        }
+    }
+
+    fn normed(&self, place: Norm, h: Tensor<2>) -> Tensor<2> {
+        let changes = lanes::of_norm(self.pass.plans, place);
+        self.pass.block.norm(place).forward(h, &changes)
+    }
+
+    /// Whether the product that reads a norm takes it itself: of few tokens, where nothing acts on either.
+    /// A GPU in software computes it once, since there every workgroup's sum of squares counts.
+    fn rides(&self, place: Norm, h: &Tensor<2>) -> bool {
+        let group = match place {
+            Norm::Input => QKV,
+            Norm::PostAttention => GATE_UP,
+            _ => return false,
+        };
+        self.cut() == Cut::HARDWARE
+            && h.dims()[0] <= STREAMS
+            && self.is_base(group)
+            && gains(self.pass.plans, place).all(Vec::is_empty)
+    }
+
+    /// The product of a group with a norm of h.
+    fn normed_product(&self, h: Tensor<2>, place: Norm, group: usize, after: After) -> Tensor<2> {
+        let norm = self.pass.block.norm(place);
+        let norm = (norm.gain.clone(), norm.epsilon as f32);
+        kernels::normed_linear(h, norm, self.weight(group), after)
     }
 
     fn is_base(&self, group: usize) -> bool {
@@ -130,7 +179,7 @@ impl<'a, 'r> Gpu<'a, 'r> {
 }
 
 impl Executor for Gpu<'_, '_> {
-    type Rows = Tensor<2>;
+    type Rows = Rows;
     /// Side by side, `[t, (heads + 2·kv_heads)·hd]`.
     type Heads = Tensor<2>;
 
@@ -138,23 +187,30 @@ impl Executor for Gpu<'_, '_> {
         self.pass.config
     }
 
-    fn norm(&mut self, place: Norm, h: &Tensor<2>) -> Tensor<2> {
-        let changes = lanes::of_norm(self.pass.plans, place);
-        self.pass.block.norm(place).forward(h.clone(), &changes)
+    fn norm(&mut self, place: Norm, h: &Rows) -> Rows {
+        let h = self.plain(h.clone());
+        if self.rides(place, &h) {
+            return Rows::Unnormed(h, place);
+        }
+        Rows::Plain(self.normed(place, h))
     }
 
-    fn copy(&mut self, h: &Tensor<2>) -> Tensor<2> {
+    fn copy(&mut self, h: &Rows) -> Rows {
         h.clone()
     }
 
-    fn heads(&mut self, x: Tensor<2>) -> Tensor<2> {
+    fn heads(&mut self, x: Rows) -> Tensor<2> {
+        let x = match x {
+            Rows::Unnormed(h, place) => return self.normed_product(h, place, QKV, After::Plain),
+            Rows::Plain(x) => x,
+        };
         match self.low_rank(&x, QKV) {
             Some(changes) => self.product(x, QKV, After::Plain, changes),
             None => self.one_by_one(&x, QKV),
         }
     }
 
-    fn attend(&mut self, qkv: Tensor<2>) -> Tensor<2> {
+    fn attend(&mut self, qkv: Tensor<2>) -> Rows {
         let (config, layer) = (self.pass.config, self.pass.layer);
         if self
             .pass
@@ -170,7 +226,7 @@ impl Executor for Gpu<'_, '_> {
                     .map(|(start, width)| own.clone().narrow(1, start, width));
                 attend(&mut self.pass, lane, heads, plan)
             });
-            return lanes::join(each.collect());
+            return Rows::Plain(lanes::join(each.collect()));
         }
         let cut = self.cut();
         let (ropes, of_layer) = (self.pass.ropes, config.layers[layer]);
@@ -207,63 +263,72 @@ impl Executor for Gpu<'_, '_> {
             run.cache.put(layer, keys, values);
             mixed
         });
-        lanes::join(each.collect())
+        Rows::Plain(lanes::join(each.collect()))
     }
 
-    fn gated(&mut self, x: Tensor<2>) -> Tensor<2> {
-        match self.low_rank(&x, GATE_UP) {
-            Some(changes) => self.product(x, GATE_UP, After::Glu(self.gate()), changes),
+    fn gated(&mut self, x: Rows) -> Rows {
+        let after = After::Glu(self.gate());
+        let x = match x {
+            Rows::Unnormed(h, place) => {
+                return Rows::Plain(self.normed_product(h, place, GATE_UP, after));
+            }
+            Rows::Plain(x) => x,
+        };
+        Rows::Plain(match self.low_rank(&x, GATE_UP) {
+            Some(changes) => self.product(x, GATE_UP, after, changes),
             None => gated(&self.one_by_one(&x, GATE_UP), self.gate()),
-        }
+        })
     }
 
-    fn project(&mut self, projection: Projection, x: Tensor<2>) -> Tensor<2> {
-        let group = alone(projection);
-        match self.low_rank(&x, group) {
+    fn project(&mut self, projection: Projection, x: Rows) -> Rows {
+        let (x, group) = (self.plain(x), alone(projection));
+        Rows::Plain(match self.low_rank(&x, group) {
             Some(changes) => self.product(x, group, After::Plain, changes),
             None => self.one_by_one(&x, group),
-        }
+        })
     }
 
-    fn add(&mut self, h: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
-        h + scaled(y, self.pass.config.residual_scale)
+    fn add(&mut self, h: Rows, y: Rows) -> Rows {
+        let (h, y) = (self.plain(h), self.plain(y));
+        Rows::Plain(h + scaled(y, self.pass.config.residual_scale))
     }
 
-    fn add_normed(&mut self, h: Tensor<2>, place: Norm, y: Tensor<2>) -> Tensor<2> {
+    fn add_normed(&mut self, h: Rows, place: Norm, y: Rows) -> Rows {
         let norm = self.pass.block.norm(place);
         if gains(self.pass.plans, place).any(|changes| !changes.is_empty()) {
             let y = self.norm(place, &y);
             return self.add(h, y);
         }
+        let (h, y) = (self.plain(h), self.plain(y));
         let shift = self.steered.as_ref().and_then(Steered::shift);
         let shift = shift.filter(|_| place == Norm::AfterMlp);
         self.stepped = shift.is_some();
         let (to, gain) = ((h, self.residual_scale()), norm.gain.clone());
         let epsilon = norm.epsilon as f32;
-        kernels::add_normed(to, y, gain, epsilon, shift.unwrap_or_default())
+        let shift = shift.unwrap_or_default();
+        Rows::Plain(kernels::add_normed(to, y, gain, epsilon, shift))
     }
 
-    fn add_projected(&mut self, h: Tensor<2>, projection: Projection, x: Tensor<2>) -> Tensor<2> {
-        let group = alone(projection);
+    fn add_projected(&mut self, h: Rows, projection: Projection, x: Rows) -> Rows {
+        let (h, x, group) = (self.plain(h), self.plain(x), alone(projection));
         let Some(changes) = self.low_rank(&x, group) else {
-            let y = self.one_by_one(&x, group);
-            return self.add(h, y);
+            let y = Rows::Plain(self.one_by_one(&x, group));
+            return self.add(Rows::Plain(h), y);
         };
         let after = After::Residual(h, self.residual_scale());
         let shift = self.steered.as_ref().and_then(Steered::shift);
         if let (DOWN, None, Some(shift)) = (group, &changes, shift) {
             self.stepped = true;
-            return kernels::linear(x, self.weight(DOWN), after, shift);
+            return Rows::Plain(kernels::linear(x, self.weight(DOWN), after, shift));
         }
-        self.product(x, group, after, changes)
+        Rows::Plain(self.product(x, group, after, changes))
     }
 
-    fn step(&mut self, h: Tensor<2>) -> Tensor<2> {
+    fn step(&mut self, h: Rows) -> Rows {
         if self.stepped {
-            h
-        } else {
-            moved(h, self.pass.plans)
+            return h;
         }
+        Rows::Plain(moved(self.plain(h), self.pass.plans))
     }
 }
 

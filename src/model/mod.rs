@@ -32,7 +32,7 @@ pub use weight::{Ids, Weight, Weights};
 use burn::tensor::{Device, Tensor};
 
 use crate::arch::{DecoderConfig, Norm, Projection};
-use crate::kernels;
+use crate::kernels::{self, Cut};
 use host::Host;
 use layer::Block;
 use norm::NormLayer;
@@ -71,6 +71,14 @@ impl Model {
     #[must_use]
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// Lays the blocks out over a GPU's threads otherwise than the GPU that was opened suggests, to check a
+    /// layout where there is no such GPU.
+    pub fn lay_out(&mut self, cut: Cut) {
+        let stacks = self.layers.iter_mut().flat_map(|block| &mut block.stacks);
+        let groups = stacks.flat_map(|stacks| &mut stacks.groups);
+        groups.for_each(|packed| packed.cut = cut);
     }
 
     /// The name of the file it came from.

@@ -562,7 +562,7 @@ impl Model {
             config: &self.config,
         };
         match &block.stacks {
-            Some(stacks) if !is_tracked => block::forward(&mut Gpu::new(pass, stacks), h),
+            Some(stacks) if !is_tracked => Gpu::new(pass, stacks).forward(h),
             _ if on_host => {
                 let h = Rows::new(to_host(h), self.config.hidden_size);
                 let h = block::forward(&mut Host(pass), h);

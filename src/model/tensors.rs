@@ -10,6 +10,7 @@ use super::rope::rotate;
 use super::turn::Seen;
 use crate::arch::{Activation, DecoderConfig, Fused, Norm, Projection, QkNorm};
 use crate::hooks::{ExtraKeyValue, Join, LayerPlan};
+use crate::tensor::tanh;
 
 /// A block in a pass, over burn tensors.
 pub(super) struct Tensors<'a, 'r>(pub(super) Pass<'a, 'r>);
@@ -92,7 +93,7 @@ pub(super) fn scaled<const D: usize>(x: Tensor<D>, by: f64) -> Tensor<D> {
 /// `cap · tanh(x / cap)`
 pub(super) fn capped<const D: usize>(x: Tensor<D>, cap: Option<f64>) -> Tensor<D> {
     match cap {
-        Some(cap) => (x / cap).tanh() * cap,
+        Some(cap) => tanh(x / cap) * cap,
         None => x,
     }
 }
@@ -105,7 +106,7 @@ pub(super) fn activated(x: Tensor<2>, by: Activation) -> Tensor<2> {
         Activation::GeluTanh => {
             let cube = x.clone().powi_scalar(3) * 0.044_715;
             let inner = (x.clone() + cube) * (2.0 / std::f64::consts::PI).sqrt();
-            x * (inner.tanh() + 1.0) * 0.5
+            x * (tanh(inner) + 1.0) * 0.5
         }
     }
 }

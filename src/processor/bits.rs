@@ -73,7 +73,9 @@ pub fn widened(codes: &[u8; COUNT], zero: u8, scales: [f32; 2], offsets: [f32; 2
 #[inline(never)]
 #[must_use]
 pub fn rounded(values: &[f32; COUNT]) -> ([i8; COUNT], f32) {
-    let largest = values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+    // Without its sign a float is the larger, the larger its bits are: whole numbers are compared at once.
+    let bits = values.map(|x| x.to_bits() & 0x7fff_ffff);
+    let largest = f32::from_bits(bits.into_iter().fold(0, u32::max));
     let step = largest / 127.0;
     let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
     let code = |value: f32| (value * inverse + ROUNDER).to_bits() as i8;

@@ -14,6 +14,21 @@ pub(crate) fn telling<const D: usize>(divisor: Tensor<D>) -> Tensor<D> {
     divisor.clone() * 0.0 + divisor
 }
 
+/// Where the hyperbolic tangent is 1 to the last digit.
+const TANH_IS_1: f32 = 10.0;
+
+/// `tanh(x)`. A GPU may compute it as a quotient of exponentials, which far from 0 is inf / inf: there it
+/// is told what it is.
+pub(crate) fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if let DispatchTensorKind::Flex(_) = x.clone().into_dispatch().kind {
+        return x.tanh();
+    }
+    // NaN is far from nothing, and stays NaN.
+    let far = x.clone().abs().greater_scalar(TANH_IS_1);
+    let ends = x.clone().sign();
+    x.mask_fill(far.clone(), 0.0).tanh().mask_where(far, ends)
+}
+
 /// The numbers of a tensor of the CPU device; no copy unless the tensor is shared.
 pub(crate) fn to_host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data()

@@ -1,9 +1,14 @@
-//! A `Blob` or `File` as a source of bytes: read by slices, never whole.
+//! A `Blob` or `File` as a source of bytes: read by windows, never whole, each while the one before is
+//! worked on.
 
-use js_sys::Uint8Array;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::JsValue;
 use web_sys::Blob;
 
-use super::glue::{message, wait};
+use super::glue::{ignore, message, wait};
 use crate::error::{Error, Result};
 use crate::weights::ByteSource;
 
@@ -12,11 +17,26 @@ use crate::weights::ByteSource;
 pub(super) struct BlobSource {
     name: String,
     blob: Blob,
+    windows: Rc<RefCell<Windows>>,
+}
+
+/// Bytes of a window, but of the last.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// The window that was read last and the one after it, by their places.
+#[derive(Debug, Default)]
+struct Windows {
+    held: Option<(u64, Uint8Array)>,
+    coming: Option<(u64, Promise)>,
 }
 
 impl BlobSource {
     pub(super) fn new(name: String, blob: Blob) -> Self {
-        Self { name, blob }
+        Self {
+            name,
+            blob,
+            windows: Rc::default(),
+        }
     }
 
     /// What the browser holds.
@@ -26,18 +46,64 @@ impl BlobSource {
 
     /// The whole file, for small ones.
     pub(super) async fn read_all(&self) -> Result<Vec<u8>> {
-        self.slice(0.0, self.blob.size()).await
+        self.slice(0, self.len_bytes()).await
+    }
+
+    fn unread(&self, thrown: &JsValue) -> Error {
+        Error::Io {
+            file: self.name.clone(),
+            why: message(thrown),
+        }
+    }
+
+    async fn slice(&self, start: u64, end: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::try_from(end - start).unwrap_or(0));
+        for place in start / WINDOW_BYTES..end.div_ceil(WINDOW_BYTES) {
+            let (window, first) = (self.window(place).await?, place * WINDOW_BYTES);
+            let last = end.min(first + WINDOW_BYTES) - first;
+            let part = window.subarray(start.max(first).abs_diff(first) as u32, last as u32);
+            let filled = bytes.len();
+            bytes.resize(filled + part.length() as usize, 0);
+            part.copy_to(&mut bytes[filled..]);
+        }
+        Ok(bytes)
+    }
+
+    /// A window, and the next one is asked for.
+    async fn window(&self, place: u64) -> Result<Uint8Array> {
+        if let Some((held, bytes)) = &self.windows.borrow().held
+            && *held == place
+        {
+            return Ok(bytes.clone());
+        }
+        let coming = self.windows.borrow_mut().coming.take();
+        let coming = match coming.filter(|(coming, _)| *coming == place) {
+            Some((_, coming)) => coming,
+            None => self.ask(place)?,
+        };
+        let buffer = wait(coming).await;
+        let bytes = Uint8Array::new(&buffer.map_err(|thrown| self.unread(&thrown))?);
+        let mut next = None;
+        if (place + 1) * WINDOW_BYTES < self.len_bytes() {
+            let coming = self.ask(place + 1)?;
+            // Nobody may ever ask for it.
+            ignore(coming.clone());
+            next = Some((place + 1, coming));
+        }
+        *self.windows.borrow_mut() = Windows {
+            held: Some((place, bytes.clone())),
+            coming: next,
+        };
+        Ok(bytes)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "no file has 2^53 bytes")]
-    async fn slice(&self, start: f64, end: f64) -> Result<Vec<u8>> {
-        let io = |thrown| Error::Io {
-            file: self.name.clone(),
-            why: message(&thrown),
-        };
-        let part = self.blob.slice_with_f64_and_f64(start, end).map_err(io)?;
-        let buffer = wait(part.array_buffer()).await.map_err(io)?;
-        Ok(Uint8Array::new(&buffer).to_vec())
+    fn ask(&self, place: u64) -> Result<Promise> {
+        let start = place * WINDOW_BYTES;
+        let end = self.len_bytes().min(start + WINDOW_BYTES);
+        let part = self.blob.slice_with_f64_and_f64(start as f64, end as f64);
+        let part = part.map_err(|thrown| self.unread(&thrown))?;
+        Ok(part.array_buffer())
     }
 }
 
@@ -55,7 +121,6 @@ impl ByteSource for BlobSource {
         self.blob.size() as u64
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "no file has 2^53 bytes")]
     async fn read_at(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
         let needed_bytes = offset.saturating_add(bytes as u64);
         if needed_bytes > self.len_bytes() {
@@ -66,6 +131,6 @@ impl ByteSource for BlobSource {
                 found_bytes: self.len_bytes(),
             });
         }
-        self.slice(offset as f64, needed_bytes as f64).await
+        self.slice(offset, needed_bytes).await
     }
 }

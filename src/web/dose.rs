@@ -8,10 +8,10 @@ use web_sys::AbortSignal;
 use super::glue::{check, get, options, plain, wait};
 use super::input::signal;
 use crate::dose::{
-    Contrast, MeasureOptions, Place, Progress, Split, Subject, calibrate, layer_map, measure,
-    picture,
+    Contrast, MeasureOptions, Place, Progress, Split, Subject, calibrate, calibrate_side,
+    layer_map, measure, picture,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::text::Variables;
 
@@ -141,6 +141,31 @@ pub(super) async fn calibrated(session: &Session, value: &JsValue) -> Result<JsV
     let told = async |progress| watch.told(progress).await;
     let nats = dosed.nats.unwrap_or(1.0);
     let found = calibrate(&dosed.subject(session), &contrast, nats, told).await?;
+    Ok(plain(&found))
+}
+
+/// Resolves to a `DoseSide`.
+pub(super) async fn calibrated_side(
+    session: &Session,
+    value: &JsValue,
+    side: &str,
+) -> Result<JsValue> {
+    let sign = match side {
+        "negative" => -1.0,
+        "positive" => 1.0,
+        _ => {
+            return Err(Error::BadOption {
+                name: "side",
+                expected: "\"negative\" or \"positive\"",
+                found: side.into(),
+            });
+        }
+    };
+    let (dosed, watch) = (Dosed::read(value)?, Watch::new(value));
+    let contrast = dosed.contrast()?;
+    let told = async |progress| watch.told(progress).await;
+    let nats = dosed.nats.unwrap_or(1.0);
+    let found = calibrate_side(&dosed.subject(session), &contrast, sign, nats, told).await?;
     Ok(plain(&found))
 }
 

@@ -23,7 +23,7 @@ extern "C" {
 }
 
 /// Bytes between two flushes: what a crash may cost.
-const FLUSH_BYTES: u64 = 8 << 20;
+const FLUSH_BYTES: u64 = 32 << 20;
 /// Bytes hashed before other work may run.
 const HASH_BYTES: usize = 4 << 20;
 

@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use super::device::{Started, start};
-use super::dose::{behaviours, calibrated, mapped, measured, pictured};
+use super::dose::{behaviours, calibrated, calibrated_side, mapped, measured, pictured};
 use super::glue::{check, memory, options, plain, promise, when_lost};
 use super::hub::{adapter, offers};
 use super::input::{
@@ -329,6 +329,16 @@ impl Playground {
         #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
     ) -> Promise {
         self.with_session(async move |session| calibrated(&session, &options).await)
+    }
+
+    /// As `calibrate`, for one side alone: half of the work.
+    #[wasm_bindgen(js_name = calibrateSide, unchecked_return_type = "Promise<DoseSide>")]
+    pub fn calibrate_side(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "DoseOptions")] options: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "\"negative\" | \"positive\"")] side: String,
+    ) -> Promise {
+        self.with_session(async move |session| calibrated_side(&session, &options, &side).await)
     }
 
     /// Turns one block after the other to the same strength (0.25 nats unless given) and reads the effect.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use steering_playground::device::{self, read_back};
 use steering_playground::kernels::{
-    self, After, Asked, Cut, Gate, LowRank, Packed, Packing, Riders,
+    self, After, Asked, Cut, Gate, LowRank, Packed, Packing, Riders, STREAMS,
 };
 use steering_playground::sample::{Answer, Question, Sampling};
 use steering_playground::weights::quant::{Kind, dequantise};
@@ -35,6 +35,36 @@ fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert!(
         worst <= TOLERANCE * largest,
         "{what}: {worst:e} of {largest}"
+    );
+}
+
+/// The product of a norm that it takes itself, of numbers and of some whose squares overflow.
+async fn normed(weight: &Packed, x: &[f32], product: impl Fn(&[f32]) -> Vec<f32>, what: &str) {
+    const EPSILON: f32 = 1e-5;
+    let (device, i) = (weight.device(), weight.i);
+    let gamma = noise(i, 8);
+    let norm = |row: &[f32]| -> Vec<f32> {
+        let squares: f64 = row.iter().map(|x| f64::from(x * x)).sum();
+        let scale = 1.0 / (squares / i as f64 + f64::from(EPSILON)).sqrt();
+        let each = row.iter().zip(&gamma);
+        each.map(|(x, gamma)| (f64::from(x * gamma) * scale) as f32)
+            .collect()
+    };
+    let run = async |x: &[f32]| {
+        let x = upload(x, [x.len() / i, i], &device);
+        let norm = (upload(&gamma, [i], &device), EPSILON);
+        let y = kernels::normed_linear(x, norm, weight, After::Plain);
+        read_back(y).await.expect("read")
+    };
+    let expected: Vec<f32> = x.chunks(i).flat_map(norm).collect();
+    let what = format!("{what}, with its norm");
+    assert_close(&run(x).await, &product(&expected), &what);
+    let large = vec![1e20; i];
+    let found = run(&large).await;
+    assert!(
+        found.iter().all(|y| y.is_nan()),
+        "{what}: {:?}",
+        &found[..2]
     );
 }
 
@@ -123,6 +153,9 @@ pub async fn linear(
         let h = || upload(&residual, [t, n], device);
         let sum: Vec<f32> = y.iter().zip(&residual).map(|(y, h)| y + h).collect();
         assert_close(&run(After::Residual(h(), 1.0)).await, &sum, &what);
+        if t <= STREAMS && !cut.quads {
+            normed(&part, &x, &product, &what).await;
+        }
         if slabs == 0 {
             let gated = gated(&y, n, Gate::Silu);
             assert_close(&run(After::Glu(Gate::Silu)).await, &gated, &what);

@@ -1,8 +1,10 @@
 //! Every golden case on a GPU against the CPU: whatever native adapter there is, a software one will
 //! do: `cargo xtask test` installs one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use burn::tensor::Device;
 use steering_playground::adapters::{self, Stack};
@@ -11,11 +13,13 @@ use steering_playground::checkpoint::AdapterFiles;
 use steering_playground::device;
 use steering_playground::extract::ControlVector;
 use steering_playground::hooks::Steering;
-use steering_playground::kernels::{Packed, launches};
+use steering_playground::kernels::{Cut, Packed, launches};
 use steering_playground::model::{GpuRoom, Positions, Weights};
 use steering_playground::sample::Sampling;
 use steering_playground::session::{CachePolicy, Request, Session, Step};
-use steering_playground::weights::NativeFile;
+use steering_playground::weights::{
+    ByteSource, Bytes, HostData, HostTensor, NativeFile, safetensors,
+};
 
 use crate::common::{adapter_files, golden_dir, lacks_gpu, logits, tiny, tiny_on, together};
 use crate::golden::{cases, worst};
@@ -176,8 +180,8 @@ fn streams_on_a_gpu_say_what_those_on_the_cpu_say() {
     }
 }
 
-/// Launches for each block and token, of the tiny models of the families: two more where norms stand
-/// around attention and MLP. The README's table of families is made of it.
+/// Launches for each block and token, two more where norms stand around attention and MLP; those of the layout
+/// for a GPU in software, where a norm has its own. The README's table of families is made of it.
 pub const LAUNCHES: [(&str, u64); 15] = [
     ("gemma", 8),
     ("gemma2", 10),
@@ -196,10 +200,6 @@ pub const LAUNCHES: [(&str, u64); 15] = [
     ("qwen3", 8),
     ("smollm3", 8),
 ];
-
-/// At the narrow widths of the tiny models some steps share a launch that do not at others, or the other
-/// way round; the table's numbers are those at widths of 64 and more.
-const NARROW: [(&str, u64); 4] = [("gemma", 7), ("gemma3", 12), ("olmo2", 10), ("qwen3", 10)];
 
 /// Of a pass of one token, besides its blocks: the embedding, the last norm and the head.
 const OTHER_LAUNCHES: u64 = 3;
@@ -245,9 +245,137 @@ fn opened(folder: &Path) -> ModelFile<NativeFile> {
 }
 
 fn model(folder: &Path, device: &Device) -> Session {
-    let file = opened(folder);
-    let load = Session::load(&file, None, device, Weights::Dense, |_| {});
-    pollster::block_on(load).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    loaded(&opened(folder), device)
+}
+
+fn loaded<S: ByteSource>(file: &ModelFile<S>, device: &Device) -> Session {
+    let load = Session::load(file, None, device, Weights::Dense, |_| {});
+    pollster::block_on(load).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The rows of a matrix and the width of one.
+type Rows = (Vec<Vec<f32>>, usize);
+
+/// More rows of zeros.
+fn lower((mut rows, width): Rows, by: usize) -> Rows {
+    rows.extend(vec![vec![0.0; width]; by]);
+    (rows, width)
+}
+
+/// Rows with more zeros at their ends.
+fn wider((mut rows, width): Rows, by: usize) -> Rows {
+    for row in &mut rows {
+        row.resize(width + by, 0.0);
+    }
+    (rows, width + by)
+}
+
+/// The tiny model of a family with zeros around its weights, so that every width is one of the kernels', which the
+/// tiny ones' are not: it says the same. `None` for those that run over tensors whatever their widths.
+fn widened(folder: &Path) -> Option<ModelFile<Bytes>> {
+    // Numbers between gate and down, and heads of queries, so that their rows are whole blocks of 32.
+    const MORE: usize = 16;
+    let config = fs::read(folder.join("config.json")).ok()?;
+    let mut config: serde_json::Value = serde_json::from_slice(&config).expect("JSON");
+    let number = |config: &serde_json::Value, key: &str| config[key].as_u64().map(|n| n as usize);
+    number(&config, "intermediate_size")?;
+    if config["model_type"] == "gpt_neox" {
+        return None;
+    }
+    let heads = number(&config, "num_attention_heads").expect("a number");
+    let hidden = number(&config, "hidden_size").expect("a number");
+    let head = number(&config, "head_dim").unwrap_or(hidden / heads);
+    let more_heads = !(heads * head).is_multiple_of(32);
+    for key in ["intermediate_size", "shared_intermediate_size"] {
+        if let Some(width) = number(&config, key) {
+            config[key] = (width + MORE).into();
+        }
+    }
+    if more_heads {
+        config["head_dim"] = head.into();
+        for key in ["num_attention_heads", "num_key_value_heads"] {
+            config[key] = (2 * number(&config, key).expect("a number")).into();
+        }
+    }
+    let bytes = fs::read(folder.join("model.safetensors")).ok()?;
+    let mut tensors = safetensors::read_all("model.safetensors", &bytes).expect("reads");
+    for (key, tensor) in &mut tensors {
+        let [_, width] = tensor.shape[..] else {
+            continue;
+        };
+        let HostData::Float(values) = &tensor.data else {
+            continue;
+        };
+        let rows: Rows = (values.chunks(width).map(<[f32]>::to_vec).collect(), width);
+        let many = rows.0.len();
+        let is = |names: &[&str]| {
+            names
+                .iter()
+                .any(|name| key.ends_with(&format!("{name}.weight")))
+        };
+        let (rows, width) = if is(&["gate_proj", "up_proj"]) {
+            lower(rows, MORE)
+        } else if is(&["mlp.down_proj", "shared_mlp.output_linear"]) {
+            wider(rows, MORE)
+        } else if is(&["shared_mlp.input_linear"]) {
+            let (gate, up) = rows.0.split_at(many / 2);
+            let both = [gate, up].map(|half| lower((half.to_vec(), width), MORE).0);
+            (both.concat(), width)
+        } else if more_heads && is(&["q_proj", "k_proj", "v_proj"]) {
+            lower(rows, many)
+        } else if more_heads && is(&["o_proj"]) {
+            wider(rows, width)
+        } else {
+            continue;
+        };
+        tensor.shape = vec![rows.len(), width];
+        tensor.data = HostData::Float(rows.concat());
+    }
+    let bytes = safetensors::write("wide", &tensors, &[]).expect("writes");
+    let file = Bytes {
+        name: "model.safetensors".into(),
+        bytes,
+    };
+    let config = config.to_string();
+    let opened = ModelFile::open_folder(config.as_bytes(), vec![file], None);
+    Some(pollster::block_on(opened).unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
+}
+
+/// A LoRA of some numbers on queries and on what attention gives, in all layers.
+fn lora(session: &Session) -> AdapterFiles {
+    const RANK: usize = 4;
+    let config = session.model.config();
+    let (d, q) = (config.hidden_size, config.q_width());
+    let sides = [("q_proj", d, q), ("o_proj", q, d)];
+    let mut tensors = BTreeMap::new();
+    for layer in 0..config.num_layers {
+        for (module, i, o) in sides {
+            for (side, shape) in [("A", [RANK, i]), ("B", [o, RANK])] {
+                let key = format!(
+                    "base_model.model.model.layers.{layer}.self_attn.{module}.lora_{side}.weight"
+                );
+                let numbers =
+                    (0..RANK * (i + o)).map(|at| ((at * 13 + layer) % 7) as f32 / 10.0 - 0.3);
+                let numbers = numbers.take(shape[0] * shape[1]).collect();
+                let data = HostData::Float(numbers);
+                tensors.insert(
+                    key,
+                    HostTensor {
+                        shape: shape.to_vec(),
+                        data,
+                    },
+                );
+            }
+        }
+    }
+    let config =
+        r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["q_proj", "o_proj"]}"#;
+    AdapterFiles {
+        name: "lora".into(),
+        config: Some(config.into()),
+        weights: safetensors::write("lora", &tensors, &[]).expect("writes"),
+        ..AdapterFiles::default()
+    }
 }
 
 /// A page chooses the device by these numbers, before a tensor is read.
@@ -363,8 +491,34 @@ fn launched(session: &Session, ids: &[u32], steering: &Steering) -> u64 {
     pass(&ids[..1])
 }
 
-/// The base, a step in every block, which costs no launch, and every adapter of the goldens at c = ±1, in
-/// parts of the largest logit.
+/// How far two runs are apart, in parts of the largest number.
+fn apart(found: [&[f32]; 2]) -> f32 {
+    let largest = found[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    worst(found[0], found[1]) / largest
+}
+
+/// Adapters of these files at a coefficient, for both sessions.
+fn steered(sessions: &[Session; 2], files: &AdapterFiles, c: f32) -> [Rc<Steering>; 2] {
+    sessions.each_ref().map(|session| {
+        let mut stack = Stack::default();
+        stack.add(adapters::load(files, &session.model).expect("loads"));
+        stack.set_coefficient(1, c).expect("finite");
+        stack.steering()
+    })
+}
+
+/// Both are made of one block: what transformers says stands beside them.
+fn from_golden(folder: &Path, session: &Session) -> f32 {
+    let golden = fs::read(folder.join("expected.json")).expect("expected.json");
+    let golden: Golden = serde_json::from_slice(&golden).expect("JSON");
+    let found = logits(session, &golden.tokens, &Steering::base());
+    apart([
+        &golden.logits_last,
+        &found[found.len() - golden.logits_last.len()..],
+    ])
+}
+
+/// Over tensors: the base, a step in every block, and every adapter of the goldens at c = ±1.
 #[test]
 fn every_family_is_the_same_on_a_gpu() {
     if lacks_gpu() {
@@ -380,38 +534,16 @@ fn every_family_is_the_same_on_a_gpu() {
             continue;
         }
         let sessions = [device::cpu(), device.clone()].map(|device| model(&folder, &device));
-        let config = sessions[1].model.config();
-        let layers = config.num_layers as u64;
-        // There is no kernel for LayerNorm.
-        let others = OTHER_LAUNCHES - u64::from(config.layer_norm);
-        let mut counts = NARROW.iter().chain(&LAUNCHES);
-        let expected = counts.find(|(family, _)| *family == name);
-        let expected = expected.map(|(_, each)| each * layers + others);
-        // Both are made of one block: what transformers says stands beside them.
-        let golden = fs::read(folder.join("expected.json")).expect("expected.json");
-        let golden: Golden = serde_json::from_slice(&golden).expect("JSON");
-        let found = logits(&sessions[1], &golden.tokens, &Steering::base());
-        let found = &found[found.len() - golden.logits_last.len()..];
-        let logits = golden.logits_last.iter();
-        let largest = logits.fold(0.0_f32, |most, x| most.max(x.abs()));
-        let apart = worst(found, &golden.logits_last) / largest;
-        if apart.is_nan() || apart > OF_GOLDEN {
-            failures.push(format!("{name}: {apart:.1e} from transformers"));
+        let found = from_golden(&folder, &sessions[1]);
+        if found.is_nan() || found > OF_GOLDEN {
+            failures.push(format!("{name}: {found:.1e} from transformers"));
         }
         let mut compare = |what: &str, steering: [&Steering; 2]| {
             let found = [0, 1].map(|at| numbers(&sessions[at], &ids, steering[at]));
-            let largest = found[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-            let apart = worst(&found[0], &found[1]) / largest;
+            let apart = apart([&found[0], &found[1]]);
             println!("{name}, {what}: {apart:.1e}");
             if apart.is_nan() || apart > TOLERANCE {
                 failures.push(format!("{name}, {what}: {apart:.1e} apart"));
-            }
-            if ["base", "steps at 1"].contains(&what) {
-                let launched = Some(launched(&sessions[1], &ids, steering[1]));
-                if launched != expected {
-                    let told = format!("{launched:?} launches, not {expected:?}");
-                    failures.push(format!("{name}, {what}: {told}"));
-                }
             }
         };
         let base = Steering::base();
@@ -421,20 +553,85 @@ fn every_family_is_the_same_on_a_gpu() {
         let adapters = adapters.iter().filter(|folder| folder.exists());
         let files = adapters.map(|adapter| adapter_files(adapter));
         for files in std::iter::once(steps(&sessions[0])).chain(files) {
-            let mut stacks = sessions.each_ref().map(|session| {
-                let mut stack = Stack::default();
-                stack.add(adapters::load(&files, &session.model).expect("loads"));
-                stack
-            });
             for c in [1.0, -1.0] {
-                let steering = stacks.each_mut().map(|stack| {
-                    stack.set_coefficient(1, c).expect("finite");
-                    stack.steering()
-                });
-                let what = format!("{} at {c}", files.name);
-                compare(&what, [&*steering[0], &*steering[1]]);
+                let steering = steered(&sessions, &files, c);
+                compare(
+                    &format!("{} at {c}", files.name),
+                    [&steering[0], &steering[1]],
+                );
             }
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Over the kernels, at widths that are theirs: the base and a step in every block, which costs no launch, a LoRA,
+/// norms and prefixes; and, in two families, all of it in the layout for hardware, where the product of a few
+/// tokens takes the norm that it reads itself: two launches less for each block.
+#[test]
+fn every_family_is_the_same_over_the_kernels() {
+    if lacks_gpu() {
+        return;
+    }
+    let device = pollster::block_on(device::gpu()).expect("a GPU");
+    let families = golden_dir().join("families");
+    let ids: Vec<u32> = (0..24).map(|at| (at * 37 + 3) % 150).collect();
+    let mut failures = Vec::new();
+    let mut seen = 0;
+    for folder in folders(&families) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let Some(file) = widened(&folder) else {
+            continue;
+        };
+        seen += 1;
+        let mut sessions = [device::cpu(), device.clone()].map(|device| loaded(&file, &device));
+        let layers = sessions[1].model.config().num_layers as u64;
+        let (_, launches) = LAUNCHES
+            .iter()
+            .find(|(family, _)| *family == name)
+            .expect("a row");
+        let of_base = families.join("adapters").join(&*name);
+        let adapters = ["ln_tuning", "prefix"].map(|kind| of_base.join(kind));
+        let adapters = adapters.iter().filter(|folder| folder.exists());
+        let files: Vec<_> = [steps(&sessions[0]), lora(&sessions[0])]
+            .into_iter()
+            .chain(adapters.map(|adapter| adapter_files(adapter)))
+            .collect();
+        let hardware = ["gemma3", "qwen2"].contains(&&*name);
+        for (layout, fused) in [("", 0), (", for hardware", 2)] {
+            if fused > 0 {
+                if !hardware {
+                    continue;
+                }
+                let model = Rc::get_mut(&mut sessions[1].model).expect("one owner");
+                model.lay_out(Cut::HARDWARE);
+            }
+            let found = from_golden(&folder, &sessions[1]);
+            if found.is_nan() || found > OF_GOLDEN {
+                failures.push(format!("{name}{layout}: {found:.1e} from transformers"));
+            }
+            let mut compare = |what: &str, steering: [&Steering; 2]| {
+                let found = [0, 1].map(|at| numbers(&sessions[at], &ids, steering[at]));
+                let apart = apart([&found[0], &found[1]]);
+                println!("{name}{layout}, {what}: {apart:.1e}");
+                if apart.is_nan() || apart > TOLERANCE {
+                    failures.push(format!("{name}{layout}, {what}: {apart:.1e} apart"));
+                }
+                let expected = (launches - fused) * layers + OTHER_LAUNCHES;
+                let launched = launched(&sessions[1], &ids, steering[1]);
+                if ["base", "steps"].contains(&what) && launched != expected {
+                    let told = format!("{launched} launches, not {expected}");
+                    failures.push(format!("{name}{layout}, {what}: {told}"));
+                }
+            };
+            let base = Steering::base();
+            compare("base", [&base, &base]);
+            for files in &files {
+                let steering = steered(&sessions, files, -1.0);
+                compare(&files.name, [&steering[0], &steering[1]]);
+            }
+        }
+    }
+    assert!(seen >= 10, "{seen} families");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

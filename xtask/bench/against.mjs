@@ -30,25 +30,21 @@ function table(rows) {
   return lines.map((line) => line.map((cell, at) => (at ? cell.padStart(widths[at]) : cell.padEnd(widths[at]))).join("  ")).join("\n");
 }
 
-const { browser, gpu } = await launch();
+const { flags, gpu } = await launch();
 const runs = { old: [], new: [] };
-try {
-  if (device === "webgpu" && !gpu) throw new Error("this browser has no WebGPU adapter: compare with --device cpu");
-  const asked = await subject(browser, modules.new);
-  const { prompt, warmUp } = asked;
-  const maxTokens = device === "webgpu" && gpu.software ? SOFTWARE_TOKENS : CPU_TOKENS;
-  for (let turn = 1; turn <= repeat; turn++) {
-    // Each place of a round falls to the new build as often as to the old ones.
-    for (const build of [0, 1, 2].map((place) => (place === turn % 3 ? "new" : "old"))) {
-      const run = await inWorker(browser, { job: "speed", engine: "playground", device, model: MODEL, module: modules[build], warmUp, prompt, maxTokens });
-      const problem = run.error ?? distrust(run, asked);
-      if (problem) throw new Error(`the ${build} build ${run.error ? "failed: " : ""}${problem}`);
-      say("measured", `${build} on ${device}, ${turn} of ${repeat}: ${decode(run).toFixed(1)} tok/s`);
-      runs[build].push(run);
-    }
+if (device === "webgpu" && !gpu) throw new Error("this browser has no WebGPU adapter: compare with --device cpu");
+const asked = await subject(flags, modules.new);
+const { prompt, warmUp } = asked;
+const maxTokens = device === "webgpu" && gpu.software ? SOFTWARE_TOKENS : CPU_TOKENS;
+for (let turn = 1; turn <= repeat; turn++) {
+  // Each place of a round falls to the new build as often as to the old ones.
+  for (const build of [0, 1, 2].map((place) => (place === turn % 3 ? "new" : "old"))) {
+    const run = await inWorker(flags, { job: "speed", engine: "playground", device, model: MODEL, module: modules[build], warmUp, prompt, maxTokens });
+    const problem = run.error ?? distrust(run, asked);
+    if (problem) throw new Error(`the ${build} build ${run.error ? "failed: " : ""}${problem}`);
+    say("measured", `${build} on ${device}, ${turn} of ${repeat}: ${decode(run).toFixed(1)} tok/s`);
+    runs[build].push(run);
   }
-} finally {
-  await browser.close();
 }
 
 const rows = MEASURES.filter((measure) => !measure.gpu || device === "webgpu")

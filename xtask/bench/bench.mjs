@@ -47,8 +47,8 @@ const natively = (task) => new Promise((resolve) => {
   child.stdin.end(JSON.stringify({ ...task, library, model: need("BENCH_MODEL_PATH") }));
 });
 
-const { browser, gpu } = await launch();
-const asked = await subject(browser, MODULE);
+const { flags, gpu } = await launch();
+const asked = await subject(flags, MODULE);
 const { prompt, warmUp } = asked;
 const family = asked.header.metadata["general.architecture"];
 const blocks = asked.header.metadata[`${family}.block_count`];
@@ -64,7 +64,7 @@ const rows = ["cpu", "webgpu"].filter((device) => (process.env.BENCH_DEVICE ?? d
 /** Runs a job of the row's engine. */
 const work = ({ engine, device, onnx, dtype, maxTokens }, task) => (engine === NATIVE
   ? natively({ warmUp, prompt, maxTokens, ...task, adapters: { lora: join(need("BENCH_MADE"), "lora.gguf") } })
-  : inWorker(browser, { engine, device, model: MODEL, module: MODULE, onnx, dtype, warmUp, prompt, maxTokens, ...task }));
+  : inWorker(flags, { engine, device, model: MODEL, module: MODULE, onnx, dtype, warmUp, prompt, maxTokens, ...task }));
 
 /** What a row says, of its runs. */
 function summarise(row) {
@@ -145,37 +145,33 @@ const repeat = Number(need("BENCH_REPEAT"));
 const reads = [];
 const steered = [];
 let making = null;
-try {
-  for (let turn = 1; turn <= repeat; turn++) {
-    const { gigabytes_s: read, error } = await inWorker(browser, { job: "memory" });
-    if (error) say("memory", error);
-    else reads.push(read);
-    for (const row of rows.filter(({ skipped }) => !skipped)) {
-      const run = await work(row, { job: "speed" });
-      say("measured", `${row.name} on ${row.device}, ${turn} of ${repeat}${run.error ? `: ${run.error}` : `: ${decode(run).toFixed(1)} tok/s`}`);
-      if (run.error) row.skipped = run.error;
-      else row.runs.push(run);
-    }
+for (let turn = 1; turn <= repeat; turn++) {
+  const { gigabytes_s: read, error } = await inWorker(flags, { job: "memory" });
+  if (error) say("memory", error);
+  else reads.push(read);
+  for (const row of rows.filter(({ skipped }) => !skipped)) {
+    const run = await work(row, { job: "speed" });
+    say("measured", `${row.name} on ${row.device}, ${turn} of ${repeat}${run.error ? `: ${run.error}` : `: ${decode(run).toFixed(1)} tok/s`}`);
+    if (run.error) row.skipped = run.error;
+    else row.runs.push(run);
   }
-  if (!process.env.BENCH_ONLY_SPEED) {
-    for (const [name, bytes] of [["lora.gguf", lora(asked.header, RANK)], ["vector.gguf", vector(asked.header)]]) writeFileSync(join(need("BENCH_MADE"), name), bytes);
-    const adapters = { lora: "made/lora.gguf", vector: "made/vector.gguf" };
-    for (const row of rows.filter(({ engine, skipped }) => engine !== "transformers.js" && !skipped)) {
-      const without = row.gpu?.software ? ["late"] : [];
-      const run = await work(row, { job: "ways", adapters, rounds: repeat, without });
-      say("steered", `${row.name} on ${row.device}${run.error ? `: ${run.error}` : ""}`);
-      const { name, device } = row;
-      steered.push(run.error ? { name, device, skipped: run.error } : { name, device, ms: summary(run.found.base), over: over(run), left: run.left });
-    }
-    // On a GPU that the processor imitates they would take an hour.
-    const device = rows.some((row) => row.device === "cpu") ? "cpu" : gpu?.software ? null : "webgpu";
-    if (device) {
-      making = { device, ...await inWorker(browser, { job: "making", device, model: MODEL, module: MODULE, texts, steps: repeat }) };
-      say("made", `a vector and ${repeat} steps of training${making.error ? `: ${making.error}` : ""}`);
-    }
+}
+if (!process.env.BENCH_ONLY_SPEED) {
+  for (const [name, bytes] of [["lora.gguf", lora(asked.header, RANK)], ["vector.gguf", vector(asked.header)]]) writeFileSync(join(need("BENCH_MADE"), name), bytes);
+  const adapters = { lora: "made/lora.gguf", vector: "made/vector.gguf" };
+  for (const row of rows.filter(({ engine, skipped }) => engine !== "transformers.js" && !skipped)) {
+    const without = row.gpu?.software ? ["late"] : [];
+    const run = await work(row, { job: "ways", adapters, rounds: repeat, without });
+    say("steered", `${row.name} on ${row.device}${run.error ? `: ${run.error}` : ""}`);
+    const { name, device } = row;
+    steered.push(run.error ? { name, device, skipped: run.error } : { name, device, ms: summary(run.found.base), over: over(run), left: run.left });
   }
-} finally {
-  await browser.close();
+  // On a GPU that the processor imitates they would take an hour.
+  const device = rows.some((row) => row.device === "cpu") ? "cpu" : gpu?.software ? null : "webgpu";
+  if (device) {
+    making = { device, ...await inWorker(flags, { job: "making", device, model: MODEL, module: MODULE, texts, steps: repeat }) };
+    say("made", `a vector and ${repeat} steps of training${making.error ? `: ${making.error}` : ""}`);
+  }
 }
 
 const result = rows.map(summarise);

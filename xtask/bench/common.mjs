@@ -1,6 +1,8 @@
 // What the benchmarks share: the browser, one run of an engine in it, and what runs are like.
 // `cargo xtask bench-web` starts them and says in the environment where things are.
 import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -38,7 +40,7 @@ export function entry(mount, folder) {
  * What is asked, and what is expected: of the usual model what transformers answered, of another the same text in its own
  * tokens, as a chat or plain, and the answer of our own f32 where it has room.
  */
-export async function subject(browser, module) {
+export async function subject(flags, module) {
   const model = header(need("BENCH_MODEL_PATH"));
   const about = { parameters: parameters(model), token_bytes: bytesPerToken(model), file_bytes: statSync(need("BENCH_MODEL_PATH")).size, header: model };
   if (!process.env.BENCH_OTHER_MODEL) {
@@ -48,7 +50,7 @@ export async function subject(browser, module) {
   const words = ({ messages }) => messages.at(-1).content.split(" ");
   const exact = about.parameters <= EXACT;
   say("subject", exact ? "its answer in f32, for comparison" : "it has no room in f32: no answer to compare with");
-  const found = await inWorker(browser, {
+  const found = await inWorker(flags, {
     job: "subject", model: MODEL, module, exact, words: [...words(long), ...words(long)], warmUpWords: words(short), wanted: PROMPT,
     maxTokens: ANSWER,
   });
@@ -84,30 +86,37 @@ export function agreement({ texts }, { answer }) {
 const ANY_GPU = ["--enable-unsafe-webgpu", "--enable-features=Vulkan", "--enable-dawn-features=vulkan_enable_f16_on_nvidia"];
 const SOFTWARE_GPU = [...ANY_GPU, "--use-webgpu-adapter=swiftshader"];
 
-/** The browser, and the GPU it offers: a real one, else an imitated one, else none. */
+/** A browser with a profile of its own, as a visitor has it: files that it keeps lie on the disk, not in memory. */
+async function fresh(flags) {
+  const folder = await mkdtemp(join(tmpdir(), "bench-web-"));
+  const context = await chromium.launchPersistentContext(folder, {
+    executablePath: need("CHROMIUM"),
+    args: ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", ...flags],
+  });
+  return { context, async close() {
+    await context.close();
+    await rm(folder, { recursive: true, force: true });
+  } };
+}
+
+/** How to start the browser, and the GPU that it offers then: a real one, else an imitated one, else none. */
 export async function launch() {
   for (const flags of [ANY_GPU, SOFTWARE_GPU]) {
-    const browser = await chromium.launch({
-      executablePath: need("CHROMIUM"),
-      args: ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", ...flags],
-    });
-    const page = await browser.newPage();
+    const { context, close } = await fresh(flags);
+    const page = await context.newPage();
     await page.goto(new URL("bench/page.html", need("PLAYGROUND_URL")).href);
     const gpu = await page.evaluate(async () => {
       const info = (await navigator.gpu?.requestAdapter())?.info;
       return info && { name: `${info.vendor} ${info.architecture}`.trim(), software: info.isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.description}`) };
     });
-    if (gpu || flags === SOFTWARE_GPU) {
-      await page.close();
-      return { browser, gpu };
-    }
-    await browser.close();
+    await close();
+    if (gpu || flags === SOFTWARE_GPU) return { flags, gpu };
   }
 }
 
 /** A job of `worker.js` in a fresh profile, so that nothing is loaded or compiled yet. */
-export async function inWorker(browser, task) {
-  const context = await browser.newContext();
+export async function inWorker(flags, task) {
+  const { context, close } = await fresh(flags);
   let bytes = 0;
   const sizes = [];
   context.on("requestfinished", (request) => {
@@ -131,7 +140,7 @@ export async function inWorker(browser, task) {
     // A page that runs out of memory takes its row with it, not the others.
     return { error: error.message.split("\n")[0] };
   } finally {
-    await context.close();
+    await close();
   }
 }
 
