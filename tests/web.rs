@@ -33,6 +33,15 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 const CONFIG: &[u8] = include_bytes!("golden/base_untied/config.json");
 const WEIGHTS: &[u8] = include_bytes!("golden/base_untied/model.safetensors");
+/// A Gemma, whose gates are GELU by the hyperbolic tangent, and a LoRA for it.
+const GEMMA: [&[u8]; 2] = [
+    include_bytes!("golden/families/gemma3/config.json"),
+    include_bytes!("golden/families/gemma3/model.safetensors"),
+];
+const GEMMA_LORA: [&[u8]; 2] = [
+    include_bytes!("golden/families/adapters/gemma3/lora/adapter_config.json"),
+    include_bytes!("golden/families/adapters/gemma3/lora/adapter_model.safetensors"),
+];
 const VECTOR: &[u8] = include_bytes!("golden/control_vector/control_vector.gguf");
 const EXPECTED: &[u8] = include_bytes!("golden/control_vector/expect.safetensors");
 const VOCAB: usize = 64;
@@ -109,10 +118,14 @@ fn left_out(why: &str) {
 }
 
 async fn with_model(options: &str) -> JsValue {
+    with_folder(options, [CONFIG, WEIGHTS]).await
+}
+
+async fn with_folder(options: &str, [config, weights]: [&[u8]; 2]) -> JsValue {
     let playground = create(options).await.unwrap();
     let files = Array::of2(
-        &file("config.json", CONFIG),
-        &file("model.safetensors", WEIGHTS),
+        &file("config.json", config),
+        &file("model.safetensors", weights),
     );
     let info = call(&playground, "loadModelFolder", &[files.into()])
         .await
@@ -131,9 +144,15 @@ async fn with_model(options: &str) -> JsValue {
 }
 
 async fn with_vector(playground: &JsValue) -> f64 {
+    with_adapter(playground, &[("weights", VECTOR)]).await
+}
+
+async fn with_adapter(playground: &JsValue, given: &[(&str, &[u8])]) -> f64 {
     let files = Object::new();
-    Reflect::set(&files, &"name".into(), &"vector".into()).unwrap();
-    Reflect::set(&files, &"weights".into(), &Uint8Array::from(VECTOR)).unwrap();
+    Reflect::set(&files, &"name".into(), &"adapter".into()).unwrap();
+    for (name, bytes) in given {
+        Reflect::set(&files, &(*name).into(), &Uint8Array::from(*bytes)).unwrap();
+    }
     let entry = call(playground, "loadAdapter", &[files.into()])
         .await
         .unwrap();
@@ -525,6 +544,37 @@ async fn webgpu_equals_the_reference() {
         number(&memory, "gpuPeakBytes") > WEIGHTS.len() as f64,
         "the weights were there"
     );
+}
+
+/// What a far too large coefficient gives is finite on the processor, and so it is on a GPU, whose own hyperbolic
+/// tangent may be a quotient of infinities there.
+#[wasm_bindgen_test]
+async fn far_from_0_webgpu_says_what_the_processor_says() {
+    if with_webgpu().await.is_none() {
+        return;
+    }
+    let mut found = Vec::new();
+    for options in [r#"{"device":"cpu","exact":true}"#, WEBGPU] {
+        let playground = with_folder(options, GEMMA).await;
+        let [config, weights] = GEMMA_LORA;
+        let id = with_adapter(&playground, &[("config", config), ("weights", weights)]).await;
+        call(&playground, "setCoefficient", &[id.into(), 300.0.into()])
+            .await
+            .unwrap();
+        let request = r#"{"ids":[3,40,77,114,151],"maxTokens":1,"top":160}"#;
+        let steps = steps(&playground, &json(request)).await.unwrap();
+        let top = Array::from(&get(&steps[0], "top"));
+        let mut rows: Vec<(usize, f64)> = top
+            .iter()
+            .map(|row| (number(&row, "id") as usize, number(&row, "steered")))
+            .collect();
+        rows.sort_by_key(|(id, _)| *id);
+        assert_eq!(rows.len(), 160);
+        found.push(rows);
+    }
+    for (cpu, gpu) in found[0].iter().zip(&found[1]) {
+        assert!((cpu.1 - gpu.1).abs() < 1e-2, "{cpu:?} and {gpu:?}");
+    }
 }
 
 /// The checks that run natively too, through the browser's own compiler of shaders.

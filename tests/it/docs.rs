@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use steering_playground::checkpoint::Family;
 use steering_playground::methods::{METHODS, method_table};
 
-use crate::gpu::LAUNCHES;
+use crate::gpu::{FUSED, LAUNCHES, OVER_TENSORS};
 
 /// Cargo runs tests in the package's folder. The folder that the test was built in is no help:
 /// clones that share build output would read each other's files.
@@ -144,7 +144,7 @@ fn family_table() -> String {
     let folder = root().join("src/arch");
     let list = fs::read_to_string(folder.join("mod.rs")).expect("src/arch/mod.rs");
     let mut table = String::from(
-        "| family | `model_type` | `general.architecture` | launches per block and token on a GPU | \
+        "| family | `model_type` | `general.architecture` | launches per block and token on a GPU (in software) | \
          file |\n|---|---|---|---|---|\n",
     );
     let listed = list.lines().filter_map(|line| {
@@ -171,7 +171,11 @@ fn family_table() -> String {
             let rest = model.0.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         };
-        let (_, launches) = LAUNCHES.iter().find(own).expect("a model of the family");
+        let (_, software) = LAUNCHES.iter().find(own).expect("a model of the family");
+        let launches = match software {
+            OVER_TENSORS => software.to_string(),
+            software => format!("{} ({software})", software - FUSED),
+        };
         table += &format!(
             "| {title} | {} | {} | {launches} | [`{name}.rs`](src/arch/{name}.rs) |\n",
             quoted("model_types: &["),

@@ -186,9 +186,8 @@ pub const LAUNCHES: [(&str, u64); 15] = [
     ("gemma", 8),
     ("gemma2", 10),
     ("gemma3", 10),
-    // Over tensors: four products.
-    ("gpt2", 4),
-    ("gpt_neox", 4),
+    ("gpt2", OVER_TENSORS),
+    ("gpt_neox", OVER_TENSORS),
     ("granite", 8),
     ("granite4", 8),
     ("llama_rope_linear", 8),
@@ -200,6 +199,12 @@ pub const LAUNCHES: [(&str, u64); 15] = [
     ("qwen3", 8),
     ("smollm3", 8),
 ];
+
+/// Those of families that run over tensors: four products.
+pub const OVER_TENSORS: u64 = 4;
+
+/// Launches less for each block in the layout for hardware.
+pub const FUSED: u64 = 2;
 
 /// Of a pass of one token, besides its blocks: the embedding, the last norm and the head.
 const OTHER_LAUNCHES: u64 = 3;
@@ -598,7 +603,7 @@ fn every_family_is_the_same_over_the_kernels() {
             .chain(adapters.map(|adapter| adapter_files(adapter)))
             .collect();
         let hardware = ["gemma3", "qwen2"].contains(&&*name);
-        for (layout, fused) in [("", 0), (", for hardware", 2)] {
+        for (layout, fused) in [("", 0), (", for hardware", FUSED)] {
             if fused > 0 {
                 if !hardware {
                     continue;
