@@ -18,10 +18,9 @@ use super::cut::Cut;
 use super::format::{BLOCK, Format};
 use super::launch::{Wgsl, buffer, empty, from_row, int_buffer, launch, tensor};
 use super::low_rank::LowRank;
-use super::norm::{INVERSE_ROOT, epsilon};
 use super::packed::{Packed, Piece};
 use super::software;
-use super::template::{Value, factor, fill, row};
+use super::template::{INVERSE_ROOT, Value, epsilon, factor, fill, row};
 
 /// Streams in lockstep whose tokens are computed at once.
 pub const STREAMS: usize = 3;

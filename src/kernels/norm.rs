@@ -6,10 +6,7 @@ use burn::tensor::Tensor;
 use super::SHIFT_SCALE;
 use super::launch::{Wgsl, buffer, empty, launch, tensor};
 use super::linear::Riders;
-use super::template::{Value, factor, fill, row};
-
-/// `1 / √mean`, and NaN where the mean overflowed.
-pub(super) const INVERSE_ROOT: Value = Value::File(include_str!("inverse_root.wgsl"));
+use super::template::{INVERSE_ROOT, epsilon, factor, fill, row};
 
 /// Threads of a workgroup; each row is one workgroup's.
 const THREADS: usize = 64;
@@ -51,11 +48,6 @@ impl Wgsl for Norm {
             ],
         )
     }
-}
-
-/// ε as WGSL has it.
-pub(super) fn epsilon(bits: u32) -> String {
-    format!("{:e}", f32::from_bits(bits))
 }
 
 /// `x / √(mean(x²) + ε) ∘ γ`, `[t, d]`; NaN for a row whose squares overflow.

@@ -75,6 +75,14 @@ impl Value {
     }
 }
 
+/// `1 / √mean`, and NaN where the mean overflowed: a file to put.
+pub(super) const INVERSE_ROOT: Value = Value::File(include_str!("inverse_root.wgsl"));
+
+/// The ε of a norm as WGSL has it.
+pub(super) fn epsilon(bits: u32) -> String {
+    format!("{:e}", f32::from_bits(bits))
+}
+
 /// A factor as WGSL has it; empty, which `if` takes for no, where it changes nothing.
 pub(super) fn factor(by: f32) -> String {
     if by == 1.0 {

@@ -172,7 +172,7 @@ fn family_table() -> String {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         };
         let (_, software) = LAUNCHES.iter().find(own).expect("a model of the family");
-        let launches = match software {
+        let launches = match *software {
             OVER_TENSORS => software.to_string(),
             software => format!("{} ({software})", software - FUSED),
         };
