@@ -161,7 +161,14 @@ test("files chosen together, or dropped folders, are the same adapter", options,
   await page.locator("#adapter-files").setInputFiles(files("antipasto", ...parts));
   await card("adapter_model").locator(".facts").first().waitFor({ state: "attached" });
   const chosen = await distances();
-  await card("adapter_model").getByRole("switch").uncheck();
+  // Its file's name says nothing of it.
+  const mine = card("adapter_model");
+  assert.match(await mine.locator(".name").textContent(), /^Your adapter \d+$/);
+  await mine.getByText("How it works").click();
+  await mine.getByLabel("Name", { exact: true }).fill("seed 2");
+  await page.keyboard.press("Enter");
+  assert.equal(await mine.locator(".name").textContent(), "seed 2");
+  await mine.getByRole("switch").uncheck();
 
   const session = await context.newCDPSession(page);
   const drop = async (path) => {
