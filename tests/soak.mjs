@@ -191,7 +191,8 @@ const ACTIONS = {
       const said = new URLSearchParams(location.hash.slice(1));
       said.set("device", "webgpu");
       said.set("software", "1");
-      location.hash = String(said);
+      // Without an event, after which the page would load itself.
+      history.replaceState(null, "", `#${said}`);
     });
     await page.reload();
     await device.filter({ hasText: "WebGPU on" }).waitFor();

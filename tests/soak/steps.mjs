@@ -57,7 +57,8 @@ export const shown = (page) => page.evaluate(() => {
   return {
     prompt: value("prompt"), system: value("system"), seed: numbers[0], length: numbers.at(-1),
     adapters: [...document.querySelectorAll("#adapter-list > .adapter")].map((card) =>
-      [card.dataset.adapter, card.querySelector(".dose-box")?.value, card.querySelector("[role=switch]")?.checked]),
+      // A minus sign is a hyphen in the address.
+      [card.dataset.adapter, card.querySelector(".dose-box")?.value.replace("−", "-"), card.querySelector("[role=switch]")?.checked]),
     turns: [...document.querySelectorAll(".turns p")].map(({ textContent }) => textContent),
     pairs: value("train-own"), theme: document.documentElement.dataset.theme,
   };
