@@ -186,15 +186,17 @@ const ACTIONS = {
     await calm(session);
     await turn(page, 1);
     want.adapters = (await shown(page)).adapters;
-    // Nobody is offered a software GPU: the address asks for it.
-    await page.evaluate(() => {
+    // Nobody is offered a software GPU: the address asks for it, which follows what was turned a little late.
+    await sleep(1000);
+    const address = await page.evaluate(() => {
       const said = new URLSearchParams(location.hash.slice(1));
       said.set("device", "webgpu");
       said.set("software", "1");
-      // Without an event, after which the page would load itself.
-      history.replaceState(null, "", `#${said}`);
+      return `${location.href.split("#")[0]}#${said}`;
     });
-    await page.reload();
+    // Another address of the same page would only be a change within it.
+    await page.goto("about:blank");
+    await page.goto(address);
     await device.filter({ hasText: "WebGPU on" }).waitFor();
     await ready(page);
     await struck(session, "lose", /device-lost/);
