@@ -20,8 +20,9 @@ use crate::workspace::Workspace;
 /// by GPT-2 and GPT-NeoX, and by what a chat template reads; from 4.82 MB by training: gradients and SIMD products
 /// of burn (`burn-autodiff`, `burn_flex` and `gemm` in SIMD), the optimiser, and thirteen methods: 5.28 MB. Lowered by
 /// building this crate for size, but for `processor`: 4.90 MB. Since then the pairs of three behaviours (15 kB), places
-/// on the Hub, eight more methods that train and the gradient over packed weights on a GPU.
-const BUDGET: usize = 5_050_000;
+/// on the Hub, eight more methods that train and the gradient over packed weights on a GPU: 5.02 MB. Raised from 5.05 MB by
+/// norms in products of few tokens, files that are read ahead and doses of one side.
+const BUDGET: usize = 5_080_000;
 
 /// The most bytes that the page itself may have as it travels, without the module, recordings and adapters.
 const SHELL_BUDGET: u64 = 150_000;
