@@ -2,8 +2,9 @@
 //! tensors go in and come out: RMSNorm, a linear layer over quantised weights with what follows it
 //! in a block fused to it and, for few tokens, the norm before it, the rotary embedding with the cache write,
 //! attention with a running softmax, and the choice of the next token. A block is six launches, seven for few
-//! tokens over long contexts, and two more where norms stand around attention and MLP. Low-rank changes and steps in the residual stream ride along: the first cost
-//! one short launch for each input that they share, the second none. For training, one more kernel pulls gradients
+//! tokens over long contexts, and two more where norms stand around attention and MLP, or on a GPU in software. Low-rank
+//! changes and steps in the residual stream ride along: the first cost one short launch for each input that they share, the
+//! second none. For training, one more kernel pulls gradients
 //! back through a linear layer.
 //!
 //! A kernel is two files: `linear.wgsl` is what the GPU runs, `linear.rs` says what it is filled with
